@@ -1,0 +1,42 @@
+/* The loop of programs that read samples, work on each, and write samples: parallel work, ordered output, bad-record
+ * policy, progress, provenance, exit status. */
+#ifndef LAFS_CMD_FILTER_H
+#define LAFS_CMD_FILTER_H
+
+#include "cmd/cli.h"
+#include "data/stream.h"
+
+/* What came of one sample. */
+enum filter_verdict {
+    FILTER_KEEP,    /* write out[0..n) */
+    FILTER_NO_FACE, /* nothing to write, and not bad: counted apart */
+    FILTER_DROP     /* not wanted: not counted as bad */
+};
+struct filter_item {
+    struct lafs_sample in;
+    struct lafs_sample *out; /* (cap) results; out[0] starts as a swap-able empty sample */
+    int n, cap;
+    enum filter_verdict verdict;
+    lafs_status status;      /* LAFS_BAD_RECORD: skipped, counted, reported with err */
+    struct lafs_err err;
+};
+/* Makes out[0..n) exist (initialised, empty). */
+lafs_status filter_reserve(struct filter_item *it, int n, struct lafs_err *err);
+
+struct filter {
+    const struct cli_program *program;
+    void *arg;
+    int batch;                              /* samples in flight; 0: 16 per thread */
+    /* Called for each item, in parallel; worker in [0, threads). May swap in and out[0]. */
+    lafs_status (*each)(void *arg, struct filter_item *it, int worker);
+    /* Or: called with a whole batch, from one thread, for programs that compute in batches. */
+    lafs_status (*all)(void *arg, struct filter_item *items, int n);
+    /* Called once when the first header is known, to check the pixel contract and set that of the output. */
+    lafs_status (*header)(void *arg, const struct lafs_header *in, struct lafs_header *out, struct lafs_err *err);
+};
+/* Reads args (no args: stdin), runs, writes to -o, prints the summary; returns the exit status. Honours -n, --max-bad,
+ * --rejects, --progress, -q. Provenance: the program's options that change results, and `digests` (n name/value pairs). */
+int filter_run(const struct filter *f, const char *const *args, int nargs, const char *const *digest_names,
+               const char *const *digest_values, int ndigests);
+
+#endif

@@ -1,0 +1,142 @@
+#include "base/pool.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+struct lafs_pool {
+    int threads;            /* the caller included */
+    pthread_t *thread;      /* (threads - 1) */
+    pthread_mutex_t lock;
+    pthread_cond_t work, done;
+    uint64_t round;         /* counts loops; a worker joins each round once */
+    int busy;               /* workers that have not finished this round */
+    int quit;
+    lafs_tile_fn *fn;
+    void *arg;
+    int64_t count;
+    _Atomic int64_t next;
+};
+
+struct starter {
+    struct lafs_pool *pool;
+    int worker;
+};
+
+/* The pool and worker number of this thread while it runs a tile. */
+static _Thread_local struct lafs_pool *inside;
+static _Thread_local int inside_worker;
+
+static void take_tiles(struct lafs_pool *p, int worker)
+{
+    inside = p;
+    inside_worker = worker;
+    for (;;) {
+        int64_t i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
+        if (i >= p->count) break;
+        p->fn(p->arg, i, worker);
+    }
+    inside = NULL;
+}
+
+static void *run(void *arg)
+{
+    struct starter s = *(struct starter *)arg;
+    lafs_free(arg);
+    struct lafs_pool *p = s.pool;
+    uint64_t seen = 0;
+    pthread_mutex_lock(&p->lock);
+    for (;;) {
+        while (!p->quit && p->round == seen) pthread_cond_wait(&p->work, &p->lock);
+        if (p->quit) break;
+        seen = p->round;
+        pthread_mutex_unlock(&p->lock);
+        take_tiles(p, s.worker);
+        pthread_mutex_lock(&p->lock);
+        if (--p->busy == 0) pthread_cond_signal(&p->done);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+static void stop(struct lafs_pool *p, int started)
+{
+    pthread_mutex_lock(&p->lock);
+    p->quit = 1;
+    pthread_cond_broadcast(&p->work);
+    pthread_mutex_unlock(&p->lock);
+    for (int i = 0; i < started; i++) pthread_join(p->thread[i], NULL);
+    pthread_cond_destroy(&p->work);
+    pthread_cond_destroy(&p->done);
+    pthread_mutex_destroy(&p->lock);
+    lafs_free(p->thread);
+    lafs_free(p);
+}
+
+lafs_status lafs_pool_new(struct lafs_pool **out, int threads, struct lafs_err *err)
+{
+    *out = NULL;
+    if (threads <= 0) {
+        long n = sysconf(_SC_NPROCESSORS_ONLN);
+        threads = n < 1 ? 1 : n > 1024 ? 1024 : (int)n;
+    }
+    struct lafs_pool *p;
+    LAFS_TRY(lafs_alloc0(&p, 1, sizeof *p, err));
+    p->threads = threads;
+    lafs_status st = lafs_alloc0(&p->thread, (size_t)threads, sizeof *p->thread, err);
+    if (st != LAFS_OK) {
+        lafs_free(p);
+        return st;
+    }
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->work, NULL);
+    pthread_cond_init(&p->done, NULL);
+    for (int i = 1; i < threads; i++) {
+        struct starter *s;
+        st = lafs_alloc(&s, 1, sizeof *s, err);
+        if (st == LAFS_OK) {
+            *s = (struct starter){p, i};
+            if (pthread_create(&p->thread[i - 1], NULL, run, s)) {
+                lafs_free(s);
+                st = lafs_fail(err, LAFS_FAILED, "cannot start thread %d of %d", i + 1, threads);
+            }
+        }
+        if (st != LAFS_OK) {
+            stop(p, i - 1);
+            return st;
+        }
+    }
+    *out = p;
+    return LAFS_OK;
+}
+
+void lafs_pool_free(struct lafs_pool *pool)
+{
+    if (pool) stop(pool, pool->threads - 1);
+}
+
+int lafs_pool_threads(const struct lafs_pool *pool) { return pool ? pool->threads : 1; }
+
+void lafs_pool_for(struct lafs_pool *p, int64_t count, lafs_tile_fn *fn, void *arg)
+{
+    if (!p || p->threads == 1 || count <= 1 || inside == p) {
+        int worker = inside == p && p ? inside_worker : 0;
+        for (int64_t i = 0; i < count; i++) fn(arg, i, worker);
+        return;
+    }
+    pthread_mutex_lock(&p->lock);
+    p->fn = fn;
+    p->arg = arg;
+    p->count = count;
+    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+    p->busy = p->threads - 1;
+    p->round++;
+    pthread_cond_broadcast(&p->work);
+    pthread_mutex_unlock(&p->lock);
+    take_tiles(p, 0);
+    pthread_mutex_lock(&p->lock);
+    while (p->busy) pthread_cond_wait(&p->done, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+}

@@ -1,0 +1,18 @@
+#ifndef LAFS_BASE_SHA256_H
+#define LAFS_BASE_SHA256_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* SHA-256 (FIPS 180-4). */
+struct lafs_sha256 {
+    uint32_t h[8];
+    uint64_t bytes;
+    unsigned char block[64];
+};
+void lafs_sha256_init(struct lafs_sha256 *s);
+void lafs_sha256_add(struct lafs_sha256 *s, const void *data, size_t size);
+void lafs_sha256_hex(struct lafs_sha256 *s, char hex[65]); /* finishes */
+lafs_status lafs_sha256_file(const char *path, char hex[65], struct lafs_err *err);
+#endif

@@ -1,0 +1,252 @@
+/* The op table: all that a backend (reference, CPU, CUDA) computes, and the only header that kernels/ sees.
+ *
+ * Rules, true everywhere:
+ * - Tensors are row-major fp32 in device memory unless said otherwise; images are (n, h, w, c), channels last.
+ * - Gradients of parameters accumulate (+=); gradients of activations are written (=), unless said otherwise.
+ * - Outputs do not overlap inputs unless the op says that they may be the same.
+ * - Ops are queued and return nothing. Errors are sticky and reported by `sync`.
+ * - No result depends on the number of threads. A row's forward result depends on its own sequence or image alone,
+ *   never on its neighbours in the batch. Parameter gradients are summed over tokens in a fixed order.
+ * - Weights are as PyTorch stores them: linear (out, in); conv (out, in, k, k); depthwise (c, 1, k, k).
+ * - A slot may be NULL only where "optional" is written, with its fallback.
+ */
+#ifndef LAFS_COMPUTE_BACKEND_H
+#define LAFS_COMPUTE_BACKEND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/pool.h"
+#include "base/rng.h"
+#include "image/viewplan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { LAFS_BACKEND_VERSION = 1 };
+
+struct lafs_dev; /* a backend's state; every backend defines its own */
+
+enum lafs_act {
+    LAFS_ACT_NONE = 0,
+    LAFS_ACT_RELU,
+    LAFS_ACT_GELU,     /* exact: x/2 (1 + erf(x/sqrt 2)) */
+    LAFS_ACT_HSWISH,   /* x relu6(x+3)/6 */
+    LAFS_ACT_HSIGMOID, /* relu6(x+3)/6 */
+    LAFS_ACT_SIGMOID
+};
+
+/* Packed sequences (views' tokens, images' pixels, single rows): sequence i is rows off[i]..off[i+1]-1. */
+struct lafs_seqs {
+    int64_t n;
+    const int64_t *off;     /* (n+1), host; off[0] = 0 */
+    const int64_t *dev_off; /* the same in device memory (equal to off on a CPU) */
+    int64_t max_len;
+};
+static inline int64_t lafs_seqs_rows(const struct lafs_seqs *s) { return s->off[s->n]; }
+
+/* Dropout. Element e (counted row-major inside its sequence, over the op's width) of sequence i is dropped iff the
+ * 16-bit lane e%8 of Philox4x32-10(key[i], counter {lo(e/8), hi(e/8), site, 0}) < round(p*65536); lane l is word l/2's
+ * low half for even l, high half for odd l. Kept ones are scaled by 1/(1-p). NULL or p = 0: identity. */
+struct lafs_drop {
+    float p;
+    uint32_t site;       /* which dropout of the network */
+    const uint64_t *key; /* (n) one per sequence, device */
+};
+/* Drop-path: sequence i's branch is dropped iff word 0 of Philox(key[i], {0, 0, site, 1}) < p*2^32; kept ones are scaled
+ * by 1/(1-p). Same struct. */
+
+enum lafs_margin { LAFS_MARGIN_COSFACE = 0, LAFS_MARGIN_ARCFACE = 1 };
+
+/* A soft target on two classes: lambda on a, 1-lambda on b (mixup); lambda = 1: one-hot. */
+struct lafs_target {
+    int64_t a, b;
+    float lambda;
+};
+
+/* A parameter tensor inside the flat arrays, and how one optimiser step treats it. Host memory. */
+struct lafs_segment {
+    int64_t off, size;
+    float lr, decay;       /* this step's, layer-wise scale included */
+    float clip;            /* > 0: gradient *= min(1, clip / (its norm + 1e-6)) */
+    int64_t step;          /* this tensor's update count, 1 for the first: bias correction */
+    int32_t skip;          /* 1: no update at all this step (moments and count untouched) */
+};
+
+struct lafs_conv {  /* geometry of a convolution; padding (k-1)/2 on all sides */
+    int64_t n, h, w, c;    /* input */
+    int k, stride;
+    int64_t out;           /* channels of the output (= c for depthwise) */
+};
+static inline int64_t lafs_conv_side(int64_t side, int k, int stride) { return (side + 2 * ((k - 1) / 2) - k) / stride + 1; }
+
+struct lafs_ops {
+    uint32_t version; /* LAFS_BACKEND_VERSION */
+    const char *name; /* "ref", "cpu", "cuda" */
+
+    /* -- device -- */
+    /* arg: "" or device number. pool: threads for CPU backends (may be NULL), borrowed until close. */
+    lafs_status (*open)(struct lafs_dev **out, const char *arg, struct lafs_pool *pool, struct lafs_err *err);
+    void (*close)(struct lafs_dev *d);
+    /* One line: silicon, instruction set, library versions; belongs in checkpoints. */
+    const char *(*describe)(struct lafs_dev *d);
+    lafs_status (*alloc)(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err); /* 256-byte aligned, zeroed */
+    void (*free)(struct lafs_dev *d, void *p);
+    void (*upload)(struct lafs_dev *d, void *to, const void *from_host, size_t size);
+    void (*download)(struct lafs_dev *d, void *to_host, const void *from, size_t size); /* complete on return */
+    void (*copy)(struct lafs_dev *d, void *to, const void *from, size_t size);
+    void (*zero)(struct lafs_dev *d, void *p, size_t size);
+    lafs_status (*sync)(struct lafs_dev *d, struct lafs_err *err);
+
+    /* -- elementwise -- */
+    void (*scale)(struct lafs_dev *d, int64_t n, float a, float *x);                        /* x *= a */
+    void (*axpy)(struct lafs_dev *d, int64_t n, float a, const float *x, float *y);         /* y += a x */
+    void (*lerp)(struct lafs_dev *d, int64_t n, float m, const float *x, float *y);         /* y = m y + (1-m) x: EMA */
+    void (*act_bwd)(struct lafs_dev *d, int64_t n, enum lafs_act act, const float *pre, const float *dy, float *dx); /* dx = dy act'(pre); dx may be dy */
+    void (*dropout)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_drop *drop,
+                    const float *x, float *y);                                              /* y may be x; its own backward */
+    void (*u8_to_f32)(struct lafs_dev *d, int64_t n, const uint8_t *x, float *y);           /* x/127.5 - 1 */
+
+    /* -- linear -- */
+    /* y = drop(act(x w^T + b)). x (rows,in), w (out,in), b (out) or NULL, y (rows,out).
+     * pre (rows,out) or NULL receives what act was applied to. */
+    void (*linear)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *x, const float *w,
+                   const float *b, enum lafs_act act, const struct lafs_drop *drop, float *pre, float *y);
+    /* dx (rows,in) = dy (rows,out) w */
+    void (*linear_bwd_x)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *dy,
+                         const float *w, float *dx);
+    /* dw (out,in) += dy^T x; db (out) += column sums of dy, unless NULL */
+    void (*linear_bwd_w)(struct lafs_dev *d, int64_t rows, int64_t in, int64_t out, const float *x, const float *dy,
+                         float *dw, float *db);
+
+    /* -- transformer -- */
+    /* x = [cls; proj rows] + pos[0..len-1], dropped. proj (rows - n, width): the tokens of sequence i start at row
+     * off[i]-i. cls (width), pos (>= max_len, width), x (rows, width). */
+    void (*assemble)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *proj, const float *cls,
+                     const float *pos, const struct lafs_drop *drop, float *x);
+    /* dproj written; dcls, dpos += */
+    void (*assemble_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dx,
+                         const struct lafs_drop *drop, float *dproj, float *dcls, float *dpos);
+    /* Residual, then LayerNorm: x_out = x + path(drop(branch)); y = LN(x_out) g + b, eps 1e-5, two-pass variance.
+     * branch NULL: x_out not written, y = LN(x). g NULL: only the sum. x_out may be x. mean, rstd (rows) or NULL. */
+    void (*add_norm)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x, const float *branch,
+                     const struct lafs_drop *drop, const struct lafs_drop *path, const float *g, const float *b,
+                     float *x_out, float *y, float *mean, float *rstd);
+    /* dx (rows,width) holds the gradient that reaches x_out from later layers; on return it is the gradient of x (and
+     * x_out): dx += LN backward of dy (dy NULL: nothing added). dbranch, unless NULL, = that total through path and drop.
+     * dg, db +=. x_out is the normalised input. */
+    void (*add_norm_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dy, const float *x_out,
+                         const float *mean, const float *rstd, const float *g, const struct lafs_drop *drop,
+                         const struct lafs_drop *path, float *dx, float *dbranch, float *dg, float *db);
+    /* Softmax attention inside each sequence. qkv (rows, 3*heads*64): all heads of q, then k, then v. out (rows, heads*64).
+     * lse (rows, heads) or NULL: log-sum-exp of the scaled scores. */
+    void (*attention)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t heads, float scale, const float *qkv,
+                      float *out, float *lse);
+    void (*attention_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t heads, float scale, const float *qkv,
+                          const float *out, const float *lse, const float *dout, float *dqkv);
+    /* y (n,width) = x[row[i]]; and its backward: dx[row[i]] = dy[i], all other rows of dx zero. row: host, ascending. */
+    void (*rows_gather)(struct lafs_dev *d, int64_t n, int64_t width, const int64_t *row, const float *x, float *y);
+    void (*rows_scatter)(struct lafs_dev *d, int64_t n, int64_t rows, int64_t width, const int64_t *row, const float *dy, float *dx);
+
+    /* -- patches -- */
+    /* Bilinear patches at landmarks: image i of images (n, side, side, 3) serves the landmarks rows of sequence i.
+     * landmarks (rows,2): pixel index = value - 0.5. tokens (rows, p*p*3): first axis x, second y (the authors' order);
+     * transposed = 0 gives first y, second x. Zero outside. */
+    void (*patch_cut)(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed, const float *images,
+                      const float *landmarks, float *tokens);
+    /* dlandmarks (rows,2) and dimages (n,side,side,3) written; either may be NULL. */
+    void (*patch_cut_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed, const float *images,
+                          const float *landmarks, const float *dtokens, float *dlandmarks, float *dimages);
+    /* Grid patches, row-major, token = (y, x, channel): images (n,side,side,3) -> tokens (n, (side/p)^2, p*p*3). */
+    void (*grid_cut)(struct lafs_dev *d, int64_t n, int side, int p, const float *images, float *tokens);
+
+    /* -- convolution (channels last) -- */
+    void (*conv)(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w, const float *b,
+                 enum lafs_act act, float *y);          /* dense k x k; b may be NULL */
+    void (*conv_bwd_x)(struct lafs_dev *d, const struct lafs_conv *g, const float *dy, const float *w, float *dx);
+    void (*conv_bwd_w)(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy, float *dw);
+    void (*depthwise)(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w, const float *b,
+                      enum lafs_act act, float *y);
+    void (*depthwise_bwd_x)(struct lafs_dev *d, const struct lafs_conv *g, const float *dy, const float *w, float *dx);
+    void (*depthwise_bwd_w)(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy, float *dw);
+    /* BatchNorm over rows, eps 1e-5, two-pass variance, then act. train: batch statistics; running ones updated with
+     * momentum (unbiased variance) unless NULL. Not train: run_mean, run_var are used. mean, rstd (c) receive what was
+     * used. y may be x when not train. */
+    void (*batchnorm)(struct lafs_dev *d, int64_t rows, int64_t c, int train, float momentum, const float *x,
+                      const float *gamma, const float *beta, float *run_mean, float *run_var, enum lafs_act act,
+                      float *y, float *mean, float *rstd);
+    /* dx written (may be dy); dgamma, dbeta +=. train as in the forward pass. */
+    void (*batchnorm_bwd)(struct lafs_dev *d, int64_t rows, int64_t c, int train, const float *x, const float *gamma,
+                          const float *beta, const float *mean, const float *rstd, enum lafs_act act, const float *dy,
+                          float *dx, float *dgamma, float *dbeta);
+    void (*channel_mean)(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y);      /* (n,hw,c) -> (n,c) */
+    void (*channel_mean_bwd)(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *dy, float *dx, int add); /* add: dx += */
+    /* y = act(x s), s (n,c): squeeze-and-excitation's last step. */
+    void (*channel_scale)(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
+                          enum lafs_act act, float *y);
+    void (*channel_scale_bwd)(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
+                              enum lafs_act act, const float *dy, float *dx, float *ds);
+    /* Per row of t (n,width): theta = (t - min)/(max - min) * range; arg (n,2) receives the places of min and max. */
+    void (*minmax)(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, float *theta, int32_t *arg);
+    void (*minmax_bwd)(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, const int32_t *arg,
+                       const float *dtheta, float *dt);
+    void (*maxpool2)(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y); /* h, w even */
+    void (*upsample2_add)(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y); /* y (2h,2w) += nearest x2 of x */
+
+    /* -- heads and losses -- */
+    void (*l2norm)(struct lafs_dev *d, int64_t rows, int64_t width, const float *x, float *y, float *norm); /* y = x / max(norm, 1e-12) */
+    void (*l2norm_bwd)(struct lafs_dev *d, int64_t rows, int64_t width, const float *y, const float *norm, const float *dy, float *dx, int add);
+    /* DINO. student (vs*b, k), teacher (vt*b, k), view-major; student view i < vt is the same view as teacher view i.
+     * loss (1, double) = mean over pairs t != s and over b of -sum softmax((T-c)/temp_t) log softmax(S/temp_s).
+     * dstudent (vs*b,k), or NULL, written, = d loss * grad_scale. center_mean (k) = mean of all teacher rows.
+     * stats (4, double): mean teacher entropy, mean KL(teacher view 0 || student of the pairs), mean max probability of
+     * the teacher, share of classes that are some teacher row's maximum. */
+    void (*dino_loss)(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, const float *student, const float *teacher,
+                      const float *center, float temp_s, float temp_t, float grad_scale, double *loss, float *dstudent,
+                      float *center_mean, double *stats);
+    /* Margin softmax. emb (b,dim), weight (classes,dim), both normalised inside. logits = s (cos - m y) (CosFace) or
+     * s cos(acos(cos) + m y) (ArcFace), y the soft target; loss (1,double) = mean soft cross-entropy.
+     * target: host. demb written (NULL: forward only), dweight +=; both times grad_scale.
+     * logits (b,classes) or NULL. scratch: margin_scratch bytes of device memory. */
+    size_t (*margin_scratch)(int64_t b, int64_t dim, int64_t classes);
+    void (*margin_loss)(struct lafs_dev *d, int64_t b, int64_t dim, int64_t classes, const float *emb, const float *weight,
+                        const struct lafs_target *target, enum lafs_margin kind, float s, float m, float grad_scale,
+                        void *scratch, double *loss, float *demb, float *dweight, float *logits);
+    /* loss (1,double) = weight * mean((a-b)^2); da (n), unless NULL, += grad_scale * its gradient. */
+    void (*mse)(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale, double *loss, float *da);
+
+    /* -- optimiser, over flat arrays -- */
+    /* norm[i] (host, n) = L2 norm of segment i of x, summed in double. Complete on return. */
+    void (*norms)(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const float *x, double *norm);
+    /* One AdamW step in PyTorch's order: p -= lr decay p; moments; p -= lr/bc1 m / (sqrt(v)/sqrt(bc2) + eps). norm: from
+     * `norms`, for clipping; NULL when no segment clips. */
+    void (*adamw)(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const double *norm, float beta1, float beta2,
+                  float eps, float *p, const float *g, float *m, float *v);
+
+    /* -- views -- */
+    /* Carries out plan[i] on source[i] (h[i], w[i], 3 u8, host pointers). clean[i], augmented[i]: (out_size, out_size, 3)
+     * u8, device; either array may be NULL. */
+    void (*render)(struct lafs_dev *d, int64_t n, const struct lafs_viewplan *plan, const uint8_t *const *source,
+                   const int *w, const int *h, uint8_t *const *clean, uint8_t *const *augmented);
+};
+
+/* The built-in backends. */
+extern const struct lafs_ops lafs_ref_ops; /* plain loops: the truth in tests */
+/* Fastest paths of this machine; slots that it does not better are the reference's. */
+const struct lafs_ops *lafs_cpu_ops(void);
+
+/* An opened device: what model code carries around. */
+struct lafs_backend {
+    const struct lafs_ops *ops;
+    struct lafs_dev *dev;
+};
+/* name: "cpu", "ref", "cuda", "cuda:N" or "auto". On "auto" *why (static) receives the choice and the reason. */
+lafs_status lafs_backend_open(struct lafs_backend *b, const char *name, struct lafs_pool *pool, const char **why, struct lafs_err *err);
+void lafs_backend_close(struct lafs_backend *b);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

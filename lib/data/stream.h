@@ -1,0 +1,91 @@
+/* Streams, shards and indexes behind one reader and one writer.
+ *
+ * Reader: looks at the first bytes of each input (a MessagePack stream, a tar shard, an index, or stdin as "-")
+ * and gives samples one by one. Writer: a MessagePack stream to stdout or a file, or tar shards with their index.
+ *
+ *     LAFS_TRY(lafs_reader_open(&r, paths, n, &opt, err));
+ *     while ((st = lafs_reader_next(r, &sample, err)) != LAFS_END) {
+ *         if (st == LAFS_BAD_RECORD) { report; continue; }
+ *         if (st != LAFS_OK) break;                       // LAFS_CUT: cut off; LAFS_FAILED: dead
+ *         LAFS_TRY(lafs_writer_put(w, &sample, err));
+ *     }
+ *     lafs_writer_close(w, &totals, err);                // or lafs_writer_abort(w)
+ */
+#ifndef LAFS_DATA_STREAM_H
+#define LAFS_DATA_STREAM_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "data/record.h"
+
+/* What the pixels of a stream are. Empty strings mean unknown; two known ones that differ are refused. */
+struct lafs_pixels {
+    int size;          /* side of an aligned crop, 112; 0: photos of any size, or unknown */
+    char aligner[32];  /* "none" (photos), "arcface5" (similarity of five points), "given" (--aligned) */
+    char channels[8];  /* "rgb" or "bgr" */
+};
+
+enum { LAFS_MAX_HEADER = 4 << 20 };
+
+struct lafs_header {
+    int version;              /* 1 */
+    struct lafs_pixels pixels;
+    int64_t seed, epochs_from, epochs_to, images; /* -1: not stated */
+    struct lafs_buf prov;     /* MessagePack array of maps {program, version, options, digests} */
+    int prov_count;
+};
+void lafs_header_init(struct lafs_header *h);
+void lafs_header_release(struct lafs_header *h);
+lafs_status lafs_header_copy(struct lafs_header *to, const struct lafs_header *from, struct lafs_err *err);
+/* Appends one link to the provenance chain: name/value pairs of options that change results and digests of
+ * models and lists; n strings each. */
+lafs_status lafs_header_add_prov(struct lafs_header *h, const char *program, const char *version,
+                                 const char *const *names, const char *const *values, int n, struct lafs_err *err);
+
+struct lafs_totals {
+    int64_t count;    /* samples written */
+    int64_t skipped;  /* bad records dropped, here and upstream */
+    int64_t no_face;  /* photos without a face, here and upstream: not bad */
+    int ok;           /* 0: the producer judged its input too bad */
+};
+
+struct lafs_reader;
+struct lafs_reader_options {
+    int keep_foreign;  /* 1: bare maps and foreign shards are fine (the default everywhere) */
+    size_t max_record; /* 0: LAFS_MAX_RECORD */
+};
+/* paths: files (streams, tars, indexes) or "-"; read one after the other, as one stream. The header of the first
+ * input is there at once. LAFS_CUT: zero bytes. LAFS_FAILED: cannot open, unknown format (says what it looks like). */
+lafs_status lafs_reader_open(struct lafs_reader **out, const char *const *paths, int n,
+                             const struct lafs_reader_options *opt, struct lafs_err *err);
+void lafs_reader_close(struct lafs_reader *r);
+/* Header of the input being read; merged pixel contract of all so far. */
+const struct lafs_header *lafs_reader_header(const struct lafs_reader *r);
+/* LAFS_OK, LAFS_END (all inputs ended well), LAFS_BAD_RECORD (go on), LAFS_CUT, LAFS_FAILED. After LAFS_BAD_RECORD the
+ * sample's key, where known, is in it. */
+lafs_status lafs_reader_next(struct lafs_reader *r, struct lafs_sample *s, struct lafs_err *err);
+/* Sums over the trailers read so far. */
+const struct lafs_totals *lafs_reader_totals(const struct lafs_reader *r);
+/* Samples in all inputs when indexes or headers tell, else -1: for progress. */
+int64_t lafs_reader_expected(const struct lafs_reader *r);
+
+struct lafs_writer;
+struct lafs_writer_options {
+    const char *out;        /* NULL or "-": MessagePack stream on stdout; "x-%06d.tar": shards + index "x.lafs";
+                               "x.tar": one shard + index; anything else: a stream in that file, whole or not at all */
+    int64_t shard_samples;  /* new shard after so many samples; 0: no limit */
+    int64_t shard_bytes;    /* new shard after so many bytes; 0: 1 GB */
+};
+lafs_status lafs_writer_open(struct lafs_writer **out, const struct lafs_writer_options *opt,
+                             const struct lafs_header *header, struct lafs_err *err);
+/* LAFS_FAILED: cannot write (disk full, closed pipe). LAFS_BAD_RECORD: this sample cannot go there (key invalid, or
+ * twice in an index). */
+lafs_status lafs_writer_put(struct lafs_writer *w, const struct lafs_sample *s, struct lafs_err *err);
+/* Trailer, flush, fsync, rename, index. With totals->ok 0 the trailer says so and no index is written. Frees w. */
+lafs_status lafs_writer_close(struct lafs_writer *w, const struct lafs_totals *totals, struct lafs_err *err);
+/* Removes what was begun; a stream on stdout ends without its trailer. Frees w. NULL is fine. */
+void lafs_writer_abort(struct lafs_writer *w);
+
+#endif

@@ -1,0 +1,57 @@
+#include "tests/test.h"
+
+#include "base/pool.h"
+#include "base/rng.h"
+
+TEST(philox_known_answers)
+{
+    /* Known-answer vectors of the Random123 distribution. */
+    uint32_t out[4], zero[4] = {0}, ones[4] = {~0u, ~0u, ~0u, ~0u};
+    lafs_philox(0, zero, out);
+    CHECK(out[0] == 0x6627e8d5 && out[1] == 0xe169c58d && out[2] == 0xbc57ac4c && out[3] == 0x9b00dbd8);
+    lafs_philox(~0ull, ones, out);
+    CHECK(out[0] == 0x408f276d && out[1] == 0x41c83b0e && out[2] == 0xa20bc7c6 && out[3] == 0x6d5451fd);
+}
+
+TEST(fnv_known_answers)
+{
+    CHECK(lafs_fnv1a("", 0) == 0xcbf29ce484222325u);
+    CHECK(lafs_fnv1a("foobar", 6) == 0x85944171f73967e8u);
+}
+
+TEST(moments)
+{
+    struct lafs_rng r;
+    lafs_rng_init(&r, lafs_rng_key(1, LAFS_RNG_TEST, 0, 0, 0));
+    double s = 0, s2 = 0, b = 0, b2 = 0;
+    enum { N = 200000 };
+    for (int i = 0; i < N; i++) {
+        double v = lafs_rng_normal(&r), w = lafs_rng_beta(&r, 0.2, 0.2);
+        s += v, s2 += v * v, b += w, b2 += w * w;
+    }
+    CHECK_NEAR(s / N, 0, 0.01);
+    CHECK_NEAR(s2 / N, 1, 0.015);
+    CHECK_NEAR(b / N, 0.5, 0.005);
+    CHECK_NEAR(b2 / N - 0.25, 1.0 / 4 / 1.4, 0.005); /* variance of Beta(a,a) = 1/(4(2a+1)) */
+}
+
+static void mark(void *arg, int64_t i, int worker)
+{
+    (void)worker;
+    ((int *)arg)[i]++;
+}
+
+TEST(pool_covers_each_index_once)
+{
+    struct lafs_pool *p;
+    struct lafs_err e;
+    REQUIRE_OK(lafs_pool_new(&p, 4, &e), &e);
+    for (int round = 0; round < 200; round++) {
+        int hit[97] = {0};
+        lafs_pool_for(p, 97, mark, hit);
+        for (int i = 0; i < 97; i++) CHECK(hit[i] == 1);
+    }
+    lafs_pool_free(p);
+}
+
+TEST_MAIN(philox_known_answers, fnv_known_answers, moments, pool_covers_each_index_once)
