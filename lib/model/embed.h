@@ -1,0 +1,33 @@
+/* From 8-bit crops to what the programs write: embeddings and landmarks. */
+#ifndef LAFS_MODEL_EMBED_H
+#define LAFS_MODEL_EMBED_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "compute/backend.h"
+#include "model/part_fvit.h"
+
+/* A model planned for inference: crops in host memory in, results in host memory out. One caller at a time. */
+struct lafs_embedder {
+    const struct lafs_model *model; /* borrowed */
+    const struct lafs_backend *backend;
+    int batch;                      /* crops per call at most; the result does not depend on it */
+    struct lafs_arena arena;
+    struct lafs_model_work work;
+    struct lafs_cnn_work cnn;       /* landmarks only */
+    uint8_t *crops, *flipped;       /* flipped: host */
+    float *images, *emb, *landmarks;
+    float *host;                    /* (2*batch, D) */
+};
+enum { LAFS_FOR_EMBEDDING = 1, LAFS_FOR_LANDMARKS = 2 };
+/* purpose: LAFS_FOR_*: what memory is planned for. The model's values must stay as they are. */
+lafs_status lafs_embedder_open(struct lafs_embedder *e, const struct lafs_model *m, const struct lafs_backend *b, int batch,
+                               int purpose, struct lafs_err *err);
+void lafs_embedder_close(struct lafs_embedder *e);
+/* crops (n,112,112,3) u8, any n; emb (n,D): embedding of the image + that of its mirror, summed, not normalised. */
+lafs_status lafs_embed(struct lafs_embedder *e, int64_t n, const uint8_t *crops, float *emb, struct lafs_err *err);
+/* landmarks (n,R,2). */
+lafs_status lafs_landmarks(struct lafs_embedder *e, int64_t n, const uint8_t *crops, float *landmarks, struct lafs_err *err);
+
+#endif

@@ -1,0 +1,94 @@
+/* The landmark CNN: MobileNetV3-large body on 112x112, mean, dropout, Linear, min-max. Spec "Landmark CNN".
+ *
+ * Three modes of the forward pass:
+ *   train        running != NULL: BatchNorm uses the batch's statistics and updates the running ones
+ *   eval, kept   running NULL, planned with LAFS_CNN_KEEP: running statistics, backward works
+ *   eval, folded planned with LAFS_CNN_FOLDED: BatchNorm folded into the convolutions; fastest, no backward
+ */
+#ifndef LAFS_MODEL_MOBILENETV3_H
+#define LAFS_MODEL_MOBILENETV3_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "compute/backend.h"
+#include "compute/tensor.h"
+
+enum { LAFS_CNN_BLOCKS = 15, LAFS_CNN_SIDE = 112, LAFS_CNN_OUT = 160, LAFS_CNN_DROP_SITE = 0x10000 };
+
+struct lafs_bn_place { /* in the flat arrays, floats */
+    int64_t gamma, beta, mean, var; /* (c) */
+    int64_t tracked;                /* (1): batches seen, num_batches_tracked; an I64 scalar in files */
+};
+struct lafs_cnn_block {
+    int64_t expand_w;               /* (e, c, 1, 1) */
+    int64_t depth_w;                /* (e, 1, k, k) */
+    int64_t se1_w, se2_w;           /* (e/4, e), (e, e/4); -1: no SE */
+    int64_t project_w;              /* (o, e, 1, 1) */
+    struct lafs_bn_place bn1, bn2, bn3;
+};
+struct lafs_cnn {
+    int landmarks;                  /* R */
+    float dropout;                  /* 0.5, before the last Linear */
+    int64_t first_w;                /* (16, 3, 3, 3) */
+    struct lafs_bn_place first_bn;
+    struct lafs_cnn_block block[LAFS_CNN_BLOCKS];
+    int64_t out_w, out_b;           /* (2R, 160), (2R): output_layer.1 */
+};
+/* Adds the parameters to ps (`stn.features...`, `output_layer.1...`; running statistics as buffers), dropout 0.5. */
+lafs_status lafs_cnn_declare(struct lafs_cnn *m, int landmarks, struct lafs_params *ps, struct lafs_err *err);
+
+enum lafs_cnn_mode { LAFS_CNN_FOLDED = 0, LAFS_CNN_KEEP = 1 };
+
+/* Activations of one unit (convolution, BatchNorm, activation). */
+struct lafs_cnn_unit {
+    float *conv, *out;              /* (n, h, w, c): before BatchNorm, after the activation */
+    float *mean, *rstd;             /* (c) */
+};
+struct lafs_cnn_stage {
+    struct lafs_cnn_unit u1, u2, u3;
+    float *pool, *pre1, *hid, *pre2, *gate; /* SE: (n,e) (n,e/4) (n,e/4) (n,e) (n,e) */
+    float *scaled;                  /* (n, h, w, e): after SE and its activation */
+    float *folded[3], *bias[3];     /* LAFS_CNN_FOLDED: weights and biases with BatchNorm in them */
+    float *sum;                     /* (n, h, w, o): output of the block */
+};
+struct lafs_cnn_work {
+    const struct lafs_cnn *cnn;
+    int64_t max_images;
+    enum lafs_cnn_mode mode;
+    /* of the last forward pass */
+    int64_t n;
+    const float *images;
+    const uint64_t *keys;
+    int train;
+    /* host memory, owned */
+    int64_t *off;
+    /* device memory, carved */
+    int64_t *dev_off;
+    float *one;                     /* (1) = 1 */
+    struct lafs_cnn_unit first;
+    float *first_folded, *first_bias;
+    struct lafs_cnn_stage stage[LAFS_CNN_BLOCKS];
+    float *mean, *dropped, *raw;    /* (n,160), (n,160), (n,2R) */
+    int32_t *arg;                   /* (n,2) */
+    float *draw, *dmean;            /* (n,2R), (n,160) */
+    float *da, *db, *dc;            /* scratch of the largest map */
+    float *dgate, *dhid;            /* (n, max e), (n, max e/4) */
+};
+/* Called twice, around lafs_arena_reserve. */
+lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int64_t max_images, enum lafs_cnn_mode mode,
+                          struct lafs_arena *a, struct lafs_err *err);
+void lafs_cnn_work_release(struct lafs_cnn_work *w); /* host memory; the arena is the caller's */
+/* LAFS_CNN_FOLDED: (re)computes the folded weights; after planning, and whenever value has changed. */
+lafs_status lafs_cnn_fold(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, struct lafs_err *err);
+/* images (n,112,112,3) in [-1,1]; landmarks (n,R,2) in 0..111. running: flat array whose running statistics are updated
+ * (usually value itself), batch statistics in use; NULL: eval. keys (n) device: dropout; NULL: none. images must stay
+ * until backward is done. */
+void lafs_cnn_forward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *running, int64_t n,
+                      const float *images, const uint64_t *keys, float *landmarks);
+/* Of the last forward pass, planned with LAFS_CNN_KEEP: dlandmarks (n,R,2); grad +=; dimages (n,112,112,3) written unless
+ * NULL. */
+void lafs_cnn_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, const float *dlandmarks,
+                       float *grad, float *dimages);
+
+#endif

@@ -1,0 +1,109 @@
+/* The vision transformer over packed sequences of patches ("fViT"): spec "ViT".
+ *
+ *     struct lafs_vit v;                                        // what: configuration and places of the parameters
+ *     lafs_vit_config_named(&c, "xs", err);
+ *     lafs_vit_declare(&v, &c, &params, err);                   // adds the parameters under the authors' names
+ *     struct lafs_vit_work w = {0};                             // where: activations, planned for the worst batch
+ *     lafs_vit_plan(&w, &v, max_tokens, max_seqs, keep, &arena, err);  // twice: measuring, then carving
+ *     lafs_vit_forward(&w, &backend, value, &seqs, tokens, keys, emb);
+ *     lafs_vit_backward(&w, &backend, value, demb, grad, NULL);
+ *     lafs_vit_work_release(&w);
+ *
+ * Teacher and student share the table: value and grad are flat arrays of params.size floats on the device.
+ */
+#ifndef LAFS_MODEL_VIT_H
+#define LAFS_MODEL_VIT_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "compute/backend.h"
+#include "compute/tensor.h"
+
+enum { LAFS_VIT_MAX_DEPTH = 64, LAFS_VIT_MAX_DIM = 4096, LAFS_HEAD_WIDTH = 64 };
+
+enum lafs_vit_scale {
+    LAFS_SCALE_DIM = 0, /* dim^-0.5: the authors' code */
+    LAFS_SCALE_HEAD     /* 64^-0.5: the textbook's */
+};
+
+struct lafs_vit_config {
+    int dim, depth, heads, mlp; /* D, L, H (of width 64), M */
+    int patches;                /* R: most tokens of a sequence, a square; R+1 position slots */
+    int patch;                  /* p: side of a patch, 8 or 16; a token has p*p*3 values */
+    float dropout, drop_path;   /* 0.1, 0.1 */
+    enum lafs_vit_scale scale;
+};
+/* Named sizes, with R 196, p 8, dropout and drop-path 0.1, scale dim^-0.5:
+ *   b   D 768, L 12, H 11, M 2048 (the paper's)      s   D 384, L 12, H 6, M 1024
+ *   t   D 192, L 12, H 3, M 512                      xs  D 128, L 4, H 2, M 512
+ * LAFS_USAGE for another name. */
+lafs_status lafs_vit_config_named(struct lafs_vit_config *c, const char *size, struct lafs_err *err);
+/* The name of the size that has these D, L, H, M; "custom" if none. */
+const char *lafs_vit_size_name(const struct lafs_vit_config *c);
+/* LAFS_USAGE unless all numbers are in range and R is a square. */
+lafs_status lafs_vit_config_check(const struct lafs_vit_config *c, struct lafs_err *err);
+static inline int64_t lafs_token_width(const struct lafs_vit_config *c) { return (int64_t)c->patch * c->patch * 3; }
+
+/* Places of a block's parameters in the flat arrays, floats. */
+struct lafs_vit_block {
+    int64_t norm1_g, norm1_b;      /* (D) */
+    int64_t qkv_w;                 /* (3*H*64, D) */
+    int64_t out_w, out_b;          /* (D, H*64), (D) */
+    int64_t norm2_g, norm2_b;      /* (D) */
+    int64_t fc1_w, fc1_b;          /* (M, D), (M) */
+    int64_t fc2_w, fc2_b;          /* (D, M), (D) */
+};
+struct lafs_vit {
+    struct lafs_vit_config config;
+    int64_t pos, cls;              /* (R+1, D), (D) */
+    int64_t embed_w, embed_b;      /* (D, p*p*3), (D) */
+    int64_t head_g, head_b;        /* (D): the LayerNorm on CLS */
+    struct lafs_vit_block block[LAFS_VIT_MAX_DEPTH];
+};
+/* Checks the configuration and adds the parameters to ps, with the authors' names, initial values and lr depths. */
+lafs_status lafs_vit_declare(struct lafs_vit *v, const struct lafs_vit_config *c, struct lafs_params *ps, struct lafs_err *err);
+
+/* Sites of dropout (struct lafs_drop): 0 the embedding; block l: 1+4l attention's output (dropout and drop-path),
+ * 2+4l inside the MLP, 3+4l the MLP's output (dropout and drop-path). */
+
+/* Activations of one forward pass. Zero it before the first plan; plan again to change the worst case. */
+struct lafs_vit_work {
+    const struct lafs_vit *vit;
+    int64_t max_tokens, max_seqs;
+    int keep;                      /* 1: keeps what backward needs */
+    /* of the last forward pass */
+    struct lafs_seqs tokens, rows, heads; /* without CLS (the caller's), with CLS, one row each */
+    const uint64_t *keys;
+    const float *in;               /* the tokens that came in: must stay until backward is done */
+    /* host memory, owned */
+    int64_t *rows_off, *heads_off, *cls_row;
+    /* device memory, carved */
+    int64_t *dev_rows_off, *dev_heads_off;
+    float *proj;                   /* (tokens, D) */
+    float **x;                     /* owned array of 2L+1 pointers to (rows, D): the residual stream after each sum */
+    float **y1, **y2;              /* L each: (rows, D), what the LayerNorms gave */
+    float **qkv, **att, **lse;     /* L each: (rows, 3*H*64), (rows, H*64), (rows, H) */
+    float **pre, **hid;            /* L each: (rows, M) before and after GELU */
+    float **mean1, **rstd1, **mean2, **rstd2; /* L each: (rows) */
+    float *branch;                 /* (rows, D) */
+    float *cls_in, *cls_mean, *cls_rstd;      /* (seqs, D), (seqs), (seqs) */
+    float *dx, *dy, *dwide;        /* (rows, D), (rows, D), (rows, max(3*H*64, M)) */
+    float *datt;                   /* (rows, H*64) */
+    void *pointers;                /* owned block behind the arrays above */
+};
+/* Plans for at most max_tokens tokens (CLS not counted) in at most max_seqs sequences. Called twice, around
+ * lafs_arena_reserve; the same calls in the same order both times. */
+lafs_status lafs_vit_plan(struct lafs_vit_work *w, const struct lafs_vit *v, int64_t max_tokens, int64_t max_seqs, int keep,
+                          struct lafs_arena *a, struct lafs_err *err);
+void lafs_vit_work_release(struct lafs_vit_work *w); /* host memory; the arena is the caller's */
+/* tokens (sum of lengths, p*p*3): sequence i is rows seqs->off[i].. (no CLS: the same seqs as patch_cut takes), each of
+ * 1..R tokens, lengths may differ. keys (n) device, one per sequence, or NULL: no dropout, no drop-path (eval).
+ * emb (n, D) device. Within the planned worst case; the arrays behind seqs must stay until backward is done. */
+void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, const struct lafs_seqs *seqs,
+                      const float *tokens, const uint64_t *keys, float *emb);
+/* Of the last forward pass, planned with keep. demb (n, D); grad +=; dtokens (as tokens) written unless NULL. */
+void lafs_vit_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, const float *demb,
+                       float *grad, float *dtokens);
+
+#endif
