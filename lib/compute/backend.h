@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/pool.h"
 #include "base/rng.h"
 #include "image/viewplan.h"
@@ -237,12 +238,21 @@ extern const struct lafs_ops lafs_ref_ops; /* plain loops: the truth in tests */
 /* Fastest paths of this machine; slots that it does not better are the reference's. */
 const struct lafs_ops *lafs_cpu_ops(void);
 
+/* A plugin, `lafs-NAME.so`, exports one function under this name; it returns the plugin's table (static). The table's
+ * `version` is read before anything else in it. */
+#define LAFS_PLUGIN_ENTRY "lafs_plugin_ops"
+typedef const struct lafs_ops *lafs_plugin_fn(void);
+
 /* An opened device: what model code carries around. */
 struct lafs_backend {
     const struct lafs_ops *ops;
     struct lafs_dev *dev;
 };
-/* name: "cpu", "ref", "cuda", "cuda:N" or "auto". On "auto" *why (static) receives the choice and the reason. */
+/* name: "cpu", "ref", "cuda", "cuda:N" or "auto". On "auto" *why (unless why is NULL) receives the choice and the reason;
+ * the text is static and stands until the next call.
+ * "cuda" is the plugin lafs-cuda.so: looked for in the absolute directories of $LAFS_BACKEND_PATH (separated by colons),
+ * then in the library directory; it stays loaded for the life of the process. LAFS_USAGE: no such name or a bad device
+ * number; LAFS_FAILED: the device cannot be used, the message says why. */
 lafs_status lafs_backend_open(struct lafs_backend *b, const char *name, struct lafs_pool *pool, const char **why, struct lafs_err *err);
 void lafs_backend_close(struct lafs_backend *b);
 

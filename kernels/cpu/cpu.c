@@ -1,0 +1,71 @@
+#include "kernels/cpu/cpu.h"
+
+#include <stdio.h>
+
+int lafs_cpu_reserve(struct lafs_dev *d, size_t size)
+{
+    for (int i = 0; i < d->workers; i++) {
+        if (d->scratch[i].size >= size) continue;
+        struct lafs_err err = {0};
+        lafs_free(d->scratch[i].p);
+        d->scratch[i].size = 0;
+        if (lafs_alloc(&d->scratch[i].p, size, 1, &err) != LAFS_OK) {
+            lafs_host_failed(d, &err);
+            return 0;
+        }
+        d->scratch[i].size = size;
+    }
+    return 1;
+}
+
+void *lafs_cpu_shared(struct lafs_dev *d, size_t size)
+{
+    if (d->shared.size < size) {
+        struct lafs_err err = {0};
+        lafs_free(d->shared.p);
+        d->shared.size = 0;
+        if (lafs_alloc(&d->shared.p, size, 1, &err) != LAFS_OK) {
+            lafs_host_failed(d, &err);
+            return NULL;
+        }
+        d->shared.size = size;
+    }
+    return d->shared.p;
+}
+
+static const char *instruction_set(void)
+{
+#if defined __x86_64__
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f")) return "avx512f";
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
+    return "x86-64";
+#else
+    return "generic";
+#endif
+}
+
+static lafs_status cpu_open(struct lafs_dev **out, const char *arg, struct lafs_pool *pool, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_host_open(out, arg, pool, err));
+    struct lafs_dev *d = *out;
+    snprintf(d->text, sizeof d->text, "cpu (%s), %s", instruction_set(), lafs_cpu_blas_describe());
+    return LAFS_OK;
+}
+
+static const struct lafs_ops ops = {
+    .version = LAFS_BACKEND_VERSION,
+    .name = "cpu",
+    .open = cpu_open,
+    .close = lafs_host_close,
+    .describe = lafs_host_describe,
+    .alloc = lafs_host_alloc,
+    .free = lafs_host_free,
+    .upload = lafs_host_copy,
+    .download = lafs_host_copy,
+    .copy = lafs_host_copy,
+    .zero = lafs_host_zero,
+    .sync = lafs_host_sync,
+};
+
+const struct lafs_ops *lafs_cpu_ops(void) { return &ops; }

@@ -1,0 +1,19 @@
+/* The CPU backend: the same results as kernels/ref within rounding, fast, on all threads of a pool.
+ *
+ * How work is cut, so that no result depends on threads or neighbours: a tile is a set of rows of one sequence, or a
+ * block of outputs; its size is fixed by the op and the sequence, never by the number of threads or by the batch. What
+ * belongs to one tile is computed by one worker in one order; sums over tiles are added in tile order. */
+#ifndef LAFS_KERNELS_CPU_H
+#define LAFS_KERNELS_CPU_H
+
+#include "kernels/cpu/blas.h"
+#include "kernels/ref/ref.h"
+
+/* Makes every worker's scratch at least `size` bytes. Called before a loop over tiles; 0 when memory is out (the device
+ * then holds the failure, and the op returns without doing anything). Content does not survive an op. */
+int lafs_cpu_reserve(struct lafs_dev *d, size_t size);
+static inline void *lafs_cpu_scratch(struct lafs_dev *d, int worker) { return d->scratch[worker].p; }
+/* One buffer for the whole op, shared by its tiles; NULL (and a failure in the device) when memory is out. */
+void *lafs_cpu_shared(struct lafs_dev *d, size_t size);
+
+#endif

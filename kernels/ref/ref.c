@@ -1,0 +1,106 @@
+#include "kernels/ref/ref.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { ALIGNMENT = 256, HUGE_PAGE = 2 << 20 };
+
+lafs_status lafs_host_open(struct lafs_dev **out, const char *arg, struct lafs_pool *pool, struct lafs_err *err)
+{
+    *out = NULL;
+    if (arg && *arg) return lafs_fail(err, LAFS_USAGE, "the host has no device '%s'", arg);
+    struct lafs_dev *d;
+    LAFS_TRY(lafs_alloc0(&d, 1, sizeof *d, err));
+    d->pool = pool;
+    d->workers = lafs_pool_threads(pool);
+    lafs_status st = lafs_alloc0(&d->scratch, (size_t)d->workers, sizeof *d->scratch, err);
+    if (st != LAFS_OK) {
+        lafs_free(d);
+        return st;
+    }
+    *out = d;
+    return LAFS_OK;
+}
+
+void lafs_host_close(struct lafs_dev *d)
+{
+    if (!d) return;
+    for (int i = 0; i < d->workers; i++) lafs_free(d->scratch[i].p);
+    lafs_free(d->scratch);
+    lafs_free(d->shared.p);
+    lafs_free(d);
+}
+
+const char *lafs_host_describe(struct lafs_dev *d) { return d->text; }
+
+lafs_status lafs_host_alloc(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err)
+{
+    (void)d;
+    *out = NULL;
+    /* Weights and activations are walked in strides of a row: large pages save most of the address misses. */
+    size_t unit = size >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT, bytes;
+    if (!lafs_add_ok(size, unit, &bytes)) return lafs_fail(err, LAFS_FAILED, "out of memory: %zu bytes", size);
+    bytes = (bytes - 1) / unit * unit;
+    if (bytes == 0) bytes = unit;
+    *out = aligned_alloc(unit, bytes);
+    if (!*out) return lafs_fail(err, LAFS_FAILED, "out of memory: %zu bytes", size);
+    if (unit == HUGE_PAGE) madvise(*out, bytes, MADV_HUGEPAGE); /* advice: failing is fine */
+    memset(*out, 0, bytes);
+    return LAFS_OK;
+}
+
+void lafs_host_free(struct lafs_dev *d, void *p)
+{
+    (void)d;
+    free(p);
+}
+
+void lafs_host_copy(struct lafs_dev *d, void *to, const void *from, size_t size)
+{
+    (void)d;
+    if (size) memcpy(to, from, size);
+}
+
+void lafs_host_zero(struct lafs_dev *d, void *p, size_t size)
+{
+    (void)d;
+    if (size) memset(p, 0, size);
+}
+
+void lafs_host_failed(struct lafs_dev *d, const struct lafs_err *err)
+{
+    if (d->err.status == LAFS_OK) d->err = *err;
+}
+
+lafs_status lafs_host_sync(struct lafs_dev *d, struct lafs_err *err)
+{
+    if (d->err.status == LAFS_OK) return LAFS_OK;
+    if (err) *err = d->err;
+    return d->err.status;
+}
+
+static lafs_status ref_open(struct lafs_dev **out, const char *arg, struct lafs_pool *pool, struct lafs_err *err)
+{
+    (void)pool; /* the truth runs on one thread */
+    LAFS_TRY(lafs_host_open(out, arg, NULL, err));
+    snprintf((*out)->text, sizeof (*out)->text, "reference (plain loops)");
+    return LAFS_OK;
+}
+
+const struct lafs_ops lafs_ref_ops = {
+    .version = LAFS_BACKEND_VERSION,
+    .name = "ref",
+    .open = ref_open,
+    .close = lafs_host_close,
+    .describe = lafs_host_describe,
+    .alloc = lafs_host_alloc,
+    .free = lafs_host_free,
+    .upload = lafs_host_copy,
+    .download = lafs_host_copy,
+    .copy = lafs_host_copy,
+    .zero = lafs_host_zero,
+    .sync = lafs_host_sync,
+};
