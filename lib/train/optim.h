@@ -1,0 +1,41 @@
+/* AdamW over the parameters of a model: flat gradient and moments, one segment a tensor.
+ *
+ * The state (moments, update counts) changes in lafs_optim_step alone. */
+#ifndef LAFS_TRAIN_OPTIM_H
+#define LAFS_TRAIN_OPTIM_H
+
+#include <stdint.h>
+
+#include "compute/tensor.h"
+
+/* Which decay a tensor gets. */
+struct lafs_decay {
+    float matrix;  /* tensors of >= 2 dimensions (position embedding and CLS included) */
+    float vector;  /* 1-D tensors and biases */
+    float cnn;     /* tensors of >= 2 dimensions named stn.*; < 0: like `matrix` */
+    int cnn_all;   /* stage 1: cnn covers 1-D tensors of stn.* and all of output_layer.* too */
+};
+
+struct lafs_optim {
+    const struct lafs_backend *backend;
+    struct lafs_params *params;
+    float *grad, *m, *v;       /* (params->size) device */
+    struct lafs_segment *seg;  /* (params->count) host; those of buffers have skip 1 for ever */
+    int64_t *step;             /* (params->count) updates made so far */
+    float *lr_scale;           /* (params->count) 1, or layer-wise */
+    double *norm;              /* (params->count) of the last step's gradients, before clipping */
+    float beta1, beta2, eps;
+};
+/* params must be placed, and outlive o. */
+lafs_status lafs_optim_init(struct lafs_optim *o, const struct lafs_backend *b, struct lafs_params *params, struct lafs_err *err);
+void lafs_optim_release(struct lafs_optim *o);
+/* lr_scale[i] = rate^(layers + 1 - depth): 1 at the head, smaller below. rate 1: off. */
+void lafs_optim_layer_decay(struct lafs_optim *o, double rate, int layers);
+void lafs_optim_zero_grad(struct lafs_optim *o);
+/* One update with this step's learning rate and decay. clip <= 0: none. frozen (params->count) or NULL: tensors left
+ * alone this step (no decay, no moments, no count). LAFS_FAILED names the first tensor whose gradient is not finite;
+ * nothing has changed then. */
+lafs_status lafs_optim_step(struct lafs_optim *o, double lr, const struct lafs_decay *decay, double decay_scale,
+                            double clip, const unsigned char *frozen, struct lafs_err *err);
+
+#endif
