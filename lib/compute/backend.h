@@ -208,7 +208,7 @@ struct lafs_ops {
                       const float *center, float temp_s, float temp_t, float grad_scale, double *loss, float *dstudent,
                       float *center_mean, double *stats);
     /* Margin softmax. emb (b,dim), weight (classes,dim), both normalised inside. logits = s (cos - m y) (CosFace) or
-     * s cos(acos(cos) + m y) (ArcFace), y the soft target; loss (1,double) = mean soft cross-entropy.
+     * s cos(acos(cos) + m y) (ArcFace where y > 0, cos cut to +-(1-1e-7)), y the soft target; loss (1,double) = mean soft cross-entropy.
      * target: host. demb written (NULL: forward only), dweight +=; both times grad_scale.
      * logits (b,classes) or NULL. scratch: margin_scratch bytes of device memory. */
     size_t (*margin_scratch)(int64_t b, int64_t dim, int64_t classes);
@@ -222,9 +222,9 @@ struct lafs_ops {
     /* norm[i] (host, n) = L2 norm of segment i of x, summed in double. Complete on return. */
     void (*norms)(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const float *x, double *norm);
     /* One AdamW step in PyTorch's order: p -= lr decay p; moments; p -= lr/bc1 m / (sqrt(v)/sqrt(bc2) + eps). norm: from
-     * `norms`, for clipping; NULL when no segment clips. */
-    void (*adamw)(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const double *norm, float beta1, float beta2,
-                  float eps, float *p, const float *g, float *m, float *v);
+     * `norms`, for clipping; NULL when no segment clips. The betas are double: 1 - 0.999f is off by 1.3e-5. */
+    void (*adamw)(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const double *norm, double beta1, double beta2,
+                  double eps, float *p, const float *g, float *m, float *v);
 
     /* -- views -- */
     /* Carries out plan[i] on source[i] (h[i], w[i], 3 u8, host pointers). clean[i], augmented[i]: (out_size, out_size, 3)
