@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "base/err.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -41,7 +43,7 @@ struct lafs_view_op {
     float a[4];
 };
 
-enum { LAFS_VIEW_MAX_OPS = 20 };
+enum { LAFS_VIEW_MAX_OPS = 20, LAFS_VIEW_MAX_SIZE = 1024 };
 
 struct lafs_viewplan {
     int32_t kind;      /* enum lafs_view_kind */
@@ -50,6 +52,11 @@ struct lafs_viewplan {
     int32_t ops;       /* all operations: the augmented copy */
     struct lafs_view_op op[LAFS_VIEW_MAX_OPS];
 };
+
+/* LAFS_BAD_RECORD unless `render` can carry out the plan on a source of w x h pixels: known operations with finite
+ * parameters in range, crops and erasures inside, the result (and the clean crop) out_size x out_size. w = 0: the source
+ * is not known; everything but the fit of the source is checked. */
+lafs_status lafs_viewplan_check(const struct lafs_viewplan *plan, int w, int h, struct lafs_err *err);
 
 /* How pretraining draws views; the defaults are the paper's. */
 struct lafs_pretrain_views {
