@@ -16,4 +16,24 @@ static inline void *lafs_cpu_scratch(struct lafs_dev *d, int worker) { return d-
 /* One buffer for the whole op, shared by its tiles; NULL (and a failure in the device) when memory is out. */
 void *lafs_cpu_shared(struct lafs_dev *d, size_t size);
 
+/* patch.c */
+void lafs_cpu_patch_cut(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed, const float *images,
+                        const float *landmarks, float *tokens);
+void lafs_cpu_patch_cut_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed,
+                            const float *images, const float *landmarks, const float *dtokens, float *dlandmarks,
+                            float *dimages);
+/* norm2d.c */
+void lafs_cpu_batchnorm(struct lafs_dev *d, int64_t rows, int64_t c, int train, float momentum, const float *x,
+                        const float *gamma, const float *beta, float *run_mean, float *run_var, enum lafs_act act, float *y,
+                        float *mean, float *rstd);
+void lafs_cpu_batchnorm_bwd(struct lafs_dev *d, int64_t rows, int64_t c, int train, const float *x, const float *gamma,
+                            const float *beta, const float *mean, const float *rstd, enum lafs_act act, const float *dy,
+                            float *dx, float *dgamma, float *dbeta);
+void lafs_cpu_channel_mean(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y);
+void lafs_cpu_channel_mean_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *dy, float *dx, int add);
+void lafs_cpu_channel_scale(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
+                            enum lafs_act act, float *y);
+void lafs_cpu_channel_scale_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
+                                enum lafs_act act, const float *dy, float *dx, float *ds);
+
 #endif

@@ -89,5 +89,28 @@ void lafs_ref_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b,
 void lafs_ref_norms(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const float *x, double *norm);
 void lafs_ref_adamw(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const double *norm, double beta1,
                     double beta2, double eps, float *p, const float *g, float *m, float *v);
+/* patch.c */
+void lafs_ref_patch_cut(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed, const float *images,
+                        const float *landmarks, float *tokens);
+void lafs_ref_patch_cut_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed,
+                            const float *images, const float *landmarks, const float *dtokens, float *dlandmarks,
+                            float *dimages);
+void lafs_ref_grid_cut(struct lafs_dev *d, int64_t n, int side, int p, const float *images, float *tokens);
+/* norm2d.c */
+void lafs_ref_batchnorm(struct lafs_dev *d, int64_t rows, int64_t c, int train, float momentum, const float *x,
+                        const float *gamma, const float *beta, float *run_mean, float *run_var, enum lafs_act act, float *y,
+                        float *mean, float *rstd);
+void lafs_ref_batchnorm_bwd(struct lafs_dev *d, int64_t rows, int64_t c, int train, const float *x, const float *gamma,
+                            const float *beta, const float *mean, const float *rstd, enum lafs_act act, const float *dy,
+                            float *dx, float *dgamma, float *dbeta);
+void lafs_ref_channel_mean(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y);
+void lafs_ref_channel_mean_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *dy, float *dx, int add);
+void lafs_ref_channel_scale(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
+                            enum lafs_act act, float *y);
+void lafs_ref_channel_scale_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
+                                enum lafs_act act, const float *dy, float *dx, float *ds);
+void lafs_ref_minmax(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, float *theta, int32_t *arg);
+void lafs_ref_minmax_bwd(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, const int32_t *arg,
+                         const float *dtheta, float *dt);
 
 #endif
