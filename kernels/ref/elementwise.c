@@ -67,10 +67,11 @@ void lafs_ref_axpy(struct lafs_dev *d, int64_t n, float a, const float *x, float
     for (int64_t i = 0; i < n; i++) y[i] += a * x[i];
 }
 
-void lafs_ref_lerp(struct lafs_dev *d, int64_t n, float m, const float *x, float *y)
+void lafs_ref_lerp(struct lafs_dev *d, int64_t n, double m, const float *x, float *y)
 {
     (void)d;
-    for (int64_t i = 0; i < n; i++) y[i] = m * y[i] + (1 - m) * x[i];
+    const float keep = (float)m, take = (float)(1 - m);
+    for (int64_t i = 0; i < n; i++) y[i] = keep * y[i] + take * x[i];
 }
 
 void lafs_ref_act_bwd(struct lafs_dev *d, int64_t n, enum lafs_act act, const float *pre, const float *dy, float *dx)

@@ -41,7 +41,7 @@ float lafs_ref_path(const struct lafs_drop *path, int64_t seq);
 /* elementwise.c */
 void lafs_ref_scale(struct lafs_dev *d, int64_t n, float a, float *x);
 void lafs_ref_axpy(struct lafs_dev *d, int64_t n, float a, const float *x, float *y);
-void lafs_ref_lerp(struct lafs_dev *d, int64_t n, float m, const float *x, float *y);
+void lafs_ref_lerp(struct lafs_dev *d, int64_t n, double m, const float *x, float *y);
 void lafs_ref_act_bwd(struct lafs_dev *d, int64_t n, enum lafs_act act, const float *pre, const float *dy, float *dx);
 void lafs_ref_dropout(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_drop *drop,
                       const float *x, float *y);

@@ -104,7 +104,7 @@ struct lafs_ops {
     /* -- elementwise -- */
     void (*scale)(struct lafs_dev *d, int64_t n, float a, float *x);                        /* x *= a */
     void (*axpy)(struct lafs_dev *d, int64_t n, float a, const float *x, float *y);         /* y += a x */
-    void (*lerp)(struct lafs_dev *d, int64_t n, float m, const float *x, float *y);         /* y = m y + (1-m) x: EMA */
+    void (*lerp)(struct lafs_dev *d, int64_t n, double m, const float *x, float *y);        /* y = (float)m y + (float)(1-m) x: EMA; m in double, since 1-m may be tiny */
     void (*act_bwd)(struct lafs_dev *d, int64_t n, enum lafs_act act, const float *pre, const float *dy, float *dx); /* dx = dy act'(pre); dx may be dy */
     void (*dropout)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_drop *drop,
                     const float *x, float *y);                                              /* y may be x; its own backward */

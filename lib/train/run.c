@@ -393,6 +393,15 @@ lafs_status lafs_ckpt_read_params(const struct lafs_st *st, const char *prefix, 
     return LAFS_OK;
 }
 
+lafs_status lafs_ckpt_read_i64(const struct lafs_st *st, const char *name, int64_t *out, int64_t n, struct lafs_err *err)
+{
+    const struct lafs_st_tensor *t = lafs_st_find(st, name);
+    if (!t || t->dtype != LAFS_I64 || t->count != n)
+        return lafs_fail(err, LAFS_FAILED, "tensor '%s' of %" PRId64 " integers is missing", name, n);
+    memcpy(out, t->data, (size_t)n * sizeof *out);
+    return LAFS_OK;
+}
+
 lafs_status lafs_run_save(struct lafs_run *r, int64_t step, const struct lafs_ckpt *c, struct lafs_err *err)
 {
     struct lafs_buf path;

@@ -59,6 +59,8 @@ lafs_status lafs_ckpt_add_params(struct lafs_ckpt *c, const char *prefix, const 
 /* The reverse: names that are missing, or of another shape, are errors. */
 lafs_status lafs_ckpt_read_params(const struct lafs_st *st, const char *prefix, const struct lafs_params *ps, float *value,
                                   const struct lafs_backend *b, struct lafs_err *err);
+/* Exactly n integers. */
+lafs_status lafs_ckpt_read_i64(const struct lafs_st *st, const char *name, int64_t *out, int64_t n, struct lafs_err *err);
 /* Writes checkpoint-STEP.safetensors, then removes all but the newest r->keep. */
 lafs_status lafs_run_save(struct lafs_run *r, int64_t step, const struct lafs_ckpt *c, struct lafs_err *err);
 

@@ -1,0 +1,365 @@
+#include "train/feed.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "data/face.h"
+#include "data/loader.h"
+#include "data/views.h"
+
+enum { CHUNK = 64, SIDE = LAFS_CNN_SIDE, CROP = SIDE * SIDE * 3 };
+
+struct lafs_feed {
+    struct lafs_feed_config c;
+    const struct lafs_backend *b;
+    int64_t views;                  /* per image */
+    struct lafs_arena arena;
+    float *tokens;                  /* all views' tokens of max_images */
+    uint64_t *key_hash;             /* (max_images) host */
+    /* from an index */
+    struct lafs_pool *pool;
+    const struct lafs_index *ix;
+    struct lafs_fetch *fetch;
+    int64_t *order, order_epoch;    /* (ix->samples); -1: none yet */
+    struct lafs_image *source;      /* (max_images) */
+    const char **key;               /* (max_images): in the index or in sample */
+    struct lafs_viewplan *plan;     /* (views * max_images), view-major, as the rest */
+    struct lafs_err *errs;          /* (max_images) */
+    const int64_t *want;            /* index positions of this batch */
+    int64_t epoch;
+    uint8_t *clean, *augmented;     /* (views * max_images, 112*112*3) */
+    uint8_t **clean_at, **augmented_at;
+    const uint8_t **source_at;
+    int *w, *h;
+    struct lafs_cnn_work cnn;
+    float *images, *landmarks, *points;   /* (CHUNK, CROP), (CHUNK, R, 2), the same */
+    float *host_landmarks, *host_points;  /* (CHUNK, R, 2) */
+    int64_t *off, *dev_off;               /* (CHUNK + 1) */
+    /* from a stream */
+    struct lafs_reader *reader;
+    struct lafs_sample sample;
+    float *host_tokens;             /* the longest view's */
+    int64_t at_epoch, at_position;  /* of the record that comes next */
+    int held;                       /* sample holds it already */
+};
+
+static int kind_of(const struct lafs_feed *f, int64_t view)
+{
+    return view < f->c.views.globals ? LAFS_VIEW_GLOBAL : LAFS_VIEW_LOCAL;
+}
+
+static int size_of(const struct lafs_feed *f, int64_t view)
+{
+    return view < f->c.views.globals ? f->c.views.size : f->c.views.local_size;
+}
+
+static int64_t tokens_of(const struct lafs_feed *f, int64_t view)
+{
+    return lafs_view_tokens(&f->c.points, kind_of(f, view), size_of(f, view));
+}
+
+/* First token of view v when each view has n images. */
+static int64_t token_start(const struct lafs_feed *f, int64_t v, int64_t n)
+{
+    int64_t at = 0;
+    for (int64_t i = 0; i < v; i++) at += tokens_of(f, i) * n;
+    return at;
+}
+
+static int64_t token_width(const struct lafs_feed *f) { return (int64_t)f->c.points.patch * f->c.points.patch * 3; }
+
+static lafs_status carve(struct lafs_feed *f, struct lafs_err *err)
+{
+    size_t all = (size_t)(f->views * f->c.max_images), r2 = (size_t)f->c.points.landmarks * 2;
+    f->tokens = lafs_arena_take(&f->arena, (size_t)(token_start(f, f->views, f->c.max_images) * token_width(f)), sizeof(float));
+    if (!f->ix) return LAFS_OK;
+    f->augmented = lafs_arena_take(&f->arena, all, CROP);
+    f->images = lafs_arena_take(&f->arena, (size_t)CHUNK * CROP, sizeof(float));
+    if (f->c.points.dino) return LAFS_OK;
+    f->clean = lafs_arena_take(&f->arena, all, CROP);
+    f->landmarks = lafs_arena_take(&f->arena, CHUNK * r2, sizeof(float));
+    f->points = lafs_arena_take(&f->arena, CHUNK * r2, sizeof(float));
+    f->dev_off = lafs_arena_take(&f->arena, CHUNK + 1, sizeof(int64_t));
+    if (f->c.cnn) LAFS_TRY(lafs_cnn_plan(&f->cnn, &f->c.cnn->cnn, CHUNK, LAFS_CNN_FOLDED, &f->arena, err));
+    return LAFS_OK;
+}
+
+static lafs_status host_memory(struct lafs_feed *f, struct lafs_err *err)
+{
+    size_t n = (size_t)f->c.max_images, all = (size_t)f->views * n, r2 = (size_t)f->c.points.landmarks * 2;
+    LAFS_TRY(lafs_alloc(&f->key_hash, n, sizeof *f->key_hash, err));
+    if (!f->ix) {
+        size_t longest = (size_t)tokens_of(f, 0);
+        for (int64_t v = 1; v < f->views; v++)
+            if ((size_t)tokens_of(f, v) > longest) longest = (size_t)tokens_of(f, v);
+        return lafs_alloc(&f->host_tokens, longest * (size_t)token_width(f), sizeof(float), err);
+    }
+    LAFS_TRY(lafs_alloc(&f->order, (size_t)f->ix->samples, sizeof *f->order, err));
+    LAFS_TRY(lafs_alloc0(&f->source, n, sizeof *f->source, err));
+    LAFS_TRY(lafs_alloc0(&f->key, n, sizeof *f->key, err));
+    LAFS_TRY(lafs_alloc0(&f->errs, n, sizeof *f->errs, err));
+    LAFS_TRY(lafs_alloc0(&f->plan, all, sizeof *f->plan, err));
+    LAFS_TRY(lafs_alloc0(&f->clean_at, all, sizeof *f->clean_at, err));
+    LAFS_TRY(lafs_alloc0(&f->augmented_at, all, sizeof *f->augmented_at, err));
+    LAFS_TRY(lafs_alloc0(&f->source_at, all, sizeof *f->source_at, err));
+    LAFS_TRY(lafs_alloc0(&f->w, all, sizeof *f->w, err));
+    LAFS_TRY(lafs_alloc0(&f->h, all, sizeof *f->h, err));
+    LAFS_TRY(lafs_alloc0(&f->host_landmarks, CHUNK * r2, sizeof(float), err));
+    LAFS_TRY(lafs_alloc0(&f->host_points, CHUNK * r2, sizeof(float), err));
+    return lafs_alloc0(&f->off, CHUNK + 1, sizeof *f->off, err);
+}
+
+static lafs_status feed_new(struct lafs_feed **out, const struct lafs_feed_config *c, const struct lafs_backend *b,
+                            const struct lafs_index *ix, struct lafs_err *err)
+{
+    struct lafs_feed *f;
+    *out = NULL;
+    LAFS_TRY(lafs_alloc0(&f, 1, sizeof *f, err));
+    f->c = *c;
+    f->b = b;
+    f->ix = ix;
+    f->views = c->views.globals + c->views.locals;
+    f->order_epoch = -1;
+    lafs_sample_init(&f->sample);
+    lafs_status st;
+    LAFS_TRY_GOTO(st, host_memory(f, err), fail);
+    LAFS_TRY_GOTO(st, carve(f, err), fail);
+    LAFS_TRY_GOTO(st, lafs_arena_reserve(&f->arena, b, err), fail);
+    LAFS_TRY_GOTO(st, carve(f, err), fail);
+    if (ix && c->cnn && !c->points.dino) LAFS_TRY_GOTO(st, lafs_cnn_fold(&f->cnn, b, c->cnn->params.value, err), fail);
+    *out = f;
+    return LAFS_OK;
+fail:
+    lafs_feed_close(f);
+    return st;
+}
+
+lafs_status lafs_feed_index(struct lafs_feed **out, const struct lafs_feed_config *c, const struct lafs_backend *b,
+                            struct lafs_pool *pool, const struct lafs_index *ix, struct lafs_err *err)
+{
+    LAFS_TRY(feed_new(out, c, b, ix, err));
+    (*out)->pool = pool;
+    lafs_status st = lafs_fetch_open(&(*out)->fetch, ix, err);
+    if (st != LAFS_OK) {
+        lafs_feed_close(*out);
+        *out = NULL;
+    }
+    return st;
+}
+
+lafs_status lafs_feed_stream(struct lafs_feed **out, const struct lafs_feed_config *c, const struct lafs_backend *b,
+                             struct lafs_reader *reader, struct lafs_err *err)
+{
+    LAFS_TRY(feed_new(out, c, b, NULL, err));
+    (*out)->reader = reader;
+    return LAFS_OK;
+}
+
+void lafs_feed_close(struct lafs_feed *f)
+{
+    if (!f) return;
+    if (f->source)
+        for (int i = 0; i < f->c.max_images; i++) lafs_image_release(&f->source[i]);
+    lafs_fetch_close(f->fetch);
+    lafs_cnn_work_release(&f->cnn);
+    lafs_arena_release(&f->arena, f->b);
+    lafs_sample_release(&f->sample);
+    void *owned[] = {f->key_hash, f->order, f->source, (void *)f->key, f->errs, f->plan, f->clean_at, f->augmented_at,
+                     (void *)f->source_at, f->w, f->h, f->host_landmarks, f->host_points, f->off, f->host_tokens};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) lafs_free(owned[i]);
+    lafs_free(f);
+}
+
+lafs_status lafs_feed_images(const struct lafs_feed *f, int64_t *images, struct lafs_err *err)
+{
+    *images = f->ix ? f->ix->samples : lafs_reader_header(f->reader)->images;
+    return *images >= 0 ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "the stream's header does not say how many images an epoch has "
+                                                               "(was it made by lafs-augment?)");
+}
+
+/* -- from an index -- */
+
+/* Image i of the batch: decode, and draw its views. */
+static void prepare(void *arg, int64_t i, int worker)
+{
+    (void)worker;
+    struct lafs_feed *f = arg;
+    struct lafs_err *err = &f->errs[i];
+    struct lafs_sample s;
+    struct lafs_viewplan plan[LAFS_MAX_VIEWS];
+    err->status = LAFS_OK;
+    lafs_sample_init(&s);
+    f->key[i] = f->ix->sample[f->want[i]].key;
+    lafs_status st = lafs_fetch_sample(f->fetch, f->want[i], &s, err);
+    if (st == LAFS_OK) st = lafs_face_image(&s, f->c.max_pixels, &f->source[i], err);
+    lafs_sample_release(&s);
+    if (st != LAFS_OK) {
+        lafs_err_prefix(err, "image '%s'", f->key[i]);
+        err->status = LAFS_FAILED;
+        return;
+    }
+    const struct lafs_image *im = &f->source[i];
+    f->key_hash[i] = lafs_fnv1a(f->key[i], strlen(f->key[i]));
+    lafs_plan_pretrain(&f->c.views, im->w, im->h, f->c.seed, f->epoch, f->key[i], plan);
+    for (int64_t v = 0; v < f->views; v++) f->plan[v * f->c.max_images + i] = plan[v];
+}
+
+/* Renders all views of n images, view-major without gaps. */
+static void render(struct lafs_feed *f, int n)
+{
+    int64_t j = 0;
+    for (int64_t v = 0; v < f->views; v++)
+        for (int i = 0; i < n; i++, j++) {
+            f->plan[j] = f->plan[v * f->c.max_images + i];
+            f->source_at[j] = f->source[i].px;
+            f->w[j] = f->source[i].w;
+            f->h[j] = f->source[i].h;
+            size_t px = (size_t)f->plan[j].out_size * (size_t)f->plan[j].out_size * 3;
+            f->augmented_at[j] = j ? f->augmented_at[j - 1] : f->augmented;
+            if (j) f->augmented_at[j] += (size_t)f->plan[j - 1].out_size * (size_t)f->plan[j - 1].out_size * 3;
+            f->clean_at[j] = f->clean ? f->clean + (size_t)j * px : NULL;
+        }
+    f->b->ops->render(f->b->dev, j, f->plan, f->source_at, f->w, f->h, f->clean ? f->clean_at : NULL, f->augmented_at);
+}
+
+/* Landmarks (n,R,2) of n clean crops into host_landmarks. */
+static lafs_status find_landmarks(struct lafs_feed *f, int n, const uint8_t *clean, struct lafs_err *err)
+{
+    const struct lafs_backend *b = f->b;
+    size_t r2 = (size_t)f->c.points.landmarks * 2;
+    if (!f->c.cnn) {
+        for (int i = 0; i < n; i++) lafs_grid_landmarks(f->c.points.landmarks, f->host_landmarks + (size_t)i * r2);
+        return LAFS_OK;
+    }
+    b->ops->u8_to_f32(b->dev, (int64_t)n * CROP, clean, f->images);
+    lafs_cnn_forward(&f->cnn, b, f->c.cnn->params.value, NULL, n, f->images, NULL, f->landmarks);
+    b->ops->download(b->dev, f->host_landmarks, f->landmarks, (size_t)n * r2 * sizeof(float));
+    return b->ops->sync(b->dev, err);
+}
+
+/* Tokens of views first..first+n-1 of the list, all of view v. */
+static lafs_status cut_views(struct lafs_feed *f, int64_t v, int64_t first, int n, int images, float *tokens, struct lafs_err *err)
+{
+    const struct lafs_backend *b = f->b;
+    int size = size_of(f, v), p = f->c.points.patch;
+    int64_t count = tokens_of(f, v);
+    const uint8_t *augmented = f->augmented_at[first];
+    if (!f->c.points.dino) {
+        LAFS_TRY(find_landmarks(f, n, f->clean_at[first], err));
+        for (int i = 0; i < n; i++) {
+            const char *key = f->key[(first + i) % images];
+            LAFS_TRY(lafs_view_points(&f->c.points, kind_of(f, v), f->epoch, key, (int)v,
+                                      f->host_landmarks + (int64_t)i * f->c.points.landmarks * 2,
+                                      f->host_points + (int64_t)i * count * 2, NULL, err));
+        }
+    }
+    b->ops->u8_to_f32(b->dev, (int64_t)n * size * size * 3, augmented, f->images);
+    if (f->c.points.dino) {
+        b->ops->grid_cut(b->dev, n, size, p, f->images, tokens);
+        return LAFS_OK;
+    }
+    for (int i = 0; i <= n; i++) f->off[i] = i * count;
+    b->ops->upload(b->dev, f->dev_off, f->off, (size_t)(n + 1) * sizeof *f->off);
+    b->ops->upload(b->dev, f->points, f->host_points, (size_t)(n * count * 2) * sizeof(float));
+    struct lafs_seqs s = {n, f->off, f->dev_off, count};
+    b->ops->patch_cut(b->dev, &s, size, p, f->c.cnn != NULL, f->images, f->points, tokens);
+    return b->ops->sync(b->dev, err); /* host arrays are used again */
+}
+
+static lafs_status next_of_index(struct lafs_feed *f, int64_t epoch, int64_t position, int n, struct lafs_err *err)
+{
+    if (f->order_epoch != epoch) {
+        LAFS_TRY(lafs_epoch_order(f->ix, f->c.seed, epoch, f->order, err));
+        f->order_epoch = epoch;
+    }
+    f->want = f->order + position;
+    f->epoch = epoch;
+    lafs_pool_for(f->pool, n, prepare, f);
+    for (int i = 0; i < n; i++)
+        if (f->errs[i].status != LAFS_OK) {
+            if (err) *err = f->errs[i];
+            return LAFS_FAILED;
+        }
+    render(f, n);
+    for (int64_t v = 0; v < f->views; v++) {
+        float *tokens = f->tokens + token_start(f, v, n) * token_width(f);
+        for (int i = 0; i < n; i += CHUNK) {
+            int m = n - i < CHUNK ? n - i : CHUNK;
+            LAFS_TRY(cut_views(f, v, v * n + i, m, n, tokens + i * tokens_of(f, v) * token_width(f), err));
+        }
+    }
+    return LAFS_OK;
+}
+
+/* -- from a stream -- */
+
+/* Makes f->sample the next record of the stream, with its place in f->at_*. */
+static lafs_status read_record(struct lafs_feed *f, struct lafs_err *err)
+{
+    if (f->held) return LAFS_OK;
+    int64_t epoch, position;
+    lafs_status st = lafs_reader_next(f->reader, &f->sample, err);
+    if (st == LAFS_END) return lafs_fail(err, LAFS_CUT, "the stream of views ended before training did");
+    if (st == LAFS_BAD_RECORD) st = LAFS_FAILED; /* a batch without it would be another batch */
+    LAFS_TRY(st);
+    const char *key = lafs_sample_key(&f->sample);
+    if (lafs_sample_int(&f->sample, "epoch", &epoch, err) != LAFS_OK || lafs_sample_int(&f->sample, "position", &position, err) != LAFS_OK)
+        return lafs_fail(err, LAFS_FAILED, "record '%s' has no fields 'epoch' and 'position' (was it made by lafs-augment?)", key);
+    f->at_epoch = epoch;
+    f->at_position = position;
+    f->held = 1;
+    return LAFS_OK;
+}
+
+static lafs_status upload_views(struct lafs_feed *f, int i, int n, struct lafs_err *err)
+{
+    const struct lafs_backend *b = f->b;
+    struct lafs_view view[LAFS_MAX_VIEWS];
+    const char *key = lafs_sample_key(&f->sample);
+    int have = 0;
+    lafs_status st = lafs_views_get(&f->sample, view, LAFS_MAX_VIEWS, &have, err);
+    if (st != LAFS_OK && st != LAFS_END) return lafs_err_prefix(err, "record '%s'", key), LAFS_FAILED;
+    if (have != f->views)
+        return lafs_fail(err, LAFS_FAILED, "record '%s' has %d views, not %" PRId64, key, have, f->views);
+    for (int64_t v = 0; v < f->views; v++) {
+        int64_t count = tokens_of(f, v), size = count * token_width(f);
+        if (!view[v].patches || view[v].n != count || view[v].p != f->c.points.patch)
+            return lafs_fail(err, LAFS_FAILED, "record '%s', view %" PRId64 ": not %" PRId64 " patches of %d x %d", key, v,
+                             count, f->c.points.patch, f->c.points.patch);
+        memcpy(f->host_tokens, view[v].patches, (size_t)size * sizeof(float));
+        float *to = f->tokens + token_start(f, v, n) * token_width(f) + i * size;
+        b->ops->upload(b->dev, to, f->host_tokens, (size_t)size * sizeof(float));
+        LAFS_TRY(b->ops->sync(b->dev, err)); /* host_tokens are used again */
+    }
+    return LAFS_OK;
+}
+
+static lafs_status next_of_stream(struct lafs_feed *f, int64_t epoch, int64_t position, int n, struct lafs_err *err)
+{
+    for (int i = 0; i < n; i++) {
+        for (;;) {
+            LAFS_TRY(read_record(f, err));
+            if (f->at_epoch > epoch || (f->at_epoch == epoch && f->at_position > position + i))
+                return lafs_fail(err, LAFS_FAILED,
+                                 "the stream is at epoch %" PRId64 ", image %" PRId64 "; training is at epoch %" PRId64
+                                 ", image %" PRId64 " (begin it with lafs-augment --resume)",
+                                 f->at_epoch, f->at_position, epoch, position + i);
+            f->held = 0;
+            if (f->at_epoch == epoch && f->at_position == position + i) break;
+        }
+        const char *key = lafs_sample_key(&f->sample);
+        f->key_hash[i] = lafs_fnv1a(key, strlen(key));
+        LAFS_TRY(upload_views(f, i, n, err));
+    }
+    return LAFS_OK;
+}
+
+lafs_status lafs_feed_next(struct lafs_feed *f, int64_t epoch, int64_t position, int n, struct lafs_feed_batch *batch,
+                           struct lafs_err *err)
+{
+    LAFS_TRY(f->ix ? next_of_index(f, epoch, position, n, err) : next_of_stream(f, epoch, position, n, err));
+    *batch = (struct lafs_feed_batch){f->tokens, f->key_hash, n};
+    return LAFS_OK;
+}

@@ -1,0 +1,44 @@
+/* What pretraining learns from: the tokens of all views of a few images, in epoch order; from an index (everything is made
+ * here) or from a stream of patches (made by lafs-augment --render | lafs-landmark | lafs-patch). Both give the same bits. */
+#ifndef LAFS_TRAIN_FEED_H
+#define LAFS_TRAIN_FEED_H
+
+#include <stdint.h>
+
+#include "data/index.h"
+#include "data/stream.h"
+#include "image/viewplan.h"
+#include "model/part_fvit.h"
+#include "model/viewtokens.h"
+
+struct lafs_feed_config {
+    struct lafs_pretrain_views views;
+    struct lafs_point_rule points;
+    int max_images;        /* per call of lafs_feed_next */
+    uint64_t seed;
+    int64_t max_pixels;
+    const struct lafs_model *cnn; /* its landmark CNN sees the clean crops, in eval mode; NULL: grid landmarks, or DINO */
+};
+
+struct lafs_feed_batch {
+    const float *tokens;       /* device; view-major: (view, image, lafs_view_tokens of the view, p*p*3) */
+    const uint64_t *key_hash;  /* (n) host: FNV-1a-64 of the images' keys */
+    int64_t n;
+};
+
+struct lafs_feed;
+/* From an index, which must outlive the feed. */
+lafs_status lafs_feed_index(struct lafs_feed **out, const struct lafs_feed_config *c, const struct lafs_backend *b,
+                            struct lafs_pool *pool, const struct lafs_index *ix, struct lafs_err *err);
+/* From a stream whose records hold views with patches; the reader stays the caller's. */
+lafs_status lafs_feed_stream(struct lafs_feed **out, const struct lafs_feed_config *c, const struct lafs_backend *b,
+                             struct lafs_reader *reader, struct lafs_err *err);
+void lafs_feed_close(struct lafs_feed *f);
+/* Images of an epoch: from the index, or the stream's header. LAFS_FAILED if the header does not say. */
+lafs_status lafs_feed_images(const struct lafs_feed *f, int64_t *images, struct lafs_err *err);
+/* The images at `position`.. of `epoch`: calls come in order, from any start. n <= max_images. A stream is read forward to
+ * the place. LAFS_CUT when a stream ends or goes elsewhere before that; LAFS_FAILED names the image that cannot be used. */
+lafs_status lafs_feed_next(struct lafs_feed *f, int64_t epoch, int64_t position, int n, struct lafs_feed_batch *batch,
+                           struct lafs_err *err);
+
+#endif

@@ -1,0 +1,453 @@
+#include "train/pretrain.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "data/views.h"
+#include "train/optim.h"
+#include "train/sched.h"
+
+enum { TEACHER_VIEWS = 1000 /* added to a view's number: the teacher's own dropout */ };
+/* Steps in a row that must look collapsed before training stops: one odd batch is no collapse. */
+enum { COLLAPSE_STEPS = 50 };
+static const double COLLAPSE_ENTROPY = 1e-3, COLLAPSE_SPREAD = 1e-3;
+
+struct lafs_pretrain {
+    struct lafs_pretrain_config c;
+    const struct lafs_backend *b;
+    struct lafs_feed *feed;
+    struct lafs_model model;           /* ViT, then the head */
+    struct lafs_dino_head head;
+    struct lafs_optim optim;
+    unsigned char *frozen;             /* (params.count): the last layer in its first epochs */
+    pthread_mutex_t lock;              /* over all that follows, up to `step` */
+    float *teacher;                    /* (params.size) */
+    float *center;                     /* (K) */
+    int64_t step;
+    /* activations */
+    struct lafs_arena arena;
+    struct lafs_vit_work student_vit, teacher_vit;
+    struct lafs_dino_work student_head, teacher_head;
+    float *student_emb, *teacher_emb, *demb; /* (views*micro, D), (globals*micro, D), like the first */
+    float *center_mean, *center_sum;   /* (K) */
+    double *loss, *stats;              /* (1), (4) device */
+    uint64_t *student_keys, *teacher_keys;   /* device */
+    struct lafs_seqs tokens, teacher_tokens, rows, teacher_rows;
+    int64_t *off;                      /* host: behind the seqs above */
+    int64_t *dev_off;
+    uint64_t *host_keys;               /* (views*micro) */
+    float *host_emb;                   /* (globals*micro, D) */
+    int collapsed;                     /* steps in a row */
+};
+
+lafs_status lafs_pretrain_config_default(struct lafs_pretrain_config *c, const char *size, int method_dino, struct lafs_err *err)
+{
+    memset(c, 0, sizeof *c);
+    LAFS_TRY(lafs_model_config_named(&c->model, size, err));
+    c->model.parts = LAFS_PART_VIT;
+    c->head = (struct lafs_dino_config){.dim = c->model.vit.dim, .hidden = 2048, .bottleneck = 256, .out = 100000};
+    lafs_pretrain_views_default(&c->views, method_dino);
+    c->points = (struct lafs_point_rule){.landmarks = c->model.vit.patches, .sigma = 5, .subset = 36,
+                                         .dino = method_dino, .patch = c->model.vit.patch};
+    c->batch = c->micro = 164;
+    c->epochs = 41;
+    c->lr = 5e-4 * 164 / 256;
+    c->lr_final = 1e-6;
+    c->warmup_epochs = 10;
+    c->decay = 0.04;
+    c->decay_final = 0.4;
+    c->momentum = 0.996;
+    c->clip = 3;
+    c->freeze_last = 1;
+    c->temp_student = 0.1;
+    c->temp_first = 0.07;
+    c->temp = 0.04;
+    c->temp_epochs = 30;
+    c->center_momentum = 0.9;
+    return LAFS_OK;
+}
+
+lafs_status lafs_pretrain_config_check(const struct lafs_pretrain_config *c, struct lafs_err *err)
+{
+    if (c->views.globals < 1 || c->views.locals < 0 || c->views.globals + c->views.locals > LAFS_MAX_VIEWS ||
+        c->views.globals + c->views.locals < 2)
+        return lafs_fail(err, LAFS_USAGE, "there must be at least 1 global view, and 2 to %d views in all", LAFS_MAX_VIEWS);
+    if (c->micro < 1 || c->batch % c->micro)
+        return lafs_fail(err, LAFS_USAGE, "the batch of %" PRId64 " is no multiple of the micro-batch of %" PRId64, c->batch, c->micro);
+    if (c->images < c->batch)
+        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " images are less than one batch of %" PRId64, c->images, c->batch);
+    if (c->epochs < 1 || c->warmup_epochs < 0 || c->warmup_epochs >= c->epochs)
+        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " epochs of warm-up do not fit into %" PRId64 " epochs", c->warmup_epochs, c->epochs);
+    if (!c->points.dino && c->points.subset > c->model.vit.patches)
+        return lafs_fail(err, LAFS_USAGE, "a local view of %d patches is more than the model's %d", c->points.subset, c->model.vit.patches);
+    return LAFS_OK;
+}
+
+/* -- opening -- */
+
+static int64_t views_of(const struct lafs_pretrain *t) { return t->c.views.globals + t->c.views.locals; }
+
+static int64_t view_len(const struct lafs_pretrain *t, int64_t v)
+{
+    int global = v < t->c.views.globals;
+    return lafs_view_tokens(&t->c.points, global ? LAFS_VIEW_GLOBAL : LAFS_VIEW_LOCAL,
+                            global ? t->c.views.size : t->c.views.local_size);
+}
+
+/* Offsets of the micro-batch's tokens (view-major), and of single rows. */
+static lafs_status lay_out(struct lafs_pretrain *t, struct lafs_err *err)
+{
+    int64_t n = views_of(t) * t->c.micro, longest = 0;
+    LAFS_TRY(lafs_alloc(&t->off, (size_t)(2 * (n + 1)), sizeof *t->off, err));
+    int64_t *rows = t->off + n + 1;
+    t->off[0] = rows[0] = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t len = view_len(t, i / t->c.micro);
+        if (len > longest) longest = len;
+        t->off[i + 1] = t->off[i] + len;
+        rows[i + 1] = i + 1;
+    }
+    int64_t nt = t->c.views.globals * t->c.micro;
+    t->tokens = (struct lafs_seqs){n, t->off, NULL, longest};
+    t->teacher_tokens = (struct lafs_seqs){nt, t->off, NULL, view_len(t, 0)};
+    t->rows = (struct lafs_seqs){n, rows, NULL, 1};
+    t->teacher_rows = (struct lafs_seqs){nt, rows, NULL, 1};
+    LAFS_TRY(lafs_alloc(&t->host_keys, (size_t)n, sizeof *t->host_keys, err));
+    return lafs_alloc(&t->host_emb, (size_t)nt * (size_t)t->c.model.vit.dim, sizeof *t->host_emb, err);
+}
+
+static lafs_status carve(struct lafs_pretrain *t, struct lafs_err *err)
+{
+    struct lafs_arena *a = &t->arena;
+    size_t n = (size_t)t->tokens.n, nt = (size_t)t->teacher_tokens.n, d = (size_t)t->c.model.vit.dim, k = (size_t)t->c.head.out;
+    t->teacher = lafs_arena_take(a, (size_t)t->model.params.size, sizeof(float));
+    t->center = lafs_arena_take(a, k, sizeof(float));
+    t->center_mean = lafs_arena_take(a, k, sizeof(float));
+    t->center_sum = lafs_arena_take(a, k, sizeof(float));
+    t->student_emb = lafs_arena_take(a, n * d, sizeof(float));
+    t->teacher_emb = lafs_arena_take(a, nt * d, sizeof(float));
+    t->demb = lafs_arena_take(a, n * d, sizeof(float));
+    t->loss = lafs_arena_take(a, 1, sizeof(double));
+    t->stats = lafs_arena_take(a, 4, sizeof(double));
+    t->student_keys = lafs_arena_take(a, n, sizeof(uint64_t));
+    t->teacher_keys = lafs_arena_take(a, nt, sizeof(uint64_t));
+    t->dev_off = lafs_arena_take(a, 2 * (n + 1), sizeof(int64_t));
+    LAFS_TRY(lafs_vit_plan(&t->student_vit, &t->model.vit, lafs_seqs_rows(&t->tokens), t->tokens.n, 1, a, err));
+    LAFS_TRY(lafs_vit_plan(&t->teacher_vit, &t->model.vit, lafs_seqs_rows(&t->teacher_tokens), t->teacher_tokens.n, 0, a, err));
+    lafs_dino_plan(&t->student_head, &t->c.head, t->tokens.n, 1, a);
+    lafs_dino_plan(&t->teacher_head, &t->c.head, t->teacher_tokens.n, 0, a);
+    return LAFS_OK;
+}
+
+static lafs_status build(struct lafs_pretrain *t, struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    struct lafs_params *ps = &t->model.params;
+    LAFS_TRY(lafs_pretrain_config_check(&t->c, err));
+    LAFS_TRY(lafs_model_init(&t->model, &t->c.model, err));
+    LAFS_TRY(lafs_dino_declare(&t->head, &t->c.head, ps, t->c.model.vit.depth + 1, err));
+    LAFS_TRY(lafs_params_place(ps, b, err));
+    LAFS_TRY(lafs_params_fill(ps, b, t->c.seed, err));
+    LAFS_TRY(lafs_optim_init(&t->optim, b, ps, err));
+    LAFS_TRY(lafs_alloc0(&t->frozen, (size_t)ps->count, 1, err));
+    LAFS_TRY(lay_out(t, err));
+    LAFS_TRY(carve(t, err));
+    LAFS_TRY(lafs_arena_reserve(&t->arena, b, err));
+    LAFS_TRY(carve(t, err));
+    b->ops->upload(b->dev, t->dev_off, t->off, (size_t)(2 * (t->tokens.n + 1)) * sizeof *t->off);
+    t->tokens.dev_off = t->teacher_tokens.dev_off = t->dev_off;
+    t->rows.dev_off = t->teacher_rows.dev_off = t->dev_off + t->tokens.n + 1;
+    b->ops->copy(b->dev, t->teacher, ps->value, (size_t)ps->size * sizeof(float));
+    return b->ops->sync(b->dev, err);
+}
+
+lafs_status lafs_pretrain_open(struct lafs_pretrain **out, const struct lafs_pretrain_config *c, const struct lafs_backend *b,
+                               struct lafs_feed *feed, struct lafs_err *err)
+{
+    struct lafs_pretrain *t;
+    *out = NULL;
+    LAFS_TRY(lafs_alloc0(&t, 1, sizeof *t, err));
+    t->c = *c;
+    t->c.points.seed = c->seed;
+    t->b = b;
+    t->feed = feed;
+    pthread_mutex_init(&t->lock, NULL);
+    lafs_status st = build(t, err);
+    if (st != LAFS_OK) {
+        lafs_pretrain_close(t);
+        return st;
+    }
+    *out = t;
+    return LAFS_OK;
+}
+
+void lafs_pretrain_close(struct lafs_pretrain *t)
+{
+    if (!t) return;
+    lafs_vit_work_release(&t->student_vit);
+    lafs_vit_work_release(&t->teacher_vit);
+    lafs_optim_release(&t->optim);
+    lafs_model_release(&t->model, t->b);
+    lafs_arena_release(&t->arena, t->b);
+    lafs_free(t->frozen);
+    lafs_free(t->off);
+    lafs_free(t->host_keys);
+    lafs_free(t->host_emb);
+    pthread_mutex_destroy(&t->lock);
+    lafs_free(t);
+}
+
+int64_t lafs_pretrain_step_number(const struct lafs_pretrain *t) { return t->step; }
+
+int64_t lafs_pretrain_steps(const struct lafs_pretrain *t) { return t->c.epochs * lafs_pretrain_steps_per_epoch(&t->c); }
+
+size_t lafs_pretrain_memory(const struct lafs_pretrain *t)
+{
+    return t->arena.size + 4 * (size_t)t->model.params.size * sizeof(float); /* values, gradient, two moments */
+}
+
+void lafs_pretrain_look(struct lafs_pretrain *t, struct lafs_pretrain_inside *in)
+{
+    *in = (struct lafs_pretrain_inside){&t->model.params, t->model.params.value, t->teacher, t->center, t->optim.norm,
+                                        t->student_head.logits, t->teacher_head.logits};
+}
+
+/* -- one step -- */
+
+static void set_keys(struct lafs_pretrain *t, const struct lafs_feed_batch *batch, int64_t epoch, int64_t count, int first_view,
+                     uint64_t *dev)
+{
+    for (int64_t i = 0; i < count; i++)
+        t->host_keys[i] = lafs_rng_key(t->c.seed, LAFS_RNG_DROP, (uint64_t)epoch, batch->key_hash[i % t->c.micro],
+                                       (uint64_t)(first_view + i / t->c.micro));
+    t->b->ops->upload(t->b->dev, dev, t->host_keys, (size_t)count * sizeof *t->host_keys);
+}
+
+/* Forward and backward of one micro-batch: gradients and center_sum +=. */
+static lafs_status pass(struct lafs_pretrain *t, const struct lafs_feed_batch *batch, int64_t epoch, double temp,
+                        double share, double *loss, double stats[4], struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    const struct lafs_ops *op = b->ops;
+    const struct lafs_params *ps = &t->model.params;
+    const float *student = ps->value;
+    int vs = (int)views_of(t), vt = t->c.views.globals;
+    set_keys(t, batch, epoch, t->teacher_tokens.n, TEACHER_VIEWS, t->teacher_keys);
+    lafs_vit_forward(&t->teacher_vit, b, t->teacher, &t->teacher_tokens, batch->tokens, t->c.teacher_eval ? NULL : t->teacher_keys,
+                     t->teacher_emb);
+    lafs_dino_forward(&t->head, b, ps, t->teacher, &t->teacher_rows, t->teacher_emb, &t->teacher_head);
+    LAFS_TRY(op->sync(b->dev, err)); /* host_keys are used again */
+    set_keys(t, batch, epoch, t->tokens.n, 0, t->student_keys);
+    lafs_vit_forward(&t->student_vit, b, student, &t->tokens, batch->tokens, t->student_keys, t->student_emb);
+    lafs_dino_forward(&t->head, b, ps, student, &t->rows, t->student_emb, &t->student_head);
+    op->dino_loss(b->dev, t->c.micro, t->c.head.out, vs, vt, t->student_head.logits, t->teacher_head.logits, t->center,
+                  (float)t->c.temp_student, (float)temp, (float)share, t->loss, t->student_head.dlogits, t->center_mean, t->stats);
+    op->axpy(b->dev, t->c.head.out, (float)share, t->center_mean, t->center_sum);
+    lafs_dino_backward(&t->head, b, ps, student, &t->rows, t->student_emb, &t->student_head,
+                       epoch >= t->c.freeze_last, t->demb, t->optim.grad);
+    lafs_vit_backward(&t->student_vit, b, student, t->demb, t->optim.grad, NULL);
+    double one, s[4];
+    op->download(b->dev, &one, t->loss, sizeof one);
+    op->download(b->dev, s, t->stats, sizeof s);
+    LAFS_TRY(op->sync(b->dev, err));
+    *loss += share * one;
+    for (int i = 0; i < 4; i++) stats[i] += share * s[i];
+    return LAFS_OK;
+}
+
+/* How far the teacher's unit embeddings of the last micro-batch spread: 1 if they were uniform on the sphere, 0 if equal. */
+static double spread(struct lafs_pretrain *t)
+{
+    int64_t n = t->teacher_tokens.n, d = t->c.model.vit.dim;
+    t->b->ops->download(t->b->dev, t->host_emb, t->teacher_emb, (size_t)(n * d) * sizeof(float));
+    for (int64_t i = 0; i < n; i++) {
+        double s = 0;
+        float *e = t->host_emb + i * d;
+        for (int64_t j = 0; j < d; j++) s += (double)e[j] * e[j];
+        for (int64_t j = 0; j < d; j++) e[j] = (float)(e[j] / sqrt(s + 1e-24));
+    }
+    double sum = 0;
+    for (int64_t j = 0; j < d; j++) {
+        double mean = 0, var = 0;
+        for (int64_t i = 0; i < n; i++) mean += t->host_emb[i * d + j];
+        mean /= (double)n;
+        for (int64_t i = 0; i < n; i++) var += (t->host_emb[i * d + j] - mean) * (t->host_emb[i * d + j] - mean);
+        sum += sqrt(var / (double)n);
+    }
+    return sum / sqrt((double)d);
+}
+
+static lafs_status check_health(struct lafs_pretrain *t, const struct lafs_pretrain_report *r, struct lafs_err *err)
+{
+    if (!isfinite(r->loss)) return lafs_fail(err, LAFS_FAILED, "step %" PRId64 ": the loss is not finite", r->step);
+    double most = log((double)t->c.head.out);
+    const char *sign = r->entropy < COLLAPSE_ENTROPY         ? "the teacher's output is the same class for all images"
+                       : most - r->entropy < COLLAPSE_ENTROPY ? "the teacher's output is uniform"
+                       : r->spread < COLLAPSE_SPREAD          ? "all embeddings are equal"
+                                                              : NULL;
+    t->collapsed = sign ? t->collapsed + 1 : 0;
+    if (t->collapsed < COLLAPSE_STEPS) return LAFS_OK;
+    return lafs_fail(err, LAFS_FAILED, "step %" PRId64 ": training has collapsed: %s for %d steps", r->step, sign, COLLAPSE_STEPS);
+}
+
+/* The part of a step that changes the state. */
+static lafs_status commit(struct lafs_pretrain *t, const struct lafs_pretrain_report *r, struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    const struct lafs_params *ps = &t->model.params;
+    const struct lafs_decay decay = {.matrix = 1, .vector = 0, .cnn = -1};
+    t->frozen[t->head.v] = r->epoch < t->c.freeze_last;
+    pthread_mutex_lock(&t->lock);
+    lafs_status st = lafs_optim_step(&t->optim, r->lr, &decay, r->decay, t->c.clip, t->frozen, err);
+    if (st == LAFS_OK) {
+        b->ops->lerp(b->dev, ps->size, r->momentum, ps->value, t->teacher);
+        b->ops->lerp(b->dev, t->c.head.out, t->c.center_momentum, t->center_sum, t->center);
+        t->step = r->step;
+        st = b->ops->sync(b->dev, err);
+    } else lafs_err_prefix(err, "step %" PRId64, r->step);
+    pthread_mutex_unlock(&t->lock);
+    return st;
+}
+
+lafs_status lafs_pretrain_learn(struct lafs_pretrain *t, lafs_next_fn *next, void *arg, struct lafs_pretrain_report *r,
+                                struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    int64_t per = lafs_pretrain_steps_per_epoch(&t->c), total = lafs_pretrain_steps(t), s = t->step;
+    int64_t passes = t->c.batch / t->c.micro;
+    double stats[4] = {0};
+    *r = (struct lafs_pretrain_report){.step = s + 1, .epoch = s / per};
+    r->lr = lafs_sched_cosine(t->c.lr, t->c.lr_final, s, total, t->c.warmup_epochs * per);
+    r->decay = lafs_sched_cosine(t->c.decay, t->c.decay_final, s, total, 0);
+    r->momentum = lafs_sched_cosine(t->c.momentum, 1, s, total, 0);
+    r->temp = lafs_sched_linear(t->c.temp_first, t->c.temp, r->epoch, t->c.temp_epochs);
+    lafs_optim_zero_grad(&t->optim);
+    b->ops->zero(b->dev, t->center_sum, (size_t)t->c.head.out * sizeof(float));
+    for (int64_t i = 0; i < passes; i++) {
+        struct lafs_feed_batch batch;
+        LAFS_TRY(next(arg, i, &batch, err));
+        LAFS_TRY(pass(t, &batch, r->epoch, r->temp, 1.0 / (double)passes, &r->loss, stats, err));
+    }
+    r->entropy = stats[0];
+    r->kl = stats[1];
+    r->spread = spread(t);
+    LAFS_TRY(check_health(t, r, err));
+    LAFS_TRY(commit(t, r, err));
+    double sum = 0;
+    for (int i = 0; i < t->model.params.count; i++)
+        if (!t->optim.seg[i].skip) sum += t->optim.norm[i] * t->optim.norm[i];
+    r->grad_norm = sqrt(sum);
+    return LAFS_OK;
+}
+
+static lafs_status from_feed(void *arg, int64_t i, struct lafs_feed_batch *batch, struct lafs_err *err)
+{
+    struct lafs_pretrain *t = arg;
+    int64_t per = lafs_pretrain_steps_per_epoch(&t->c), epoch = t->step / per, in_epoch = t->step % per;
+    return lafs_feed_next(t->feed, epoch, in_epoch * t->c.batch + i * t->c.micro, (int)t->c.micro, batch, err);
+}
+
+lafs_status lafs_pretrain_step(struct lafs_pretrain *t, struct lafs_pretrain_report *r, struct lafs_err *err)
+{
+    return lafs_pretrain_learn(t, from_feed, t, r, err);
+}
+
+/* -- checkpoints and models -- */
+
+static lafs_status fill_checkpoint(struct lafs_pretrain *t, struct lafs_ckpt *c, struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    const struct lafs_params *ps = &t->model.params;
+    int64_t n = ps->count, k = t->c.head.out, per = lafs_pretrain_steps_per_epoch(&t->c);
+    LAFS_TRY(lafs_ckpt_add_params(c, "student.", ps, ps->value, b, err));
+    LAFS_TRY(lafs_ckpt_add_params(c, "teacher.", ps, t->teacher, b, err));
+    LAFS_TRY(lafs_ckpt_add_params(c, "adamw.m.", ps, t->optim.m, b, err));
+    LAFS_TRY(lafs_ckpt_add_params(c, "adamw.v.", ps, t->optim.v, b, err));
+    LAFS_TRY(lafs_ckpt_add(c, "adamw.step", LAFS_I64, &n, 1, t->optim.step, err));
+    LAFS_TRY(lafs_ckpt_add(c, "center", LAFS_F32, &k, 1, NULL, err));
+    b->ops->download(b->dev, (void *)c->tensor[c->count - 1].data, t->center, (size_t)k * sizeof(float));
+    LAFS_TRY(b->ops->sync(b->dev, err));
+    const int64_t cursor[4] = {t->step, t->step / per, t->step % per * t->c.batch, t->collapsed}, four = 4;
+    LAFS_TRY(lafs_ckpt_add(c, "cursor", LAFS_I64, &four, 1, cursor, err));
+    return lafs_ckpt_add_meta(c, "backend", b->ops->describe(b->dev), err);
+}
+
+lafs_status lafs_pretrain_checkpoint(struct lafs_pretrain *t, struct lafs_ckpt *c, struct lafs_err *err)
+{
+    pthread_mutex_lock(&t->lock);
+    lafs_status st = fill_checkpoint(t, c, err);
+    pthread_mutex_unlock(&t->lock);
+    return st;
+}
+
+lafs_status lafs_pretrain_restore(struct lafs_pretrain *t, const struct lafs_st *st, struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    const struct lafs_params *ps = &t->model.params;
+    int64_t cursor[4], k = t->c.head.out;
+    LAFS_TRY(lafs_ckpt_read_params(st, "student.", ps, ps->value, b, err));
+    LAFS_TRY(lafs_ckpt_read_params(st, "teacher.", ps, t->teacher, b, err));
+    LAFS_TRY(lafs_ckpt_read_params(st, "adamw.m.", ps, t->optim.m, b, err));
+    LAFS_TRY(lafs_ckpt_read_params(st, "adamw.v.", ps, t->optim.v, b, err));
+    LAFS_TRY(lafs_ckpt_read_i64(st, "adamw.step", t->optim.step, ps->count, err));
+    LAFS_TRY(lafs_ckpt_read_i64(st, "cursor", cursor, 4, err));
+    float *host;
+    LAFS_TRY(lafs_alloc(&host, (size_t)k, sizeof *host, err));
+    lafs_status s = lafs_st_read_f32(st, "center", &k, 1, host, err);
+    if (s == LAFS_OK) {
+        b->ops->upload(b->dev, t->center, host, (size_t)k * sizeof(float));
+        s = b->ops->sync(b->dev, err);
+    }
+    lafs_free(host);
+    LAFS_TRY(s);
+    t->step = cursor[0];
+    t->collapsed = (int)cursor[3];
+    return LAFS_OK;
+}
+
+lafs_status lafs_pretrain_init_from(struct lafs_pretrain *t, const char *path, struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    struct lafs_params *ps = &t->model.params;
+    LAFS_TRY(lafs_model_load_parts(&t->model, b, path, LAFS_PART_VIT, ps->value, err));
+    b->ops->copy(b->dev, t->teacher, ps->value, (size_t)ps->size * sizeof(float));
+    return b->ops->sync(b->dev, err);
+}
+
+/* A model of the wanted parts, its values copied from the teacher's ViT and the CNN. */
+static lafs_status assemble_model(struct lafs_pretrain *t, const struct lafs_model *cnn, struct lafs_model *m, struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    struct lafs_model_config c = t->c.model;
+    if (cnn) c.parts |= LAFS_PART_CNN;
+    else if (t->c.points.dino || !cnn) c.tokens = LAFS_TOKENS_GRID;
+    LAFS_TRY(lafs_model_init(m, &c, err));
+    LAFS_TRY(lafs_params_place(&m->params, b, err));
+    for (int i = 0; i < m->params.count; i++) {
+        const struct lafs_param *to = &m->params.p[i];
+        int of_cnn = lafs_is_cnn_name(to->name);
+        const struct lafs_params *from = of_cnn ? &cnn->params : &t->model.params;
+        const float *value = of_cnn ? cnn->params.value : t->teacher;
+        const struct lafs_param *p = lafs_params_find(from, to->name);
+        if (!p || p->size != to->size) return lafs_fail(err, LAFS_FAILED, "the landmark CNN has no '%s' of that size", to->name);
+        b->ops->copy(b->dev, m->params.value + to->off, value + p->off, (size_t)p->size * sizeof(float));
+    }
+    return b->ops->sync(b->dev, err);
+}
+
+lafs_status lafs_pretrain_save_model(struct lafs_pretrain *t, const struct lafs_model *cnn, const char *path,
+                                     const struct lafs_st_meta *meta, int metas, struct lafs_err *err)
+{
+    struct lafs_model m;
+    memset(&m, 0, sizeof m);
+    lafs_status st = assemble_model(t, cnn, &m, err);
+    if (st == LAFS_OK) st = lafs_model_save(&m, t->b, m.params.value, path, meta, metas, err);
+    lafs_model_release(&m, t->b);
+    return st;
+}
