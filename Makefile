@@ -19,7 +19,8 @@ WARN += -Werror
 endif
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all -DLAFS_SAN -g)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -ffp-contract=off -fno-math-errno -pthread $(WARN) $(SANFLAGS) -I. -Ilib $(CFLAGS)
-LDLIBS = -larchive -ljpeg -lopenblas -lmsgpackc -lm -ldl
+# What a program does not use it does not load.
+LDLIBS = -Wl,--as-needed -larchive -ljpeg -lopenblas -lmsgpackc -lm -ldl
 
 # Builds with different flags never mix: the directory is named by their hash.
 HASH := $(shell printf '%s' '$(CC) $(shell $(CC) -dumpfullversion 2>/dev/null) $(ALL_CFLAGS)' | cksum | cut -d' ' -f1)
@@ -58,6 +59,7 @@ bin: $(PROGRAMS)
 	@mkdir -p bin
 	@for p in $(PROGRAMS); do ln -sfn ../$$p bin/$$(basename $$p); done
 
+.SECONDARY:
 .PHONY: tests
 tests: $(TESTS)
 

@@ -1,4 +1,7 @@
-/* Files that appear whole or not at all: a temporary beside the target, fsync, rename, fsync of the directory. */
+/* Files that appear whole or not at all: a temporary beside the target, fsync, rename, fsync of the directory.
+ *
+ * The temporary of `dir/x` is `dir/.x.tmp-PID-N`. A target that exists and is no regular file (/dev/null, a FIFO) is
+ * written directly; a symbolic link is followed. An existing file's mode is kept. At most 64 files are open at once. */
 #ifndef LAFS_BASE_ATOMICFILE_H
 #define LAFS_BASE_ATOMICFILE_H
 
@@ -8,15 +11,20 @@
 
 struct lafs_atomic {
     int fd;            /* -1: closed */
-    char *path, *temp; /* owned */
+    char *path, *temp; /* owned; temp NULL: written directly */
+    int slot;          /* in the list of lafs_atomic_unlink_all */
 };
 lafs_status lafs_atomic_open(struct lafs_atomic *f, const char *path, struct lafs_err *err);
 lafs_status lafs_atomic_write(struct lafs_atomic *f, const void *data, size_t size, struct lafs_err *err);
+/* Publishes and closes. After a failure the file is closed, the temporary gone, the target as it was. */
 lafs_status lafs_atomic_commit(struct lafs_atomic *f, struct lafs_err *err);
+/* Closes and removes the temporary; does nothing to a closed file. */
 void lafs_atomic_abort(struct lafs_atomic *f);
 /* All three at once. */
 lafs_status lafs_atomic_put(const char *path, const void *data, size_t size, struct lafs_err *err);
-/* Removes the temporaries of files that are open now; async-signal-safe, for cmd/'s signal handler. */
+/* Removes the temporaries of files that this process has open now; async-signal-safe, for cmd/'s signal handler. */
 void lafs_atomic_unlink_all(void);
+/* Removes temporaries in `dir` whose process is gone (killed): for directories that only this machine writes. */
+void lafs_atomic_sweep(const char *dir);
 
 #endif

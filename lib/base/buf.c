@@ -91,7 +91,7 @@ const char *lafs_buf_str(struct lafs_buf *b)
 lafs_status lafs_buf_read_file(struct lafs_buf *b, const char *path, size_t max, struct lafs_err *err)
 {
     FILE *f = fopen(path, "rbe");
-    if (!f) return lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", path, strerror(errno));
+    if (!f) return lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", path, lafs_strerror(errno));
     lafs_status st = LAFS_OK;
     size_t start = b->size;
     for (;;) {
@@ -107,7 +107,7 @@ lafs_status lafs_buf_read_file(struct lafs_buf *b, const char *path, size_t max,
             break;
         }
         if (n == 0) {
-            if (ferror(f)) st = lafs_fail(err, LAFS_FAILED, "cannot read '%s': %s", path, strerror(errno));
+            if (ferror(f)) st = lafs_fail(err, LAFS_FAILED, "cannot read '%s': %s", path, lafs_strerror(errno));
             break;
         }
     }

@@ -36,3 +36,12 @@ lafs_status lafs_err_prefix(struct lafs_err *err, const char *fmt, ...)
     snprintf(err->msg, sizeof err->msg, "%.400s: %.600s", head, old);
     return err->status;
 }
+
+const char *lafs_strerror(int e)
+{
+    static _Thread_local char text[128];
+    const char *s = strerror_r(e, text, sizeof text); /* GNU's: may or may not use the buffer */
+    if (s != text) snprintf(text, sizeof text, "%s", s);
+    if (text[0] >= 'A' && text[0] <= 'Z' && !(text[1] >= 'A' && text[1] <= 'Z')) text[0] = (char)(text[0] - 'A' + 'a');
+    return text;
+}

@@ -39,6 +39,9 @@ lafs_status lafs_fail(struct lafs_err *err, lafs_status status, const char *fmt,
 lafs_status lafs_err_prefix(struct lafs_err *err, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* What errno value e means, as our messages say it: lower case ("no such file or directory"). Thread-local buffer. */
+const char *lafs_strerror(int e);
+
 /* Returns from the calling function when expr is not LAFS_OK. */
 #define LAFS_TRY(expr)                                \
     do {                                              \

@@ -21,7 +21,8 @@ struct lafs_json {
     struct lafs_json *next;
     size_t count;               /* items */
 };
-/* Parses exactly one value (nesting <= 64; duplicate object keys refused). The tree is one block: lafs_json_free. */
+/* Parses exactly one value (nesting <= 64, at most 4 million values; duplicate object keys, invalid UTF-8 and NUL in
+ * strings are refused: LAFS_FAILED with the byte offset). The tree is one block: lafs_json_free. */
 lafs_status lafs_json_parse(struct lafs_json **out, const char *text, size_t size, struct lafs_err *err);
 void lafs_json_free(struct lafs_json *j);
 const struct lafs_json *lafs_json_get(const struct lafs_json *object, const char *key); /* NULL: none */
@@ -29,5 +30,10 @@ const struct lafs_json *lafs_json_get(const struct lafs_json *object, const char
 void lafs_json_put_string(struct lafs_buf *b, const char *s, size_t len);
 /* Appends the shortest decimal that reads back to the same double ("null" for NaN and infinities). */
 void lafs_json_put_double(struct lafs_buf *b, double v);
+/* Bytes (1..4) of the UTF-8 character that s[0..len) starts with; 0 if it is malformed, overlong, a surrogate or cut. */
+size_t lafs_utf8_char(const char *s, size_t len);
+/* Strict decimal numbers, the whole string: [-]digits, [-]digits[.digits][e[+-]digits]. 1 if it is one and in range. */
+int lafs_parse_int(const char *s, int64_t *v);
+int lafs_parse_double(const char *s, double *v);
 
 #endif

@@ -1,0 +1,92 @@
+#include "base/sha256.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+static const uint32_t K[64] = {
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01,
+    0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc,
+    0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147,
+    0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08,
+    0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208,
+    0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+static inline uint32_t ror(uint32_t x, int n) { return x >> n | x << (32 - n); }
+
+static void blocks(uint32_t h[8], const unsigned char *p, size_t count)
+{
+    for (; count > 0; count--, p += 64) {
+        uint32_t w[64], s[8];
+        for (int i = 0; i < 16; i++)
+            w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 | (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
+        for (int i = 16; i < 64; i++) {
+            uint32_t a = w[i - 15], b = w[i - 2];
+            w[i] = w[i - 16] + (ror(a, 7) ^ ror(a, 18) ^ a >> 3) + w[i - 7] + (ror(b, 17) ^ ror(b, 19) ^ b >> 10);
+        }
+        memcpy(s, h, sizeof s);
+        for (int i = 0; i < 64; i++) {
+            uint32_t a = s[0], e = s[4];
+            uint32_t t1 = s[7] + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) + ((e & s[5]) ^ (~e & s[6])) + K[i] + w[i];
+            uint32_t t2 = (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) + ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
+            memmove(s + 1, s, 7 * sizeof *s);
+            s[4] += t1;
+            s[0] = t1 + t2;
+        }
+        for (int i = 0; i < 8; i++) h[i] += s[i];
+    }
+}
+
+void lafs_sha256_init(struct lafs_sha256 *s)
+{
+    static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    memcpy(s->h, start, sizeof start);
+    s->bytes = 0;
+}
+
+void lafs_sha256_add(struct lafs_sha256 *s, const void *data, size_t size)
+{
+    const unsigned char *p = data;
+    size_t have = s->bytes % 64;
+    s->bytes += size;
+    if (have) {
+        size_t n = 64 - have < size ? 64 - have : size;
+        memcpy(s->block + have, p, n);
+        p += n;
+        size -= n;
+        if (have + n < 64) return;
+        blocks(s->h, s->block, 1);
+    }
+    blocks(s->h, p, size / 64);
+    if (size % 64) memcpy(s->block, p + size / 64 * 64, size % 64);
+}
+
+void lafs_sha256_hex(struct lafs_sha256 *s, char hex[65])
+{
+    static const unsigned char pad[64] = {0x80};
+    uint64_t bits = s->bytes * 8;
+    unsigned char length[8];
+    for (int i = 0; i < 8; i++) length[i] = (unsigned char)(bits >> (56 - 8 * i));
+    lafs_sha256_add(s, pad, (119 - s->bytes % 64) % 64 + 1);
+    lafs_sha256_add(s, length, 8);
+    for (int i = 0; i < 64; i++) hex[i] = "0123456789abcdef"[s->h[i / 8] >> (28 - 4 * (i % 8)) & 15];
+    hex[64] = 0;
+}
+
+lafs_status lafs_sha256_file(const char *path, char hex[65], struct lafs_err *err)
+{
+    unsigned char buf[65536];
+    struct lafs_sha256 s;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", path, lafs_strerror(errno));
+    lafs_sha256_init(&s);
+    ssize_t n;
+    while ((n = read(fd, buf, sizeof buf)) > 0 || (n < 0 && errno == EINTR))
+        if (n > 0) lafs_sha256_add(&s, buf, (size_t)n);
+    lafs_status st = n < 0 ? lafs_fail(err, LAFS_FAILED, "cannot read '%s': %s", path, lafs_strerror(errno)) : LAFS_OK;
+    close(fd);
+    if (st == LAFS_OK) lafs_sha256_hex(&s, hex);
+    return st;
+}

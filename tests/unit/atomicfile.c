@@ -1,0 +1,120 @@
+#include "base/atomicfile.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "tests/test.h"
+
+static char dir[] = "/tmp/lafs-atomic-XXXXXX";
+
+static int files_in_dir(void)
+{
+    int n = 0;
+    DIR *d = opendir(dir);
+    for (const struct dirent *e; d && (e = readdir(d));) n += strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
+    if (d) closedir(d);
+    return n;
+}
+
+static int holds(const char *path, const char *want)
+{
+    struct lafs_buf b;
+    lafs_buf_init(&b);
+    int same = lafs_buf_read_file(&b, path, 1000, NULL) == LAFS_OK && !strcmp(lafs_buf_str(&b), want);
+    lafs_buf_release(&b);
+    return same;
+}
+
+TEST(appears_whole)
+{
+    struct lafs_atomic f;
+    struct lafs_err e;
+    REQUIRE(mkdtemp(dir) && !chdir(dir));
+    REQUIRE_OK(lafs_atomic_put("x", "old", 3, &e), &e);
+    chmod("x", 0640);
+    REQUIRE_OK(lafs_atomic_open(&f, "x", &e), &e);
+    REQUIRE_OK(lafs_atomic_write(&f, "new", 3, &e), &e);
+    CHECK(holds("x", "old"));
+    REQUIRE_OK(lafs_atomic_commit(&f, &e), &e);
+    CHECK(holds("x", "new"));
+    struct stat s;
+    CHECK(stat("x", &s) == 0 && (s.st_mode & 0777) == 0640);
+    CHECK_INT(files_in_dir(), 1);
+}
+
+TEST(or_not_at_all)
+{
+    struct lafs_atomic f;
+    struct lafs_err e;
+    REQUIRE_OK(lafs_atomic_open(&f, "x", &e), &e);
+    REQUIRE_OK(lafs_atomic_write(&f, "part", 4, &e), &e);
+    CHECK_INT(files_in_dir(), 2);
+    lafs_atomic_abort(&f);
+    lafs_atomic_abort(&f);
+    CHECK_INT(files_in_dir(), 1);
+    CHECK(holds("x", "new"));
+}
+
+TEST(a_signal_handler_removes_the_temporary)
+{
+    struct lafs_atomic f;
+    struct lafs_err e;
+    REQUIRE_OK(lafs_atomic_open(&f, "y", &e), &e);
+    CHECK_INT(files_in_dir(), 2);
+    pid_t child = fork();
+    if (child == 0) { /* a child leaves its parent's files alone */
+        lafs_atomic_unlink_all();
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    CHECK_INT(files_in_dir(), 2);
+    lafs_atomic_unlink_all();
+    CHECK_INT(files_in_dir(), 1);
+    CHECK(lafs_atomic_commit(&f, &e) == LAFS_FAILED);
+    CHECK_INT(files_in_dir(), 1);
+}
+
+TEST(sweeps_what_a_killed_process_left)
+{
+    struct lafs_err e;
+    pid_t child = fork();
+    if (child == 0) {
+        struct lafs_atomic f;
+        _exit(lafs_atomic_open(&f, "z", &e) != LAFS_OK);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    CHECK(status == 0 && files_in_dir() == 2);
+    struct lafs_atomic mine;
+    REQUIRE_OK(lafs_atomic_open(&mine, "z", &e), &e);
+    lafs_atomic_sweep(".");
+    CHECK_INT(files_in_dir(), 2);
+    lafs_atomic_abort(&mine);
+    CHECK_INT(files_in_dir(), 1);
+}
+
+TEST(devices_links_and_failures)
+{
+    struct lafs_err e;
+    CHECK(lafs_atomic_put("/dev/null", "x", 1, &e) == LAFS_OK);
+    struct stat s;
+    CHECK(stat("/dev/null", &s) == 0 && S_ISCHR(s.st_mode));
+    CHECK(lafs_atomic_put("/dev/full", "x", 1, &e) == LAFS_FAILED);
+    CHECK_STR(e.msg, "cannot write '/dev/full': no space left on device");
+    CHECK(symlink("x", "link") == 0 && lafs_atomic_put("link", "linked", 6, &e) == LAFS_OK && holds("x", "linked"));
+    CHECK(lstat("link", &s) == 0 && S_ISLNK(s.st_mode));
+    CHECK(lafs_atomic_put(".", "x", 1, &e) == LAFS_FAILED);
+    CHECK(lafs_atomic_put("no/such/x", "x", 1, &e) == LAFS_FAILED);
+    CHECK_STR(e.msg, "cannot create 'no/such/x': no such file or directory");
+    struct lafs_atomic f[65];
+    for (int i = 0; i < 65; i++) CHECK(lafs_atomic_open(&f[i], "many", &e) == (i < 64 ? LAFS_OK : LAFS_FAILED));
+    for (int i = 0; i < 65; i++) lafs_atomic_abort(&f[i]);
+    CHECK_INT(files_in_dir(), 2);
+    CHECK(!unlink("x") && !unlink("link") && !rmdir(dir));
+}
+
+TEST_MAIN(appears_whole, or_not_at_all, a_signal_handler_removes_the_temporary, sweeps_what_a_killed_process_left,
+          devices_links_and_failures)

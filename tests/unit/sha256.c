@@ -1,0 +1,46 @@
+#include "base/sha256.h"
+
+#include "tests/test.h"
+
+static void check(const char *text, size_t n, const char *want)
+{
+    /* Every way of cutting the input in two gives the same digest. */
+    for (size_t cut = 0; cut <= n; cut++) {
+        struct lafs_sha256 s;
+        char hex[65];
+        lafs_sha256_init(&s);
+        lafs_sha256_add(&s, text, cut);
+        lafs_sha256_add(&s, text + cut, n - cut);
+        lafs_sha256_hex(&s, hex);
+        CHECK_STR(hex, want);
+    }
+}
+
+TEST(known_answers)
+{
+    check("", 0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    check("abc", 3, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    const char *long_one = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+    check(long_one, strlen(long_one), "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+}
+
+TEST(a_million_bytes)
+{
+    struct lafs_sha256 s;
+    char a[1000], hex[65];
+    memset(a, 'a', sizeof a);
+    lafs_sha256_init(&s);
+    for (int i = 0; i < 1000; i++) lafs_sha256_add(&s, a, sizeof a);
+    lafs_sha256_hex(&s, hex);
+    CHECK_STR(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+TEST(missing_file)
+{
+    char hex[65];
+    struct lafs_err e;
+    CHECK(lafs_sha256_file("/nonexistent/file", hex, &e) == LAFS_FAILED);
+    CHECK_STR(e.msg, "cannot open '/nonexistent/file': no such file or directory");
+}
+
+TEST_MAIN(known_answers, a_million_bytes, missing_file)
