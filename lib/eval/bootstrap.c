@@ -1,0 +1,184 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "eval/metrics.h"
+#include "eval/sort.h"
+
+/* A replicate's value depends on its number alone, so the threads that share them out change nothing. */
+struct boot {
+    const struct lafs_paired *p;
+    uint64_t seed;
+    double threshold;
+    const double *fmr; /* (k); NULL: accuracy */
+    int k;
+    const uint64_t *order; /* (n) pairs by ascending score; only with fmr */
+    int64_t replicates;
+    int32_t *weight; /* (threads, people) */
+    double *value;   /* (k, replicates) */
+};
+
+static void draw_people(int32_t *weight, int64_t people, uint64_t seed, int64_t replicate)
+{
+    struct lafs_rng r;
+    lafs_rng_init(&r, lafs_rng_key(seed, LAFS_RNG_BOOTSTRAP, (uint64_t)replicate, 0, 0));
+    memset(weight, 0, (size_t)people * sizeof *weight);
+    for (int64_t i = 0; i < people; i++) weight[lafs_rng_below(&r, (uint64_t)people)]++;
+}
+
+static inline int64_t pair_weight(const struct lafs_paired *p, int64_t i, const int32_t *w)
+{
+    return p->same[i] ? w[p->pa[i]] : (int64_t)w[p->pa[i]] * w[p->pb[i]];
+}
+
+static double accuracy_of(const struct lafs_paired *p, double threshold, const int32_t *w)
+{
+    int64_t right = 0, all = 0;
+    for (int64_t i = 0; i < p->n; i++) {
+        int64_t c = pair_weight(p, i, w);
+        all += c;
+        if (((double)p->score[i] >= threshold) == (p->same[i] != 0)) right += c;
+    }
+    return all ? (double)right / (double)all : NAN;
+}
+
+/* FNMR at each fmr[j]: walks down from the highest score, a group of equal scores at a time. */
+static void fnmr_of(const struct boot *b, const int32_t *w, double *out)
+{
+    const struct lafs_paired *p = b->p;
+    int64_t genuine = 0, impostor = 0;
+    for (int64_t i = 0; i < p->n; i++) {
+        int64_t c = pair_weight(p, i, w);
+        if (p->same[i]) genuine += c;
+        else impostor += c;
+    }
+    for (int j = 0; j < b->k; j++) out[j] = genuine && impostor ? 1 : NAN;
+    if (!genuine || !impostor) return;
+    int64_t g = 0, i = 0;
+    for (int64_t at = p->n - 1; at >= 0;) {
+        float s = p->score[b->order[at]];
+        for (; at >= 0 && p->score[b->order[at]] == s; at--) {
+            int64_t q = (int64_t)b->order[at], c = pair_weight(p, q, w);
+            if (p->same[q]) g += c;
+            else i += c;
+        }
+        int open = 0;
+        for (int j = 0; j < b->k; j++)
+            if ((double)i <= b->fmr[j] * (double)impostor * (1 + 1e-12)) {
+                out[j] = 1 - (double)g / (double)genuine;
+                open = 1;
+            }
+        if (!open) break;
+    }
+}
+
+static void replicate(void *arg, int64_t r, int worker)
+{
+    struct boot *b = arg;
+    int32_t *w = b->weight + worker * b->p->people;
+    draw_people(w, b->p->people, b->seed, r);
+    if (!b->fmr) {
+        b->value[r] = accuracy_of(b->p, b->threshold, w);
+        return;
+    }
+    double out[64];
+    fnmr_of(b, w, out);
+    for (int j = 0; j < b->k; j++) b->value[(int64_t)j * b->replicates + r] = out[j];
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double quantile(const double *x, int64_t n, double q)
+{
+    double at = q * (double)(n - 1);
+    int64_t i = (int64_t)at;
+    return i + 1 < n ? x[i] + (at - (double)i) * (x[i + 1] - x[i]) : x[n - 1];
+}
+
+/* Interval of n replicates, those that are NaN left out; reorders x. */
+static void interval(double *x, int64_t n, struct lafs_interval *out)
+{
+    int64_t m = 0;
+    double mean = 0, var = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (!isnan(x[i])) x[m++] = x[i];
+    if (m == 0 || m * 2 < n) {
+        out->low = out->high = out->std = NAN;
+        return;
+    }
+    qsort(x, (size_t)m, sizeof *x, by_value);
+    for (int64_t i = 0; i < m; i++) mean += x[i] / (double)m;
+    for (int64_t i = 0; i < m; i++) var += (x[i] - mean) * (x[i] - mean) / (double)m;
+    out->low = quantile(x, m, 0.025);
+    out->high = quantile(x, m, 0.975);
+    out->std = sqrt(var);
+}
+
+static lafs_status check(const struct lafs_paired *p, int64_t replicates, int k, struct lafs_err *err)
+{
+    if (replicates < 1 || k < 1 || k > 64 || p->people < 1 || p->n > INT32_MAX)
+        return lafs_fail(err, LAFS_USAGE, "bootstrap of %lld replicates over %lld people and %lld pairs",
+                         (long long)replicates, (long long)p->people, (long long)p->n);
+    for (int64_t i = 0; i < p->n; i++)
+        if (p->pa[i] < 0 || p->pa[i] >= p->people || p->pb[i] < 0 || p->pb[i] >= p->people || isnan(p->score[i]))
+            return lafs_fail(err, LAFS_USAGE, "pair %lld has no person or no score", (long long)i + 1);
+    return LAFS_OK;
+}
+
+static lafs_status run(struct boot *b, struct lafs_pool *pool, struct lafs_interval *out, struct lafs_err *err)
+{
+    const struct lafs_paired *p = b->p;
+    int threads = pool ? lafs_pool_threads(pool) : 1;
+    size_t weights, values;
+    if (!lafs_mul_ok((size_t)threads, (size_t)p->people, &weights) ||
+        !lafs_mul_ok((size_t)b->replicates, (size_t)b->k, &values))
+        return lafs_fail(err, LAFS_FAILED, "out of memory");
+    LAFS_TRY(lafs_alloc(&b->weight, weights, sizeof *b->weight, err));
+    lafs_status st = lafs_alloc(&b->value, values, sizeof *b->value, err);
+    if (st == LAFS_OK) {
+        for (int64_t i = 0; i < p->people; i++) b->weight[i] = 1; /* the data as they are */
+        double as_is[64];
+        if (b->fmr) fnmr_of(b, b->weight, as_is);
+        else as_is[0] = accuracy_of(p, b->threshold, b->weight);
+        lafs_pool_for(pool, b->replicates, replicate, b);
+        for (int j = 0; j < b->k; j++) {
+            out[j].value = as_is[j];
+            interval(b->value + (int64_t)j * b->replicates, b->replicates, out + j);
+        }
+    }
+    lafs_free(b->weight);
+    lafs_free(b->value);
+    return st;
+}
+
+lafs_status lafs_bootstrap_accuracy(const struct lafs_paired *p, double threshold, int64_t replicates, uint64_t seed,
+                                    struct lafs_pool *pool, struct lafs_interval *out, struct lafs_err *err)
+{
+    LAFS_TRY(check(p, replicates, 1, err));
+    struct boot b = {.p = p, .seed = seed, .threshold = threshold, .k = 1, .replicates = replicates};
+    return run(&b, pool, out, err);
+}
+
+lafs_status lafs_bootstrap_fnmr(const struct lafs_paired *p, const double *fmr, int k, int64_t replicates, uint64_t seed,
+                                struct lafs_pool *pool, struct lafs_interval *out, struct lafs_err *err)
+{
+    LAFS_TRY(check(p, replicates, k, err));
+    uint64_t *order = NULL, *tmp = NULL;
+    struct boot b = {.p = p, .seed = seed, .fmr = fmr, .k = k, .replicates = replicates};
+    lafs_status st;
+    LAFS_TRY_GOTO(st, lafs_alloc(&order, (size_t)p->n, sizeof *order, err), done);
+    LAFS_TRY_GOTO(st, lafs_alloc(&tmp, (size_t)p->n, sizeof *tmp, err), done);
+    lafs_order_f32(p->score, p->n, order, tmp);
+    b.order = order;
+    st = run(&b, pool, out, err);
+done:
+    lafs_free(order);
+    lafs_free(tmp);
+    return st;
+}
