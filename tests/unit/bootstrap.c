@@ -1,0 +1,89 @@
+#include "tests/test.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "eval/metrics.h"
+
+enum { PEOPLE = 60, N = 900 };
+static float score[N];
+static uint8_t same[N];
+static int32_t pa[N], pb[N];
+
+static struct lafs_paired make(void)
+{
+    struct lafs_rng r;
+    lafs_rng_init(&r, lafs_rng_key(4, LAFS_RNG_TEST, 0, 0, 0));
+    for (int i = 0; i < N; i++) {
+        same[i] = i % 2;
+        pa[i] = (int32_t)lafs_rng_below(&r, PEOPLE);
+        pb[i] = same[i] ? pa[i] : (int32_t)((pa[i] + 1 + lafs_rng_below(&r, PEOPLE - 1)) % PEOPLE);
+        score[i] = (float)(lafs_rng_normal(&r) * 0.2 + (same[i] ? 0.5 : 0));
+    }
+    return (struct lafs_paired){score, same, pa, pb, N, PEOPLE};
+}
+
+TEST(intervals_hold_the_value)
+{
+    struct lafs_err err = {0};
+    struct lafs_paired p = make();
+    struct lafs_interval acc, fnmr[2];
+    int right = 0;
+    for (int i = 0; i < N; i++) right += (score[i] >= 0.25) == same[i];
+    REQUIRE_OK(lafs_bootstrap_accuracy(&p, 0.25, 500, 1, NULL, &acc, &err), &err);
+    CHECK_NEAR(acc.value, (double)right / N, 1e-12);
+    CHECK(acc.low < acc.value && acc.value < acc.high && acc.high - acc.low < 0.1);
+    REQUIRE_OK(lafs_bootstrap_fnmr(&p, (double[]){0.01, 0.1}, 2, 500, 1, NULL, fnmr, &err), &err);
+    struct lafs_scores s;
+    REQUIRE_OK(lafs_scores_sort(&s, score, same, N, &err), &err);
+    CHECK_NEAR(fnmr[0].value, lafs_operate(&s, 0.01).fnmr, 1e-12);
+    CHECK_NEAR(fnmr[1].value, lafs_operate(&s, 0.1).fnmr, 1e-12);
+    CHECK(fnmr[0].low <= fnmr[0].value && fnmr[0].value <= fnmr[0].high);
+    CHECK(fnmr[1].value < fnmr[0].value);
+    lafs_scores_release(&s);
+}
+
+TEST(seed_decides_threads_do_not)
+{
+    struct lafs_err err = {0};
+    struct lafs_paired p = make();
+    struct lafs_interval a, b, c;
+    struct lafs_pool *pool;
+    REQUIRE_OK(lafs_pool_new(&pool, 3, &err), &err);
+    REQUIRE_OK(lafs_bootstrap_accuracy(&p, 0.25, 200, 1, NULL, &a, &err), &err);
+    REQUIRE_OK(lafs_bootstrap_accuracy(&p, 0.25, 200, 1, pool, &b, &err), &err);
+    REQUIRE_OK(lafs_bootstrap_accuracy(&p, 0.25, 200, 2, pool, &c, &err), &err);
+    lafs_pool_free(pool);
+    CHECK(a.low == b.low && a.high == b.high && a.std == b.std);
+    CHECK(a.std != c.std);
+}
+
+/* The deviation over people must be that of people, not of pairs: 60 people of 15 identical pairs each are 60 draws. */
+TEST(people_not_pairs_are_drawn)
+{
+    struct lafs_err err = {0};
+    struct lafs_interval v;
+    for (int i = 0; i < N; i++) {
+        pa[i] = pb[i] = i % PEOPLE;
+        same[i] = 1;
+        score[i] = pa[i] < 20 ? 0 : 1; /* a third of the people always fails */
+    }
+    struct lafs_paired p = {score, same, pa, pb, N, PEOPLE};
+    REQUIRE_OK(lafs_bootstrap_accuracy(&p, 0.5, 2000, 1, NULL, &v, &err), &err);
+    CHECK_NEAR(v.std, sqrt(1.0 / 3 * 2 / 3 / PEOPLE), 0.004);
+    CHECK_NEAR(v.low, 2.0 / 3 - 1.96 * v.std, 0.02);
+    CHECK_NEAR(v.high, 2.0 / 3 + 1.96 * v.std, 0.02);
+}
+
+TEST(nothing_to_draw_from_gives_no_interval)
+{
+    struct lafs_err err = {0};
+    struct lafs_interval v;
+    struct lafs_paired p = {(float[]){1, 1}, (uint8_t[]){1, 1}, (int32_t[]){0, 1}, (int32_t[]){0, 1}, 2, 2};
+    REQUIRE_OK(lafs_bootstrap_fnmr(&p, (double[]){0.1}, 1, 50, 1, NULL, &v, &err), &err);
+    CHECK(isnan(v.value) && isnan(v.low) && isnan(v.high));
+    p.pa = (int32_t[]){0, 2};
+    CHECK(lafs_bootstrap_fnmr(&p, (double[]){0.1}, 1, 50, 1, NULL, &v, &err) == LAFS_USAGE);
+}
+
+TEST_MAIN(intervals_hold_the_value, seed_decides_threads_do_not, people_not_pairs_are_drawn,
+          nothing_to_draw_from_gives_no_interval)
