@@ -75,7 +75,7 @@ struct lafs_roc_point lafs_roc_nearest(const struct lafs_roc *r, double far)
     struct lafs_roc_point best = r->point[0];
     double nearest = INFINITY;
     for (int64_t k = 0; k < r->n; k++) {
-        double away = fabs((double)r->point[k].fp / r->impostors - far);
+        double away = fabs((double)r->point[k].fp - far * (double)r->impostors); /* in pairs: ties stay ties */
         if (away > nearest) continue;
         nearest = away; /* fp and tp ascend: among equals the later one has the larger rate, then the higher TAR */
         best = r->point[k];
