@@ -102,6 +102,14 @@ static const struct lafs_ops ops = {
     .mse = lafs_ref_mse,
     .norms = lafs_ref_norms,
     .adamw = lafs_ref_adamw,
+    .conv = lafs_cpu_conv,
+    .conv_bwd_x = lafs_cpu_conv_bwd_x,
+    .conv_bwd_w = lafs_cpu_conv_bwd_w,
+    .depthwise = lafs_cpu_depthwise,
+    .depthwise_bwd_x = lafs_cpu_depthwise_bwd_x,
+    .depthwise_bwd_w = lafs_cpu_depthwise_bwd_w,
+    .maxpool2 = lafs_cpu_maxpool2,
+    .upsample2_add = lafs_cpu_upsample2_add,
 };
 
 const struct lafs_ops *lafs_cpu_ops(void) { return &ops; }

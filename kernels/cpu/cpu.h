@@ -35,5 +35,16 @@ void lafs_cpu_channel_scale(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c
                             enum lafs_act act, float *y);
 void lafs_cpu_channel_scale_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
                                 enum lafs_act act, const float *dy, float *dx, float *ds);
+/* conv.c */
+void lafs_cpu_conv(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w, const float *b,
+                   enum lafs_act act, float *y);
+void lafs_cpu_conv_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, const float *dy, const float *w, float *dx);
+void lafs_cpu_conv_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy, float *dw);
+void lafs_cpu_depthwise(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w, const float *b,
+                        enum lafs_act act, float *y);
+void lafs_cpu_depthwise_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, const float *dy, const float *w, float *dx);
+void lafs_cpu_depthwise_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy, float *dw);
+void lafs_cpu_maxpool2(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
+void lafs_cpu_upsample2_add(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
 
 #endif

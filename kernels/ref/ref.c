@@ -139,4 +139,12 @@ const struct lafs_ops lafs_ref_ops = {
     .mse = lafs_ref_mse,
     .norms = lafs_ref_norms,
     .adamw = lafs_ref_adamw,
+    .conv = lafs_ref_conv,
+    .conv_bwd_x = lafs_ref_conv_bwd_x,
+    .conv_bwd_w = lafs_ref_conv_bwd_w,
+    .depthwise = lafs_ref_depthwise,
+    .depthwise_bwd_x = lafs_ref_depthwise_bwd_x,
+    .depthwise_bwd_w = lafs_ref_depthwise_bwd_w,
+    .maxpool2 = lafs_ref_maxpool2,
+    .upsample2_add = lafs_ref_upsample2_add,
 };

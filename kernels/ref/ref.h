@@ -113,4 +113,16 @@ void lafs_ref_minmax(struct lafs_dev *d, int64_t n, int64_t width, float range, 
 void lafs_ref_minmax_bwd(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, const int32_t *arg,
                          const float *dtheta, float *dt);
 
+/* conv.c */
+void lafs_ref_conv(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w, const float *b,
+                   enum lafs_act act, float *y);
+void lafs_ref_conv_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, const float *dy, const float *w, float *dx);
+void lafs_ref_conv_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy, float *dw);
+void lafs_ref_depthwise(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w, const float *b,
+                        enum lafs_act act, float *y);
+void lafs_ref_depthwise_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, const float *dy, const float *w, float *dx);
+void lafs_ref_depthwise_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy, float *dw);
+void lafs_ref_maxpool2(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
+void lafs_ref_upsample2_add(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
+
 #endif

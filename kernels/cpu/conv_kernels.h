@@ -1,0 +1,58 @@
+/* Inner loops of convolutions, one set per instruction set: what conv.c cuts work for. The sets are made from
+ * conv_kernels.inc. A pixel's result is one chain of fused multiply-adds in an order that depends on the geometry
+ * alone, so it is the same wherever the pixel lies in a tile. */
+#ifndef LAFS_KERNELS_CPU_CONV_KERNELS_H
+#define LAFS_KERNELS_CPU_CONV_KERNELS_H
+
+#include "compute/backend.h"
+
+enum { LAFS_CONV_MAX_K = 15 };
+
+/* rows x cols outputs of a dense convolution or product:
+ *   y[r][j] = act(bias[j] + sum over s < segs, q < run of a[s][r lda + q] panel[(s run + q) wide + j])
+ * wide = cols rounded up to whole vectors; panel and bias are zero-padded to it. */
+struct lafs_gemm_tile {
+    int64_t rows, cols, wide;
+    int segs;
+    int64_t run, lda;
+    const float *a[LAFS_CONV_MAX_K];
+    const float *panel; /* (segs*run, wide), 64-byte aligned rows not needed */
+    const float *bias;  /* (wide) or NULL */
+    enum lafs_act act;
+    float *y;           /* (rows, ldy): cols written */
+    int64_t ldy;
+};
+
+/* One output row of a depthwise convolution. */
+struct lafs_dw_row {
+    int64_t ow, w, c;
+    int k, stride;
+    const float *row[LAFS_CONV_MAX_K]; /* (w,c) input row under tap row ky; NULL: outside the image */
+    const float *taps;  /* (k*k, cw): cw = c rounded up to whole vectors, zero-padded */
+    int64_t cw;
+    const float *bias;  /* (c) or NULL */
+    enum lafs_act act;
+    float *y;           /* (ow, c) */
+};
+
+struct lafs_conv_kernels {
+    const char *isa;
+    int lanes;          /* floats in a vector */
+    int panel;          /* widest panel, in floats */
+    void (*gemm)(const struct lafs_gemm_tile *t);
+    void (*dw_row)(const struct lafs_dw_row *r);
+    /* y[j] = sum over t < n of a[t][j] b[t][j], j < c */
+    void (*dot_taps)(int n, const float *const *a, const float *const *b, int64_t c, float *y);
+    /* sum[kx (stride of ld)][j] += sum over ox of dy[ox][j] x[ox stride + kx - p][j], j < lanes (n of them valid) */
+    void (*dw_weight_row)(int64_t ow, int64_t w, int64_t c, int k, int stride, int n, const float *dy, const float *x,
+                          float *sum, int64_t ld);
+    void (*maxpool_row)(int64_t w, int64_t c, const float *x, float *y);  /* x: two rows (w,c); y (w/2,c) */
+    void (*upsample_row)(int64_t w, int64_t c, const float *x, float *y); /* x (w,c); y (2w,c) += */
+};
+
+/* The best set of this machine. */
+const struct lafs_conv_kernels *lafs_conv_kernels(void);
+/* For tests: "avx512f", "avx2", "generic"; NULL: the best again. 0 when this machine cannot. */
+int lafs_conv_kernels_force(const char *isa);
+
+#endif
