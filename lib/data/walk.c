@@ -79,6 +79,7 @@ static lafs_status read_head(const unsigned char *p, size_t size, struct lafs_mp
 {
     *head = 1;
     *body = 0;
+    *v = (struct lafs_mp_value){.type = LAFS_MP_NIL};
     if (size < 1) return LAFS_END;
     struct shape s;
     if (!shape_of(p[0], &s)) return lafs_fail(err, LAFS_BAD_RECORD, "malformed MessagePack: byte c1");
