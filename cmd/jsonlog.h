@@ -9,6 +9,7 @@
 
 struct jsonlog {
     FILE *f; /* NULL: every call is a no-op */
+    const char *path; /* borrowed */
     struct lafs_buf line;
 };
 lafs_status jsonlog_open(struct jsonlog *l, const char *path, int append, struct lafs_err *err); /* path NULL: off */
