@@ -1,0 +1,99 @@
+#include "tests/ops/table.h"
+
+/* dim: 0 in, 1 out, 2 act; num 0: dropout. */
+static void draw_linear(struct op *o)
+{
+    draw_seqs(o, 300);
+    o->dim[0] = below(o, 1, 300);
+    o->dim[1] = below(o, 1, 150);
+    o->dim[2] = below(o, LAFS_ACT_NONE, LAFS_ACT_SIGMOID);
+    o->num[0] = below(o, 0, 1) ? 0.1 : 0;
+    rows(o, "x", IN, o->dim[0]);
+    whole(o, "w", IN, o->dim[0] * o->dim[1]);
+    whole(o, "b", IN, o->dim[1])->absent = (int)below(o, 0, 1);
+    rows(o, "pre", OUT, o->dim[1])->absent = (int)below(o, 0, 1);
+    rows(o, "y", OUT, o->dim[1]);
+    draw_keys(o, "keys");
+    scale_buf(o, "w", 0.3f, 0);
+}
+static void run_linear(struct op *o, const struct lafs_backend *b)
+{
+    struct lafs_drop drop = drop_of(o, "keys", o->num[0], 3);
+    b->ops->linear(b->dev, &o->s, o->dim[0], o->dim[1], F(o, "x"), F(o, "w"), F(o, "b"), (enum lafs_act)o->dim[2],
+                   o->num[0] > 0 ? &drop : NULL, F(o, "pre"), F(o, "y"));
+}
+/* Wide outputs and long products: the DINO head's last layer, the classifier. */
+static void draw_wide(struct op *o)
+{
+    draw_images(o, 9);
+    o->dim[0] = below(o, 200, 900);
+    o->dim[1] = below(o, 1000, 5000);
+    o->dim[2] = LAFS_ACT_NONE;
+    o->num[0] = 0;
+    rows(o, "x", IN, o->dim[0]);
+    whole(o, "w", IN, o->dim[0] * o->dim[1]);
+    whole(o, "b", IN, o->dim[1]);
+    rows(o, "pre", OUT, o->dim[1])->absent = 1;
+    rows(o, "y", OUT, o->dim[1]);
+    draw_keys(o, "keys");
+}
+
+/* Backward: the forward op with act none, no dropout. */
+static void run_plain(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->linear(b->dev, &o->s, o->dim[0], o->dim[1], F(o, "x"), F(o, "w"), F(o, "b"), LAFS_ACT_NONE, NULL, NULL, F(o, "y"));
+}
+static double objective_linear(struct op *o, const struct lafs_backend *ref)
+{
+    run_ref(o, run_plain, ref);
+    return weighted(o, "y", "dy");
+}
+static void draw_linear_bwd(struct op *o)
+{
+    draw_seqs(o, 290);
+    o->dim[0] = below(o, 1, 200);
+    o->dim[1] = below(o, 1, 120);
+    rows(o, "x", IN, o->dim[0]);
+    whole(o, "w", IN, o->dim[0] * o->dim[1]);
+    whole(o, "b", IN, o->dim[1]);
+    rows(o, "dy", IN, o->dim[1]);
+    rows(o, "y", IN, o->dim[1]); /* room for the objective */
+}
+static void draw_bwd_x(struct op *o)
+{
+    draw_linear_bwd(o);
+    rows(o, "dx", OUT, o->dim[0]);
+}
+static void run_bwd_x(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->linear_bwd_x(b->dev, &o->s, o->dim[0], o->dim[1], F(o, "dy"), F(o, "w"), F(o, "dx"));
+}
+static void draw_bwd_w(struct op *o)
+{
+    draw_linear_bwd(o);
+    whole(o, "dw", ADD, o->dim[0] * o->dim[1]);
+    whole(o, "db", ADD, o->dim[1])->absent = (int)below(o, 0, 1);
+}
+static void run_bwd_w(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->linear_bwd_w(b->dev, lafs_seqs_rows(&o->s), o->dim[0], o->dim[1], F(o, "x"), F(o, "dy"), F(o, "dw"), F(o, "db"));
+}
+static void draw_bwd_w_long(struct op *o)
+{
+    draw_seqs(o, 3000);
+    o->dim[0] = below(o, 1, 70);
+    o->dim[1] = below(o, 1, 70);
+    rows(o, "x", IN, o->dim[0]);
+    rows(o, "dy", IN, o->dim[1]);
+    whole(o, "dw", ADD, o->dim[0] * o->dim[1]);
+    whole(o, "db", ADD, o->dim[1]);
+}
+
+static const struct op_case cases[] = {
+    {"linear", draw_linear, run_linear},
+    {"linear wide", draw_wide, run_linear},
+    {"linear_bwd_x", draw_bwd_x, run_bwd_x, .objective = objective_linear, .grad = {{"x", "dx"}}, .step = 0.25},
+    {"linear_bwd_w", draw_bwd_w, run_bwd_w, .objective = objective_linear, .grad = {{"w", "dw"}, {"b", "db"}}, .step = 0.25},
+    {"linear_bwd_w long", draw_bwd_w_long, run_bwd_w},
+};
+OPS_MAIN(cases)

@@ -1,0 +1,205 @@
+#include "tests/ops/table.h"
+
+/* -- l2norm: dim 0 width -- */
+static void draw_l2norm(struct op *o)
+{
+    draw_images(o, 9);
+    o->dim[0] = below(o, 1, 300);
+    per_seq(o, "x", IN, o->dim[0]);
+    per_seq(o, "y", OUT, o->dim[0]);
+    per_seq(o, "norm", OUT, 1);
+    if (below(o, 0, 2) == 0) /* a row of zeros is divided by the minimum */
+        for (int64_t j = 0; j < o->dim[0]; j++) init_f(o, "x")[j] = 0;
+}
+static void run_l2norm(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->l2norm(b->dev, o->s.n, o->dim[0], F(o, "x"), F(o, "y"), F(o, "norm"));
+}
+static void draw_l2norm_bwd(struct op *o)
+{
+    draw_images(o, 9);
+    o->dim[0] = below(o, 2, 300);
+    o->dim[1] = below(o, 0, 1);
+    per_seq(o, "x", IN, o->dim[0]);
+    per_seq(o, "y", IN, o->dim[0]);
+    per_seq(o, "norm", IN, 1);
+    per_seq(o, "dy", IN, o->dim[0]);
+    per_seq(o, "dx", o->dim[1] ? ADD : OUT, o->dim[0]);
+}
+static void prepare_l2norm_bwd(struct op *o, const struct lafs_backend *ref)
+{
+    static const char *const made[] = {"y", "norm"};
+    run_ref_into(o, run_l2norm, ref, 2, made);
+}
+static void run_l2norm_bwd(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->l2norm_bwd(b->dev, o->s.n, o->dim[0], F(o, "y"), F(o, "norm"), F(o, "dy"), F(o, "dx"), (int)o->dim[1]);
+}
+static double objective_l2norm(struct op *o, const struct lafs_backend *ref)
+{
+    run_ref(o, run_l2norm, ref);
+    return weighted(o, "y", "dy");
+}
+
+/* -- DINO: dim 0 b, 1 k, 2 vs, 3 vt -- */
+static void draw_dino(struct op *o)
+{
+    o->dim[0] = below(o, 1, 4);
+    o->dim[1] = below(o, 2, below(o, 0, 1) ? 40 : 3000);
+    o->dim[3] = below(o, 1, 3);
+    o->dim[2] = below(o, 2, 6);
+    o->num[0] = 0.1 + 0.01 * (double)below(o, 0, 9);
+    o->num[1] = 0.04 + 0.01 * (double)below(o, 0, 3);
+    whole(o, "student", IN, o->dim[2] * o->dim[0] * o->dim[1]);
+    whole(o, "teacher", IN, o->dim[3] * o->dim[0] * o->dim[1]);
+    whole(o, "center", IN, o->dim[1]);
+    scale_buf(o, "student", 0.5f, 0);
+    scale_buf(o, "teacher", 0.5f, 0);
+    scale_buf(o, "center", 0.1f, 0);
+    add_buf(o, "loss", OUT, WHOLE, 1, 8);
+    whole(o, "dstudent", OUT, o->dim[2] * o->dim[0] * o->dim[1]);
+    whole(o, "center_mean", OUT, o->dim[1]);
+    add_buf(o, "stats", OUT, WHOLE, 4, 8);
+}
+static void run_dino(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->dino_loss(b->dev, o->dim[0], o->dim[1], (int)o->dim[2], (int)o->dim[3], F(o, "student"), F(o, "teacher"), F(o, "center"),
+                      (float)o->num[0], (float)o->num[1], 1.7f, P(o, "loss"), F(o, "dstudent"), F(o, "center_mean"), P(o, "stats"));
+}
+static void run_dino_forward(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->dino_loss(b->dev, o->dim[0], o->dim[1], (int)o->dim[2], (int)o->dim[3], F(o, "student"), F(o, "teacher"), F(o, "center"),
+                      (float)o->num[0], (float)o->num[1], 1.7f, P(o, "loss"), NULL, F(o, "center_mean"), P(o, "stats"));
+}
+static void draw_dino_forward(struct op *o)
+{
+    draw_dino(o);
+    find_buf(o, "dstudent")->absent = 1;
+}
+static double objective_dino(struct op *o, const struct lafs_backend *ref)
+{
+    run_ref(o, run_dino_forward, ref);
+    return 1.7f * *(double *)find_buf(o, "loss")->host;
+}
+
+/* -- margin: dim 0 b, 1 dim, 2 classes, 3 kind -- */
+static struct lafs_target target[16];
+
+static void draw_margin(struct op *o)
+{
+    o->dim[0] = below(o, 1, 16);
+    o->dim[1] = below(o, 4, 100);
+    o->dim[2] = below(o, 2, below(o, 0, 1) ? 20 : 1500);
+    o->dim[3] = below(o, 0, 1);
+    o->num[0] = below(o, 0, 1) ? 64 : 8;
+    whole(o, "emb", IN, o->dim[0] * o->dim[1]);
+    whole(o, "weight", IN, o->dim[2] * o->dim[1]);
+    size_t host = lafs_ref_ops.margin_scratch(o->dim[0], o->dim[1], o->dim[2]);
+    size_t cpu = lafs_cpu_ops()->margin_scratch(o->dim[0], o->dim[1], o->dim[2]);
+    struct buf *scratch = add_buf(o, "scratch", OUT, WHOLE, (int64_t)(host > cpu ? host : cpu), 1);
+    scratch->absent = 0;
+    add_buf(o, "loss", OUT, WHOLE, 1, 8);
+    whole(o, "demb", OUT, o->dim[0] * o->dim[1])->tol = 3e-5;
+    whole(o, "dweight", ADD, o->dim[2] * o->dim[1])->tol = 3e-5;
+    whole(o, "logits", OUT, o->dim[0] * o->dim[2])->absent = (int)below(o, 0, 1);
+    for (int64_t i = 0; i < o->dim[0]; i++) {
+        int mixed = (int)below(o, 0, 1);
+        target[i].a = below(o, 0, o->dim[2] - 1);
+        target[i].b = below(o, 0, o->dim[2] - 1);
+        target[i].lambda = mixed ? (float)lafs_rng_double(&o->rng) : 1;
+    }
+}
+static void run_margin(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->margin_loss(b->dev, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), target, (enum lafs_margin)o->dim[3],
+                        (float)o->num[0], 0.4f, 0.6f, P(o, "scratch"), P(o, "loss"), F(o, "demb"), F(o, "dweight"), F(o, "logits"));
+    /* What is left in scratch is nobody's business. */
+    b->ops->zero(b->dev, P(o, "scratch"), bytes_of(o, find_buf(o, "scratch")));
+}
+static void run_margin_forward(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->margin_loss(b->dev, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), target, (enum lafs_margin)o->dim[3],
+                        (float)o->num[0], 0.4f, 0.6f, P(o, "scratch"), P(o, "loss"), NULL, NULL, F(o, "logits"));
+    b->ops->zero(b->dev, P(o, "scratch"), bytes_of(o, find_buf(o, "scratch")));
+}
+static void draw_margin_forward(struct op *o)
+{
+    draw_margin(o);
+    find_buf(o, "demb")->absent = find_buf(o, "dweight")->absent = 1;
+}
+static double objective_margin(struct op *o, const struct lafs_backend *ref)
+{
+    run_ref(o, run_margin_forward, ref);
+    return 0.6f * *(double *)find_buf(o, "loss")->host;
+}
+
+static void draw_mse(struct op *o)
+{
+    o->dim[0] = below(o, 1, 9000);
+    whole(o, "a", IN, o->dim[0]);
+    whole(o, "b", IN, o->dim[0]);
+    add_buf(o, "loss", OUT, WHOLE, 1, 8);
+    whole(o, "da", ADD, o->dim[0])->absent = below(o, 0, 3) == 0;
+}
+static void run_mse(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->mse(b->dev, o->dim[0], F(o, "a"), F(o, "b"), 30, 0.5f, P(o, "loss"), F(o, "da"));
+}
+static double objective_mse(struct op *o, const struct lafs_backend *ref)
+{
+    run_ref(o, run_mse, ref);
+    return 0.5 * *(double *)find_buf(o, "loss")->host;
+}
+
+/* -- optimiser: dim 0 segments, 1 floats -- */
+static struct lafs_segment segment[6];
+
+static void draw_segments(struct op *o)
+{
+    int64_t at = 0;
+    o->dim[0] = below(o, 1, 6);
+    for (int64_t i = 0; i < o->dim[0]; i++) {
+        segment[i] = (struct lafs_segment){.off = at, .size = below(o, 1, i == 0 ? 150000 : 500), .lr = 1e-3f, .decay = 0.1f};
+        segment[i].clip = below(o, 0, 1) ? 3 : 0;
+        segment[i].step = below(o, 1, 300);
+        segment[i].skip = below(o, 0, 4) == 0;
+        at += (segment[i].size + 15) / 16 * 16;
+    }
+    o->dim[1] = at;
+    whole(o, "g", IN, at);
+    add_buf(o, "norm", OUT, WHOLE, o->dim[0], 8)->tol = 1e-9;
+}
+static void run_norms(struct op *o, const struct lafs_backend *b)
+{
+    double norm[6];
+    b->ops->norms(b->dev, o->dim[0], segment, F(o, "g"), norm);
+    b->ops->upload(b->dev, P(o, "norm"), norm, (size_t)o->dim[0] * sizeof *norm);
+}
+static void draw_adamw(struct op *o)
+{
+    draw_segments(o);
+    find_buf(o, "norm")->absent = 1;
+    whole(o, "p", ADD, o->dim[1]);
+    whole(o, "m", ADD, o->dim[1]);
+    whole(o, "v", ADD, o->dim[1]);
+    scale_buf(o, "v", 0.5f, 0.5f);
+}
+static void run_adamw(struct op *o, const struct lafs_backend *b)
+{
+    double norm[6];
+    b->ops->norms(b->dev, o->dim[0], segment, F(o, "g"), norm);
+    b->ops->adamw(b->dev, o->dim[0], segment, norm, 0.9, 0.999, 1e-8, F(o, "p"), F(o, "g"), F(o, "m"), F(o, "v"));
+}
+
+static const struct op_case cases[] = {
+    {"l2norm", draw_l2norm, run_l2norm},
+    {"l2norm_bwd", draw_l2norm_bwd, run_l2norm_bwd, prepare_l2norm_bwd, objective_l2norm, {{"x", "dx"}}},
+    {"dino_loss", draw_dino, run_dino, .objective = objective_dino, .grad = {{"student", "dstudent"}}},
+    {"dino_loss forward", draw_dino_forward, run_dino_forward},
+    {"margin_loss", draw_margin, run_margin, .objective = objective_margin, .grad = {{"emb", "demb"}, {"weight", "dweight"}}, .step = 2e-3},
+    {"margin_loss forward", draw_margin_forward, run_margin_forward},
+    {"mse", draw_mse, run_mse, .objective = objective_mse, .grad = {{"a", "da"}}},
+    {"norms", draw_segments, run_norms},
+    {"adamw", draw_adamw, run_adamw},
+};
+OPS_MAIN(cases)
