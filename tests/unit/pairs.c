@@ -1,0 +1,162 @@
+#include "tests/test.h"
+
+#include <unistd.h>
+
+#include "base/atomicfile.h"
+#include "eval/pairs.h"
+
+static struct lafs_err err;
+
+static struct lafs_pairs *parse(const char *text)
+{
+    struct lafs_pairs *p;
+    return lafs_pairs_parse(&p, text, strlen(text), "p.txt", &err) == LAFS_OK ? p : NULL;
+}
+
+TEST(folds_form)
+{
+    struct lafs_pairs *p = parse("2\t1\nAnn\t1\t2\nAnn\t3\tBob_B\t4\r\nBob_B 10 12345\nCid 1 Ann 1\n\n");
+    REQUIRE(p);
+    CHECK_INT(p->count, 4);
+    CHECK_INT(p->folds, 2);
+    CHECK_STR(lafs_keyset_key(&p->photos, p->a[0]), "Ann/Ann_0001");
+    CHECK_STR(lafs_keyset_key(&p->photos, p->b[0]), "Ann/Ann_0002");
+    CHECK_STR(lafs_keyset_key(&p->photos, p->b[1]), "Bob_B/Bob_B_0004");
+    CHECK_STR(lafs_keyset_key(&p->photos, p->b[2]), "Bob_B/Bob_B_12345");
+    CHECK(p->same[0] && !p->same[1] && p->same[2] && !p->same[3]);
+    CHECK(p->fold[0] == 0 && p->fold[1] == 0 && p->fold[2] == 1 && p->fold[3] == 1);
+    CHECK_INT(p->photos.count, 7);
+    CHECK_INT(p->people.count, 3);
+    CHECK(p->b[3] == p->a[0]);
+    CHECK_STR(lafs_keyset_key(&p->people, p->person[p->b[1]]), "Bob_B");
+    lafs_pairs_free(p);
+}
+
+TEST(count_form_deals_both_kinds_into_every_fold)
+{
+    char text[4096];
+    int n = snprintf(text, sizeof text, "20\n");
+    for (int i = 0; i < 20; i++) n += snprintf(text + n, sizeof text - (size_t)n, "P%d\t1\t2\n", i);
+    for (int i = 0; i < 20; i++) n += snprintf(text + n, sizeof text - (size_t)n, "P%d\t1\tQ%d\t1\n", i, i);
+    struct lafs_pairs *p = parse(text);
+    REQUIRE(p);
+    CHECK_INT(p->folds, 10);
+    int same[10] = {0}, diff[10] = {0};
+    for (int i = 0; i < 40; i++) (p->same[i] ? same : diff)[p->fold[i]]++;
+    for (int f = 0; f < 10; f++) CHECK(same[f] == 2 && diff[f] == 2);
+    CHECK_INT(p->photos.count, 60);
+    lafs_pairs_free(p);
+}
+
+TEST(keys_form)
+{
+    struct lafs_pairs *p = parse("set/ann/1.jpg\tset/ann/a b.c\t1\nset/ann/1\tbob\t0\n");
+    REQUIRE(p);
+    CHECK_INT(p->count, 2);
+    CHECK_STR(lafs_keyset_key(&p->photos, p->a[0]), "set/ann/1");
+    CHECK_STR(lafs_keyset_key(&p->photos, p->b[0]), "set/ann/a b_c");
+    CHECK(p->a[1] == p->a[0]);
+    CHECK_STR(lafs_keyset_key(&p->people, p->person[p->a[0]]), "set/ann");
+    CHECK_STR(lafs_keyset_key(&p->people, p->person[p->b[1]]), "bob");
+    lafs_pairs_free(p);
+}
+
+TEST(messages_name_file_and_line)
+{
+    CHECK(!parse(""));
+    CHECK_STR(err.msg, "'p.txt' is empty");
+    CHECK(!parse("1\nAnn 1\n"));
+    CHECK_STR(err.msg, "'p.txt' line 2: expected 'NAME i j' (the same person)");
+    CHECK(!parse("1\nAnn 1 2\n"));
+    CHECK_STR(err.msg, "'p.txt' ends after line 2: 1 more different pairs were announced");
+    CHECK(!parse("1\nAnn 1 2\nAnn 1 Bob x\n"));
+    CHECK_STR(err.msg, "'p.txt' line 3: expected names and photo numbers");
+    CHECK(!parse("1\nAnn 1 2\nAnn 1 Bob 1\nAnn 1 Bob 2\n"));
+    CHECK_STR(err.msg, "'p.txt' line 4: expected the end of the file: all announced pairs are read");
+    CHECK(!parse("a b 2\n"));
+    CHECK(!parse("0 5\n"));
+    CHECK(!parse("-3\n"));
+    CHECK(!parse("999999999999999999999\n"));
+    CHECK(!parse("a b 1\na b\n"));
+    CHECK_STR(err.msg, "'p.txt' line 2: expected 'KEY1 KEY2 0|1'");
+    CHECK(!parse("1\na/b 1 2\na 1 b 1\n"));
+}
+
+TEST(hostile_bytes_do_no_harm)
+{
+    /* Every prefix of a good file and every single changed byte: parsed or refused, nothing else. */
+    const char good[] = "2\t1\nAnn\t1\t2\nAnn\t3\tBob\t4\nBob 1 2\nCid 1 Ann 1\n";
+    char text[sizeof good];
+    struct lafs_pairs *p;
+    for (size_t n = 0; n < sizeof good; n++) {
+        if (lafs_pairs_parse(&p, good, n, "p", &err) == LAFS_OK) lafs_pairs_free(p);
+        for (int c = 0; c < 256; c++) {
+            memcpy(text, good, sizeof good);
+            text[n] = (char)c;
+            if (lafs_pairs_parse(&p, text, sizeof good - 1, "p", &err) == LAFS_OK) lafs_pairs_free(p);
+        }
+    }
+    CHECK(1);
+}
+
+TEST(key_set)
+{
+    struct lafs_keyset k;
+    int64_t id;
+    char key[32];
+    lafs_keyset_init(&k);
+    CHECK_INT(lafs_keyset_find(&k, "x", 1), -1);
+    for (int i = 0; i < 1000; i++) {
+        int n = snprintf(key, sizeof key, "k%d", i);
+        REQUIRE_OK(lafs_keyset_add(&k, key, (size_t)n, &id, &err), &err);
+        CHECK_INT(id, i);
+    }
+    REQUIRE_OK(lafs_keyset_add(&k, "k17", 3, &id, &err), &err);
+    CHECK_INT(id, 17);
+    CHECK_INT(k.count, 1000);
+    CHECK_INT(lafs_keyset_find(&k, "k999xx", 4), 999);
+    CHECK_INT(lafs_keyset_find(&k, "k9", 1), -1); /* a prefix is another key */
+    lafs_keyset_release(&k);
+}
+
+static const char *put(const char *text)
+{
+    static char path[64];
+    snprintf(path, sizeof path, "/tmp/lafs-test-pairs-%d", (int)getpid());
+    if (lafs_atomic_put(path, text, strlen(text), &err) != LAFS_OK) FAIL_("%s", err.msg);
+    return path;
+}
+
+TEST(ijb_files)
+{
+    struct lafs_ijb_images *im;
+    struct lafs_ijb_pairs *p;
+    const char *path = put("1.jpg 5 70\n2.jpg 5 70\nx/3.jpg 9 71\n1.jpg 10000000 71\n");
+    REQUIRE_OK(lafs_ijb_images_read(&im, path, &err), &err);
+    CHECK_INT(im->count, 4);
+    CHECK_INT(im->photos.count, 3);
+    CHECK_STR(lafs_keyset_key(&im->photos, 2), "x/3");
+    CHECK(im->photo[3] == 0 && im->template_id[3] == 10000000 && im->media_id[2] == 71);
+    float score[3];
+    REQUIRE_OK(lafs_ijb_scores_read(put("1.jpg 1 2 3 4 5 6 7 8 9 10 0.25\nx/3.jpg 1 1 1 1 1 1 1 1 1 1 9.5e-1\n"),
+                                    &im->photos, score, &err), &err);
+    CHECK_NEAR(score[0], 0.25, 1e-7);
+    CHECK(isnan(score[1]));
+    CHECK_NEAR(score[2], 0.95, 1e-7);
+    CHECK(lafs_ijb_scores_read(put("1.jpg 0x1\n"), &im->photos, score, &err) == LAFS_FAILED);
+    lafs_ijb_images_free(im);
+    const int64_t ids[] = {5, 9, 10000000}, dense[] = {5, 6, 9};
+    REQUIRE_OK(lafs_ijb_pairs_read(&p, put("5 9 1\n10000000 5 0\n"), ids, 3, &err), &err);
+    CHECK(p->count == 2 && p->a[0] == 0 && p->b[0] == 1 && p->same[0] && p->a[1] == 2 && p->b[1] == 0 && !p->same[1]);
+    lafs_ijb_pairs_free(p);
+    REQUIRE_OK(lafs_ijb_pairs_read(&p, put("5 9 1\n6 5 0\n"), dense, 3, &err), &err);
+    CHECK(p->a[0] == 0 && p->b[0] == 2 && p->a[1] == 1);
+    lafs_ijb_pairs_free(p);
+    CHECK(lafs_ijb_pairs_read(&p, put("5 9 1\n7 5 0\n"), dense, 3, &err) == LAFS_FAILED);
+    CHECK(strstr(err.msg, "line 2: template 7 has no images"));
+    CHECK(lafs_ijb_pairs_read(&p, put("5 9 1\n6 5 2\n"), dense, 3, &err) == LAFS_FAILED);
+    unlink(path);
+}
+
+TEST_MAIN(folds_form, count_form_deals_both_kinds_into_every_fold, keys_form, messages_name_file_and_line,
+          hostile_bytes_do_no_harm, key_set, ijb_files)
