@@ -12,7 +12,8 @@ struct lafs_series {
     const char *label;      /* legend; NULL: none */
     const double *x, *y;    /* (n) points that are not finite, or not positive on a log axis, break the line */
     int64_t n;
-    int dashed, dots;       /* dots: points only */
+    int dashed, faint, dots; /* dots: points only */
+    int colour;             /* 1..7; 0: by position */
 };
 struct lafs_axis {
     const char *label;
