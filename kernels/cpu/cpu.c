@@ -102,6 +102,7 @@ static const struct lafs_ops ops = {
     .mse = lafs_ref_mse,
     .norms = lafs_ref_norms,
     .adamw = lafs_ref_adamw,
+    .render = lafs_ref_render,
     .conv = lafs_cpu_conv,
     .conv_bwd_x = lafs_cpu_conv_bwd_x,
     .conv_bwd_w = lafs_cpu_conv_bwd_w,
