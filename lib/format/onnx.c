@@ -49,12 +49,12 @@ static int varint(struct bytes *b, uint64_t *v)
 /* LAFS_END: no more fields. */
 static lafs_status next(struct bytes *b, struct field *f, struct lafs_err *err)
 {
+    *f = (struct field){0};
     if (b->p == b->end) return LAFS_END;
     uint64_t tag, n = 0;
     if (!varint(b, &tag) || tag >> 3 == 0 || tag >> 32) return lafs_fail(err, LAFS_FAILED, "no ONNX file, or a broken one");
     f->number = (uint32_t)(tag >> 3);
     f->wire = (enum wire)(tag & 7);
-    f->value = 0;
     switch (f->wire) {
     case VARINT:
         if (!varint(b, &f->value)) return lafs_fail(err, LAFS_FAILED, "broken ONNX file: cut inside a number");
