@@ -2,16 +2,22 @@
 #
 #   make            programs and libraries into build/<hash>/, linked from bin/
 #   make demo       the main job on synthetic faces
-#   make check      all tests (SAN=address,undefined or SAN=thread for sanitizers)
+#   make check      all tests (SAN=address,undefined or SAN=thread for sanitizers; T=json runs those whose name holds "json")
+#   make fuzz       every fuzz target for TIME=600 seconds (needs clang); F=json runs one
 #   make install    prefix=/usr/local DESTDIR=
+#
+# `make demo` and `make check` install missing packages on Debian; DEPS=no turns that off.
 
 prefix ?= /usr/local
 DESTDIR ?=
 SAN ?=
 DEPS ?= yes
+T ?=
+F ?=
+TIME ?= 600
 
 CC ?= cc
-OPT ?= -O3
+OPT ?= $(if $(SAN),-O2,-O3)
 CFLAGS ?=
 WARN := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes -Wno-missing-field-initializers
 ifdef CI
@@ -22,6 +28,9 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -ffp-contract=off -fno-math-errno -pt
 # What a program does not use it does not load.
 LDLIBS = -Wl,--as-needed -larchive -ljpeg -lopenblas -lmsgpackc -lm -ldl
 
+# As many jobs as processors, unless the command line says otherwise.
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
+
 # Builds with different flags never mix: the directory is named by their hash.
 HASH := $(shell printf '%s' '$(CC) $(shell $(CC) -dumpfullversion 2>/dev/null) $(ALL_CFLAGS)' | cksum | cut -d' ' -f1)
 B := build/$(HASH)
@@ -30,12 +39,16 @@ LIB_SRC := $(sort $(wildcard lib/*/*.c kernels/ref/*.c kernels/cpu/*.c))
 CMD_SRC := $(sort $(wildcard cmd/lafs-*.c))
 COMMON_SRC := $(filter-out $(CMD_SRC),$(sort $(wildcard cmd/*.c)))
 TEST_SRC := $(sort $(wildcard tests/unit/*.c tests/ops/*.c tests/golden/*.c))
+FUZZ_SRC := $(filter-out tests/fuzz/replay.c,$(sort $(wildcard tests/fuzz/*.c)))
 
 LIB_OBJ := $(LIB_SRC:%.c=$B/%.o)
 COMMON_OBJ := $(COMMON_SRC:%.c=$B/%.o)
 PROGRAMS := $(CMD_SRC:cmd/%.c=$B/%)
 TESTS := $(TEST_SRC:%.c=$B/%)
+REPLAYS := $(FUZZ_SRC:%.c=$B/%)
+SHIM := $B/tests/inject/shim.so
 
+.SECONDARY:
 .PHONY: all
 all: $(PROGRAMS) bin
 
@@ -47,10 +60,14 @@ $B/liblafs.a: $(LIB_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$B/lafs-%: $B/cmd/lafs-%.o $(COMMON_OBJ) $B/liblafs.a
+$B/libcmd.a: $(COMMON_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$B/lafs-%: $B/cmd/lafs-%.o $B/libcmd.a $B/liblafs.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$B/tests/%: $B/tests/%.o $(COMMON_OBJ) $B/liblafs.a
+$B/tests/%: $B/tests/%.o $B/libcmd.a $B/liblafs.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # bin/ holds links to the build made last: what shell scripts and people call.
@@ -59,12 +76,73 @@ bin: $(PROGRAMS)
 	@mkdir -p bin
 	@for p in $(PROGRAMS); do ln -sfn ../$$p bin/$$(basename $$p); done
 
-.SECONDARY:
+# -- packages --
+
+.PHONY: deps
+deps:
+	@CC='$(CC)' DEPS='$(DEPS)' tools/deps $(if $(filter check,$(MAKECMDGOALS)),check,build)
+ifneq ($(filter check demo,$(MAKECMDGOALS)),)
+$(LIB_OBJ) $(COMMON_OBJ) $(CMD_SRC:%.c=$B/%.o) $(TEST_SRC:%.c=$B/%.o) $(FUZZ_SRC:%.c=$B/%.o): | deps
+endif
+
+# -- tests --
+
 .PHONY: tests
 tests: $(TESTS)
+
+# A fuzz target with a main of ours that replays the corpus.
+$B/tests/fuzz/%: $B/tests/fuzz/%.o $B/tests/fuzz/replay.o $B/libcmd.a $B/liblafs.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(SHIM): tests/inject/shim.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE -O1 -fPIC -shared $(WARN) -o $@ $< -ldl
+
+CLI_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/cli/*.sh)))
+TREE_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/tree/*.sh)))
+MAN_TESTS := $(sort $(filter-out %/prepare.sh,$(wildcard tests/man/*.sh)))
+INJECT_TESTS := $(sort $(wildcard tests/inject/*.sh))
+
+# What each kind of build tests. Threads matter to few; the tree is the same under any sanitizer.
+ifeq ($(SAN),)
+CHECK := $(TREE_TESTS) $(TESTS) $(REPLAYS) $(CLI_TESTS) $(MAN_TESTS) $(INJECT_TESTS)
+else ifeq ($(SAN),thread)
+CHECK := $(foreach n,rng pool loader stream index filter shard train pretrain finetune run,\
+  $(filter $B/tests/unit/$n $B/tests/unit/$n-% $B/tests/unit/$n_% tests/cli/$n.sh tests/cli/$n-%.sh tests/cli/lafs-$n%,$(TESTS) $(CLI_TESTS)))
+else
+CHECK := $(TESTS) $(REPLAYS) $(CLI_TESTS)
+endif
+ifneq ($T,)
+CHECK := $(foreach c,$(CHECK),$(if $(findstring $T,$c),$c))
+endif
+
+.PHONY: check
+check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(INJECT_TESTS),$(CHECK)),$(SHIM))
+	@CC='$(CC)' SAN='$(SAN)' tests/run $B $(CHECK)
+
+.PHONY: fuzz
+fuzz:
+	@tests/fuzz/run '$(TIME)' $F
+
+# -- installation --
+
+bindir = $(DESTDIR)$(prefix)/bin
+share = $(DESTDIR)$(prefix)/share
+MODELS := $(wildcard share/models/*.safetensors)
+PRESETS := $(filter-out %.md,$(wildcard examples/presets/*))
+
+.PHONY: install
+install: $(PROGRAMS)
+	install -d $(bindir) $(share)/lafs/presets $(share)/bash-completion/completions
+	install -m 755 $(PROGRAMS) $(bindir)
+	for p in $(PROGRAMS); do $$p --completion bash >$(share)/bash-completion/completions/$$(basename $$p); done
+	for m in $(wildcard man/*.[1-9]); do \
+	    d=$(share)/man/man$${m##*.}; install -d $$d && install -m 644 $$m $$d || exit 1; done
+	$(if $(PRESETS),install -m 644 $(PRESETS) $(share)/lafs/presets)
+	$(if $(MODELS),install -d $(share)/lafs/models && install -m 644 $(MODELS) $(share)/lafs/models)
 
 .PHONY: clean
 clean:
 	rm -rf build bin
 
--include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d)
+-include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $(FUZZ_SRC:%.c=$B/%.d)

@@ -1,5 +1,5 @@
 /* The loop of programs that read samples, work on each, and write samples: parallel work, ordered output, bad-record
- * policy, progress, provenance, exit status. */
+ * policy, progress, provenance, exit status. One thread reads ahead while the others work. */
 #ifndef LAFS_CMD_FILTER_H
 #define LAFS_CMD_FILTER_H
 
@@ -14,28 +14,41 @@ enum filter_verdict {
 };
 struct filter_item {
     struct lafs_sample in;
-    struct lafs_sample *out; /* (cap) results; out[0] starts as a swap-able empty sample */
+    struct lafs_sample *out; /* (cap) results. At the start n = 1 and out[0] is empty; an out[0] that is still empty then
+                                means that `in`, as the program has changed it, is what is written */
     int n, cap;
-    enum filter_verdict verdict;
-    lafs_status status;      /* LAFS_BAD_RECORD: skipped, counted, reported with err */
+    enum filter_verdict verdict; /* FILTER_KEEP at the start */
+    lafs_status status;      /* LAFS_BAD_RECORD: skipped, counted, reported with err; worse: the program fails with err */
     struct lafs_err err;
 };
-/* Makes out[0..n) exist (initialised, empty). */
+/* Makes out[0..n) exist (initialised, empty) and sets it->n. */
 lafs_status filter_reserve(struct filter_item *it, int n, struct lafs_err *err);
+
+/* Where samples come from when not from stream files: directories of photos. Called from the reading thread. */
+struct filter_source {
+    lafs_status (*next)(void *arg, struct lafs_sample *s, struct lafs_err *err); /* as lafs_reader_next */
+    const struct lafs_header *header;                                            /* NULL: an empty one */
+    int64_t expected;                                                            /* samples; -1: unknown */
+    void *arg;
+};
 
 struct filter {
     const struct cli_program *program;
     void *arg;
+    const char *what;                       /* what records are called in messages: "faces"; NULL: "records" */
     int batch;                              /* samples in flight; 0: 16 per thread */
     /* Called for each item, in parallel; worker in [0, threads). May swap in and out[0]. */
     lafs_status (*each)(void *arg, struct filter_item *it, int worker);
-    /* Or: called with a whole batch, from one thread, for programs that compute in batches. */
+    /* Or: called with a whole batch, from one thread, for programs that compute in batches. A failure of the whole batch
+     * is returned with its message in items[0].err. */
     lafs_status (*all)(void *arg, struct filter_item *items, int n);
     /* Called once when the first header is known, to check the pixel contract and set that of the output. */
     lafs_status (*header)(void *arg, const struct lafs_header *in, struct lafs_header *out, struct lafs_err *err);
+    const struct filter_source *source;     /* NULL: the files in args, or stdin */
 };
 /* Reads args (no args: stdin), runs, writes to -o, prints the summary; returns the exit status. Honours -n, --max-bad,
- * --rejects, --progress, -q. Provenance: the program's options that change results, and `digests` (n name/value pairs). */
+ * --rejects, --log, --progress, -q. Provenance: the program's options that change results, and `digests` (n name/value
+ * pairs). */
 int filter_run(const struct filter *f, const char *const *args, int nargs, const char *const *digest_names,
                const char *const *digest_values, int ndigests);
 
