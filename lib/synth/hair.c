@@ -1,0 +1,145 @@
+/* Hair and hats: shells over the grid of the head. */
+#include <math.h>
+#include <string.h>
+
+#include "synth/figure.h"
+
+/* How a style covers the head. */
+struct cut {
+    float top, side, low;   /* mm of thickness on top, at the sides, hanging below the ears */
+    float bottom;           /* t down to which the sides hang; 0: they end at the hairline */
+    float open;             /* |s| from which they hang */
+    float ragged;           /* mm by which the edge varies */
+    float bump;             /* share by which the thickness varies */
+};
+
+static struct cut cut_of(const struct pose *p)
+{
+    static const struct cut cuts[HAIR_STYLES] = {
+        [HAIR_BALD] = {3, 3, 0, 0, 0, 2, 0.1f},
+        [HAIR_BUZZ] = {1.8f, 1.2f, 0, 0, 0, 1.5f, 0.05f},
+        [HAIR_SHORT] = {10, 5, 0, 0, 0, 4, 0.25f},
+        [HAIR_SWEPT] = {17, 6.5f, 0, 0, 0, 5, 0.3f},
+        [HAIR_MEDIUM] = {15, 12, 4, 88, 106, 6, 0.25f},
+        [HAIR_BOB] = {13, 14, 9, 128, 96, 5, 0.15f},
+        [HAIR_LONG] = {12, 13, 20, 182, 94, 6, 0.18f},
+        [HAIR_TIED] = {6, 5, 0, 0, 0, 2.5f, 0.1f},
+        [HAIR_AFRO] = {30, 27, 6, 0, 0, 5, 0.12f},
+    };
+    struct cut c = cuts[p->style];
+    float v = p->id.volume * p->hair_length * (1 + 0.5f * p->id.curl * (p->style >= HAIR_MEDIUM && p->style <= HAIR_LONG));
+    c.top *= v, c.side *= v, c.low *= v;
+    if (c.bottom > 0 && p->style != HAIR_LONG) c.bottom += 14 * (p->hair_length - 1) * 4;
+    c.bump *= 0.5f + p->mess;
+    return c;
+}
+
+/* Where the hair ends, as t, by column. */
+static float hairline(const struct pose *p, const struct cut *c, float s)
+{
+    static const float natural[][2] = {{0, -71}, {25, -70}, {45, -64}, {62, -50}, {76, -40}, {90, -32}, {102, -16}, {113, 4}, {118, 18},
+                                       {129, 18}, {134, -8}, {148, -4}, {157, 40}, {170, 90}, {200, 112}, {270, 117}};
+    float a = fabsf(s), t = CURVE(natural, a);
+    t -= p->id.hairline * (1 - smoothf(60, 100, a));
+    float u = (a - 42) / 17;
+    t -= p->id.temples * expf(-0.5f * u * u);
+    if (p->style == HAIR_BALD) return a < 96 ? -200 : lerpf(-200, t, smoothf(96, 118, a));
+    if (p->fringe > 0 && (p->style == HAIR_BOB || p->style == HAIR_LONG || p->style == HAIR_MEDIUM || p->style == HAIR_SHORT || p->style == HAIR_SWEPT)) {
+        float reach = p->style == HAIR_SHORT || p->style == HAIR_SWEPT ? 22 : 42;
+        float lean = 1 + 0.35f * p->part * clampf(s / 50, -1, 1);
+        t = fmaxf(t, -71 + reach * p->fringe * lean * (1 - smoothf(45, 80, a)));
+    }
+    if (c->bottom > 0) t = fmaxf(t, lerpf(t, c->bottom, smoothf(c->open - 9, c->open + 5, a)));
+    return t;
+}
+
+static float hat_line(const struct pose *p, float s)
+{
+    static const float line[][2] = {{0, -50}, {70, -42}, {140, -22}, {200, 18}, {270, 34}};
+    return CURVE(line, fabsf(s)) + p->hat_low * (1 - smoothf(80, 160, fabsf(s)));
+}
+
+static void build_hat(struct figure *f, const struct model *m, const struct pose *p)
+{
+    struct mesh *hat = &f->part[PART_HAT];
+    const struct mesh *head = &f->part[PART_HEAD];
+    const struct head *h = &m->head;
+    for (int j = 0; j < HEAD_COLS; j++) {
+        float line = hat_line(p, h->s[j]);
+        for (int i = 0; i < HEAD_ROWS; i++) {
+            int k = i * HEAD_COLS + j;
+            float d = line - h->t[i];
+            float thick = d > -8 ? 8 + (p->hat == HAT_BEANIE ? 5 * smoothf(30, 70, d) : 6 * smoothf(10, 40, d)) : 0;
+            if (p->hat == HAT_CAP) thick += 6 * smoothf(-90, -55, h->t[i]) * (1 - smoothf(40, 90, fabsf(h->s[j])));
+            hat->skip[k] = d < -6;
+            hat->attr[k].v[A_S] = h->s[j];
+            hat->attr[k].v[A_T] = h->t[i];
+            hat->attr[k].v[A_HAIR] = d;
+            for (int c = 0; c < 3; c++) hat->pos[c * HEAD_V + k] = head->pos[c * HEAD_V + k] + head->normal[c * HEAD_V + k] * thick;
+        }
+    }
+    grid_normals(hat->pos, HEAD_COLS, HEAD_ROWS, 1, hat->normal);
+    f->has[PART_HAT] = 1;
+    if (p->hat == HAT_BEANIE) return;
+    struct mesh *b = &f->part[PART_BRIM];
+    float reach = p->hat == HAT_CAP ? 58 : 42, half = p->hat == HAT_CAP ? 92 : HEAD_S_MAX;
+    for (int j = 0; j < BRIM_COLS; j++) {
+        float u = 2 * (float)j / (BRIM_COLS - 1) - 1, s = half * u, at[3];
+        head_point(h, f->local, s, fminf(hat_line(p, s), 20), at);
+        float len = hypotf(at[0], at[2]) + 1e-3f, out = p->hat == HAT_CAP ? reach * sqrtf(fmaxf(0.02f, 1 - u * u)) : reach;
+        float dir[2] = {at[0] / len, at[2] / len};
+        if (p->hat == HAT_CAP) dir[0] *= 0.35f, dir[1] = 1;
+        for (int i = 0; i < BRIM_ROWS; i++) {
+            float w = 6 + (out - 6) * (float)i / (BRIM_ROWS - 1);
+            float q[3] = {at[0] + dir[0] * w, at[1] + 0.16f * w, at[2] + dir[1] * w};
+            int k = i * BRIM_COLS + j;
+            for (int c = 0; c < 3; c++)
+                b->pos[c * b->v + k] = p->rot[3 * c] * q[0] + p->rot[3 * c + 1] * q[1] + p->rot[3 * c + 2] * q[2];
+            b->attr[k].v[A_S] = s;
+            b->attr[k].v[A_T] = -60 + w;
+            b->attr[k].v[A_HAIR] = 20;
+        }
+    }
+    grid_normals(b->pos, BRIM_COLS, BRIM_ROWS, 0, b->normal);
+    for (int k = 0; k < 3 * b->v; k++) b->normal[k] = -b->normal[k];
+    f->has[PART_BRIM] = 1;
+}
+
+void hair_build(struct figure *f, const struct model *m, const struct pose *p)
+{
+    struct mesh *hair = &f->part[PART_HAIR];
+    const struct mesh *head = &f->part[PART_HEAD];
+    const struct head *h = &m->head;
+    if (p->hat != HAT_NONE) build_hat(f, m, p);
+    if (p->style == HAIR_BALD && p->id.thin > 0.9f) return;
+    struct cut c = cut_of(p);
+    float cell = 0.07f + 0.25f * p->id.curl;
+    for (int j = 0; j < HEAD_COLS; j++) {
+        float s = h->s[j], a = fabsf(s), line = hairline(p, &c, s), hat = p->hat != HAT_NONE ? hat_line(p, s) : -300;
+        float hang = c.bottom > 0 ? smoothf(c.open - 10, c.open + 16, a) : 0;
+        float lean = 1 + 0.3f * p->part * clampf(s / 60, -1, 1);
+        for (int i = 0; i < HEAD_ROWS; i++) {
+            int k = i * HEAD_COLS + j;
+            float t = h->t[i], d = line - t;
+            if (p->hat != HAT_NONE) d = fminf(d, t - hat + 9);
+            hair->skip[k] = d < -6;
+            float thick = 0, free = 1;
+            if (d > -6) {
+                float top = 1 - smoothf(-88, -28, t);
+                thick = lerpf(c.side, c.top * lean, top) + c.low * smoothf(20, 125, t) * hang;
+                float rise = smoothf(-4, p->style == HAIR_AFRO ? 22 : 14, d);
+                thick *= rise * (1 + c.bump * noise_at(m->noise.soft, s * cell + p->hair_u, t * cell * 0.6f + p->hair_v));
+                if (p->hat != HAT_NONE) thick = fminf(thick, 6);
+                free = (0.45f + 0.55f * smoothf(0, 30, d)) * (0.55f + 0.45f * m->head.ao[k]);
+            }
+            float *v = hair->attr[k].v;
+            v[A_S] = s;
+            v[A_T] = t;
+            v[A_HAIR] = d;
+            v[A_EXTRA] = free;
+            for (int e = 0; e < 3; e++) hair->pos[e * HEAD_V + k] = head->pos[e * HEAD_V + k] + head->normal[e * HEAD_V + k] * fmaxf(thick, 0);
+        }
+    }
+    grid_normals(hair->pos, HEAD_COLS, HEAD_ROWS, 1, hair->normal);
+    f->has[PART_HAIR] = 1;
+}

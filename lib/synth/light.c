@@ -1,0 +1,137 @@
+/* Light on vertices, and shadows. */
+#include <math.h>
+#include <string.h>
+
+#include "synth/figure.h"
+
+enum { SHADOW_N = 84 };
+static const float shadow_cell = 4.2f, shadow_origin = -SHADOW_N * 4.2f / 2;
+
+void light_vertices(const struct lighting *l, int n, const float *normal, const float *ao, const float *key,
+                    const float wrap[3], float *rgb, float *gloss)
+{
+    const float *nx = normal, *ny = normal + n, *nz = normal + 2 * (size_t)n;
+    float half[LIGHTS][3];
+    for (int k = 0; k < LIGHTS; k++) {
+        float h[3] = {l->dir[k][0], l->dir[k][1], l->dir[k][2] + 1};
+        float g = 1 / sqrtf(h[0] * h[0] + h[1] * h[1] + h[2] * h[2] + 1e-6f);
+        for (int c = 0; c < 3; c++) half[k][c] = h[c] * g;
+    }
+    for (int c = 0; c < 3; c++) {
+        float mid = 0.5f * (l->sky[c] + l->ground[c]), up = 0.5f * (l->sky[c] - l->ground[c]), side = l->side[c];
+        float k0 = l->colour[0][c], k1 = l->colour[1][c], w = wrap[c], inv = 1 / (1 + wrap[c]);
+        const float *d0 = l->dir[0], *d1 = l->dir[1];
+        float *out = rgb + (size_t)c * (size_t)n;
+        for (int i = 0; i < n; i++) {
+            float free = ao ? ao[i] : 1, lit = key ? key[i] : 1;
+            float a = (mid - up * ny[i] + side * nx[i]) * free;
+            float e0 = (nx[i] * d0[0] + ny[i] * d0[1] + nz[i] * d0[2] + w) * inv;
+            float e1 = (nx[i] * d1[0] + ny[i] * d1[1] + nz[i] * d1[2] + w) * inv;
+            e0 = e0 > 0 ? e0 : 0;
+            e1 = e1 > 0 ? e1 : 0;
+            a = a > 0 ? a : 0;
+            out[i] = a + k0 * e0 * lit + k1 * e1 * free;
+        }
+    }
+    float g0 = l->colour[0][1], g1 = l->colour[1][1], amb = 0.5f * (l->sky[1] + l->ground[1]);
+    for (int i = 0; i < n; i++) {
+        float h0 = nx[i] * half[0][0] + ny[i] * half[0][1] + nz[i] * half[0][2];
+        float h1 = nx[i] * half[1][0] + ny[i] * half[1][1] + nz[i] * half[1][2];
+        h0 = h0 > 0 ? h0 : 0;
+        h1 = h1 > 0 ? h1 : 0;
+        float a = h0 * h0, b = h1 * h1, edge = 1 - (nz[i] > 0 ? nz[i] : 0);
+        a *= a, a *= a, b *= b, b *= b; /* 8th power */
+        float broad = a, tight = a * a; /* 16th */
+        tight *= tight;                 /* 32nd */
+        edge *= edge;
+        gloss[i] = g0 * (0.35f * broad + 0.65f * tight) * (key ? key[i] : 1) + g1 * 0.5f * b + amb * edge * edge * 0.8f * (ao ? ao[i] : 1);
+    }
+}
+
+void shadow_begin(struct figure *f, const struct lighting *l)
+{
+    const float *d = l->dir[0];
+    float flat = sqrtf(d[0] * d[0] + d[2] * d[2]) + 1e-6f;
+    float u[3] = {d[2] / flat, 0, -d[0] / flat};
+    memcpy(f->shadow_u, u, sizeof u);
+    f->shadow_w[0] = d[1] * u[2];
+    f->shadow_w[1] = d[2] * u[0] - d[0] * u[2];
+    f->shadow_w[2] = -d[1] * u[0];
+    memcpy(f->shadow_d, d, 3 * sizeof(float));
+    for (int i = 0; i < SHADOW_N * SHADOW_N; i++) f->shadow[i] = -1e9f;
+}
+
+static void place(const struct figure *f, float x, float y, float z, float out[3])
+{
+    const float *u = f->shadow_u, *w = f->shadow_w, *d = f->shadow_d;
+    y -= 15;
+    out[0] = (x * u[0] + y * u[1] + z * u[2] - shadow_origin) / shadow_cell;
+    out[1] = (x * w[0] + y * w[1] + z * w[2] - shadow_origin) / shadow_cell;
+    out[2] = x * d[0] + y * d[1] + z * d[2];
+}
+
+static void cast_triangle(float *map, const float *a, const float *b, const float *c)
+{
+    float lox = fminf(fminf(a[0], b[0]), c[0]), hix = fmaxf(fmaxf(a[0], b[0]), c[0]);
+    float loy = fminf(fminf(a[1], b[1]), c[1]), hiy = fmaxf(fmaxf(a[1], b[1]), c[1]);
+    int x0 = lox > 0 ? (int)ceilf(lox) : 0, x1 = hix < SHADOW_N - 1 ? (int)floorf(hix) : SHADOW_N - 1;
+    int y0 = loy > 0 ? (int)ceilf(loy) : 0, y1 = hiy < SHADOW_N - 1 ? (int)floorf(hiy) : SHADOW_N - 1;
+    float area = (b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1]);
+    if (fabsf(area) < 1e-4f) return;
+    float inv = 1 / area;
+    for (int y = y0; y <= y1; y++)
+        for (int x = x0; x <= x1; x++) {
+            float ox = (float)x - a[0], oy = (float)y - a[1];
+            float u = (ox * (c[1] - a[1]) - (c[0] - a[0]) * oy) * inv, v = ((b[0] - a[0]) * oy - ox * (b[1] - a[1])) * inv;
+            if (u < -0.001f || v < -0.001f || u + v > 1.001f) continue;
+            float z = a[2] + u * (b[2] - a[2]) + v * (c[2] - a[2]);
+            if (z > map[y * SHADOW_N + x]) map[y * SHADOW_N + x] = z;
+        }
+}
+
+void shadow_cast(struct figure *f, const float *pos, int cols, int rows, int step)
+{
+    int v = cols * rows;
+    float line[2][HEAD_COLS][3];
+    for (int i = 0, turn = 0; i < rows; i += step, turn ^= 1) {
+        int n = 0;
+        for (int j = 0; j < cols; j += step, n++) {
+            int k = i * cols + j;
+            place(f, pos[k], pos[v + k], pos[2 * v + k], line[turn][n]);
+        }
+        if (i == 0) continue;
+        for (int j = 0; j + 1 < n; j++) {
+            cast_triangle(f->shadow, line[turn ^ 1][j], line[turn ^ 1][j + 1], line[turn][j]);
+            cast_triangle(f->shadow, line[turn ^ 1][j + 1], line[turn][j], line[turn][j + 1]);
+        }
+    }
+}
+
+void shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal, float *key)
+{
+    float range = 3 + 9 * l->soft;
+    for (int k = 0; k < n; k++) {
+        float cosine = normal[k] * f->shadow_d[0] + normal[n + k] * f->shadow_d[1] + normal[2 * n + k] * f->shadow_d[2];
+        if (cosine < -0.35f) {
+            key[k] = 0.3f;
+            continue;
+        }
+        float p[3];
+        place(f, pos[k], pos[n + k], pos[2 * n + k], p);
+        int x = (int)p[0], y = (int)p[1];
+        if (p[0] < 1 || p[1] < 1 || x >= SHADOW_N - 2 || y >= SHADOW_N - 2) {
+            key[k] = 1;
+            continue;
+        }
+        float slope = 2.2f / (fmaxf(cosine, 0) + 0.25f), fx = p[0] - (float)x, fy = p[1] - (float)y, sum = 0;
+        for (int e = -1; e <= 2; e++) {
+            float wy = e == -1 ? 1 - fy : e == 2 ? fy : 1;
+            for (int g = -1; g <= 2; g++) {
+                float over = f->shadow[(y + e) * SHADOW_N + x + g] - p[2] - 2.5f - slope;
+                float wx = g == -1 ? 1 - fx : g == 2 ? fx : 1;
+                sum += wx * wy * (over <= 0 ? 0 : over >= range ? 1 : over / range);
+            }
+        }
+        key[k] = 1 - sum / 9;
+    }
+}

@@ -1,0 +1,44 @@
+/* Colours of what the raster saw, and the picture they go into. */
+#ifndef LAFS_SYNTH_PAINT_H
+#define LAFS_SYNTH_PAINT_H
+
+#include "synth/figure.h"
+#include "synth/raster.h"
+
+struct canvas {
+    int w, h;
+    float *px;      /* (h, w, 4): linear red, green, blue, unused */
+    float *scratch; /* the same size */
+};
+lafs_status canvas_init(struct canvas *c, int w, int h, struct lafs_err *err);
+void canvas_release(struct canvas *c);
+
+/* The surroundings, before any figure. */
+void backdrop_paint(struct canvas *c, const struct model *m, const struct scene *sc);
+/* Things in front of the faces. */
+void occluders_paint(struct canvas *c, const struct model *m, const struct scene *sc);
+/* Rasters and colours one figure that has been built. */
+void figure_paint(struct canvas *c, struct raster *r, const struct model *m, const struct figure *f, const struct pose *p,
+                  const struct lighting *l);
+
+/* skin.c: everything on the skin of the head at one pixel. */
+struct skin {                       /* prepared once a face */
+    const struct model *m;
+    const struct figure *f;
+    const struct pose *p;
+    const struct lighting *l;
+    float soft;                     /* half width of edges, mm */
+    float brow_rgb[3], hair_rgb[3], gloss_rgb[3];
+    float glint_x, glint_y;         /* where a light mirrors in the eye, mm from its centre */
+    float fold_dark, lash, shade;
+    float crease;                   /* strength of the nasolabial line */
+    float stub;                     /* strength of strand noise at this size */
+};
+void skin_begin(struct skin *k, const struct model *m, const struct figure *f, const struct pose *p, const struct lighting *l);
+void skin_colour(const struct skin *k, const float a[ATTRS], float out[3]);
+
+/* camera.c: what the camera makes of it, as 8-bit RGB (h, w, 3). */
+void camera_take(struct canvas *c, const struct model *m, const struct scene *sc, uint8_t *rgb);
+void camera_tables(void);
+
+#endif
