@@ -74,7 +74,7 @@ static float lip_edge(const struct identity *id, float s, int lower)
     return 70 - id->lip_up * (0.30f * q + 0.70f * powf(q, 1.6f)) - 0.55f * id->lip_bow * expf(-peak * peak) + 0.9f * id->lip_bow * expf(-dip * dip);
 }
 
-static void mouth_points(const struct identity *id, float st[20][2])
+static void mouth_points(const struct identity *id, float (*st)[2])
 {
     float w = id->lip_wide;
     const float upper[5] = {-0.58f, -0.23f, 0, 0.23f, 0.58f};
@@ -133,7 +133,7 @@ void points_find(const struct figure *f, const struct model *m, const struct pos
         eye_points(p, right, eye);
         for (int i = 0; i < 6; i++) memcpy(st[36 + 6 * right + i], eye[order[right][i]], sizeof eye[0]);
     }
-    mouth_points(id, &st[48]);
+    mouth_points(id, st + 48);
     for (int i = 17; i < 68; i++) project_at(f, m, st[i][0], st[i][1], out + 2 * i);
     lafs_points68_to_5(out, face->points);
     face_box(f, m, out, face->box);
