@@ -34,7 +34,7 @@ struct lafs_scores {
     int64_t genuines, impostors;
     float *genuine, *impostor; /* owned */
 };
-/* same[i]: 1 genuine, 0 impostor. LAFS_FAILED: a score is NaN. LAFS_USAGE: no genuine or no impostor pair. */
+/* same[i]: 1 genuine, 0 impostor. LAFS_FAILED: a score is NaN, or there is no genuine or no impostor pair. */
 lafs_status lafs_scores_sort(struct lafs_scores *s, const float *score, const uint8_t *same, int64_t n,
                              struct lafs_err *err);
 void lafs_scores_release(struct lafs_scores *s);

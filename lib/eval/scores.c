@@ -193,7 +193,7 @@ lafs_status lafs_scores_sort(struct lafs_scores *s, const float *score, const ui
     }
     s->impostors = n - s->genuines;
     if (s->genuines == 0 || s->impostors == 0)
-        return lafs_fail(err, LAFS_USAGE, "%lld genuine and %lld impostor pairs: both kinds are needed",
+        return lafs_fail(err, LAFS_FAILED, "%lld genuine and %lld impostor pairs: both kinds are needed",
                          (long long)s->genuines, (long long)s->impostors);
     float *tmp = NULL;
     lafs_status st;

@@ -1,0 +1,186 @@
+#include "eval/embset.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+
+static int slashes(const char *s)
+{
+    int n = 0;
+    for (; *s; s++) n += *s == '/';
+    return n;
+}
+
+lafs_status lafs_wanted_init(struct lafs_wanted *w, const struct lafs_keyset *photos, struct lafs_err *err)
+{
+    memset(w, 0, sizeof *w);
+    w->photos = photos;
+    LAFS_TRY(lafs_alloc(&w->row, (size_t)photos->count, sizeof *w->row, err));
+    for (int64_t i = 0; i < photos->count; i++) {
+        int d = slashes(lafs_keyset_key(photos, i));
+        w->row[i] = -1;
+        w->depths |= 1 << (d < 30 ? d : 30);
+    }
+    return LAFS_OK;
+}
+
+void lafs_wanted_release(struct lafs_wanted *w)
+{
+    lafs_free(w->row);
+    memset(w, 0, sizeof *w);
+}
+
+void lafs_embset_init(struct lafs_embset *s) { memset(s, 0, sizeof *s); }
+
+void lafs_embset_release(struct lafs_embset *s)
+{
+    lafs_buf_release(&s->data);
+    lafs_keyset_release(&s->keys);
+    lafs_keyset_release(&s->groups);
+    lafs_free(s->score);
+    lafs_free(s->group);
+    memset(s, 0, sizeof *s);
+}
+
+/* The next wanted photo whose key is *tail, or a tail of it after a slash; -1: none. *tail moves on. */
+static int64_t next_match(const struct lafs_wanted *w, const char **tail)
+{
+    while (*tail) {
+        const char *t = *tail, *slash = strchr(t, '/');
+        int d = slashes(t);
+        *tail = slash ? slash + 1 : NULL;
+        if (!(w->depths >> (d < 30 ? d : 30) & 1)) continue;
+        int64_t id = lafs_keyset_find(w->photos, t, strlen(t));
+        if (id >= 0) return id;
+    }
+    return -1;
+}
+
+/* KEY-f0, KEY-f1 ..: what lafs-detect calls the faces of a photo unless told to keep the best one. */
+static int is_numbered_face(const char *key)
+{
+    size_t n = strlen(key), d = n;
+    while (d > 0 && key[d - 1] >= '0' && key[d - 1] <= '9') d--;
+    return d < n && d > 2 && key[d - 1] == 'f' && key[d - 2] == '-';
+}
+
+/* The value of a field as text: strings as they are, numbers in decimal. */
+static lafs_status field_text(const struct lafs_sample *sample, const char *field, struct lafs_buf *out, struct lafs_err *err)
+{
+    const char *str;
+    size_t len;
+    int64_t i;
+    double d;
+    if (!lafs_sample_has(sample, field)) lafs_buf_puts(out, "(none)");
+    else if (lafs_sample_str(sample, field, &str, &len, NULL) == LAFS_OK) {
+        if (memchr(str, 0, len) || len > 256) return lafs_fail(err, LAFS_FAILED, "field '%s' is no short text", field);
+        lafs_buf_put(out, str, len);
+    } else if (lafs_sample_int(sample, field, &i, NULL) == LAFS_OK) lafs_buf_printf(out, "%lld", (long long)i);
+    else if (lafs_sample_double(sample, field, &d, NULL) == LAFS_OK) lafs_json_put_double(out, d);
+    else return lafs_fail(err, LAFS_FAILED, "field '%s' is neither text nor a number", field);
+    return lafs_buf_check(out, err);
+}
+
+static lafs_status grow(struct lafs_embset *s, struct lafs_err *err)
+{
+    if (s->rows < s->cap) return LAFS_OK;
+    int64_t cap = s->cap ? s->cap * 2 : 256;
+    LAFS_TRY(lafs_resize(&s->score, (size_t)s->rows, (size_t)cap, sizeof *s->score, err));
+    LAFS_TRY(lafs_resize(&s->group, (size_t)s->rows, (size_t)cap, sizeof *s->group, err));
+    s->cap = cap;
+    return LAFS_OK;
+}
+
+static lafs_status check_values(const float *x, int64_t n, struct lafs_err *err)
+{
+    int any = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) return lafs_fail(err, LAFS_FAILED, "the embedding holds a value that is not a finite number");
+        any |= x[i] != 0;
+    }
+    return any ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "the embedding is all zeros");
+}
+
+/* A bad record that the protocol needs is no record to skip. */
+static lafs_status as_failed(struct lafs_err *err)
+{
+    if (err) err->status = LAFS_FAILED;
+    return LAFS_FAILED;
+}
+
+/* Appends the sample as a row. */
+static lafs_status add_row(struct lafs_embset *s, const struct lafs_sample *sample, const char *group, struct lafs_err *err)
+{
+    struct lafs_nd nd;
+    lafs_status st = lafs_sample_nd(sample, "embedding", &nd, err);
+    if (st == LAFS_END) return lafs_fail(err, LAFS_FAILED, "no field 'embedding': lafs-embed adds it");
+    if (st != LAFS_OK) return as_failed(err);
+    if (nd.ndim != 1 || nd.count == 0 || nd.count > (1 << 24) || (s->dim && nd.shape[0] != s->dim))
+        return lafs_fail(err, LAFS_FAILED, "the embedding has %zu values in %d dimensions, others have %lld in one", nd.count,
+                         nd.ndim, (long long)s->dim);
+    LAFS_TRY(grow(s, err));
+    size_t bytes = nd.count * sizeof(float);
+    lafs_buf_reserve(&s->data, bytes);
+    LAFS_TRY(lafs_buf_check(&s->data, err));
+    float *row = (float *)(void *)(s->data.data + s->data.size);
+    int64_t shape = nd.shape[0], id;
+    if (lafs_sample_f32(sample, "embedding", &shape, 1, row, nd.count, err) != LAFS_OK)
+        return as_failed(err);
+    LAFS_TRY(check_values(row, shape, err));
+    double score;
+    s->score[s->rows] = lafs_sample_double(sample, "score", &score, NULL) == LAFS_OK ? (float)score : NAN;
+    s->group[s->rows] = 0;
+    if (group) {
+        struct lafs_buf text;
+        lafs_buf_init(&text);
+        st = field_text(sample, group, &text, err);
+        if (st == LAFS_OK) st = lafs_keyset_add(&s->groups, (const char *)text.data, text.size, &id, err);
+        lafs_buf_release(&text);
+        if (st != LAFS_OK) return st;
+        s->group[s->rows] = (int32_t)id;
+    }
+    const char *key = lafs_sample_key(sample);
+    LAFS_TRY(lafs_keyset_add(&s->keys, key, strlen(key), &id, err));
+    if (id != s->rows) return lafs_fail(err, LAFS_FAILED, "this key is there twice");
+    s->data.size += bytes;
+    s->dim = shape;
+    s->rows++;
+    return LAFS_OK;
+}
+
+static lafs_status ambiguous(const struct lafs_embset *s, const struct lafs_wanted *w, int64_t id, const char *key,
+                             struct lafs_err *err)
+{
+    const char *old = lafs_keyset_key(&s->keys, w->row[id]);
+    if (!strcmp(old, key)) return lafs_fail(err, LAFS_FAILED, "'%s' is there twice", key);
+    return lafs_fail(err, LAFS_FAILED, "'%s' may be '%s' or '%s'", lafs_keyset_key(w->photos, id), old, key);
+}
+
+lafs_status lafs_embset_add(struct lafs_embset *s, struct lafs_wanted *w, int n, const struct lafs_sample *sample,
+                            const char *group, struct lafs_err *err)
+{
+    const char *key = lafs_sample_key(sample);
+    int64_t row = -1;
+    s->seen++;
+    s->faces += is_numbered_face(key);
+    for (int k = 0; k < n; k++) {
+        const char *tail = key;
+        int64_t id;
+        while ((id = next_match(w + k, &tail)) >= 0) {
+            if (w[k].row[id] >= 0) return ambiguous(s, w + k, id, key, err);
+            if (row < 0) {
+                lafs_status st = add_row(s, sample, group, err);
+                if (st != LAFS_OK) {
+                    lafs_err_prefix(err, "'%s'", key);
+                    return st;
+                }
+                row = s->rows - 1;
+            }
+            w[k].row[id] = row;
+            w[k].found++;
+        }
+    }
+    return LAFS_OK;
+}

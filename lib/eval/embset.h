@@ -1,0 +1,42 @@
+/* The embeddings that a protocol wants, gathered from a stream: all others pass by without being held. */
+#ifndef LAFS_EVAL_EMBSET_H
+#define LAFS_EVAL_EMBSET_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "data/record.h"
+#include "eval/pairs.h"
+
+/* The photos of one protocol, and where their embeddings are. */
+struct lafs_wanted {
+    const struct lafs_keyset *photos; /* borrowed */
+    int64_t *row;                     /* (photos->count) row of the embedding, or -1; owned */
+    int64_t found;
+    int depths;                       /* bit d: some wanted key has d slashes */
+};
+lafs_status lafs_wanted_init(struct lafs_wanted *w, const struct lafs_keyset *photos, struct lafs_err *err);
+void lafs_wanted_release(struct lafs_wanted *w);
+
+struct lafs_embset {
+    struct lafs_buf data;       /* (rows, dim) float, as they came */
+    int64_t dim;                /* 0 before the first */
+    int64_t rows, cap;
+    int64_t seen;               /* samples offered, wanted or not */
+    int64_t faces;              /* of them, keys that end in -f0, -f1 ..: photos with several faces */
+    struct lafs_keyset keys;    /* the rows' keys */
+    float *score;               /* (rows) field `score`; NaN where there is none */
+    struct lafs_keyset groups;  /* values of the group field, as text */
+    int32_t *group;             /* (rows) number in groups */
+};
+void lafs_embset_init(struct lafs_embset *s);
+void lafs_embset_release(struct lafs_embset *s);
+static inline float *lafs_embset_data(const struct lafs_embset *s) { return (float *)(void *)s->data.data; }
+/* Keeps the sample's embedding if one of the n protocols wants it. group: name of a field, or NULL.
+ * LAFS_FAILED, with the key in the message: a wanted photo is there twice (or two keys end alike), has no embedding, one of
+ * another size, or one that is not finite or all zero. */
+lafs_status lafs_embset_add(struct lafs_embset *s, struct lafs_wanted *w, int n, const struct lafs_sample *sample,
+                            const char *group, struct lafs_err *err);
+
+#endif
