@@ -101,7 +101,8 @@ int cli_finish(int status)
     pool = NULL;
     int bad = fflush(stdout) != 0 || ferror(stdout);
     int e = errno;
-    if (fclose(stdout) && !bad && errno != EBADF) bad = 1, e = errno; /* EBADF: closed from the start, nothing written */
+    if (fclose(stdout) && !bad && errno != EBADF)
+        bad = 1, e = errno; /* EBADF: closed from the start, nothing written */
     if (!bad) return status;
     cli_error("cannot write standard output: %s", lafs_strerror(e));
     return status ? status : EXIT_FAILED;
@@ -170,7 +171,8 @@ static void set_choice(const struct cli_option *o, const char *value, const char
         }
     int near = cli_nearest(value, choice, o->arg);
     if (near >= 0)
-        cli_misuse("%soption '--%s': '%s' is none of %s; did you mean '%s'?", where, o->name, value, o->arg, choice(o->arg, near));
+        cli_misuse("%soption '--%s': '%s' is none of %s; did you mean '%s'?", where, o->name, value, o->arg,
+                   choice(o->arg, near));
     cli_misuse("%soption '--%s': '%s' is none of %s", where, o->name, value, o->arg);
 }
 
@@ -179,7 +181,8 @@ static void set_number(const struct cli_option *o, const char *value, const char
     double d;
     int64_t i = 0;
     if (o->type == CLI_INT ? !lafs_parse_int(value, &i) : !lafs_parse_double(value, &d))
-        cli_misuse("%soption '--%s': '%s' is not a %s", where, o->name, value, o->type == CLI_INT ? "whole number" : "number");
+        cli_misuse("%soption '--%s': '%s' is not a %s", where, o->name, value,
+                   o->type == CLI_INT ? "whole number" : "number");
     if (o->type == CLI_INT) d = (double)i;
     if (o->lo < o->hi && !(d >= o->lo && d <= o->hi))
         cli_misuse("%soption '--%s': %s is not within %.16g to %.16g", where, o->name, value, o->lo, o->hi);
@@ -202,7 +205,8 @@ static void append_list(struct cli_list *l, const char *value)
 static const struct cli_option *opposite(const struct cli_option *o)
 {
     for (const struct cli_option *p = program->options; p->name; p++)
-        if ((!strncmp(p->name, "no-", 3) && !strcmp(p->name + 3, o->name)) || (!strncmp(o->name, "no-", 3) && !strcmp(o->name + 3, p->name)))
+        if ((!strncmp(p->name, "no-", 3) && !strcmp(p->name + 3, o->name)) ||
+            (!strncmp(o->name, "no-", 3) && !strcmp(o->name + 3, p->name)))
             return p;
     return NULL;
 }
@@ -238,7 +242,8 @@ _Noreturn static void unknown_option(const char *name, size_t len, const char *w
     char typed[64];
     snprintf(typed, sizeof typed, "%.*s", (int)(len < 60 ? len : 60), name);
     int near = cli_nearest(typed, option_name, program->options);
-    if (near >= 0) cli_misuse("%sunknown option '--%s'; did you mean '--%s'?", where, typed, program->options[near].name);
+    if (near >= 0)
+        cli_misuse("%sunknown option '--%s'; did you mean '--%s'?", where, typed, program->options[near].name);
     cli_misuse("%sunknown option '--%s'", where, typed);
 }
 

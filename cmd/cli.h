@@ -4,10 +4,17 @@
  *     static const struct cli_option table[] = {
  *         CLI_COMMON_IO,
  *         {"best", 0, CLI_FLAG, &o.best, NULL, "keep one face a photo, the largest and most central"},
- *         {"min-score", 0, CLI_DOUBLE, &o.min_score, "SCORE", "drop faces below SCORE (0..1)", .lo = 0, .hi = 1, .def = "0.8"},
+ *         {"min-score", 0, CLI_DOUBLE, &o.min_score, "SCORE", "drop faces below SCORE", 0, 1, "0.8"},
  *         {0}};
- *     static const struct cli_program program = {"lafs-detect", "[OPTION]... [PHOTO]...", "find and align faces", table};
- *     int main(int argc, char **argv) { int n; char **args = cli_parse(&program, argc, argv, &n); ... return cli_finish(&program, status); }
+ *     static const struct cli_program program = {
+ *         "lafs-detect", "[OPTION]... [PHOTO]...", "find and align faces", table};
+ *     int main(int argc, char **argv)
+ *     {
+ *         int n;
+ *         char **args = cli_parse(&program, argc, argv, &n);
+ *         ...
+ *         return cli_finish(status);
+ *     }
  */
 #ifndef LAFS_CMD_CLI_H
 #define LAFS_CMD_CLI_H
@@ -62,19 +69,40 @@ struct cli_common {
     int64_t max_pixels;   /* --max-pixels */
 };
 extern struct cli_common cli;
-#define CLI_OUT      {"output", 'o', CLI_STRING, &cli.out, "FILE", "write to FILE: a stream, or shards with their index if it ends in .tar", 0, 0, "standard output"}
-#define CLI_JOBS     {"jobs", 'j', CLI_INT, &cli.jobs, "N", "use N threads; results do not depend on it", 0, 1024, "one per processor"}
-#define CLI_DEVICE   {"device", 0, CLI_STRING, &cli.device, "DEVICE", "compute on cpu, cuda, cuda:N or auto", 0, 0, "cpu"}
-#define CLI_SEED     {"seed", 0, CLI_INT, &cli.seed, "N", "seed of everything random", 0, 9007199254740992.0, "1"}
-#define CLI_PRESET   {"preset", 0, CLI_STRING, &cli.preset, "NAME", "read options from the preset NAME, a file of 'option = value' lines", 0, 0, NULL}
-#define CLI_LOG      {"log", 0, CLI_STRING, &cli.log, "FILE", "write a log of JSON lines to FILE", 0, 0, NULL}
-#define CLI_MAX_BAD  {"max-bad", 0, CLI_DOUBLE, &cli.max_bad, "SHARE", "fail when more than this share of the records is bad", 0, 1, "0.01"}
-#define CLI_REJECTS  {"rejects", 0, CLI_STRING, &cli.rejects, "FILE", "write key and reason of bad records to FILE as JSON lines", 0, 0, NULL}
-#define CLI_TAKE     {"take", 'n', CLI_INT, &cli.take, "N", "take the first N records", 0, 9007199254740992.0, "all"}
-#define CLI_MAX_PIXELS {"max-pixels", 0, CLI_INT, &cli.max_pixels, "N", "refuse photos of more than N pixels", 1, 4290000000.0, "100000000"}
+#define CLI_OUT \
+    {"output", 'o', CLI_STRING, &cli.out, "FILE", \
+     "write to FILE: a stream, or shards with their index if it ends in .tar", 0, 0, "standard output"}
+#define CLI_JOBS \
+    {"jobs", 'j', CLI_INT, &cli.jobs, "N", \
+     "use N threads; results do not depend on it", 0, 1024, "one per processor"}
+#define CLI_DEVICE \
+    {"device", 0, CLI_STRING, &cli.device, "DEVICE", \
+     "compute on cpu, cuda, cuda:N or auto", 0, 0, "cpu"}
+#define CLI_SEED \
+    {"seed", 0, CLI_INT, &cli.seed, "N", \
+     "seed of everything random", 0, 9007199254740992.0, "1"}
+#define CLI_PRESET \
+    {"preset", 0, CLI_STRING, &cli.preset, "NAME", \
+     "read options from the preset NAME, a file of 'option = value' lines", 0, 0, NULL}
+#define CLI_LOG \
+    {"log", 0, CLI_STRING, &cli.log, "FILE", \
+     "write a log of JSON lines to FILE", 0, 0, NULL}
+#define CLI_MAX_BAD \
+    {"max-bad", 0, CLI_DOUBLE, &cli.max_bad, "SHARE", \
+     "fail when more than this share of the records is bad", 0, 1, "0.01"}
+#define CLI_REJECTS \
+    {"rejects", 0, CLI_STRING, &cli.rejects, "FILE", \
+     "write key and reason of bad records to FILE as JSON lines", 0, 0, NULL}
+#define CLI_TAKE \
+    {"take", 'n', CLI_INT, &cli.take, "N", \
+     "take the first N records", 0, 9007199254740992.0, "all"}
+#define CLI_MAX_PIXELS \
+    {"max-pixels", 0, CLI_INT, &cli.max_pixels, "N", \
+     "refuse photos of more than N pixels", 1, 4290000000.0, "100000000"}
 /* Rows of every program: --progress --no-progress -q -v (--help and --version are built in). */
 #define CLI_ALWAYS \
-    {"progress", 0, CLI_FLAG, &cli.progress, NULL, "show progress even when standard error is no terminal", 0, 0, NULL}, \
+    {"progress", 0, CLI_FLAG, &cli.progress, NULL, \
+     "show progress even when standard error is no terminal", 0, 0, NULL}, \
     {"no-progress", 0, CLI_FLAG, &cli.no_progress, NULL, "never show progress", 0, 0, NULL}, \
     {"quiet", 'q', CLI_FLAG, &cli.quiet, NULL, "print errors only", 0, 0, NULL}, \
     {"verbose", 'v', CLI_FLAG, &cli.verbose, NULL, "print more", 0, 0, NULL}

@@ -37,7 +37,8 @@ static void print_option(const struct cli_option *o)
     char left[200], help[400];
     int n = snprintf(left, sizeof left, "  %c%c%s--%s", o->short_name ? '-' : ' ', o->short_name ? o->short_name : ' ',
                      o->short_name ? ", " : "  ", o->name);
-    if (o->type != CLI_FLAG && n > 0 && (size_t)n < sizeof left) n += snprintf(left + n, sizeof left - (size_t)n, " %s", o->arg);
+    if (o->type != CLI_FLAG && n > 0 && (size_t)n < sizeof left)
+        n += snprintf(left + n, sizeof left - (size_t)n, " %s", o->arg);
     snprintf(help, sizeof help, o->def ? "%s (default: %s)" : "%s", o->help, o->def);
     fputs(left, stdout);
     if (n + 2 > HELP_COLUMN) printf("\n%*s", HELP_COLUMN, "");
@@ -48,9 +49,11 @@ static void print_option(const struct cli_option *o)
 
 void cli_print_help(const struct cli_program *p)
 {
-    static const struct cli_option built_in[] = {{"help", 0, CLI_FLAG, NULL, NULL, "print this help and exit"},
-                                                 {"version", 0, CLI_FLAG, NULL, NULL, "print the version and exit; with -v also those of the libraries, and the devices"},
-                                                 {0}};
+    static const struct cli_option built_in[] = {
+        {"help", 0, CLI_FLAG, NULL, NULL, "print this help and exit"},
+        {"version", 0, CLI_FLAG, NULL, NULL,
+         "print the version and exit; with -v also those of the libraries, and the devices"},
+        {0}};
     printf("usage: %s %s\n%s\n\n", p->name, p->synopsis, p->summary);
     for (const struct cli_option *o = p->options; o->name; o++) print_option(o);
     for (const struct cli_option *o = built_in; o->name; o++) print_option(o);
@@ -66,7 +69,10 @@ static void print_library(const char *label, const char *version_function, const
     char real[PATH_MAX];
     void *at = dlsym(RTLD_DEFAULT, any_function);
     if (!at) return;
-    union { void *p; const char *(*f)(void); } version = {version_function ? dlsym(RTLD_DEFAULT, version_function) : NULL};
+    union {
+        void *p;
+        const char *(*f)(void);
+    } version = {version_function ? dlsym(RTLD_DEFAULT, version_function) : NULL};
     printf("%s: %s", label, version.p ? version.f() : "");
     if (dladdr(at, &info) && info.dli_fname)
         printf("%s%s", version.p ? ", " : "", realpath(info.dli_fname, real) ? real : info.dli_fname);
@@ -135,8 +141,10 @@ void cli_print_completion(const struct cli_program *p)
     snprintf(fn, sizeof fn, "_%s", p->name);
     for (char *c = fn; *c; c++)
         if (*c == '-') *c = '_';
-    printf("# bash completion of %s\n%s()\n{\n    local cur=\"${COMP_WORDS[COMP_CWORD]}\" prev=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
-           "    COMPREPLY=()\n    case \"$prev\" in\n", p->name, fn);
+    printf("# bash completion of %s\n%s()\n{\n    local cur=\"${COMP_WORDS[COMP_CWORD]}\" "
+           "prev=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
+           "    COMPREPLY=()\n    case \"$prev\" in\n",
+           p->name, fn);
     for (const struct cli_option *o = p->options; o->name; o++) print_values(o);
     printf("    esac\n    [[ \"$cur\" == -* ]] && COMPREPLY=($(compgen -W '");
     for (const struct cli_option *o = p->options; o->name; o++) printf("--%s ", o->name);
@@ -156,7 +164,8 @@ static int edits(const char *a, const char *b)
             int best = i == 0 ? j : j == 0 ? i : d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
             if (i > 0 && d[i - 1][j] + 1 < best) best = d[i - 1][j] + 1;
             if (j > 0 && d[i][j - 1] + 1 < best) best = d[i][j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best) best = d[i - 2][j - 2] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best)
+                best = d[i - 2][j - 2] + 1;
             d[i][j] = best;
         }
     return d[n][m];

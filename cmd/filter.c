@@ -306,7 +306,9 @@ static lafs_status open_all(struct run *r, const char *const *args, int nargs, c
     LAFS_TRY(make_batches(r, err));
     lafs_header_init(&in);
     lafs_header_init(&out);
-    const struct lafs_header *from = r->reader ? lafs_reader_header(r->reader) : f->source->header ? f->source->header : &in;
+    const struct lafs_header *from = &in;
+    if (r->reader) from = lafs_reader_header(r->reader);
+    else if (f->source->header) from = f->source->header;
     lafs_status st = lafs_header_copy(&out, from, err);
     if (st == LAFS_OK && f->header) st = f->header(f->arg, from, &out, err);
     if (st == LAFS_OK) st = add_provenance(&out, f->program, digest_names, digest_values, ndigests, err);
@@ -338,13 +340,18 @@ static void print_summary(const struct run *r, int ok)
 {
     char extra[200] = "";
     size_t n = 0;
-    const struct { int64_t count; const char *text; } part[] = {{r->no_face, "without a face"}, {r->dropped, "dropped"}, {r->bad, "bad"}};
+    const struct {
+        int64_t count;
+        const char *text;
+    } part[] = {{r->no_face, "without a face"}, {r->dropped, "dropped"}, {r->bad, "bad"}};
     for (size_t i = 0; i < sizeof part / sizeof *part; i++)
-        if (part[i].count) n += (size_t)snprintf(extra + n, sizeof extra - n, ", %lld %s", (long long)part[i].count, part[i].text);
-    cli_warn("%lld %s read, %lld written%s", (long long)r->records, r->f->what ? r->f->what : "records", (long long)r->written, extra);
+        if (part[i].count)
+            n += (size_t)snprintf(extra + n, sizeof extra - n, ", %lld %s", (long long)part[i].count, part[i].text);
+    cli_warn("%lld %s read, %lld written%s", (long long)r->records, r->f->what ? r->f->what : "records",
+             (long long)r->written, extra);
     if (!ok)
-        cli_error("%lld of %lld records were bad, more than --max-bad %g allows: the output is marked as failed", (long long)r->bad,
-                  (long long)r->records, cli.max_bad);
+        cli_error("%lld of %lld records were bad, more than --max-bad %g allows: the output is marked as failed",
+                  (long long)r->bad, (long long)r->records, cli.max_bad);
 }
 
 /* Trailer and index, logs, the last words. */
@@ -392,7 +399,8 @@ int filter_run(const struct filter *f, const char *const *args, int nargs, const
     struct run r = {.f = f};
     struct lafs_err err = {0};
     if (!f->source && nargs == 0 && isatty(STDIN_FILENO)) cli_misuse("no input: name files, or pipe a stream in");
-    if (!cli.out && isatty(STDOUT_FILENO)) cli_misuse("not writing records to a terminal: name a file with -o, or pipe them on");
+    if (!cli.out && isatty(STDOUT_FILENO))
+        cli_misuse("not writing records to a terminal: name a file with -o, or pipe them on");
     lafs_status st = open_all(&r, args, nargs, digest_names, digest_values, ndigests, &err);
     int status = st == LAFS_OK ? run(&r) : cli_fail(&err);
     if (r.writer) lafs_writer_abort(r.writer);

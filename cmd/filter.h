@@ -14,11 +14,12 @@ enum filter_verdict {
 };
 struct filter_item {
     struct lafs_sample in;
-    struct lafs_sample *out; /* (cap) results. At the start n = 1 and out[0] is empty; an out[0] that is still empty then
-                                means that `in`, as the program has changed it, is what is written */
+    struct lafs_sample *out; /* (cap) results. At the start n = 1 and out[0] is empty; an out[0] that is still empty
+                                then means that `in`, as the program has changed it, is what is written */
     int n, cap;
     enum filter_verdict verdict; /* FILTER_KEEP at the start */
-    lafs_status status;      /* LAFS_BAD_RECORD: skipped, counted, reported with err; worse: the program fails with err */
+    /* LAFS_BAD_RECORD: skipped, counted, reported with err; worse: the program fails with err */
+    lafs_status status;
     struct lafs_err err;
 };
 /* Makes out[0..n) exist (initialised, empty) and sets it->n. */
@@ -39,8 +40,8 @@ struct filter {
     int batch;                              /* samples in flight; 0: 16 per thread */
     /* Called for each item, in parallel; worker in [0, threads). May swap in and out[0]. */
     lafs_status (*each)(void *arg, struct filter_item *it, int worker);
-    /* Or: called with a whole batch, from one thread, for programs that compute in batches. A failure of the whole batch
-     * is returned with its message in items[0].err. */
+    /* Or: called with a whole batch, from one thread, for programs that compute in batches. A failure of the whole
+     * batch is returned with its message in items[0].err. */
     lafs_status (*all)(void *arg, struct filter_item *items, int n);
     /* Called once when the first header is known, to check the pixel contract and set that of the output. */
     lafs_status (*header)(void *arg, const struct lafs_header *in, struct lafs_header *out, struct lafs_err *err);

@@ -65,7 +65,8 @@ static lafs_status temp_name(char **out, const char *path, struct lafs_err *err)
 static lafs_status open_temp(struct lafs_atomic *f, const struct stat *old, struct lafs_err *err)
 {
     f->slot = claim_slot();
-    if (f->slot < 0) return lafs_fail(err, LAFS_FAILED, "cannot create '%s': more than %d files being written", f->path, SLOTS);
+    if (f->slot < 0)
+        return lafs_fail(err, LAFS_FAILED, "cannot create '%s': more than %d files being written", f->path, SLOTS);
     do {
         lafs_free(f->temp);
         f->temp = NULL;

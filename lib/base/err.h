@@ -5,7 +5,7 @@
  *
  *     struct lafs_err err = {0};
  *     LAFS_TRY(lafs_read_file(path, &buf, &err));     // forward
- *     return lafs_fail(&err, LAFS_FAILED, "cannot open '%s': %s", path, strerror(errno));
+ *     return lafs_fail(&err, LAFS_FAILED, "cannot open '%s': %s", path, lafs_strerror(errno));
  */
 #ifndef LAFS_BASE_ERR_H
 #define LAFS_BASE_ERR_H

@@ -57,13 +57,14 @@ static char *put_utf8(char *to, unsigned c)
 /* The four digits behind "\u"; -1 if they are not there. */
 static int hex4(struct parser *ps)
 {
+    static const char hex[] = "0123456789abcdef0123456789ABCDEF";
     if (ps->end - ps->p < 4) return -1;
     int v = 0;
     for (int i = 0; i < 4; i++) {
         char c = *ps->p++;
-        int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-        if (d < 0) return -1;
-        v = v * 16 + d;
+        const char *at = c ? strchr(hex, c) : NULL;
+        if (!at) return -1;
+        v = v * 16 + ((int)(at - hex) & 15);
     }
     return v;
 }
@@ -203,7 +204,8 @@ static lafs_status check_unique(struct parser *ps, const struct lafs_json *objec
     qsort(v, n, sizeof *v, by_key);
     lafs_status st = LAFS_OK;
     for (size_t i = 1; i < n && st == LAFS_OK; i++)
-        if (!strcmp(v[i - 1]->key, v[i]->key)) st = lafs_fail(ps->err, LAFS_FAILED, "not JSON: key '%s' twice", v[i]->key);
+        if (!strcmp(v[i - 1]->key, v[i]->key))
+            st = lafs_fail(ps->err, LAFS_FAILED, "not JSON: key '%s' twice", v[i]->key);
     lafs_free(v);
     return st;
 }
@@ -336,7 +338,7 @@ void lafs_json_put_double(struct lafs_buf *b, double v)
         return;
     }
     char s[40];
-    for (int precision = 15; precision <= 17; precision++) { /* %g drops zeros at the end, so 15 digits come out short */
+    for (int precision = 15; precision <= 17; precision++) { /* %g drops zeros, so 15 digits come out short */
         snprintf(s, sizeof s, "%.*g", precision, v);
         if (strtod(s, NULL) == v) break;
     }

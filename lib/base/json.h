@@ -8,7 +8,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum lafs_json_type { LAFS_JSON_NULL, LAFS_JSON_BOOL, LAFS_JSON_NUMBER, LAFS_JSON_STRING, LAFS_JSON_ARRAY, LAFS_JSON_OBJECT };
+enum lafs_json_type {
+    LAFS_JSON_NULL, LAFS_JSON_BOOL, LAFS_JSON_NUMBER, LAFS_JSON_STRING, LAFS_JSON_ARRAY, LAFS_JSON_OBJECT
+};
 struct lafs_json {
     enum lafs_json_type type;
     int b;
@@ -30,7 +32,7 @@ const struct lafs_json *lafs_json_get(const struct lafs_json *object, const char
 void lafs_json_put_string(struct lafs_buf *b, const char *s, size_t len);
 /* Appends the shortest decimal that reads back to the same double ("null" for NaN and infinities). */
 void lafs_json_put_double(struct lafs_buf *b, double v);
-/* Bytes (1..4) of the UTF-8 character that s[0..len) starts with; 0 if it is malformed, overlong, a surrogate or cut. */
+/* Bytes (1..4) of the UTF-8 character that s[0..len) starts with; 0: malformed, overlong, a surrogate or cut. */
 size_t lafs_utf8_char(const char *s, size_t len);
 /* Strict decimal numbers, the whole string: [-]digits, [-]digits[.digits][e[+-]digits]. 1 if it is one and in range. */
 int lafs_parse_int(const char *s, int64_t *v);

@@ -236,7 +236,7 @@ lafs_status lafs_st_parse(struct lafs_st **out, const void *data, size_t size, s
 static lafs_status load(struct priv *p, const char *path, struct lafs_err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", path, strerror(errno));
+    if (fd < 0) return lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", path, lafs_strerror(errno));
     struct stat sb;
     if (fstat(fd, &sb) == 0 && S_ISREG(sb.st_mode) && sb.st_size > 0) {
         p->map_size = (size_t)sb.st_size;

@@ -171,7 +171,7 @@ static lafs_status make_dirs(const char *dir, struct lafs_err *err)
         char c = *p;
         *p = 0;
         if (mkdir(copy, 0777) && errno != EEXIST)
-            st = lafs_fail(err, LAFS_FAILED, "cannot create directory '%s': %s", copy, strerror(errno));
+            st = lafs_fail(err, LAFS_FAILED, "cannot create directory '%s': %s", copy, lafs_strerror(errno));
         *p = c;
         if (!c) break;
     }
@@ -215,7 +215,7 @@ lafs_status lafs_run_open(struct lafs_run *r, const char *dir, const char *progr
     LAFS_TRY_GOTO(st, lafs_strdup(&r->dir, dir, err), fail);
     r->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (r->lock < 0) {
-        st = lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", dir, strerror(errno));
+        st = lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", dir, lafs_strerror(errno));
         goto fail;
     }
     if (flock(r->lock, LOCK_EX | LOCK_NB)) {
@@ -274,7 +274,7 @@ lafs_status lafs_run_log_open(struct lafs_run *r, int64_t step, struct lafs_err 
     }
     r->log = open(p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (r->log < 0 || ftruncate(r->log, (off_t)keep))
-        st = lafs_fail(err, LAFS_FAILED, "cannot write '%s': %s", p, strerror(errno));
+        st = lafs_fail(err, LAFS_FAILED, "cannot write '%s': %s", p, lafs_strerror(errno));
 out:
     lafs_buf_release(&path);
     lafs_buf_release(&text);
@@ -288,7 +288,7 @@ lafs_status lafs_run_log(struct lafs_run *r, struct lafs_buf *line, struct lafs_
     for (size_t at = 0; at < line->size;) {
         ssize_t n = write(r->log, line->data + at, line->size - at);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return lafs_fail(err, LAFS_FAILED, "cannot write '%s/log.jsonl': %s", r->dir, strerror(errno));
+        if (n < 0) return lafs_fail(err, LAFS_FAILED, "cannot write '%s/log.jsonl': %s", r->dir, lafs_strerror(errno));
         at += (size_t)n;
     }
     return LAFS_OK;
