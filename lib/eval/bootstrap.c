@@ -165,8 +165,8 @@ lafs_status lafs_bootstrap_accuracy(const struct lafs_paired *p, double threshol
     return run(&b, pool, out, err);
 }
 
-lafs_status lafs_bootstrap_fnmr(const struct lafs_paired *p, const double *fmr, int k, int64_t replicates, uint64_t seed,
-                                struct lafs_pool *pool, struct lafs_interval *out, struct lafs_err *err)
+lafs_status lafs_bootstrap_fnmr(const struct lafs_paired *p, const double *fmr, int k, int64_t replicates,
+                                uint64_t seed, struct lafs_pool *pool, struct lafs_interval *out, struct lafs_err *err)
 {
     LAFS_TRY(check(p, replicates, k, err));
     uint64_t *order = NULL, *tmp = NULL;

@@ -13,13 +13,13 @@ static int slashes(const char *s)
     return n;
 }
 
-lafs_status lafs_wanted_init(struct lafs_wanted *w, const struct lafs_names *photos, struct lafs_err *err)
+lafs_status lafs_wanted_init(struct lafs_wanted *w, const struct lafs_strset *photos, struct lafs_err *err)
 {
     memset(w, 0, sizeof *w);
     w->photos = photos;
     LAFS_TRY(lafs_alloc(&w->row, (size_t)photos->count, sizeof *w->row, err));
     for (int64_t i = 0; i < photos->count; i++) {
-        int d = slashes(lafs_names_at(photos, i));
+        int d = slashes(lafs_strset_at(photos, i));
         w->row[i] = -1;
         w->depths |= 1 << (d < 30 ? d : 30);
     }
@@ -37,8 +37,8 @@ void lafs_embset_init(struct lafs_embset *s) { memset(s, 0, sizeof *s); }
 void lafs_embset_release(struct lafs_embset *s)
 {
     lafs_buf_release(&s->data);
-    lafs_names_release(&s->keys);
-    lafs_names_release(&s->groups);
+    lafs_strset_release(&s->keys);
+    lafs_strset_release(&s->groups);
     lafs_free(s->score);
     lafs_free(s->group);
     memset(s, 0, sizeof *s);
@@ -52,7 +52,7 @@ static int64_t next_match(const struct lafs_wanted *w, const char **tail)
         int d = slashes(t);
         *tail = slash ? slash + 1 : NULL;
         if (!(w->depths >> (d < 30 ? d : 30) & 1)) continue;
-        int64_t id = lafs_names_find(w->photos, t, strlen(t));
+        int64_t id = lafs_strset_find(w->photos, t, strlen(t));
         if (id >= 0) return id;
     }
     return -1;
@@ -67,7 +67,8 @@ static int is_numbered_face(const char *key)
 }
 
 /* The value of a field as text: strings as they are, numbers in decimal. */
-static lafs_status field_text(const struct lafs_sample *sample, const char *field, struct lafs_buf *out, struct lafs_err *err)
+static lafs_status field_text(const struct lafs_sample *sample, const char *field, struct lafs_buf *out,
+                              struct lafs_err *err)
 {
     const char *str;
     size_t len;
@@ -97,7 +98,8 @@ static lafs_status check_values(const float *x, int64_t n, struct lafs_err *err)
 {
     int any = 0;
     for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(x[i])) return lafs_fail(err, LAFS_FAILED, "the embedding holds a value that is not a finite number");
+        if (!isfinite(x[i]))
+            return lafs_fail(err, LAFS_FAILED, "the embedding holds a value that is not a finite number");
         any |= x[i] != 0;
     }
     return any ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "the embedding is all zeros");
@@ -111,15 +113,16 @@ static lafs_status as_failed(struct lafs_err *err)
 }
 
 /* Appends the sample as a row. */
-static lafs_status add_row(struct lafs_embset *s, const struct lafs_sample *sample, const char *group, struct lafs_err *err)
+static lafs_status add_row(struct lafs_embset *s, const struct lafs_sample *sample, const char *group,
+                           struct lafs_err *err)
 {
     struct lafs_nd nd;
     lafs_status st = lafs_sample_nd(sample, "embedding", &nd, err);
     if (st == LAFS_END) return lafs_fail(err, LAFS_FAILED, "no field 'embedding': lafs-embed adds it");
     if (st != LAFS_OK) return as_failed(err);
     if (nd.ndim != 1 || nd.count == 0 || nd.count > (1 << 24) || (s->dim && nd.shape[0] != s->dim))
-        return lafs_fail(err, LAFS_FAILED, "the embedding has %zu values in %d dimensions, others have %lld in one", nd.count,
-                         nd.ndim, (long long)s->dim);
+        return lafs_fail(err, LAFS_FAILED, "the embedding has %zu values in %d dimensions, others have %lld in one",
+                         nd.count, nd.ndim, (long long)s->dim);
     LAFS_TRY(grow(s, err));
     size_t bytes = nd.count * sizeof(float);
     lafs_buf_reserve(&s->data, bytes);
@@ -136,13 +139,13 @@ static lafs_status add_row(struct lafs_embset *s, const struct lafs_sample *samp
         struct lafs_buf text;
         lafs_buf_init(&text);
         st = field_text(sample, group, &text, err);
-        if (st == LAFS_OK) st = lafs_names_add(&s->groups, (const char *)text.data, text.size, &id, err);
+        if (st == LAFS_OK) st = lafs_strset_add(&s->groups, (const char *)text.data, text.size, &id, err);
         lafs_buf_release(&text);
         if (st != LAFS_OK) return st;
         s->group[s->rows] = (int32_t)id;
     }
     const char *key = lafs_sample_key(sample);
-    LAFS_TRY(lafs_names_add(&s->keys, key, strlen(key), &id, err));
+    LAFS_TRY(lafs_strset_add(&s->keys, key, strlen(key), &id, err));
     if (id != s->rows) return lafs_fail(err, LAFS_FAILED, "this key is there twice");
     s->data.size += bytes;
     s->dim = shape;
@@ -153,9 +156,9 @@ static lafs_status add_row(struct lafs_embset *s, const struct lafs_sample *samp
 static lafs_status ambiguous(const struct lafs_embset *s, const struct lafs_wanted *w, int64_t id, const char *key,
                              struct lafs_err *err)
 {
-    const char *old = lafs_names_at(&s->keys, w->row[id]);
+    const char *old = lafs_strset_at(&s->keys, w->row[id]);
     if (!strcmp(old, key)) return lafs_fail(err, LAFS_FAILED, "'%s' is there twice", key);
-    return lafs_fail(err, LAFS_FAILED, "'%s' may be '%s' or '%s'", lafs_names_at(w->photos, id), old, key);
+    return lafs_fail(err, LAFS_FAILED, "'%s' may be '%s' or '%s'", lafs_strset_at(w->photos, id), old, key);
 }
 
 lafs_status lafs_embset_add(struct lafs_embset *s, struct lafs_wanted *w, int n, const struct lafs_sample *sample,

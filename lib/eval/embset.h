@@ -11,12 +11,12 @@
 
 /* The photos of one protocol, and where their embeddings are. */
 struct lafs_wanted {
-    const struct lafs_names *photos; /* borrowed */
+    const struct lafs_strset *photos; /* borrowed */
     int64_t *row;                     /* (photos->count) row of the embedding, or -1; owned */
     int64_t found;
     int depths;                       /* bit d: some wanted key has d slashes */
 };
-lafs_status lafs_wanted_init(struct lafs_wanted *w, const struct lafs_names *photos, struct lafs_err *err);
+lafs_status lafs_wanted_init(struct lafs_wanted *w, const struct lafs_strset *photos, struct lafs_err *err);
 void lafs_wanted_release(struct lafs_wanted *w);
 
 struct lafs_embset {
@@ -25,9 +25,9 @@ struct lafs_embset {
     int64_t rows, cap;
     int64_t seen;               /* samples offered, wanted or not */
     int64_t faces;              /* of them, keys that end in -f0, -f1 ..: photos with several faces */
-    struct lafs_names keys;    /* the rows' keys */
+    struct lafs_strset keys;    /* the rows' keys */
     float *score;               /* (rows) field `score`; NaN where there is none */
-    struct lafs_names groups;  /* values of the group field, as text */
+    struct lafs_strset groups;  /* values of the group field, as text */
     int32_t *group;             /* (rows) number in groups */
 };
 void lafs_embset_init(struct lafs_embset *s);

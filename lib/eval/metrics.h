@@ -47,7 +47,8 @@ struct lafs_roc_point {
     int64_t fp, tp;
 };
 struct lafs_roc {
-    struct lafs_roc_point *point; /* corners only (collinear points dropped), from (0, 0) to (impostors, genuines); owned */
+    struct lafs_roc_point
+        *point; /* corners only (collinear points dropped), from (0, 0) to (impostors, genuines); owned */
     int64_t n, genuines, impostors;
 };
 lafs_status lafs_roc_build(struct lafs_roc *r, const struct lafs_scores *s, struct lafs_err *err);
@@ -114,8 +115,8 @@ struct lafs_paired {
 lafs_status lafs_bootstrap_accuracy(const struct lafs_paired *p, double threshold, int64_t replicates, uint64_t seed,
                                     struct lafs_pool *pool, struct lafs_interval *out, struct lafs_err *err);
 /* out[k] = FNMR at FMR <= fmr[k], the threshold found anew in every replicate. */
-lafs_status lafs_bootstrap_fnmr(const struct lafs_paired *p, const double *fmr, int k, int64_t replicates, uint64_t seed,
-                                struct lafs_pool *pool, struct lafs_interval *out, struct lafs_err *err);
+lafs_status lafs_bootstrap_fnmr(const struct lafs_paired *p, const double *fmr, int k, int64_t replicates,
+                                uint64_t seed, struct lafs_pool *pool, struct lafs_interval *out, struct lafs_err *err);
 
 /* -- templates (IJB) -- */
 
@@ -128,9 +129,11 @@ struct lafs_templates {
 /* Image i: e + i*dim (embedding + mirror's, not normalised), weight[i] (detector score; NULL: 1), template and media
  * numbers; row[i] = -1 says that the image is missing (row[i] is its row in e). Mean over the images of one media, sum
  * over the media, normalised. unit_norm: each image is divided by its norm first. */
-lafs_status lafs_templates_build(struct lafs_templates *t, const float *e, int dim, const int64_t *row, const float *weight,
-                                 const int64_t *template_id, const int64_t *media_id, int64_t images, int unit_norm,
-                                 struct lafs_err *err);
+lafs_status lafs_templates_build(struct lafs_templates *t, const float *e, int dim, const int64_t *row,
+                                 const float *weight, const int64_t *template_id, const int64_t *media_id,
+                                 int64_t images, int unit_norm, struct lafs_err *err);
 void lafs_templates_release(struct lafs_templates *t);
+/* 0: all images of the template at this position are missing. */
+int lafs_templates_there(const struct lafs_templates *t, int64_t position);
 
 #endif

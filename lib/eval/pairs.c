@@ -14,9 +14,9 @@ enum { MAX_KEY = 1024, MAX_KEYS = 1 << 30, MAX_FOLDS = 1000, FOLDS = 10 };
 
 /* -- key sets -- */
 
-void lafs_names_init(struct lafs_names *k) { memset(k, 0, sizeof *k); }
+void lafs_strset_init(struct lafs_strset *k) { memset(k, 0, sizeof *k); }
 
-void lafs_names_release(struct lafs_names *k)
+void lafs_strset_release(struct lafs_strset *k)
 {
     lafs_buf_release(&k->text);
     lafs_free(k->at);
@@ -24,27 +24,27 @@ void lafs_names_release(struct lafs_names *k)
     memset(k, 0, sizeof *k);
 }
 
-const char *lafs_names_at(const struct lafs_names *k, int64_t id) { return (const char *)k->text.data + k->at[id]; }
+const char *lafs_strset_at(const struct lafs_strset *k, int64_t id) { return (const char *)k->text.data + k->at[id]; }
 
 /* The slot that holds the key, or the empty one where it belongs. */
-static int64_t find_slot(const struct lafs_names *k, const char *key, size_t len)
+static int64_t find_slot(const struct lafs_strset *k, const char *key, size_t len)
 {
     uint64_t mask = (uint64_t)k->slots - 1, i = lafs_fnv1a(key, len) & mask;
     for (;; i = (i + 1) & mask) {
         int32_t id = k->slot[i];
         if (id == 0) return (int64_t)i;
-        const char *have = lafs_names_at(k, id - 1);
+        const char *have = lafs_strset_at(k, id - 1);
         if (strncmp(have, key, len) == 0 && have[len] == 0) return (int64_t)i;
     }
 }
 
-static lafs_status grow_slots(struct lafs_names *k, struct lafs_err *err)
+static lafs_status grow_slots(struct lafs_strset *k, struct lafs_err *err)
 {
-    struct lafs_names bigger = *k;
+    struct lafs_strset bigger = *k;
     bigger.slots = k->slots ? k->slots * 2 : 64;
     LAFS_TRY(lafs_alloc0(&bigger.slot, (size_t)bigger.slots, sizeof *bigger.slot, err));
     for (int64_t i = 0; i < k->count; i++) {
-        const char *key = lafs_names_at(k, i);
+        const char *key = lafs_strset_at(k, i);
         bigger.slot[find_slot(&bigger, key, strlen(key))] = (int32_t)i + 1;
     }
     lafs_free(k->slot);
@@ -53,7 +53,7 @@ static lafs_status grow_slots(struct lafs_names *k, struct lafs_err *err)
     return LAFS_OK;
 }
 
-lafs_status lafs_names_add(struct lafs_names *k, const char *key, size_t len, int64_t *id, struct lafs_err *err)
+lafs_status lafs_strset_add(struct lafs_strset *k, const char *key, size_t len, int64_t *id, struct lafs_err *err)
 {
     if (k->count >= MAX_KEYS) return lafs_fail(err, LAFS_FAILED, "more than %d keys", MAX_KEYS);
     if (k->count * 2 >= k->slots) LAFS_TRY(grow_slots(k, err));
@@ -76,7 +76,7 @@ lafs_status lafs_names_add(struct lafs_names *k, const char *key, size_t len, in
     return LAFS_OK;
 }
 
-int64_t lafs_names_find(const struct lafs_names *k, const char *key, size_t len)
+int64_t lafs_strset_find(const struct lafs_strset *k, const char *key, size_t len)
 {
     if (k->count == 0) return -1;
     return (int64_t)k->slot[find_slot(k, key, len)] - 1;
@@ -168,16 +168,16 @@ static size_t canonical(const char *s, size_t len, char out[MAX_KEY])
 
 /* -- LFW pairs -- */
 
-static lafs_status add_photo(struct lafs_pairs *p, const char *key, size_t key_len, const char *person, size_t person_len,
-                             int32_t *number, struct lafs_err *err)
+static lafs_status add_photo(struct lafs_pairs *p, const char *key, size_t key_len, const char *person,
+                             size_t person_len, int32_t *number, struct lafs_err *err)
 {
     int64_t id, who, before = p->photos.count, cap = p->photos.cap;
-    LAFS_TRY(lafs_names_add(&p->photos, key, key_len, &id, err));
+    LAFS_TRY(lafs_strset_add(&p->photos, key, key_len, &id, err));
     *number = (int32_t)id;
     if (p->photos.count == before) return LAFS_OK;
     if (p->photos.cap != cap)
         LAFS_TRY(lafs_resize(&p->person, (size_t)before, (size_t)p->photos.cap, sizeof *p->person, err));
-    LAFS_TRY(lafs_names_add(&p->people, person, person_len, &who, err));
+    LAFS_TRY(lafs_strset_add(&p->people, person, person_len, &who, err));
     p->person[id] = (int32_t)who;
     return LAFS_OK;
 }
@@ -280,7 +280,8 @@ static lafs_status read_keys(struct lafs_pairs *p, struct lines *l, struct lafs_
     return LAFS_OK;
 }
 
-lafs_status lafs_pairs_parse(struct lafs_pairs **out, const char *text, size_t size, const char *what, struct lafs_err *err)
+lafs_status lafs_pairs_parse(struct lafs_pairs **out, const char *text, size_t size, const char *what,
+                             struct lafs_err *err)
 {
     struct lafs_pairs *p;
     struct lines l;
@@ -316,8 +317,8 @@ lafs_status lafs_pairs_read(struct lafs_pairs **out, const char *path, struct la
 void lafs_pairs_free(struct lafs_pairs *p)
 {
     if (!p) return;
-    lafs_names_release(&p->photos);
-    lafs_names_release(&p->people);
+    lafs_strset_release(&p->photos);
+    lafs_strset_release(&p->people);
     lafs_free(p->a);
     lafs_free(p->b);
     lafs_free(p->same);
@@ -342,7 +343,7 @@ static lafs_status read_images(struct lafs_ijb_images *p, struct lines *l, int64
             !to_int(l->field[2], l->len[2], p->media_id + p->count))
             return bad_line(l, err, "'IMAGE template media'");
         size_t len = canonical(l->field[0], l->len[0], key);
-        LAFS_TRY(lafs_names_add(&p->photos, key, len, &id, err));
+        LAFS_TRY(lafs_strset_add(&p->photos, key, len, &id, err));
         p->photo[p->count++] = (int32_t)id;
     }
     return p->count ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "'%s' is empty", l->what);
@@ -377,7 +378,7 @@ lafs_status lafs_ijb_images_read(struct lafs_ijb_images **out, const char *path,
 void lafs_ijb_images_free(struct lafs_ijb_images *p)
 {
     if (!p) return;
-    lafs_names_release(&p->photos);
+    lafs_strset_release(&p->photos);
     lafs_free(p->photo);
     lafs_free(p->template_id);
     lafs_free(p->media_id);
@@ -489,7 +490,7 @@ static int to_score(const char *s, size_t len, double *v)
     return i == len && isfinite(*v);
 }
 
-lafs_status lafs_ijb_scores_read(const char *path, const struct lafs_names *photos, float *score, struct lafs_err *err)
+lafs_status lafs_ijb_scores_read(const char *path, const struct lafs_strset *photos, float *score, struct lafs_err *err)
 {
     struct lafs_buf b;
     struct lines l;
@@ -500,11 +501,12 @@ lafs_status lafs_ijb_scores_read(const char *path, const struct lafs_names *phot
     while (st == LAFS_OK && next_line(&l)) {
         char key[MAX_KEY];
         double v;
-        if (l.fields < 2 || l.fields > 16 || l.len[0] >= MAX_KEY || !to_score(l.field[l.fields - 1], l.len[l.fields - 1], &v)) {
+        if (l.fields < 2 || l.fields > 16 || l.len[0] >= MAX_KEY ||
+            !to_score(l.field[l.fields - 1], l.len[l.fields - 1], &v)) {
             st = bad_line(&l, err, "'IMAGE x1 y1 .. x5 y5 score'");
             break;
         }
-        int64_t id = lafs_names_find(photos, key, canonical(l.field[0], l.len[0], key));
+        int64_t id = lafs_strset_find(photos, key, canonical(l.field[0], l.len[0], key));
         if (id >= 0) score[id] = (float)v;
     }
     lafs_buf_release(&b);

@@ -117,7 +117,10 @@ static double py(const struct frame *f, double v) { return f->y + (1 - place(&f-
 static double nice_step(double span, int most)
 {
     double raw = span / most, unit = pow(10, floor(log10(raw)));
-    return raw <= unit * 1.0000001 ? unit : raw <= 2.0000001 * unit ? 2 * unit : raw <= 5.0000001 * unit ? 5 * unit : 10 * unit;
+    return raw <= unit * 1.0000001   ? unit
+           : raw <= 2.0000001 * unit ? 2 * unit
+           : raw <= 5.0000001 * unit ? 5 * unit
+                                     : 10 * unit;
 }
 
 /* Ticks of an axis; minor ones (log) have labels only where the span is short. */
@@ -150,7 +153,9 @@ static void put_tick_label(struct lafs_buf *b, const struct lafs_axis *a, double
     if (a->log) {
         int e = (int)floor(log10(v) + 0.5);
         if (e >= -1 && e <= 1) put_fixed(b, v, 1);
-        else lafs_buf_printf(b, "10<tspan dy=\"-4\" font-size=\"8\">%s%d</tspan>", e < 0 ? "\xe2\x88\x92" : "", e < 0 ? -e : e);
+        else
+            lafs_buf_printf(b, "10<tspan dy=\"-4\" font-size=\"8\">%s%d</tspan>", e < 0 ? "\xe2\x88\x92" : "",
+                            e < 0 ? -e : e);
     } else if (a->percent) {
         put_fixed(b, v * 100, 2);
         lafs_buf_puts(b, " %");
@@ -299,7 +304,8 @@ static int free_corner(const struct frame *f, const struct lafs_plot *p, double 
             if (!usable(&f->ax, c->x[i]) || !usable(&f->ay, c->y[i])) continue;
             double x = px(f, c->x[i]) - f->x, y = py(f, c->y[i]) - f->y;
             for (int k = 0; k <= 8; k++) { /* points along the way from the last one: long strokes count too */
-                double t = isnan(lx) ? 1 : k / 8.0, u = isnan(lx) ? x : lx + t * (x - lx), v = isnan(lx) ? y : ly + t * (y - ly);
+                double t = isnan(lx) ? 1 : k / 8.0, u = isnan(lx) ? x : lx + t * (x - lx),
+                       v = isnan(lx) ? y : ly + t * (y - ly);
                 int left = u < w + 16, right = u > f->w - w - 16, top = v < h + 16, bottom = v > f->h - h - 16;
                 hits[0] += left && bottom;
                 hits[1] += right && bottom;
@@ -462,9 +468,11 @@ static lafs_status plot_rates(struct lafs_buf *out, const struct lafs_roc *const
         chance_x[127 - k] = 1 - lo_y * pow(0.5 / lo_y, k / 63.0);
     }
     for (int k = 0; k < 128; k++) chance_y[k] = det ? 1 - chance_x[k] : chance_x[k];
-    s[n] = (struct lafs_series){.label = "chance", .x = chance_x, .y = chance_y, .n = 128, .dashed = 1, .colour = 7, .faint = 1};
+    s[n] = (struct lafs_series){
+        .label = "chance", .x = chance_x, .y = chance_y, .n = 128, .dashed = 1, .colour = 7, .faint = 1};
     double low = high >= 0.99 ? 0.99 : high >= 0.9 ? 0.9 : high >= 0.5 ? 0.5 : 0;
-    struct lafs_plot p = {title, {"false accept rate (FAR)", lo_x, 1, 1, 0}, {"true accept rate (TAR)", low, 1, 0, 1}, s, n + 1};
+    struct lafs_plot p = {
+        title, {"false accept rate (FAR)", lo_x, 1, 1, 0}, {"true accept rate (TAR)", low, 1, 0, 1}, s, n + 1};
     if (det) {
         p.x.label = "false match rate (FMR)";
         p.y = (struct lafs_axis){"false non-match rate (FNMR)", lo_y, 1, 1, 0};

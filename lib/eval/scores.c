@@ -65,10 +65,14 @@ static inline __attribute__((always_inline)) void dots_body(const float *x, cons
     for (int k = 0; k < 4; k++) out[k] = sum_lanes(s[k]);
 }
 
-static void dots_plain(const float *x, const float *const y[4], int64_t dim, float out[4]) { dots_body(x, y, dim, out); }
+static void dots_plain(const float *x, const float *const y[4], int64_t dim, float out[4])
+{
+    dots_body(x, y, dim, out);
+}
 
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static void dots_avx2(const float *x, const float *const y[4], int64_t dim, float out[4])
+__attribute__((target("avx2"))) static void dots_avx2(const float *x, const float *const y[4], int64_t dim,
+                                                      float out[4])
 {
     dots_body(x, y, dim, out);
 }
@@ -188,7 +192,8 @@ lafs_status lafs_scores_sort(struct lafs_scores *s, const float *score, const ui
 {
     memset(s, 0, sizeof *s);
     for (int64_t i = 0; i < n; i++) {
-        if (isnan(score[i])) return lafs_fail(err, LAFS_FAILED, "the score of pair %lld is not a number", (long long)i + 1);
+        if (isnan(score[i]))
+            return lafs_fail(err, LAFS_FAILED, "the score of pair %lld is not a number", (long long)i + 1);
         s->genuines += same[i] != 0;
     }
     s->impostors = n - s->genuines;

@@ -55,9 +55,9 @@ static void fill_template(float *out, double *sum, double *mean, const struct pl
     for (int d = 0; d < dim; d++) out[d] = length > 0 ? (float)(sum[d] / length) : 0;
 }
 
-lafs_status lafs_templates_build(struct lafs_templates *t, const float *e, int dim, const int64_t *row, const float *weight,
-                                 const int64_t *template_id, const int64_t *media_id, int64_t images, int unit_norm,
-                                 struct lafs_err *err)
+lafs_status lafs_templates_build(struct lafs_templates *t, const float *e, int dim, const int64_t *row,
+                                 const float *weight, const int64_t *template_id, const int64_t *media_id,
+                                 int64_t images, int unit_norm, struct lafs_err *err)
 {
     memset(t, 0, sizeof *t);
     struct place *p = NULL;
@@ -98,4 +98,12 @@ void lafs_templates_release(struct lafs_templates *t)
     lafs_free(t->id);
     lafs_free(t->e);
     memset(t, 0, sizeof *t);
+}
+
+int lafs_templates_there(const struct lafs_templates *t, int64_t position)
+{
+    const float *e = t->e + position * t->dim;
+    for (int d = 0; d < t->dim; d++)
+        if (e[d] != 0) return 1;
+    return 0;
 }

@@ -68,8 +68,8 @@ static lafs_status folded(const struct lafs_verify *v, const struct lafs_paired 
     return LAFS_OK;
 }
 
-lafs_status lafs_verify_figures(const struct lafs_verify *v, const struct lafs_paired *p, const int32_t *fold, int folds,
-                                struct lafs_pool *pool, struct lafs_figures *out, struct lafs_roc *roc,
+lafs_status lafs_verify_figures(const struct lafs_verify *v, const struct lafs_paired *p, const int32_t *fold,
+                                int folds, struct lafs_pool *pool, struct lafs_figures *out, struct lafs_roc *roc,
                                 struct lafs_err *err)
 {
     struct lafs_scores s;
@@ -84,7 +84,8 @@ lafs_status lafs_verify_figures(const struct lafs_verify *v, const struct lafs_p
     out->eer = lafs_roc_eer(&curve, &out->eer_threshold);
     at_rates(v, &s, &curve, out);
     if (v->fars > 0 && v->bootstrap > 0)
-        LAFS_TRY_GOTO(st, lafs_bootstrap_fnmr(p, v->far, v->fars, v->bootstrap, v->seed, pool, out->fnmr_at, err), done);
+        LAFS_TRY_GOTO(st, lafs_bootstrap_fnmr(p, v->far, v->fars, v->bootstrap, v->seed, pool, out->fnmr_at, err),
+                      done);
     if (v->apply) LAFS_TRY_GOTO(st, applied(v, p, pool, out, err), done);
     else if (fold) LAFS_TRY_GOTO(st, folded(v, p, fold, folds, out, err), done);
     if (!isnan(out->threshold)) {
@@ -99,8 +100,8 @@ done:
     return st;
 }
 
-lafs_status lafs_subset_take(struct lafs_subset *s, const struct lafs_paired *p, const int32_t *fold, const int32_t *keep,
-                             int32_t which, struct lafs_err *err)
+lafs_status lafs_subset_take(struct lafs_subset *s, const struct lafs_paired *p, const int32_t *fold,
+                             const int32_t *keep, int32_t which, struct lafs_err *err)
 {
     int64_t n = 0;
     lafs_status st;
@@ -144,8 +145,8 @@ static int32_t root(int32_t *parent, int32_t i)
     return i;
 }
 
-lafs_status lafs_people_from_pairs(const int32_t *a, const int32_t *b, const uint8_t *same, int64_t n, int64_t templates,
-                                   int32_t *person, int64_t *people, struct lafs_err *err)
+lafs_status lafs_people_from_pairs(const int32_t *a, const int32_t *b, const uint8_t *same, int64_t n,
+                                   int64_t templates, int32_t *person, int64_t *people, struct lafs_err *err)
 {
     int32_t *parent;
     if (templates > INT32_MAX) return lafs_fail(err, LAFS_FAILED, "too many templates");

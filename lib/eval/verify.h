@@ -33,8 +33,8 @@ struct lafs_figures {
     struct lafs_val val[LAFS_MAX_FARS];                 /* folds only */
 };
 /* fold (n) in [0, folds), or NULL: no folds. roc: receives the curve, unless NULL; release it. */
-lafs_status lafs_verify_figures(const struct lafs_verify *v, const struct lafs_paired *p, const int32_t *fold, int folds,
-                                struct lafs_pool *pool, struct lafs_figures *out, struct lafs_roc *roc,
+lafs_status lafs_verify_figures(const struct lafs_verify *v, const struct lafs_paired *p, const int32_t *fold,
+                                int folds, struct lafs_pool *pool, struct lafs_figures *out, struct lafs_roc *roc,
                                 struct lafs_err *err);
 
 /* A part of the pairs, with copies of what it needs. */
@@ -45,13 +45,13 @@ struct lafs_subset {
     int32_t *pa, *pb, *fold;   /* fold: NULL where there was none */
 };
 /* The pairs with keep[i] == which. */
-lafs_status lafs_subset_take(struct lafs_subset *s, const struct lafs_paired *p, const int32_t *fold, const int32_t *keep,
-                             int32_t which, struct lafs_err *err);
+lafs_status lafs_subset_take(struct lafs_subset *s, const struct lafs_paired *p, const int32_t *fold,
+                             const int32_t *keep, int32_t which, struct lafs_err *err);
 void lafs_subset_release(struct lafs_subset *s);
 
 /* People from templates: those linked by genuine pairs are one person. person (templates) receives numbers from 0,
  * *people their count. */
-lafs_status lafs_people_from_pairs(const int32_t *a, const int32_t *b, const uint8_t *same, int64_t n, int64_t templates,
-                                   int32_t *person, int64_t *people, struct lafs_err *err);
+lafs_status lafs_people_from_pairs(const int32_t *a, const int32_t *b, const uint8_t *same, int64_t n,
+                                   int64_t templates, int32_t *person, int64_t *people, struct lafs_err *err);
 
 #endif

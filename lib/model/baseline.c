@@ -132,7 +132,8 @@ lafs_status lafs_baseline_embed(enum lafs_baseline kind, const struct lafs_image
     if (crop->w != size || crop->h != size)
         return lafs_fail(err, LAFS_BAD_RECORD, "the crop is %dx%d, not %dx%d", crop->w, crop->h, size, size);
     if (lafs_baseline_dim(kind, size) == 0)
-        return lafs_fail(err, LAFS_BAD_RECORD, "crops of %d pixels are not supported (%d to %d)", size, MIN_SIZE, MAX_SIZE);
+        return lafs_fail(err, LAFS_BAD_RECORD, "crops of %d pixels are not supported (%d to %d)", size, MIN_SIZE,
+                         MAX_SIZE);
     if (kind == LAFS_BASELINE_LBP) return embed_lbp(crop->px, size, out, err);
     embed_pixels(crop->px, size, out);
     return LAFS_OK;

@@ -9,7 +9,7 @@
 
 enum lafs_baseline {
     LAFS_BASELINE_PIXEL, /* x/127.5 - 1 of the RGB crop, flattened: (size*size*3) */
-    LAFS_BASELINE_LBP    /* square roots of uniform local-binary-pattern histograms on a grid: cosine = Hellinger kernel */
+    LAFS_BASELINE_LBP /* square roots of uniform local-binary-pattern histograms on a grid: cosine = Hellinger kernel */
 };
 /* "pixel", "lbp"; 0 when unknown. */
 int lafs_baseline_by_name(const char *name, enum lafs_baseline *kind);

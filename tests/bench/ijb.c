@@ -18,7 +18,8 @@ int main(void)
     uint8_t *same = NULL;
     struct lafs_rng r;
     if (lafs_alloc(&e, (size_t)TEMPLATES * DIM, sizeof *e, &err) || lafs_alloc(&score, PAIRS, sizeof *score, &err) ||
-        lafs_alloc(&a, PAIRS, sizeof *a, &err) || lafs_alloc(&b, PAIRS, sizeof *b, &err) || lafs_alloc(&same, PAIRS, 1, &err))
+        lafs_alloc(&a, PAIRS, sizeof *a, &err) || lafs_alloc(&b, PAIRS, sizeof *b, &err) ||
+        lafs_alloc(&same, PAIRS, 1, &err))
         return 1;
     lafs_rng_init(&r, 1);
     for (size_t i = 0; i < (size_t)TEMPLATES * DIM; i++) e[i] = (float)lafs_rng_u32(&r) * 0x1p-31f - 1;

@@ -55,10 +55,11 @@ TEST(found_by_the_tail_of_the_key)
     CHECK_INT(b.s.rows, 2);
     CHECK_INT(b.s.faces, 1);
     CHECK_INT(b.w->found, 2);
-    int64_t id = lafs_names_find(&b.p->photos, "Ann/Ann_0001", 12), bob = lafs_names_find(&b.p->photos, "Bob/Bob_0001", 12);
+    int64_t id = lafs_strset_find(&b.p->photos, "Ann/Ann_0001", 12),
+            bob = lafs_strset_find(&b.p->photos, "Bob/Bob_0001", 12);
     CHECK(id >= 0 && b.w->row[id] == 0 && b.w->row[bob] == 1);
     CHECK(lafs_embset_data(&b.s)[4] == 9 && b.s.score[1] == 0.5f);
-    CHECK_STR(lafs_names_at(&b.s.groups, b.s.group[1]), "g2");
+    CHECK_STR(lafs_strset_at(&b.s.groups, b.s.group[1]), "g2");
     end(&b);
 }
 

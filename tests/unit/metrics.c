@@ -199,7 +199,8 @@ TEST(folds_agree_with_counting)
         mean += acc[f] / 7;
     }
     CHECK_NEAR(k.accuracy, mean, 1e-12);
-    CHECK(lafs_kfold_accuracy(score, same, fold, N, 8, &k, NULL, NULL, NULL, NULL, &err) == LAFS_USAGE); /* an empty fold */
+    CHECK(lafs_kfold_accuracy(score, same, fold, N, 8, &k, NULL, NULL, NULL, NULL, &err) ==
+          LAFS_USAGE); /* an empty fold */
 }
 
 TEST(missing_pairs_are_wrong_everywhere)

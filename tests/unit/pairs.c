@@ -19,16 +19,16 @@ TEST(folds_form)
     REQUIRE(p);
     CHECK_INT(p->count, 4);
     CHECK_INT(p->folds, 2);
-    CHECK_STR(lafs_names_at(&p->photos, p->a[0]), "Ann/Ann_0001");
-    CHECK_STR(lafs_names_at(&p->photos, p->b[0]), "Ann/Ann_0002");
-    CHECK_STR(lafs_names_at(&p->photos, p->b[1]), "Bob_B/Bob_B_0004");
-    CHECK_STR(lafs_names_at(&p->photos, p->b[2]), "Bob_B/Bob_B_12345");
+    CHECK_STR(lafs_strset_at(&p->photos, p->a[0]), "Ann/Ann_0001");
+    CHECK_STR(lafs_strset_at(&p->photos, p->b[0]), "Ann/Ann_0002");
+    CHECK_STR(lafs_strset_at(&p->photos, p->b[1]), "Bob_B/Bob_B_0004");
+    CHECK_STR(lafs_strset_at(&p->photos, p->b[2]), "Bob_B/Bob_B_12345");
     CHECK(p->same[0] && !p->same[1] && p->same[2] && !p->same[3]);
     CHECK(p->fold[0] == 0 && p->fold[1] == 0 && p->fold[2] == 1 && p->fold[3] == 1);
     CHECK_INT(p->photos.count, 7);
     CHECK_INT(p->people.count, 3);
     CHECK(p->b[3] == p->a[0]);
-    CHECK_STR(lafs_names_at(&p->people, p->person[p->b[1]]), "Bob_B");
+    CHECK_STR(lafs_strset_at(&p->people, p->person[p->b[1]]), "Bob_B");
     lafs_pairs_free(p);
 }
 
@@ -53,11 +53,11 @@ TEST(keys_form)
     struct lafs_pairs *p = parse("set/ann/1.jpg\tset/ann/a b.c\t1\nset/ann/1\tbob\t0\n");
     REQUIRE(p);
     CHECK_INT(p->count, 2);
-    CHECK_STR(lafs_names_at(&p->photos, p->a[0]), "set/ann/1");
-    CHECK_STR(lafs_names_at(&p->photos, p->b[0]), "set/ann/a b_c");
+    CHECK_STR(lafs_strset_at(&p->photos, p->a[0]), "set/ann/1");
+    CHECK_STR(lafs_strset_at(&p->photos, p->b[0]), "set/ann/a b_c");
     CHECK(p->a[1] == p->a[0]);
-    CHECK_STR(lafs_names_at(&p->people, p->person[p->a[0]]), "set/ann");
-    CHECK_STR(lafs_names_at(&p->people, p->person[p->b[1]]), "bob");
+    CHECK_STR(lafs_strset_at(&p->people, p->person[p->a[0]]), "set/ann");
+    CHECK_STR(lafs_strset_at(&p->people, p->person[p->b[1]]), "bob");
     lafs_pairs_free(p);
 }
 
@@ -101,22 +101,22 @@ TEST(hostile_bytes_do_no_harm)
 
 TEST(name_set)
 {
-    struct lafs_names k;
+    struct lafs_strset k;
     int64_t id;
     char key[32];
-    lafs_names_init(&k);
-    CHECK_INT(lafs_names_find(&k, "x", 1), -1);
+    lafs_strset_init(&k);
+    CHECK_INT(lafs_strset_find(&k, "x", 1), -1);
     for (int i = 0; i < 1000; i++) {
         int n = snprintf(key, sizeof key, "k%d", i);
-        REQUIRE_OK(lafs_names_add(&k, key, (size_t)n, &id, &err), &err);
+        REQUIRE_OK(lafs_strset_add(&k, key, (size_t)n, &id, &err), &err);
         CHECK_INT(id, i);
     }
-    REQUIRE_OK(lafs_names_add(&k, "k17", 3, &id, &err), &err);
+    REQUIRE_OK(lafs_strset_add(&k, "k17", 3, &id, &err), &err);
     CHECK_INT(id, 17);
     CHECK_INT(k.count, 1000);
-    CHECK_INT(lafs_names_find(&k, "k999xx", 4), 999);
-    CHECK_INT(lafs_names_find(&k, "k9", 1), -1); /* a prefix is another key */
-    lafs_names_release(&k);
+    CHECK_INT(lafs_strset_find(&k, "k999xx", 4), 999);
+    CHECK_INT(lafs_strset_find(&k, "k9", 1), -1); /* a prefix is another key */
+    lafs_strset_release(&k);
 }
 
 static const char *put(const char *text)
@@ -135,7 +135,7 @@ TEST(ijb_files)
     REQUIRE_OK(lafs_ijb_images_read(&im, path, &err), &err);
     CHECK_INT(im->count, 4);
     CHECK_INT(im->photos.count, 3);
-    CHECK_STR(lafs_names_at(&im->photos, 2), "x/3");
+    CHECK_STR(lafs_strset_at(&im->photos, 2), "x/3");
     CHECK(im->photo[3] == 0 && im->template_id[3] == 10000000 && im->media_id[2] == 71);
     float score[3];
     REQUIRE_OK(lafs_ijb_scores_read(put("1.jpg 1 2 3 4 5 6 7 8 9 10 0.25\nx/3.jpg 1 1 1 1 1 1 1 1 1 1 9.5e-1\n"),

@@ -19,7 +19,8 @@ static int well_formed(const char *s)
     char open[64][16];
     int depth = 0;
     for (const char *p = s; *p; p++) {
-        if (*p == '&' && strncmp(p, "&lt;", 4) && strncmp(p, "&gt;", 4) && strncmp(p, "&amp;", 5) && strncmp(p, "&quot;", 6))
+        if (*p == '&' && strncmp(p, "&lt;", 4) && strncmp(p, "&gt;", 4) && strncmp(p, "&amp;", 5) &&
+            strncmp(p, "&quot;", 6))
             return 0;
         if (*p != '<') continue;
         const char *end = strchr(p, '>');
@@ -127,11 +128,18 @@ TEST(a_million_points_make_a_small_picture)
 
 TEST(holes_and_odd_ranges)
 {
-    double x[] = {0, 1, 2, 3, 4}, y[] = {1, NAN, 3, INFINITY, 5}, flat[] = {7, 7, 7, 7, 7}, none[] = {-1, -1, 0, -2, NAN};
-    struct lafs_series s[] = {{.label = "holes", .x = x, .y = y, .n = 5}, {.x = x, .y = flat, .n = 5}, {.x = x, .y = none, .n = 5},
-                              {.x = x, .y = x, .n = 0}, {.x = x, .y = flat, .n = 5, .dots = 1}};
-    struct lafs_plot p[] = {{"a", {"x"}, {"y"}, s, 1}, {"b", {"x"}, {"y"}, s + 1, 1}, {"c", {"x"}, {"y", 0, 0, 1}, s + 2, 1},
-                            {"d", {"x"}, {"y"}, s + 3, 1}, {"e", {"x"}, {"y"}, s + 4, 1}};
+    double x[] = {0, 1, 2, 3, 4}, y[] = {1, NAN, 3, INFINITY, 5}, flat[] = {7, 7, 7, 7, 7},
+           none[] = {-1, -1, 0, -2, NAN};
+    struct lafs_series s[] = {{.label = "holes", .x = x, .y = y, .n = 5},
+                              {.x = x, .y = flat, .n = 5},
+                              {.x = x, .y = none, .n = 5},
+                              {.x = x, .y = x, .n = 0},
+                              {.x = x, .y = flat, .n = 5, .dots = 1}};
+    struct lafs_plot p[] = {{"a", {"x"}, {"y"}, s, 1},
+                            {"b", {"x"}, {"y"}, s + 1, 1},
+                            {"c", {"x"}, {"y", 0, 0, 1}, s + 2, 1},
+                            {"d", {"x"}, {"y"}, s + 3, 1},
+                            {"e", {"x"}, {"y"}, s + 4, 1}};
     struct lafs_buf out;
     lafs_buf_init(&out);
     REQUIRE_OK(lafs_plot_grid_svg(&out, p, 5, 2, 800, 900, &err), &err);
