@@ -52,12 +52,23 @@ struct lafs_totals {
 };
 
 struct lafs_reader;
-struct lafs_reader_options {
-    int keep_foreign;  /* 1: bare maps and foreign shards are fine (the default everywhere) */
-    size_t max_record; /* 0: LAFS_MAX_RECORD */
+/* Where photos get their `name` from. */
+enum lafs_names {
+    LAFS_NAMES_AUTO, /* the directory that holds the photo, unless all photos lie in one directory */
+    LAFS_NAMES_DIR,  /* the directory that holds the photo */
+    LAFS_NAMES_NONE
 };
-/* paths: files (streams, tars, indexes) or "-"; read one after the other, as one stream. The header of the first
- * input is there at once. LAFS_CUT: zero bytes. LAFS_FAILED: cannot open, unknown format (says what it looks like). */
+struct lafs_reader_options {
+    int keep_foreign;      /* 1: bare maps and foreign shards are fine (the default everywhere) */
+    size_t max_record;     /* 0: LAFS_MAX_RECORD */
+    enum lafs_names names;
+    int photos_unknown;    /* 1: photos come with an unknown pixel contract, not "photos of any size" */
+    const char *list;      /* NULL, or a file ("-": stdin) of paths of photos, one a line, read after `paths` */
+};
+/* paths: read one after the other, as one stream; "-" is stdin. By their first bytes: MessagePack streams, tar shards
+ * and tars of photos (plain, gzip, zstd), indexes, JPEG photos; and directories, walked in sorted order for their
+ * photos (of several directories, keys begin with the directory's own name). The header of the first input is there
+ * at once. LAFS_CUT: zero bytes. LAFS_FAILED: cannot open, unknown format (says what it looks like). */
 lafs_status lafs_reader_open(struct lafs_reader **out, const char *const *paths, int n,
                              const struct lafs_reader_options *opt, struct lafs_err *err);
 void lafs_reader_close(struct lafs_reader *r);
@@ -68,6 +79,8 @@ const struct lafs_header *lafs_reader_header(const struct lafs_reader *r);
 lafs_status lafs_reader_next(struct lafs_reader *r, struct lafs_sample *s, struct lafs_err *err);
 /* Sums over the trailers read so far. */
 const struct lafs_totals *lafs_reader_totals(const struct lafs_reader *r);
+/* Files and members that were passed over as no samples (neither photos nor hidden); *first = one of them. */
+int64_t lafs_reader_ignored(const struct lafs_reader *r, const char **first);
 /* Samples in all inputs when indexes or headers tell, else -1: for progress. */
 int64_t lafs_reader_expected(const struct lafs_reader *r);
 

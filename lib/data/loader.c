@@ -1,0 +1,37 @@
+#include "data/loader.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+
+struct place {
+    uint64_t rank;
+    int64_t at;
+};
+
+/* qsort_r: equal ranks go by key, so that the place in the index decides nothing. */
+static int by_rank(const void *a, const void *b, void *arg)
+{
+    const struct place *x = a, *y = b;
+    const struct lafs_index *ix = arg;
+    if (x->rank != y->rank) return x->rank < y->rank ? -1 : 1;
+    return strcmp(ix->sample[x->at].key, ix->sample[y->at].key);
+}
+
+lafs_status lafs_epoch_order(const struct lafs_index *ix, uint64_t seed, int64_t epoch, int64_t *order, struct lafs_err *err)
+{
+    struct place *p;
+    LAFS_TRY(lafs_alloc(&p, (size_t)ix->samples, sizeof *p, err));
+    for (int64_t i = 0; i < ix->samples; i++) {
+        uint64_t hash = lafs_fnv1a(ix->sample[i].key, strlen(ix->sample[i].key));
+        uint32_t counter[4] = {0, 0, 0, 0}, out[4];
+        lafs_philox(lafs_rng_key(seed, LAFS_RNG_ORDER, (uint64_t)epoch, hash, 0), counter, out);
+        p[i] = (struct place){(uint64_t)out[0] << 32 | out[1], i};
+    }
+    qsort_r(p, (size_t)ix->samples, sizeof *p, by_rank, (void *)ix);
+    for (int64_t i = 0; i < ix->samples; i++) order[i] = p[i].at;
+    lafs_free(p);
+    return LAFS_OK;
+}

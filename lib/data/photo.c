@@ -1,0 +1,487 @@
+/* Photos as samples: names and keys from paths, single files, directory trees, lists of paths. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "data/source.h"
+
+/* ---- paths and bytes ---- */
+
+static int ends_with_any(const char *name, const char *const *suffix)
+{
+    const char *base = strrchr(name, '/'), *dot = strrchr(base ? base : name, '.');
+    for (; dot && *suffix; suffix++)
+        if (strcasecmp(dot + 1, *suffix) == 0) return 1;
+    return 0;
+}
+
+int lafs_ends_as_jpeg(const char *name)
+{
+    static const char *const suffix[] = {"jpg", "jpeg", "jpe", "jfif", NULL};
+    return ends_with_any(name, suffix);
+}
+
+int lafs_ends_as_picture(const char *name)
+{
+    static const char *const suffix[] = {"png", "gif", "bmp", "tif", "tiff", "webp", "heic", "heif", "avif",
+                                         "jxl", "jp2", "ppm", "pgm", "pnm",  "tga",  NULL};
+    return ends_with_any(name, suffix);
+}
+
+const char *lafs_looks_like(const void *data, size_t size)
+{
+    static const struct {
+        size_t at, len;
+        const char *bytes, *what;
+    } known[] = {
+        {0, 3, "\xff\xd8\xff", "a JPEG photo"},   {0, 4, "\x89PNG", "a PNG picture"},    {0, 4, "GIF8", "a GIF picture"},
+        {0, 4, "II*\0", "a TIFF picture"},        {0, 4, "MM\0*", "a TIFF picture"},     {8, 4, "WEBP", "a WebP picture"},
+        {4, 8, "ftypheic", "a HEIC picture"},     {4, 8, "ftypmif1", "a HEIC picture"},  {4, 8, "ftypavif", "an AVIF picture"},
+        {0, 2, "BM", "a BMP picture"},            {0, 4, "PK\3\4", "a zip archive"},     {0, 5, "%PDF-", "a PDF document"},
+        {0, 6, "\xfd""7zXZ\0", "an xz archive"},  {0, 3, "BZh", "a bzip2 archive"},      {0, 4, "\x7f""ELF", "a program"},
+        {0, 4, "\x0a\x23\xd7\xce", "a RecordIO file"}, {8, 2, "{\"", "a safetensors file"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (size >= known[i].at + known[i].len &&
+            memcmp((const char *)data + known[i].at, known[i].bytes, known[i].len) == 0)
+            return known[i].what;
+    return NULL;
+}
+
+lafs_status lafs_check_jpeg(const void *data, size_t size, struct lafs_err *err)
+{
+    if (size >= 3 && memcmp(data, "\xff\xd8\xff", 3) == 0) return LAFS_OK;
+    if (size == 0) return lafs_fail(err, LAFS_BAD_RECORD, "the photo is empty");
+    const char *what = lafs_looks_like(data, size);
+    if (!what) return lafs_fail(err, LAFS_BAD_RECORD, "no JPEG photo");
+    return lafs_fail(err, LAFS_BAD_RECORD, "no JPEG photo but %s: convert it first", what);
+}
+
+void lafs_name_from_key(struct lafs_sample *s)
+{
+    const char *key = lafs_sample_key(s), *slash = strrchr(key, '/'), *from = slash;
+    if (!slash) return;
+    while (from > key && from[-1] != '/') from--;
+    if (from < slash) lafs_sample_set_strn(s, "name", from, (size_t)(slash - from));
+}
+
+/* What leads out of a tree, or nowhere, is no part of a key. */
+static const char *inner_path(const char *path)
+{
+    for (;;) {
+        if (path[0] == '/') path += 1;
+        else if (path[0] == '.' && path[1] == '/') path += 2;
+        else if (path[0] == '.' && path[1] == '.' && path[2] == '/') path += 3;
+        else return path;
+    }
+}
+
+lafs_status lafs_photo_sample(struct lafs_sample *s, const char *path, const void *jpg, size_t size, int named,
+                              struct lafs_err *err)
+{
+    path = inner_path(path);
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
+    size_t len = dot && dot > base ? (size_t)(dot - path) : strlen(path);
+    struct lafs_buf key;
+    lafs_buf_init(&key);
+    lafs_buf_put(&key, path, len);
+    size_t dots = 0;
+    for (size_t i = (size_t)(base - path); i < key.size; i++)
+        if (key.data[i] == '.') key.data[i] = '_', dots++;
+    lafs_sample_clear(s);
+    lafs_status st = lafs_buf_check(&key, err);
+    if (st == LAFS_OK) lafs_sample_set_strn(s, "key", (const char *)key.data, key.size);
+    if (st == LAFS_OK) st = lafs_sample_check_key(s, err);
+    if (st == LAFS_OK) st = lafs_check_jpeg(jpg, size, err);
+    if (st == LAFS_OK) {
+        lafs_sample_set_bin(s, "jpg", jpg, size);
+        if (named) lafs_name_from_key(s);
+        if (dots) {
+            lafs_buf_clear(&key);
+            lafs_pack_map(&key, 1);
+            lafs_pack_str(&key, "key");
+            lafs_pack_strn(&key, path, len);
+            lafs_sample_set_raw(s, "src", key.data, key.size);
+        }
+        st = lafs_sample_check(s, err);
+    }
+    lafs_buf_release(&key);
+    return st;
+}
+
+lafs_status lafs_env_photos(struct lafs_env *env, const char *input, struct lafs_err *err)
+{
+    struct lafs_header h;
+    lafs_header_init(&h);
+    memcpy(h.pixels.aligner, "none", 5);
+    memcpy(h.pixels.channels, "rgb", 4);
+    if (env->opt.photos_unknown) h.pixels = (struct lafs_pixels){0};
+    return lafs_env_header(env, &h, input, err);
+}
+
+/* Reads the file at `disk` as the photo at `path`; what is wrong with it is its own affair: LAFS_BAD_RECORD. */
+static lafs_status read_photo(struct lafs_env *env, struct lafs_sample *s, struct lafs_buf *data, const char *disk,
+                              const char *path, int named, struct lafs_err *err)
+{
+    lafs_buf_clear(data);
+    lafs_status st = lafs_photo_sample(s, path, "\xff\xd8\xff", 3, named, err);
+    LAFS_TRY(st);
+    if (lafs_ends_as_picture(path)) {
+        const char *dot = strrchr(path, '.');
+        return lafs_fail(err, LAFS_BAD_RECORD, "%s pictures are not read yet: convert it to JPEG first", dot + 1);
+    }
+    st = lafs_buf_read_file(data, disk, env->opt.max_record, err);
+    if (st == LAFS_OK) return lafs_photo_sample(s, path, data->data, data->size, named, err);
+    if (data->failed) return st;
+    if (err) err->status = LAFS_BAD_RECORD;
+    return LAFS_BAD_RECORD;
+}
+
+/* ---- one photo ---- */
+
+struct photo {
+    struct lafs_source base;
+    struct lafs_input in;
+    char *path;
+    int named, done;
+};
+
+static lafs_status photo_next(struct lafs_source *src, struct lafs_sample *s, struct lafs_err *err)
+{
+    struct photo *p = (struct photo *)src;
+    if (p->done) return LAFS_END;
+    size_t want = 0;
+    do {
+        want += (size_t)1 << 20;
+        LAFS_TRY(lafs_input_fill(&p->in, want, err));
+    } while (!p->in.eof && want <= src->env->opt.max_record);
+    p->done = 1;
+    if (!p->in.eof) return lafs_fail(err, LAFS_BAD_RECORD, "photo of more than %zu bytes", src->env->opt.max_record);
+    return lafs_photo_sample(s, p->path, lafs_input_data(&p->in), lafs_input_left(&p->in), p->named, err);
+}
+
+static void photo_close(struct lafs_source *src)
+{
+    struct photo *p = (struct photo *)src;
+    lafs_input_close(&p->in);
+    lafs_free(p->path);
+    lafs_free(p);
+}
+
+lafs_status lafs_photo_open(struct lafs_source **out, struct lafs_env *env, struct lafs_input *in, const char *path,
+                            int named, struct lafs_err *err)
+{
+    static const struct lafs_source_ops ops = {photo_next, photo_close};
+    struct photo *p;
+    lafs_status st = lafs_alloc0(&p, 1, sizeof *p, err);
+    if (st != LAFS_OK) {
+        lafs_input_close(in);
+        return st;
+    }
+    p->base = (struct lafs_source){&ops, env, 1};
+    p->in = *in;
+    p->named = named;
+    *in = (struct lafs_input){.fd = -1, .file_size = -1};
+    st = lafs_strdup(&p->path, strcmp(path, "-") ? path : "photo.jpg", err);
+    if (st == LAFS_OK) st = lafs_env_photos(env, p->in.name, err);
+    if (st != LAFS_OK) {
+        photo_close(&p->base);
+        return st;
+    }
+    *out = &p->base;
+    return LAFS_OK;
+}
+
+/* ---- a directory tree ---- */
+
+enum { MAX_TREE_DEPTH = 64 };
+
+struct folder {
+    size_t path_len;      /* of the tree's `path`, up to and with this folder's '/' */
+    struct lafs_buf text; /* names of its entries, each ended by NUL; a folder's name ends in '/' */
+    size_t *entry;        /* (count) offsets in text, sorted */
+    size_t count, cap, next;
+    dev_t dev;
+    ino_t ino;
+};
+struct tree {
+    struct lafs_source base;
+    struct lafs_buf path; /* on disk: root + what is below it */
+    size_t root_len;      /* of the root in path, '/' included */
+    char *prefix;
+    struct folder stack[MAX_TREE_DEPTH];
+    int depth;
+    int named;
+    struct lafs_buf data, key;
+};
+
+static void leave_folder(struct tree *t)
+{
+    struct folder *f = &t->stack[--t->depth];
+    lafs_buf_release(&f->text);
+    lafs_free(f->entry);
+}
+
+static int by_name(const void *a, const void *b, void *text)
+{
+    return strcmp((const char *)text + *(const size_t *)a, (const char *)text + *(const size_t *)b);
+}
+
+static lafs_status add_entry(struct folder *f, const char *name, int is_dir, struct lafs_err *err)
+{
+    if (f->count == f->cap) {
+        size_t cap = f->cap ? f->cap * 2 : 64;
+        LAFS_TRY(lafs_resize(&f->entry, f->count, cap, sizeof *f->entry, err));
+        f->cap = cap;
+    }
+    f->entry[f->count++] = f->text.size;
+    lafs_buf_puts(&f->text, name);
+    if (is_dir) lafs_buf_putc(&f->text, '/');
+    lafs_buf_putc(&f->text, 0);
+    return lafs_buf_check(&f->text, err);
+}
+
+/* Files and folders of the open directory; links are followed; what begins with a dot is hidden. */
+static lafs_status list_folder(struct tree *t, struct folder *f, DIR *d, struct lafs_err *err)
+{
+    for (;;) {
+        errno = 0;
+        const struct dirent *e = readdir(d);
+        if (!e && errno)
+            return lafs_fail(err, LAFS_FAILED, "cannot read '%s': %s", lafs_buf_str(&t->path), lafs_strerror(errno));
+        if (!e) break;
+        if (e->d_name[0] == '.') continue;
+        int is_dir = e->d_type == DT_DIR;
+        struct stat s;
+        if (e->d_type != DT_REG && e->d_type != DT_DIR) {
+            if (fstatat(dirfd(d), e->d_name, &s, 0) == 0) is_dir = S_ISDIR(s.st_mode);
+            if (!is_dir && !S_ISREG(s.st_mode)) {
+                lafs_env_ignore(t->base.env, e->d_name);
+                continue;
+            }
+        }
+        LAFS_TRY(add_entry(f, e->d_name, is_dir, err));
+    }
+    if (f->count) qsort_r(f->entry, f->count, sizeof *f->entry, by_name, f->text.data);
+    return LAFS_OK;
+}
+
+/* Enters the folder whose name, ended by '/', is at the end of path. */
+static lafs_status enter_folder(struct tree *t, struct lafs_err *err)
+{
+    const char *path = lafs_buf_str(&t->path);
+    if (!path) return lafs_buf_check(&t->path, err);
+    if (t->depth == MAX_TREE_DEPTH) return lafs_fail(err, LAFS_FAILED, "'%s': more than %d folders deep", path, MAX_TREE_DEPTH);
+    DIR *d = opendir(path);
+    if (!d) return lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", path, lafs_strerror(errno));
+    struct folder *f = &t->stack[t->depth++];
+    *f = (struct folder){.path_len = t->path.size};
+    lafs_buf_init(&f->text);
+    struct stat s;
+    lafs_status st = LAFS_OK;
+    if (fstat(dirfd(d), &s) == 0) f->dev = s.st_dev, f->ino = s.st_ino;
+    for (int i = 0; i + 1 < t->depth; i++)
+        if (t->stack[i].dev == f->dev && t->stack[i].ino == f->ino)
+            st = lafs_fail(err, LAFS_FAILED, "'%s' contains itself", path);
+    if (st == LAFS_OK) st = list_folder(t, f, d, err);
+    closedir(d);
+    return st;
+}
+
+/* The next file of the walk: path = its path on disk. LAFS_END behind the last. */
+static lafs_status next_file(struct tree *t, struct lafs_err *err)
+{
+    while (t->depth > 0) {
+        struct folder *f = &t->stack[t->depth - 1];
+        t->path.size = f->path_len;
+        if (f->next == f->count) {
+            leave_folder(t);
+            continue;
+        }
+        const char *name = (const char *)f->text.data + f->entry[f->next++];
+        size_t len = strlen(name);
+        lafs_buf_put(&t->path, name, len);
+        LAFS_TRY(lafs_buf_check(&t->path, err));
+        if (name[len - 1] != '/') return LAFS_OK;
+        LAFS_TRY(enter_folder(t, err));
+    }
+    return LAFS_END;
+}
+
+static int is_picture(struct tree *t)
+{
+    const char *path = lafs_buf_str(&t->path);
+    return path && (lafs_ends_as_jpeg(path) || lafs_ends_as_picture(path));
+}
+
+static lafs_status tree_next(struct lafs_source *src, struct lafs_sample *s, struct lafs_err *err)
+{
+    struct tree *t = (struct tree *)src;
+    for (;;) {
+        LAFS_TRY(next_file(t, err));
+        if (is_picture(t)) break;
+        lafs_env_ignore(src->env, lafs_buf_str(&t->path));
+    }
+    lafs_buf_clear(&t->key);
+    lafs_buf_puts(&t->key, t->prefix);
+    lafs_buf_puts(&t->key, lafs_buf_str(&t->path) + t->root_len);
+    LAFS_TRY(lafs_buf_check(&t->key, err));
+    return read_photo(src->env, s, &t->data, lafs_buf_str(&t->path), lafs_buf_str(&t->key), t->named, err);
+}
+
+static void tree_close(struct lafs_source *src)
+{
+    struct tree *t = (struct tree *)src;
+    while (t->depth > 0) leave_folder(t);
+    lafs_buf_release(&t->path);
+    lafs_buf_release(&t->data);
+    lafs_buf_release(&t->key);
+    lafs_free(t->prefix);
+    lafs_free(t);
+}
+
+/* Whether photos lie in more than one folder: then folders are names. Walks until that is certain, and starts again. */
+static lafs_status guess_names(struct tree *t, struct lafs_err *err)
+{
+    struct lafs_buf first;
+    lafs_buf_init(&first);
+    lafs_status st = LAFS_OK;
+    int found = 0;
+    while (!t->named && (st = next_file(t, err)) == LAFS_OK) {
+        if (!is_picture(t)) continue;
+        size_t len = t->stack[t->depth - 1].path_len;
+        if (found && (len != first.size || memcmp(first.data, t->path.data, len))) t->named = 1;
+        if (!found) lafs_buf_put(&first, t->path.data, len);
+        found = 1;
+    }
+    lafs_buf_release(&first);
+    if (!t->named && st != LAFS_END) return st;
+    while (t->depth > 0) leave_folder(t);
+    t->path.size = t->root_len;
+    return enter_folder(t, err);
+}
+
+lafs_status lafs_tree_open(struct lafs_source **out, struct lafs_env *env, const char *path, const char *prefix,
+                           struct lafs_err *err)
+{
+    static const struct lafs_source_ops ops = {tree_next, tree_close};
+    struct tree *t;
+    LAFS_TRY(lafs_alloc0(&t, 1, sizeof *t, err));
+    t->base = (struct lafs_source){&ops, env, -1};
+    lafs_buf_puts(&t->path, path);
+    if (t->path.size && t->path.data[t->path.size - 1] != '/') lafs_buf_putc(&t->path, '/');
+    t->root_len = t->path.size;
+    lafs_status st = lafs_strdup(&t->prefix, prefix, err);
+    if (st == LAFS_OK) st = lafs_env_photos(env, path, err);
+    if (st == LAFS_OK) st = enter_folder(t, err);
+    t->named = env->opt.names == LAFS_NAMES_DIR || (env->opt.names == LAFS_NAMES_AUTO && *prefix);
+    if (st == LAFS_OK && !t->named && env->opt.names == LAFS_NAMES_AUTO) {
+        int64_t ignored = env->ignored;
+        st = guess_names(t, err);
+        env->ignored = ignored;
+        if (ignored == 0) lafs_buf_clear(&env->ignored_name);
+    }
+    if (st != LAFS_OK) {
+        tree_close(&t->base);
+        return st;
+    }
+    *out = &t->base;
+    return LAFS_OK;
+}
+
+/* ---- a list of photos ---- */
+
+struct list {
+    struct lafs_source base;
+    struct lafs_input in;
+    struct lafs_buf line, data;
+    int named;
+};
+
+enum { MAX_LINE = 65536 };
+
+/* Takes the next line of the list, without its end. Empty lines are passed over. */
+static lafs_status next_line(struct list *l, struct lafs_err *err)
+{
+    for (;;) {
+        size_t want = 1, left;
+        const unsigned char *p, *nl;
+        for (;;) {
+            LAFS_TRY(lafs_input_fill(&l->in, want, err));
+            p = lafs_input_data(&l->in);
+            left = lafs_input_left(&l->in);
+            nl = left ? memchr(p, '\n', left) : NULL;
+            if (nl || l->in.eof) break;
+            if (left > MAX_LINE)
+                return lafs_fail(err, LAFS_FAILED, "%s is no list of files: a line of more than %d bytes", l->in.name,
+                                 MAX_LINE);
+            want = left + 1;
+        }
+        if (left == 0) return LAFS_END;
+        size_t len = nl ? (size_t)(nl - p) : left, take = nl ? len + 1 : len;
+        if (len && p[len - 1] == '\r') len--;
+        if (memchr(p, 0, len)) return lafs_fail(err, LAFS_FAILED, "%s is no list of files: it holds NUL bytes", l->in.name);
+        lafs_buf_clear(&l->line);
+        lafs_buf_put(&l->line, p, len);
+        lafs_input_take(&l->in, take);
+        LAFS_TRY(lafs_buf_check(&l->line, err));
+        if (len) return LAFS_OK;
+    }
+}
+
+static lafs_status list_next(struct lafs_source *src, struct lafs_sample *s, struct lafs_err *err)
+{
+    struct list *l = (struct list *)src;
+    LAFS_TRY(next_line(l, err));
+    const char *path = lafs_buf_str(&l->line);
+    return read_photo(src->env, s, &l->data, path, path, l->named, err);
+}
+
+static void list_close(struct lafs_source *src)
+{
+    struct list *l = (struct list *)src;
+    lafs_input_close(&l->in);
+    lafs_buf_release(&l->line);
+    lafs_buf_release(&l->data);
+    lafs_free(l);
+}
+
+/* Whether the first lines name files of more than one folder. */
+static int list_has_folders(const unsigned char *p, size_t size)
+{
+    const unsigned char *end = p + size, *first = NULL;
+    size_t first_len = 0;
+    while (p < end) {
+        const unsigned char *nl = memchr(p, '\n', (size_t)(end - p)), *slash = memrchr(p, '/', (size_t)((nl ? nl : end) - p));
+        size_t len = slash ? (size_t)(slash - p) : 0;
+        if (first && (len != first_len || memcmp(first, p, len))) return 1;
+        if (!first) first = p, first_len = len;
+        if (!nl) break;
+        p = nl + 1;
+    }
+    return 0;
+}
+
+lafs_status lafs_list_open(struct lafs_source **out, struct lafs_env *env, const char *path, struct lafs_err *err)
+{
+    static const struct lafs_source_ops ops = {list_next, list_close};
+    struct list *l;
+    LAFS_TRY(lafs_alloc0(&l, 1, sizeof *l, err));
+    l->base = (struct lafs_source){&ops, env, -1};
+    lafs_status st = lafs_input_open(&l->in, path, err);
+    if (st == LAFS_OK) st = lafs_input_fill(&l->in, 1 << 20, err);
+    if (st == LAFS_OK && lafs_input_left(&l->in) == 0) st = lafs_fail(err, LAFS_CUT, "%s is empty", l->in.name);
+    if (st == LAFS_OK) st = lafs_env_photos(env, l->in.name, err);
+    if (st != LAFS_OK) {
+        list_close(&l->base);
+        return st;
+    }
+    l->named = env->opt.names == LAFS_NAMES_DIR ||
+               (env->opt.names == LAFS_NAMES_AUTO && list_has_folders(lafs_input_data(&l->in), lafs_input_left(&l->in)));
+    *out = &l->base;
+    return LAFS_OK;
+}

@@ -1,0 +1,111 @@
+/* What reads samples from one kind of input, behind the one reader of data/stream.h. Private to lib/data. */
+#ifndef LAFS_DATA_SOURCE_H
+#define LAFS_DATA_SOURCE_H
+
+#include "base/input.h"
+#include "base/sha256.h"
+#include "data/stream.h"
+
+/* Names of the members and keys that open and close a stream. */
+#define LAFS_OPENS "__lafs__"
+#define LAFS_CLOSES "__end__"
+
+/* What all inputs of a reader share. */
+struct lafs_env {
+    struct lafs_reader_options opt;
+    struct lafs_header header;
+    int headers;             /* headers read, those made up for photos included */
+    struct lafs_totals totals;
+    int64_t ignored;         /* files and members that are no samples */
+    struct lafs_buf ignored_name; /* the first of them */
+};
+void lafs_env_ignore(struct lafs_env *env, const char *name);
+/* A new header of `input`: refuses a differing pixel contract, keeps the merged one. h is emptied. */
+lafs_status lafs_env_header(struct lafs_env *env, struct lafs_header *h, const char *input, struct lafs_err *err);
+
+struct lafs_source;
+struct lafs_source_ops {
+    /* As lafs_reader_next. */
+    lafs_status (*next)(struct lafs_source *src, struct lafs_sample *s, struct lafs_err *err);
+    void (*close)(struct lafs_source *src);
+};
+struct lafs_source {
+    const struct lafs_source_ops *ops;
+    struct lafs_env *env;
+    int64_t expected; /* samples, or -1 */
+};
+
+/* The header is read at once where there is one. Those that take `in` take it over, also when they fail. */
+lafs_status lafs_msg_open(struct lafs_source **out, struct lafs_env *env, struct lafs_input *in, struct lafs_err *err);
+/* scan 1: only names, spans and `.mp` members are read (for an index); pictures are empty then. */
+lafs_status lafs_shard_open(struct lafs_source **out, struct lafs_env *env, struct lafs_input *in, int scan,
+                            struct lafs_err *err);
+/* Some members of a shard, in memory. foreign: as in a shard without a header. */
+lafs_status lafs_shard_open_memory(struct lafs_source **out, struct lafs_env *env, const void *data, size_t size,
+                                   const char *name, int foreign, struct lafs_err *err);
+/* Where the sample that came last lies in the archive. */
+void lafs_shard_span(const struct lafs_source *src, int64_t *offset, int64_t *length);
+/* "gzip", "zstd", or NULL. */
+const char *lafs_shard_filter(const struct lafs_source *src);
+/* A photo in `in`, a directory tree (prefix, "" or "NAME/", is put before its keys), a list of photos. */
+lafs_status lafs_photo_open(struct lafs_source **out, struct lafs_env *env, struct lafs_input *in, const char *path,
+                            int named, struct lafs_err *err);
+lafs_status lafs_tree_open(struct lafs_source **out, struct lafs_env *env, const char *path, const char *prefix,
+                           struct lafs_err *err);
+lafs_status lafs_list_open(struct lafs_source **out, struct lafs_env *env, const char *path, struct lafs_err *err);
+lafs_status lafs_indexed_open(struct lafs_source **out, struct lafs_env *env, const char *path, struct lafs_err *err);
+
+/* ---- headers and trailers ---- */
+
+struct lafs_trailer {
+    struct lafs_totals totals;
+    char sha256[65]; /* of the data between header and trailer; "" if not stated */
+};
+void lafs_header_encode(const struct lafs_header *h, struct lafs_buf *out);
+lafs_status lafs_header_decode(struct lafs_header *h, const void *map, size_t size, struct lafs_err *err);
+void lafs_trailer_encode(const struct lafs_trailer *t, struct lafs_buf *out);
+lafs_status lafs_trailer_decode(struct lafs_trailer *t, const void *map, size_t size, struct lafs_err *err);
+/* Whether the map's first key is `name`. */
+int lafs_map_opens_with(const void *map, size_t size, const char *name);
+
+/* Between header and trailer, and the checks of the trailer. `digest` is fed by the source. */
+struct lafs_section {
+    int no_digest;      /* 1: the data are not read, only counted */
+    int open;           /* a header was read, its trailer was not */
+    int64_t count;      /* samples since */
+    struct lafs_sha256 digest;
+};
+lafs_status lafs_section_begin(struct lafs_section *c, struct lafs_env *env, const void *map, size_t size,
+                               const char *input, struct lafs_err *err);
+lafs_status lafs_section_end(struct lafs_section *c, struct lafs_env *env, const void *map, size_t size,
+                             const char *input, struct lafs_err *err);
+/* At the end of the input: LAFS_END, or LAFS_CUT while open. */
+lafs_status lafs_section_finish(const struct lafs_section *c, const char *input, struct lafs_err *err);
+/* What a shard's digest is made of: name, size and bytes of each member between header and trailer. */
+void lafs_digest_member(struct lafs_sha256 *d, const char *name, const void *data, size_t size);
+
+/* ---- samples from photos and members ---- */
+
+/* Common to all readers: key, and where known `src`, checked. */
+lafs_status lafs_sample_check_key(const struct lafs_sample *s, struct lafs_err *err);
+/* Fills s with the photo at `path` (inside its tree or archive): key = path without suffix, dots of the base name
+ * become '_' and the original goes to src; name = the directory that holds it, if `named`. LAFS_BAD_RECORD: no JPEG
+ * (the key is set all the same). */
+lafs_status lafs_photo_sample(struct lafs_sample *s, const char *path, const void *jpg, size_t size, int named,
+                              struct lafs_err *err);
+/* LAFS_BAD_RECORD unless the bytes begin like a JPEG; says what they look like instead. */
+lafs_status lafs_check_jpeg(const void *data, size_t size, struct lafs_err *err);
+/* Field `name` = the directory that holds the key, if any. */
+void lafs_name_from_key(struct lafs_sample *s);
+/* What an input is, by its first bytes (512, or all there are). */
+enum lafs_kind { LAFS_KIND_NONE, LAFS_KIND_MSG, LAFS_KIND_TAR /* compressed ones included */, LAFS_KIND_INDEX, LAFS_KIND_JPEG };
+enum lafs_kind lafs_input_kind(const void *data, size_t size);
+/* What the first bytes of a file look like: "a PNG picture", .., or NULL. */
+const char *lafs_looks_like(const void *data, size_t size);
+/* Whether a name ends like a photo (.jpg, .jpeg, ..), or like a picture of another kind; any case. */
+int lafs_ends_as_jpeg(const char *name);
+int lafs_ends_as_picture(const char *name);
+/* A header for photos and faces that have none: unknown, or photos as they are. */
+lafs_status lafs_env_photos(struct lafs_env *env, const char *input, struct lafs_err *err);
+
+#endif

@@ -1,0 +1,513 @@
+/* The one writer: a MessagePack stream, or tar shards and their index. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/atomicfile.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "data/index.h"
+#include "data/keyset.h"
+#include "data/source.h"
+#include "format/archive.h"
+
+enum { FLUSH_SIZE = 256 << 10, BLOCK_SIZE = 1 << 20, PIPE_SIZE = 1 << 20 };
+#define FLUSH_SECONDS 0.05
+#define SHARD_BYTES_DEFAULT ((int64_t)1000 * 1000 * 1000)
+
+struct lafs_writer {
+    struct lafs_header header;
+    struct lafs_buf buf;        /* bytes on their way out */
+    struct lafs_atomic file;    /* a stream in a file, or the shard being written; fd -1: closed */
+    int64_t count;
+    /* a stream */
+    int to_stdout;
+    struct lafs_sha256 data;    /* between header and trailer; of the shard's members likewise */
+    double flushed;
+    /* shards */
+    char *pattern;              /* "x-%06d.tar", NULL for a stream */
+    char *index_path;
+    int digits;                 /* of the number, 0: one shard without a number */
+    int64_t shard_samples, shard_bytes;
+    struct lafs_tar_writer *tar;
+    struct lafs_sha256 whole;   /* of the shard's file */
+    int64_t at;                 /* bytes of the shard so far */
+    int64_t in_shard;           /* samples in it */
+    int64_t shards, published;  /* begun; in place under their names */
+    struct lafs_buf shard_lines, sample_lines; /* of the index */
+    struct lafs_buf stale;      /* shards of the index that was there, each ended by NUL */
+    int old_index_gone;
+    struct lafs_keyset keys;    /* id: where the line begins in sample_lines */
+    struct lafs_buf scratch, member;
+};
+
+static void free_writer(struct lafs_writer *w)
+{
+    lafs_tar_writer_abort(w->tar);
+    lafs_atomic_abort(&w->file);
+    lafs_header_release(&w->header);
+    lafs_buf_release(&w->buf);
+    lafs_buf_release(&w->shard_lines);
+    lafs_buf_release(&w->sample_lines);
+    lafs_buf_release(&w->stale);
+    lafs_buf_release(&w->scratch);
+    lafs_buf_release(&w->member);
+    lafs_keyset_release(&w->keys);
+    lafs_free(w->pattern);
+    lafs_free(w->index_path);
+    lafs_free(w);
+}
+
+/* ---- bytes out ---- */
+
+static lafs_status write_stdout(const unsigned char *p, size_t size, struct lafs_err *err)
+{
+    while (size > 0) {
+        ssize_t n = write(STDOUT_FILENO, p, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return lafs_fail(err, LAFS_FAILED, "cannot write standard output: %s", lafs_strerror(errno));
+        p += n;
+        size -= (size_t)n;
+    }
+    return LAFS_OK;
+}
+
+static lafs_status flush(struct lafs_writer *w, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_buf_check(&w->buf, err));
+    lafs_status st = w->to_stdout ? write_stdout(w->buf.data, w->buf.size, err)
+                                  : lafs_atomic_write(&w->file, w->buf.data, w->buf.size, err);
+    lafs_buf_clear(&w->buf);
+    return st;
+}
+
+/* ---- a stream ---- */
+
+static lafs_status stream_open(struct lafs_writer *w, const char *path, struct lafs_err *err)
+{
+    w->to_stdout = !path || strcmp(path, "-") == 0;
+    if (!w->to_stdout) LAFS_TRY(lafs_atomic_open(&w->file, path, err));
+    struct stat s;
+    if (w->to_stdout && isatty(STDOUT_FILENO))
+        return lafs_fail(err, LAFS_USAGE, "a stream is not for a terminal: name a file with -o, or use a pipe");
+#ifdef F_SETPIPE_SZ
+    if (w->to_stdout && fstat(STDOUT_FILENO, &s) == 0 && S_ISFIFO(s.st_mode))
+        (void)!fcntl(STDOUT_FILENO, F_SETPIPE_SZ, PIPE_SIZE); /* a wish: smaller works too */
+#endif
+    lafs_sha256_init(&w->data);
+    lafs_header_encode(&w->header, &w->buf);
+    w->flushed = lafs_clock_now();
+    return flush(w, err);
+}
+
+static lafs_status stream_put(struct lafs_writer *w, const struct lafs_sample *s, struct lafs_err *err)
+{
+    size_t from = w->buf.size;
+    LAFS_TRY(lafs_sample_check(s, err));
+    LAFS_TRY(lafs_sample_check_key(s, err));
+    lafs_sample_encode(s, &w->buf);
+    LAFS_TRY(lafs_buf_check(&w->buf, err));
+    lafs_sha256_add(&w->data, w->buf.data + from, w->buf.size - from);
+    w->count++;
+    /* A reader need not wait for the buffer to fill when records come slowly. */
+    double now = lafs_clock_now();
+    if (w->buf.size < FLUSH_SIZE && now - w->flushed < FLUSH_SECONDS) return LAFS_OK;
+    w->flushed = now;
+    return flush(w, err);
+}
+
+static lafs_status stream_close(struct lafs_writer *w, const struct lafs_totals *totals, struct lafs_err *err)
+{
+    struct lafs_trailer t = {.totals = *totals};
+    t.totals.count = w->count;
+    lafs_sha256_hex(&w->data, t.sha256);
+    lafs_trailer_encode(&t, &w->buf);
+    LAFS_TRY(flush(w, err));
+    /* A file whose producer failed does not appear. */
+    if (w->to_stdout || !totals->ok) return LAFS_OK;
+    return lafs_atomic_commit(&w->file, err);
+}
+
+/* ---- shards ---- */
+
+/* "x-%06d.tar" -> index "x.lafs"; "x.tar" -> "x.lafs". */
+static lafs_status parse_pattern(struct lafs_writer *w, const char *path, struct lafs_err *err)
+{
+    const char *percent = strchr(path, '%'), *end = path + strlen(path) - 4, *p = percent;
+    size_t stem = (size_t)(end - path);
+    if (percent) {
+        w->digits = 1;
+        p++;
+        if (*p == '0') p++;
+        if (*p >= '1' && *p <= '9') w->digits = *p++ - '0';
+        if (*p != 'd' || strchr(p, '%') || strchr(percent, '/'))
+            return lafs_fail(err, LAFS_USAGE, "cannot number shards by '%s': write NAME-%%06d.tar", path);
+        stem = (size_t)(percent - path);
+        if (stem > 0 && strchr("-_.", path[stem - 1])) stem--;
+    }
+    if (stem == 0 || path[stem - 1] == '/')
+        return lafs_fail(err, LAFS_USAGE, "no name for the index in '%s': write NAME-%%06d.tar", path);
+    struct lafs_buf b;
+    lafs_buf_init(&b);
+    lafs_buf_put(&b, path, stem);
+    lafs_buf_puts(&b, ".lafs");
+    lafs_status st = lafs_buf_check(&b, err);
+    if (st == LAFS_OK) st = lafs_strdup(&w->index_path, lafs_buf_str(&b), err);
+    lafs_buf_release(&b);
+    return st == LAFS_OK ? lafs_strdup(&w->pattern, path, err) : st;
+}
+
+/* Path of shard i; in w->scratch. */
+static const char *shard_path(struct lafs_writer *w, int64_t i)
+{
+    const char *percent = strchr(w->pattern, '%');
+    lafs_buf_clear(&w->scratch);
+    if (!percent) {
+        lafs_buf_puts(&w->scratch, w->pattern);
+    } else {
+        lafs_buf_put(&w->scratch, w->pattern, (size_t)(percent - w->pattern));
+        lafs_buf_printf(&w->scratch, "%0*lld", w->digits, (long long)i);
+        lafs_buf_puts(&w->scratch, strchr(percent, 'd') + 1);
+    }
+    return lafs_buf_str(&w->scratch);
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static lafs_status shard_sink(void *arg, const void *data, size_t size, struct lafs_err *err)
+{
+    struct lafs_writer *w = arg;
+    lafs_sha256_add(&w->whole, data, size);
+    w->at += (int64_t)size;
+    if (size >= BLOCK_SIZE / 2) {
+        LAFS_TRY(flush(w, err));
+        return lafs_atomic_write(&w->file, data, size, err);
+    }
+    lafs_buf_put(&w->buf, data, size);
+    return w->buf.size >= BLOCK_SIZE ? flush(w, err) : lafs_buf_check(&w->buf, err);
+}
+
+static lafs_status shard_begin(struct lafs_writer *w, struct lafs_err *err)
+{
+    const char *path = shard_path(w, w->shards);
+    if (!path) return lafs_buf_check(&w->scratch, err);
+    LAFS_TRY(lafs_atomic_open(&w->file, path, err));
+    w->shards++;
+    w->at = w->in_shard = 0;
+    lafs_sha256_init(&w->whole);
+    lafs_sha256_init(&w->data);
+    LAFS_TRY(lafs_tar_writer_open(&w->tar, shard_sink, w, err));
+    lafs_buf_clear(&w->member);
+    lafs_header_encode(&w->header, &w->member);
+    LAFS_TRY(lafs_buf_check(&w->member, err));
+    return lafs_tar_writer_put(w->tar, LAFS_OPENS, w->member.data, w->member.size, err);
+}
+
+/* Before the first shard changes, the index that was there goes, and what it listed is remembered. */
+static lafs_status retire_old_index(struct lafs_writer *w, struct lafs_err *err)
+{
+    if (w->old_index_gone) return LAFS_OK;
+    struct lafs_index *old;
+    if (lafs_index_read(&old, w->index_path, NULL) == LAFS_OK) {
+        for (int64_t i = 0; i < old->shards; i++) {
+            lafs_buf_puts(&w->stale, old->shard[i].path);
+            lafs_buf_putc(&w->stale, 0);
+        }
+        lafs_index_free(old);
+    }
+    if (unlink(w->index_path) && errno != ENOENT)
+        return lafs_fail(err, LAFS_FAILED, "cannot remove '%s': %s", w->index_path, lafs_strerror(errno));
+    w->old_index_gone = 1;
+    return lafs_buf_check(&w->stale, err);
+}
+
+static lafs_status shard_end(struct lafs_writer *w, const struct lafs_totals *totals, struct lafs_err *err)
+{
+    struct lafs_trailer t = {.totals = *totals};
+    char hex[65];
+    t.totals.count = w->in_shard;
+    lafs_sha256_hex(&w->data, t.sha256);
+    lafs_buf_clear(&w->member);
+    lafs_trailer_encode(&t, &w->member);
+    LAFS_TRY(lafs_buf_check(&w->member, err));
+    LAFS_TRY(lafs_tar_writer_put(w->tar, LAFS_CLOSES, w->member.data, w->member.size, err));
+    struct lafs_tar_writer *tar = w->tar;
+    w->tar = NULL;
+    LAFS_TRY(lafs_tar_writer_close(tar, err));
+    LAFS_TRY(flush(w, err));
+    lafs_sha256_hex(&w->whole, hex);
+    const char *path = shard_path(w, w->shards - 1);
+    if (!path) return lafs_buf_check(&w->scratch, err);
+    lafs_index_put_shard(&w->shard_lines, base_name(path), w->at, hex);
+    LAFS_TRY(retire_old_index(w, err));
+    LAFS_TRY(lafs_atomic_commit(&w->file, err));
+    w->published = w->shards;
+    return LAFS_OK;
+}
+
+/* Compares with the key in the line that begins at id: behind its third tab, with % written as %25. */
+static int same_key(void *arg, uint64_t id, const char *key, size_t len)
+{
+    const struct lafs_writer *w = arg;
+    const char *have = (const char *)w->sample_lines.data + id;
+    for (int tabs = 0; tabs < 3; have++) tabs += *have == '\t';
+    for (size_t i = 0; i < len; i++) {
+        if (*have != key[i]) return 0;
+        have += key[i] == '%' ? 3 : 1;
+    }
+    return *have == '\t';
+}
+
+static lafs_status put_member(struct lafs_writer *w, const char *key, const char *suffix, const void *data, size_t size,
+                              struct lafs_err *err)
+{
+    lafs_buf_clear(&w->scratch);
+    lafs_buf_puts(&w->scratch, key);
+    lafs_buf_puts(&w->scratch, suffix);
+    const char *name = lafs_buf_str(&w->scratch);
+    if (!name) return lafs_buf_check(&w->scratch, err);
+    lafs_digest_member(&w->data, name, data, size);
+    return lafs_tar_writer_put(w->tar, name, data, size, err);
+}
+
+/* A field that becomes a member of its own. */
+static int is_member(const unsigned char *name, size_t len)
+{
+    return name[0] == '.' || (len == 3 && (memcmp(name, "jpg", 3) == 0 || memcmp(name, "cls", 3) == 0));
+}
+
+static int is_key(const unsigned char *name, size_t len) { return len == 3 && memcmp(name, "key", 3) == 0; }
+
+/* What a member's name could not carry back. */
+static lafs_status check_suffix(const char *name, size_t len, struct lafs_err *err)
+{
+    static const char *const taken[] = {".jpg", ".jpeg", ".cls", ".mp", ".msg"};
+    int bad = len < 2 || memchr(name, '/', len) != NULL;
+    for (size_t i = 0; i < len; i++) bad |= (unsigned char)name[i] < 0x20 || name[i] == 0x7f || (name[i] >= 'A' && name[i] <= 'Z');
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) bad |= strlen(taken[i]) == len && memcmp(taken[i], name, len) == 0;
+    if (bad) return lafs_fail(err, LAFS_BAD_RECORD, "field '%.*s' cannot be a member of a shard", (int)len, name);
+    return LAFS_OK;
+}
+
+/* Everything that may be wrong with a sample, before anything of it is written. */
+static lafs_status check_sample(const struct lafs_sample *s, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_sample_check(s, err));
+    LAFS_TRY(lafs_sample_check_key(s, err));
+    const void *p;
+    size_t n;
+    int64_t v;
+    lafs_status st = lafs_sample_bin(s, "jpg", &p, &n, err);
+    if (st != LAFS_OK && st != LAFS_END) return st;
+    st = lafs_sample_int(s, "cls", &v, err);
+    if (st != LAFS_OK && st != LAFS_END) return st;
+    for (int i = 0; i < s->count; i++) {
+        const struct lafs_field *f = &s->field[i];
+        const char *name = (const char *)s->buf.data + f->name;
+        if (name[0] != '.') continue;
+        LAFS_TRY(check_suffix(name, f->name_len, err));
+        struct lafs_walk walk = {s->buf.data + f->at, s->buf.data + f->at + f->len};
+        struct lafs_mp_value value;
+        LAFS_TRY(lafs_walk_next(&walk, &value, err));
+        if (value.type != LAFS_MP_BIN)
+            return lafs_fail(err, LAFS_BAD_RECORD, "field '%.*s': not bin", (int)f->name_len, name);
+    }
+    return LAFS_OK;
+}
+
+/* KEY.jpg, KEY.cls, other members, KEY.mp with all the rest. */
+static lafs_status put_members(struct lafs_writer *w, const struct lafs_sample *s, const char *key, struct lafs_err *err)
+{
+    const void *p;
+    size_t n;
+    int64_t v;
+    char text[LAFS_MAX_FIELD_NAME + 1];
+    uint32_t rest = 0;
+    int members = 0;
+    if (lafs_sample_bin(s, "jpg", &p, &n, NULL) == LAFS_OK) {
+        LAFS_TRY(put_member(w, key, ".jpg", p, n, err));
+        members++;
+    }
+    if (lafs_sample_int(s, "cls", &v, NULL) == LAFS_OK) {
+        int len = snprintf(text, sizeof text, "%lld", (long long)v);
+        LAFS_TRY(put_member(w, key, ".cls", text, (size_t)len, err));
+        members++;
+    }
+    for (int i = 0; i < s->count; i++) {
+        const unsigned char *name = s->buf.data + s->field[i].name;
+        size_t len = s->field[i].name_len;
+        rest += !is_member(name, len) && !is_key(name, len);
+        if (name[0] != '.') continue;
+        memcpy(text, name, len);
+        text[len] = 0;
+        LAFS_TRY(lafs_sample_bin(s, text, &p, &n, err));
+        LAFS_TRY(put_member(w, key, text, p, n, err));
+        members++;
+    }
+    if (rest == 0 && members > 0) return LAFS_OK;
+    lafs_buf_clear(&w->member);
+    lafs_pack_map(&w->member, rest);
+    for (int i = 0; i < s->count; i++) {
+        const struct lafs_field *f = &s->field[i];
+        const unsigned char *name = s->buf.data + f->name;
+        if (is_member(name, f->name_len) || is_key(name, f->name_len)) continue;
+        lafs_pack_strn(&w->member, (const char *)name, f->name_len);
+        lafs_buf_put(&w->member, s->buf.data + f->at, f->len);
+    }
+    LAFS_TRY(lafs_buf_check(&w->member, err));
+    return put_member(w, key, ".mp", w->member.data, w->member.size, err);
+}
+
+static lafs_status add_line(struct lafs_writer *w, const struct lafs_sample *s, const char *key, int64_t offset, struct lafs_err *err)
+{
+    char name[LAFS_MAX_KEY + 1] = "";
+    const char *str;
+    size_t len;
+    if (lafs_sample_str(s, "name", &str, &len, NULL) == LAFS_OK && len <= LAFS_MAX_KEY && !memchr(str, 0, len))
+        memcpy(name, str, len);
+    lafs_index_put_sample(&w->sample_lines, w->shards - 1, offset, w->at - offset, key, name);
+    return lafs_buf_check(&w->sample_lines, err);
+}
+
+/* The keys of an index are unique. This one's line comes next. */
+static lafs_status claim_key(struct lafs_writer *w, const char *key, struct lafs_err *err)
+{
+    lafs_status st = lafs_keyset_add(&w->keys, key, strlen(key), w->sample_lines.size, err);
+    if (st == LAFS_END) return lafs_fail(err, LAFS_BAD_RECORD, "key '%s' was there before", key);
+    return st;
+}
+
+static int64_t payload(const struct lafs_sample *s)
+{
+    int64_t size = 0;
+    for (int i = 0; i < s->count; i++) size += (int64_t)s->field[i].len;
+    return size;
+}
+
+static lafs_status shards_put(struct lafs_writer *w, const struct lafs_sample *s, struct lafs_err *err)
+{
+    static const struct lafs_totals fine = {.ok = 1};
+    LAFS_TRY(check_sample(s, err));
+    int full = w->in_shard > 0 && ((w->shard_samples > 0 && w->in_shard >= w->shard_samples) ||
+                                   w->at + payload(s) > w->shard_bytes);
+    if (full && w->digits) {
+        LAFS_TRY(shard_end(w, &fine, err));
+        LAFS_TRY(shard_begin(w, err));
+    }
+    const char *key = lafs_sample_key(s);
+    int64_t offset = w->at;
+    LAFS_TRY(claim_key(w, key, err));
+    LAFS_TRY(put_members(w, s, key, err));
+    w->in_shard++;
+    w->count++;
+    return add_line(w, s, key, offset, err);
+}
+
+/* The number that our pattern gives the file name, -1 if it is none of ours. */
+static int64_t shard_number(struct lafs_writer *w, const char *name)
+{
+    const char *base = base_name(w->pattern), *percent = strchr(base, '%');
+    size_t len = percent ? (size_t)(percent - base) : 0;
+    int64_t n = 0;
+    if (!percent || strncmp(name, base, len)) return -1;
+    for (const char *p = name + len; *p >= '0' && *p <= '9' && n < INT32_MAX; p++) n = n * 10 + (*p - '0');
+    const char *path = shard_path(w, n);
+    return path && strcmp(base_name(path), name) == 0 ? n : -1;
+}
+
+/* Shards of the index that was there, of our own numbering, that this run did not write again. */
+static void remove_stale(struct lafs_writer *w)
+{
+    const char *end = (const char *)w->stale.data + w->stale.size;
+    for (const char *old = (const char *)w->stale.data; old && old < end; old += strlen(old) + 1)
+        if (shard_number(w, old) >= w->shards) unlink(shard_path(w, shard_number(w, old)));
+}
+
+static lafs_status write_index(struct lafs_writer *w, struct lafs_err *err)
+{
+    struct lafs_buf head, tail;
+    struct lafs_atomic f;
+    LAFS_TRY(lafs_atomic_open(&f, w->index_path, err));
+    lafs_buf_init(&head);
+    lafs_buf_init(&tail);
+    lafs_index_put_head(&head, &w->header.pixels);
+    lafs_buf_put(&head, w->shard_lines.data, w->shard_lines.size);
+    lafs_index_put_end(&tail, w->shards, w->count);
+    lafs_status st = lafs_buf_check(&head, err);
+    if (st == LAFS_OK) st = lafs_buf_check(&tail, err);
+    if (st == LAFS_OK) st = lafs_atomic_write(&f, head.data, head.size, err);
+    if (st == LAFS_OK) st = lafs_atomic_write(&f, w->sample_lines.data, w->sample_lines.size, err);
+    if (st == LAFS_OK) st = lafs_atomic_write(&f, tail.data, tail.size, err);
+    lafs_buf_release(&head);
+    lafs_buf_release(&tail);
+    if (st == LAFS_OK) return lafs_atomic_commit(&f, err);
+    lafs_atomic_abort(&f);
+    return st;
+}
+
+static lafs_status shards_close(struct lafs_writer *w, const struct lafs_totals *totals, struct lafs_err *err)
+{
+    LAFS_TRY(shard_end(w, totals, err));
+    LAFS_TRY(lafs_buf_check(&w->shard_lines, err));
+    if (!totals->ok) return LAFS_OK;
+    remove_stale(w);
+    return write_index(w, err);
+}
+
+/* ---- both ---- */
+
+lafs_status lafs_writer_open(struct lafs_writer **out, const struct lafs_writer_options *opt,
+                             const struct lafs_header *header, struct lafs_err *err)
+{
+    struct lafs_writer *w;
+    LAFS_TRY(lafs_alloc0(&w, 1, sizeof *w, err));
+    w->file.fd = -1;
+    w->file.slot = -1;
+    w->keys.same = same_key;
+    w->keys.arg = w;
+    w->shard_samples = opt->shard_samples;
+    w->shard_bytes = opt->shard_bytes > 0 ? opt->shard_bytes : SHARD_BYTES_DEFAULT;
+    lafs_header_init(&w->header);
+    size_t len = opt->out ? strlen(opt->out) : 0;
+    int shards = len > 4 && strcmp(opt->out + len - 4, ".tar") == 0;
+    lafs_status st = lafs_header_copy(&w->header, header, err);
+    if (st == LAFS_OK && shards) st = parse_pattern(w, opt->out, err);
+    if (st == LAFS_OK) st = shards ? shard_begin(w, err) : stream_open(w, opt->out, err);
+    if (st != LAFS_OK) {
+        free_writer(w);
+        return st;
+    }
+    *out = w;
+    return LAFS_OK;
+}
+
+lafs_status lafs_writer_put(struct lafs_writer *w, const struct lafs_sample *s, struct lafs_err *err)
+{
+    return w->pattern ? shards_put(w, s, err) : stream_put(w, s, err);
+}
+
+lafs_status lafs_writer_close(struct lafs_writer *w, const struct lafs_totals *totals, struct lafs_err *err)
+{
+    lafs_status st = w->pattern ? shards_close(w, totals, err) : stream_close(w, totals, err);
+    if (st != LAFS_OK) lafs_writer_abort(w);
+    else free_writer(w);
+    return st;
+}
+
+void lafs_writer_abort(struct lafs_writer *w)
+{
+    if (!w) return;
+    /* Shards of this run that are whole but belong to nothing. The one being written is a temporary. */
+    for (int64_t i = 0; i < w->published; i++) {
+        const char *path = shard_path(w, i);
+        if (path) unlink(path);
+    }
+    free_writer(w);
+}

@@ -1,0 +1,46 @@
+/* Tar archives through libarchive: plain, or inside gzip or zstd. Only filters that are built in: none that would run
+ * another program. Reading tells a cut-off archive from a whole one, which libarchive does not: two zero blocks must
+ * follow the last member. Archives one behind the other (`cat a.tar b.tar`) read as one. */
+#ifndef LAFS_FORMAT_ARCHIVE_H
+#define LAFS_FORMAT_ARCHIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/input.h"
+
+struct lafs_tar;
+struct lafs_tar_member {
+    const char *name; /* bytes as in the archive, in any locale; "" if there is none; valid until the next call */
+    int64_t size;
+    int64_t offset;   /* of its first header, in the uncompressed archive */
+    int regular;      /* 0: directory, link, device, .. */
+};
+/* Reads from `in`, which outlives the archive. LAFS_CUT: nothing, or less than one block. LAFS_FAILED: no archive. */
+lafs_status lafs_tar_open(struct lafs_tar **out, struct lafs_input *in, struct lafs_err *err);
+/* Reads members from memory, with no demand for zero blocks; `name` is for messages, with its quotes. */
+lafs_status lafs_tar_open_memory(struct lafs_tar **out, const void *data, size_t size, const char *name, struct lafs_err *err);
+void lafs_tar_close(struct lafs_tar *t);
+/* The next member; what was not read of the last one is passed over. LAFS_END, LAFS_CUT, LAFS_FAILED. */
+lafs_status lafs_tar_next(struct lafs_tar *t, struct lafs_tar_member *m, struct lafs_err *err);
+/* Appends the member's data. LAFS_BAD_RECORD: more than max bytes (nothing appended). */
+lafs_status lafs_tar_data(struct lafs_tar *t, size_t max, struct lafs_buf *out, struct lafs_err *err);
+/* Where the last member ends, its padding included; right after lafs_tar_next has returned the next one, or LAFS_END. */
+int64_t lafs_tar_last_end(const struct lafs_tar *t);
+/* "gzip", "zstd", or NULL. */
+const char *lafs_tar_filter(const struct lafs_tar *t);
+
+/* Writing: restricted pax (plain ustar where names allow), fixed time, mode 0444: the same bytes every time. */
+typedef lafs_status lafs_tar_sink(void *arg, const void *data, size_t size, struct lafs_err *err);
+struct lafs_tar_writer;
+lafs_status lafs_tar_writer_open(struct lafs_tar_writer **out, lafs_tar_sink *sink, void *arg, struct lafs_err *err);
+lafs_status lafs_tar_writer_put(struct lafs_tar_writer *w, const char *name, const void *data, size_t size,
+                                struct lafs_err *err);
+/* Writes the zero blocks and frees w. */
+lafs_status lafs_tar_writer_close(struct lafs_tar_writer *w, struct lafs_err *err);
+/* Frees w; nothing more is written. NULL is fine. */
+void lafs_tar_writer_abort(struct lafs_tar_writer *w);
+
+#endif
