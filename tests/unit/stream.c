@@ -114,7 +114,7 @@ TEST(stream_round_trip)
 /* Cut at every byte: never an ordinary end, never a crash; what came before the cut is given out. */
 TEST(stream_cut_at_every_byte)
 {
-    int n, bad;
+    int n = 0, bad;
     REQUIRE_OK(write_samples("a", 0, 4, 10, "arcface5", 0, 1), &e);
     struct lafs_buf b = get_file("a");
     for (size_t cut = 0; cut < b.size; cut++) {
