@@ -228,11 +228,8 @@ static lafs_status parse(struct lafs_onnx *o, struct bytes b, struct lafs_err *e
     if (rc != LAFS_END) return rc;
     if (!graphs) return lafs_fail(err, LAFS_FAILED, "no ONNX file: it holds no graph");
     /* Inputs moved while they grew: hand out their places now. */
-    const char **at = p->input;
-    for (int i = 0; i < o->nodes; i++) {
-        o->node[i].input = at;
-        at += o->node[i].inputs;
-    }
+    for (int i = 0, at = 0; i < o->nodes; at += o->node[i].inputs, i++)
+        o->node[i].input = o->node[i].inputs ? p->input + at : NULL;
     return LAFS_OK;
 }
 

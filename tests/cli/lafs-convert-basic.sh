@@ -1,0 +1,83 @@
+#!/bin/sh
+# lafs-convert: listing, choosing, renaming, metadata; files that are no models; misuse.
+set -eu
+. "$(dirname "$0")/lib.sh"
+vit=$TOP/tests/golden/data/vit.safetensors
+onnx=$TOP/tests/fuzz/corpus/onnx/two-nodes
+
+expect_status 0 lafs-convert --list "$vit" >list
+has list '# format: safetensors'
+has list '# what: ViT on patch tokens'
+tab=$(printf '\t')
+has list "embedding196${tab}F32${tab}2,96"
+expect_status 0 lafs-convert --list - <"$vit" >piped
+sed 's,^# file:.*,,' list >a
+sed 's,^# file:.*,,' piped >b
+same a b
+ok "lists a file, and standard input"
+
+expect_status 0 lafs-convert -o copy.safetensors "$vit"
+expect_status 0 lafs-convert --list copy.safetensors >copied
+grep -v '^# file\|^# sha256' list >a
+grep -v '^# file\|^# sha256' copied >b
+same a b
+expect_status 0 lafs-convert -o again.safetensors "$vit"
+same copy.safetensors again.safetensors
+ok "copies tensors and metadata, the same bytes each time"
+
+expect_status 0 lafs-convert -o part.safetensors --select embedding --drop embedding36 --drop embedding_ --rename embedding=x.y --rename embedding196=never \
+    --set licence=MIT --set "what=other = thing" --unset config "$vit"
+expect_status 0 lafs-convert --list part.safetensors >out
+has out "x.y196${tab}F32${tab}2,96"
+has out '# tensors: 1'
+has out '# licence: MIT'
+has out '# what: other = thing'
+hasnt out '# config'
+ok "chooses, renames, edits metadata"
+
+expect_status 1 lafs-convert -o none.safetensors --select nothing "$vit"
+message "none of its"
+expect_status 1 lafs-convert -o none.safetensors --rename embedding196=embedding36 "$vit"
+message "two tensors are called 'embedding36'"
+check test ! -e none.safetensors
+ok "nothing left, or two of one name: no output"
+
+expect_status 0 lafs-convert -o other.safetensors "$onnx"
+expect_status 0 lafs-convert --list other.safetensors >out
+has out "w${tab}F32${tab}16,3,3,3"
+has out '# source_format: onnx'
+hasnt out '# architecture'
+ok "takes the weights of an unknown ONNX network"
+
+head -c 500 "$vit" >cut.safetensors
+expect_status 1 lafs-convert --list cut.safetensors >out
+message "lafs-convert: 'cut.safetensors': "
+message "cut off"
+: >empty
+expect_status 1 lafs-convert --list empty >out
+message "'empty': is empty"
+printf 'PK\003\004rest' >x.pth
+expect_status 1 lafs-convert -o y.safetensors x.pth
+message "not supported yet"
+printf 'hello, world, this is text\n' >text
+expect_status 1 lafs-convert --list text >out
+message "'text': no ONNX file"
+expect_status 1 lafs-convert --list missing >out
+message "cannot open 'missing': no such file or directory"
+expect_status 1 lafs-convert --list missing "$vit" >out
+has out '# what: ViT'
+expect_status 1 lafs-convert -o no/such/dir.safetensors "$vit"
+message "no/such/dir.safetensors"
+ok "files that are no models"
+
+expect_status 2 lafs-convert
+expect_status 2 lafs-convert "$vit"
+message "no output given"
+expect_status 2 lafs-convert -o out.onnx "$vit"
+message "does not end in .safetensors"
+expect_status 2 lafs-convert --list -o x.safetensors "$vit"
+expect_status 2 lafs-convert -o x.safetensors "$vit" "$vit"
+expect_status 2 lafs-convert -o x.safetensors --rename stn "$vit"
+expect_status 2 lafs-convert -o x.safetensors --set stn "$vit"
+expect_status 2 lafs-convert --nonsense
+ok "misuse"
