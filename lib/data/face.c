@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-lafs_status lafs_face_image(const struct lafs_sample *s, int64_t max_pixels, struct lafs_image *im, struct lafs_err *err)
+lafs_status lafs_face_image(const struct lafs_sample *s, int64_t max_pixels, struct lafs_image *im,
+                            struct lafs_err *err)
 {
     if (max_pixels <= 0) max_pixels = LAFS_MAX_PIXELS_DEFAULT;
     struct lafs_nd a;

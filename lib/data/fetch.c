@@ -106,7 +106,8 @@ static void put_handle(struct lafs_fetch *f, struct handle *h)
     pthread_mutex_unlock(&f->lock);
 }
 
-static lafs_status read_span(int fd, unsigned char *p, size_t size, int64_t offset, const char *shard, struct lafs_err *err)
+static lafs_status read_span(int fd, unsigned char *p, size_t size, int64_t offset, const char *shard,
+                             struct lafs_err *err)
 {
     while (size > 0) {
         ssize_t n = pread(fd, p, size, offset);

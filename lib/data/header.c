@@ -64,7 +64,8 @@ lafs_status lafs_header_add_prov(struct lafs_header *h, const char *program, con
     }
     pack_link(&b, program, version, names, values, n);
     lafs_status st = lafs_buf_check(&b, err);
-    if (st == LAFS_OK && b.size > LAFS_MAX_HEADER / 2) st = lafs_fail(err, LAFS_FAILED, "provenance of %zu bytes", b.size);
+    if (st == LAFS_OK && b.size > LAFS_MAX_HEADER / 2)
+        st = lafs_fail(err, LAFS_FAILED, "provenance of %zu bytes", b.size);
     if (st != LAFS_OK) {
         lafs_buf_release(&b);
         return st;
@@ -250,7 +251,8 @@ static lafs_status decode_trailer(struct lafs_trailer *t, const void *map, size_
     LAFS_TRY(get_word(map, size, "sha256", t->sha256, sizeof t->sha256, err));
     lafs_status st = get_value(map, size, "ok", &v, &w, err);
     if (st == LAFS_BAD_RECORD) return st;
-    if (t->totals.count < 0 || t->totals.skipped < 0 || t->totals.no_face < 0 || st == LAFS_END || v.type != LAFS_MP_BOOL)
+    if (t->totals.count < 0 || t->totals.skipped < 0 || t->totals.no_face < 0 || st == LAFS_END ||
+        v.type != LAFS_MP_BOOL)
         return lafs_fail(err, LAFS_FAILED, "bad trailer");
     t->totals.ok = (int)v.i;
     return LAFS_OK;
@@ -290,8 +292,9 @@ static lafs_status merge_pixels(struct lafs_pixels *to, const struct lafs_pixels
     LAFS_TRY(merge_word(to->aligner, sizeof to->aligner, from->aligner, "aligner", input, err));
     LAFS_TRY(merge_word(to->channels, sizeof to->channels, from->channels, "channel order", input, err));
     if (from->size && to->size && from->size != to->size)
-        return lafs_fail(err, LAFS_FAILED, "%s has crops of %d pixels, what came before has %d: they do not go together",
-                         input, from->size, to->size);
+        return lafs_fail(err, LAFS_FAILED,
+                         "%s has crops of %d pixels, what came before has %d: they do not go together", input,
+                         from->size, to->size);
     if (from->size) to->size = from->size;
     return LAFS_OK;
 }
@@ -320,8 +323,8 @@ lafs_status lafs_section_begin(struct lafs_section *c, struct lafs_env *env, con
                                const char *input, struct lafs_err *err)
 {
     if (c->open)
-        return lafs_fail(err, LAFS_CUT, "%s is cut off: after %lld records a new stream begins before the trailer", input,
-                         (long long)c->count);
+        return lafs_fail(err, LAFS_CUT, "%s is cut off: after %lld records a new stream begins before the trailer",
+                         input, (long long)c->count);
     struct lafs_header h;
     lafs_header_init(&h);
     lafs_status st = lafs_header_decode(&h, map, size, err);
@@ -351,8 +354,8 @@ lafs_status lafs_section_end(struct lafs_section *c, struct lafs_env *env, const
         return lafs_fail(err, LAFS_CUT, "the producer of %s failed: %lld records written, %lld bad", input,
                          (long long)t.totals.count, (long long)t.totals.skipped);
     if (t.totals.count != c->count)
-        return lafs_fail(err, LAFS_CUT, "%s is cut off: %lld records, its trailer says %lld", input, (long long)c->count,
-                         (long long)t.totals.count);
+        return lafs_fail(err, LAFS_CUT, "%s is cut off: %lld records, its trailer says %lld", input,
+                         (long long)c->count, (long long)t.totals.count);
     char hex[65];
     lafs_sha256_hex(&c->digest, hex);
     if (t.sha256[0] && !c->no_digest && strcmp(hex, t.sha256))

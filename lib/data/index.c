@@ -41,7 +41,8 @@ void lafs_index_put_shard(struct lafs_buf *b, const char *path, int64_t size, co
     lafs_buf_printf(b, "\t%lld\t%s\n", (long long)size, sha256[0] ? sha256 : "-");
 }
 
-void lafs_index_put_sample(struct lafs_buf *b, int64_t shard, int64_t offset, int64_t length, const char *key, const char *name)
+void lafs_index_put_sample(struct lafs_buf *b, int64_t shard, int64_t offset, int64_t length, const char *key,
+                           const char *name)
 {
     lafs_buf_printf(b, "%lld\t%lld\t%lld\t", (long long)shard, (long long)offset, (long long)length);
     put_escaped(b, key);
@@ -65,10 +66,12 @@ static lafs_status spill(struct lafs_atomic *f, struct lafs_buf *b, size_t above
     return LAFS_OK;
 }
 
-static lafs_status write_lines(const struct lafs_index *ix, struct lafs_atomic *f, struct lafs_buf *b, struct lafs_err *err)
+static lafs_status write_lines(const struct lafs_index *ix, struct lafs_atomic *f, struct lafs_buf *b,
+                               struct lafs_err *err)
 {
     lafs_index_put_head(b, &ix->pixels);
-    for (int64_t i = 0; i < ix->shards; i++) lafs_index_put_shard(b, ix->shard[i].path, ix->shard[i].size, ix->shard[i].sha256);
+    for (int64_t i = 0; i < ix->shards; i++)
+        lafs_index_put_shard(b, ix->shard[i].path, ix->shard[i].size, ix->shard[i].sha256);
     for (int64_t i = 0; i < ix->samples; i++) {
         const struct lafs_index_sample *s = &ix->sample[i];
         lafs_index_put_sample(b, s->shard, s->offset, s->length, s->key, s->name);
@@ -229,7 +232,8 @@ static lafs_status check_unique(struct lafs_index *ix, const char *path, struct 
 }
 
 /* The closing line says how much to make room for: looked at first. */
-static lafs_status read_end(const char *text, size_t size, int64_t *shards, int64_t *samples, const char *path, struct lafs_err *err)
+static lafs_status read_end(const char *text, size_t size, int64_t *shards, int64_t *samples, const char *path,
+                            struct lafs_err *err)
 {
     char copy[128] = "";
     const char *end = text + size, *last = end - 1;
@@ -412,7 +416,9 @@ lafs_status lafs_index_open(struct lafs_index **out, const char *path, struct la
     const char *what = lafs_looks_like(lafs_input_data(&in), lafs_input_left(&in));
     if (kind == LAFS_KIND_MSG) what = "a stream: make shards of it with lafs-shard -o";
     if (lafs_input_left(&in) == 0) st = lafs_fail(err, LAFS_CUT, "'%s' is empty", path);
-    else st = lafs_fail(err, LAFS_FAILED, "'%s' is neither an index nor a tar%s%s", path, what ? ", but " : "", what ? what : "");
+    else
+        st = lafs_fail(err, LAFS_FAILED, "'%s' is neither an index nor a tar%s%s", path, what ? ", but " : "",
+                       what ? what : "");
     lafs_input_close(&in);
     return st;
 }

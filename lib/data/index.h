@@ -33,7 +33,8 @@ struct lafs_index {
 /* LAFS_CUT when the closing line is missing or counts differ. */
 lafs_status lafs_index_read(struct lafs_index **out, const char *path, struct lafs_err *err);
 /* Opens an index file, or indexes a tar (foreign ones on first use; nothing is written beside them). Names are taken
- * from directories as by a reader (LAFS_NAMES_AUTO). LAFS_FAILED: neither, compressed (says how to unpack), keys twice. */
+ * from directories as by a reader (LAFS_NAMES_AUTO). LAFS_FAILED: neither; compressed (says how to unpack); a key
+ * twice. */
 lafs_status lafs_index_open(struct lafs_index **out, const char *path, struct lafs_err *err);
 /* Atomically writes the index to path; shard paths are taken as they are. */
 lafs_status lafs_index_write(const struct lafs_index *ix, const char *path, struct lafs_err *err);
@@ -46,7 +47,8 @@ lafs_status lafs_index_header(const struct lafs_index *ix, struct lafs_header *h
 /* The lines of an index, for writers. */
 void lafs_index_put_head(struct lafs_buf *b, const struct lafs_pixels *p);
 void lafs_index_put_shard(struct lafs_buf *b, const char *path, int64_t size, const char *sha256);
-void lafs_index_put_sample(struct lafs_buf *b, int64_t shard, int64_t offset, int64_t length, const char *key, const char *name);
+void lafs_index_put_sample(struct lafs_buf *b, int64_t shard, int64_t offset, int64_t length, const char *key,
+                           const char *name);
 void lafs_index_put_end(struct lafs_buf *b, int64_t shards, int64_t samples);
 
 /* Random access: thread-safe (pread). Shards are opened as needed, at most 64 at once. */

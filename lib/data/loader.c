@@ -20,7 +20,8 @@ static int by_rank(const void *a, const void *b, void *arg)
     return strcmp(ix->sample[x->at].key, ix->sample[y->at].key);
 }
 
-lafs_status lafs_epoch_order(const struct lafs_index *ix, uint64_t seed, int64_t epoch, int64_t *order, struct lafs_err *err)
+lafs_status lafs_epoch_order(const struct lafs_index *ix, uint64_t seed, int64_t epoch, int64_t *order,
+                             struct lafs_err *err)
 {
     struct place *p;
     LAFS_TRY(lafs_alloc(&p, (size_t)ix->samples, sizeof *p, err));

@@ -9,6 +9,7 @@
 
 /* order[0..ix->samples) = positions of the index sorted by Philox(seed, epoch, FNV-1a-64(key)), ties by key:
  * depends on keys alone, not on shards or their order. */
-lafs_status lafs_epoch_order(const struct lafs_index *ix, uint64_t seed, int64_t epoch, int64_t *order, struct lafs_err *err);
+lafs_status lafs_epoch_order(const struct lafs_index *ix, uint64_t seed, int64_t epoch, int64_t *order,
+                             struct lafs_err *err);
 
 #endif

@@ -38,12 +38,23 @@ const char *lafs_looks_like(const void *data, size_t size)
         size_t at, len;
         const char *bytes, *what;
     } known[] = {
-        {0, 3, "\xff\xd8\xff", "a JPEG photo"},   {0, 4, "\x89PNG", "a PNG picture"},    {0, 4, "GIF8", "a GIF picture"},
-        {0, 4, "II*\0", "a TIFF picture"},        {0, 4, "MM\0*", "a TIFF picture"},     {8, 4, "WEBP", "a WebP picture"},
-        {4, 8, "ftypheic", "a HEIC picture"},     {4, 8, "ftypmif1", "a HEIC picture"},  {4, 8, "ftypavif", "an AVIF picture"},
-        {0, 2, "BM", "a BMP picture"},            {0, 4, "PK\3\4", "a zip archive"},     {0, 5, "%PDF-", "a PDF document"},
-        {0, 6, "\xfd""7zXZ\0", "an xz archive"},  {0, 3, "BZh", "a bzip2 archive"},      {0, 4, "\x7f""ELF", "a program"},
-        {0, 4, "\x0a\x23\xd7\xce", "a RecordIO file"}, {8, 2, "{\"", "a safetensors file"},
+        {0, 3, "\xff\xd8\xff", "a JPEG photo"},
+        {0, 4, "\x89PNG", "a PNG picture"},
+        {0, 4, "GIF8", "a GIF picture"},
+        {0, 4, "II*\0", "a TIFF picture"},
+        {0, 4, "MM\0*", "a TIFF picture"},
+        {8, 4, "WEBP", "a WebP picture"},
+        {4, 8, "ftypheic", "a HEIC picture"},
+        {4, 8, "ftypmif1", "a HEIC picture"},
+        {4, 8, "ftypavif", "an AVIF picture"},
+        {0, 2, "BM", "a BMP picture"},
+        {0, 4, "PK\3\4", "a zip archive"},
+        {0, 5, "%PDF-", "a PDF document"},
+        {0, 6, "\xfd\x37zXZ", "an xz archive"},
+        {0, 3, "BZh", "a bzip2 archive"},
+        {0, 4, "\177ELF", "a program"},
+        {0, 4, "\x0a\x23\xd7\xce", "a RecordIO file"},
+        {8, 2, "{\"", "a safetensors file"},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (size >= known[i].at + known[i].len &&
@@ -275,7 +286,8 @@ static lafs_status enter_folder(struct tree *t, struct lafs_err *err)
 {
     const char *path = lafs_buf_str(&t->path);
     if (!path) return lafs_buf_check(&t->path, err);
-    if (t->depth == MAX_TREE_DEPTH) return lafs_fail(err, LAFS_FAILED, "'%s': more than %d folders deep", path, MAX_TREE_DEPTH);
+    if (t->depth == MAX_TREE_DEPTH)
+        return lafs_fail(err, LAFS_FAILED, "'%s': more than %d folders deep", path, MAX_TREE_DEPTH);
     DIR *d = opendir(path);
     if (!d) return lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", path, lafs_strerror(errno));
     struct folder *f = &t->stack[t->depth++];
@@ -424,7 +436,8 @@ static lafs_status next_line(struct list *l, struct lafs_err *err)
         if (left == 0) return LAFS_END;
         size_t len = nl ? (size_t)(nl - p) : left, take = nl ? len + 1 : len;
         if (len && p[len - 1] == '\r') len--;
-        if (memchr(p, 0, len)) return lafs_fail(err, LAFS_FAILED, "%s is no list of files: it holds NUL bytes", l->in.name);
+        if (memchr(p, 0, len))
+            return lafs_fail(err, LAFS_FAILED, "%s is no list of files: it holds NUL bytes", l->in.name);
         lafs_buf_clear(&l->line);
         lafs_buf_put(&l->line, p, len);
         lafs_input_take(&l->in, take);
@@ -456,7 +469,8 @@ static int list_has_folders(const unsigned char *p, size_t size)
     const unsigned char *end = p + size, *first = NULL;
     size_t first_len = 0;
     while (p < end) {
-        const unsigned char *nl = memchr(p, '\n', (size_t)(end - p)), *slash = memrchr(p, '/', (size_t)((nl ? nl : end) - p));
+        const unsigned char *nl = memchr(p, '\n', (size_t)(end - p));
+        const unsigned char *slash = memrchr(p, '/', (size_t)((nl ? nl : end) - p));
         size_t len = slash ? (size_t)(slash - p) : 0;
         if (first && (len != first_len || memcmp(first, p, len))) return 1;
         if (!first) first = p, first_len = len;
@@ -480,8 +494,9 @@ lafs_status lafs_list_open(struct lafs_source **out, struct lafs_env *env, const
         list_close(&l->base);
         return st;
     }
-    l->named = env->opt.names == LAFS_NAMES_DIR ||
-               (env->opt.names == LAFS_NAMES_AUTO && list_has_folders(lafs_input_data(&l->in), lafs_input_left(&l->in)));
+    l->named = env->opt.names == LAFS_NAMES_DIR;
+    if (env->opt.names == LAFS_NAMES_AUTO)
+        l->named = list_has_folders(lafs_input_data(&l->in), lafs_input_left(&l->in));
     *out = &l->base;
     return LAFS_OK;
 }

@@ -189,7 +189,8 @@ static lafs_status add_field(struct lafs_sample *s, const struct lafs_mp_value *
 {
     if (name->type != LAFS_MP_STR) return lafs_fail(err, LAFS_BAD_RECORD, "field whose name is no string");
     if (!field_name_ok(name->data, name->len))
-        return lafs_fail(err, LAFS_BAD_RECORD, "bad field name '%.*s'", name->len > 40 ? 40 : (int)name->len, name->data);
+        return lafs_fail(err, LAFS_BAD_RECORD, "bad field name '%.*s'", name->len > 40 ? 40 : (int)name->len,
+                         name->data);
     if (find(s, name->data, name->len))
         return lafs_fail(err, LAFS_BAD_RECORD, "field '%.*s' occurs twice", (int)name->len, name->data);
     s->field[s->count++] = (struct lafs_field){(size_t)(name->data - (const char *)s->buf.data), name->len,
@@ -214,7 +215,8 @@ lafs_status lafs_sample_decode(struct lafs_sample *s, const void *map, size_t si
         const unsigned char *from;
         struct lafs_err *e = err;
         LAFS_TRY_GOTO(st, lafs_walk_next(&w, &v, e), out);
-        if (v.type == LAFS_MP_ARRAY || v.type == LAFS_MP_MAP) v.type = LAFS_MP_EXT; /* refused below, whatever is in it */
+        if (v.type == LAFS_MP_ARRAY || v.type == LAFS_MP_MAP)
+            v.type = LAFS_MP_EXT; /* refused below, whatever is in it */
         from = w.p;
         LAFS_TRY_GOTO(st, lafs_walk_skip(&w, e), out);
         st = add_field(s, &v, from, w.p, e);
@@ -250,7 +252,8 @@ void lafs_sample_del(struct lafs_sample *s, const char *name)
 
 /* ---- getters ---- */
 
-static lafs_status value_of(const struct lafs_sample *s, const char *name, struct lafs_mp_value *v, struct lafs_err *err)
+static lafs_status value_of(const struct lafs_sample *s, const char *name, struct lafs_mp_value *v,
+                            struct lafs_err *err)
 {
     const struct lafs_field *f = find(s, name, strlen(name));
     if (!f) return s->buf.failed ? lafs_fail(err, LAFS_FAILED, "out of memory") : LAFS_END;

@@ -67,10 +67,13 @@ void lafs_sample_del(struct lafs_sample *s, const char *name);
 
 /* Getters. LAFS_OK; LAFS_END when the field is absent (no message); LAFS_BAD_RECORD when it is of another
  * type or shape ("field 'points': ..."). Pointers stay valid until the sample changes. */
-lafs_status lafs_sample_str(const struct lafs_sample *s, const char *name, const char **str, size_t *len, struct lafs_err *err);
+lafs_status lafs_sample_str(const struct lafs_sample *s, const char *name, const char **str, size_t *len,
+                            struct lafs_err *err);
 lafs_status lafs_sample_int(const struct lafs_sample *s, const char *name, int64_t *v, struct lafs_err *err);
-lafs_status lafs_sample_double(const struct lafs_sample *s, const char *name, double *v, struct lafs_err *err); /* ints too */
-lafs_status lafs_sample_bin(const struct lafs_sample *s, const char *name, const void **data, size_t *size, struct lafs_err *err);
+/* Integers too. */
+lafs_status lafs_sample_double(const struct lafs_sample *s, const char *name, double *v, struct lafs_err *err);
+lafs_status lafs_sample_bin(const struct lafs_sample *s, const char *name, const void **data, size_t *size,
+                            struct lafs_err *err);
 /* The value's own MessagePack bytes. */
 lafs_status lafs_sample_raw(const struct lafs_sample *s, const char *name, const void **data, size_t *size);
 
@@ -118,7 +121,10 @@ void lafs_pack_nd(struct lafs_buf *b, const char *type, const int64_t *shape, in
 struct lafs_walk {
     const unsigned char *p, *end;
 };
-enum lafs_mp { LAFS_MP_NIL, LAFS_MP_BOOL, LAFS_MP_INT, LAFS_MP_FLOAT, LAFS_MP_STR, LAFS_MP_BIN, LAFS_MP_ARRAY, LAFS_MP_MAP, LAFS_MP_EXT };
+enum lafs_mp {
+    LAFS_MP_NIL, LAFS_MP_BOOL, LAFS_MP_INT, LAFS_MP_FLOAT, LAFS_MP_STR, LAFS_MP_BIN, LAFS_MP_ARRAY, LAFS_MP_MAP,
+    LAFS_MP_EXT
+};
 struct lafs_mp_value {
     enum lafs_mp type;
     int64_t i;          /* INT (saturated to int64), BOOL */
@@ -135,6 +141,7 @@ lafs_status lafs_walk_skip(struct lafs_walk *w, struct lafs_err *err);
  * (*len = a lower bound of the bytes that are needed), LAFS_BAD_RECORD when malformed or over a limit. */
 lafs_status lafs_walk_measure(const void *data, size_t size, size_t *len, struct lafs_err *err);
 /* In the map at data: the span of the value under the string (or bin) key `name`; LAFS_END if absent. */
-lafs_status lafs_map_find(const void *map, size_t size, const char *name, const void **value, size_t *len, struct lafs_err *err);
+lafs_status lafs_map_find(const void *map, size_t size, const char *name, const void **value, size_t *len,
+                          struct lafs_err *err);
 
 #endif

@@ -109,7 +109,8 @@ static lafs_status join_fields(struct lafs_sample *s, const struct lafs_buf *map
 
 static lafs_status add_bytes(struct shard *sh, const char *field, struct lafs_err *err)
 {
-    if (strlen(field) > LAFS_MAX_FIELD_NAME) return lafs_fail(err, LAFS_BAD_RECORD, "suffix of more than %d bytes", LAFS_MAX_FIELD_NAME);
+    if (strlen(field) > LAFS_MAX_FIELD_NAME)
+        return lafs_fail(err, LAFS_BAD_RECORD, "suffix of more than %d bytes", LAFS_MAX_FIELD_NAME);
     if (lafs_sample_has(&sh->s, field)) return lafs_fail(err, LAFS_BAD_RECORD, "'%s' occurs twice in it", field);
     lafs_sample_set_bin(&sh->s, field, sh->data.data, sh->data.size);
     return lafs_sample_check(&sh->s, err);
@@ -253,7 +254,8 @@ static lafs_status take_member(struct shard *sh, struct lafs_err *err)
 static lafs_status take_meta(struct shard *sh, enum kind kind, struct lafs_err *err)
 {
     lafs_status st = read_member(sh, LAFS_MAX_HEADER, err);
-    if (st == LAFS_BAD_RECORD) return lafs_fail(err, LAFS_FAILED, "%s: header of more than %d bytes", sh->name, LAFS_MAX_HEADER);
+    if (st == LAFS_BAD_RECORD)
+        return lafs_fail(err, LAFS_FAILED, "%s: header of more than %d bytes", sh->name, LAFS_MAX_HEADER);
     LAFS_TRY(st);
     sh->foreign = kind == KIND_CLOSES; /* behind the trailer a foreign archive may follow */
     if (kind == KIND_CLOSES)
@@ -401,4 +403,7 @@ void lafs_shard_span(const struct lafs_source *src, int64_t *offset, int64_t *le
     *length = sh->end - sh->offset;
 }
 
-const char *lafs_shard_filter(const struct lafs_source *src) { return lafs_tar_filter(((const struct shard *)src)->tar); }
+const char *lafs_shard_filter(const struct lafs_source *src)
+{
+    return lafs_tar_filter(((const struct shard *)src)->tar);
+}

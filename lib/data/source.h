@@ -98,7 +98,13 @@ lafs_status lafs_check_jpeg(const void *data, size_t size, struct lafs_err *err)
 /* Field `name` = the directory that holds the key, if any. */
 void lafs_name_from_key(struct lafs_sample *s);
 /* What an input is, by its first bytes (512, or all there are). */
-enum lafs_kind { LAFS_KIND_NONE, LAFS_KIND_MSG, LAFS_KIND_TAR /* compressed ones included */, LAFS_KIND_INDEX, LAFS_KIND_JPEG };
+enum lafs_kind {
+    LAFS_KIND_NONE,
+    LAFS_KIND_MSG,
+    LAFS_KIND_TAR, /* compressed ones included */
+    LAFS_KIND_INDEX,
+    LAFS_KIND_JPEG
+};
 enum lafs_kind lafs_input_kind(const void *data, size_t size);
 /* What the first bytes of a file look like: "a PNG picture", .., or NULL. */
 const char *lafs_looks_like(const void *data, size_t size);

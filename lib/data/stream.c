@@ -99,8 +99,8 @@ static lafs_status refuse_unknown(struct lafs_input *in, const char *path, struc
     while (i < size && (p[i] >= 0x20 || p[i] == '\n' || p[i] == '\t' || p[i] == '\r')) i++;
     if (!what && i == size) what = "text (a list of photos is given with lafs-shard --list)";
     if (!what && lafs_ends_as_picture(path)) what = "a picture of another kind than JPEG";
-    lafs_status st = lafs_fail(err, LAFS_FAILED, "%s is neither a stream, a shard, an index nor a JPEG photo%s%s", in->name,
-                               what ? ": it looks like " : "", what ? what : "");
+    lafs_status st = lafs_fail(err, LAFS_FAILED, "%s is neither a stream, a shard, an index nor a JPEG photo%s%s",
+                               in->name, what ? ": it looks like " : "", what ? what : "");
     lafs_input_close(in);
     return st;
 }

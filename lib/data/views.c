@@ -37,11 +37,17 @@ const char *lafs_view_kind_name(int kind) { return kind >= 0 && kind <= LAFS_VIE
 const char *lafs_view_op_name(int kind) { return kind > 0 && kind < OPS ? op_table[kind].name : NULL; }
 int lafs_view_op_args(int kind) { return kind > 0 && kind < OPS ? op_table[kind].args : 0; }
 
-static int is(const struct lafs_mp_value *v, const char *name) { return v->len == strlen(name) && !memcmp(v->data, name, v->len); }
+static int is(const struct lafs_mp_value *v, const char *name)
+{
+    return v->len == strlen(name) && !memcmp(v->data, name, v->len);
+}
 
 /* -- reading -- */
 
-static lafs_status bad(struct lafs_err *err, const char *what) { return lafs_fail(err, LAFS_BAD_RECORD, "field 'views': %s", what); }
+static lafs_status bad(struct lafs_err *err, const char *what)
+{
+    return lafs_fail(err, LAFS_BAD_RECORD, "field 'views': %s", what);
+}
 
 static lafs_status read_small(struct lafs_walk *w, const char *what, int32_t *out, struct lafs_err *err)
 {
@@ -71,9 +77,12 @@ static lafs_status read_op(struct lafs_walk *w, struct lafs_view_op *op, struct 
     op->kind = 0;
     for (int k = 1; k < OPS && !op->kind; k++)
         if (is(&name, op_table[k].name)) op->kind = k;
-    if (!op->kind) return lafs_fail(err, LAFS_BAD_RECORD, "field 'views': unknown operation '%.*s'", (int)(name.len > 40 ? 40 : name.len), name.data);
+    if (!op->kind)
+        return lafs_fail(err, LAFS_BAD_RECORD, "field 'views': unknown operation '%.*s'",
+                         (int)(name.len > 40 ? 40 : name.len), name.data);
     if ((int)v.len - 1 != op_table[op->kind].args)
-        return lafs_fail(err, LAFS_BAD_RECORD, "field 'views': operation '%s' takes %d numbers", op_table[op->kind].name, op_table[op->kind].args);
+        return lafs_fail(err, LAFS_BAD_RECORD, "field 'views': operation '%s' takes %d numbers",
+                         op_table[op->kind].name, op_table[op->kind].args);
     for (int i = 0; i < op_table[op->kind].args; i++) {
         LAFS_TRY(lafs_walk_next(w, &v, err));
         if (v.type != LAFS_MP_INT && v.type != LAFS_MP_FLOAT) return bad(err, "an operation's parameter is no number");
@@ -86,14 +95,16 @@ static lafs_status read_ops(struct lafs_walk *w, struct lafs_viewplan *p, struct
 {
     struct lafs_mp_value v;
     LAFS_TRY(lafs_walk_next(w, &v, err));
-    if (v.type != LAFS_MP_ARRAY || v.len > LAFS_VIEW_MAX_OPS) return bad(err, "the operations of a view are no array, or too many");
+    if (v.type != LAFS_MP_ARRAY || v.len > LAFS_VIEW_MAX_OPS)
+        return bad(err, "the operations of a view are no array, or too many");
     p->ops = (int32_t)v.len;
     for (int i = 0; i < p->ops; i++) LAFS_TRY(read_op(w, &p->op[i], err));
     return LAFS_OK;
 }
 
 /* Reads the array at w: type and number of dimensions as given. */
-static lafs_status read_nd(struct lafs_walk *w, const char *name, const char *type, int ndim, struct lafs_nd *a, struct lafs_err *err)
+static lafs_status read_nd(struct lafs_walk *w, const char *name, const char *type, int ndim, struct lafs_nd *a,
+                           struct lafs_err *err)
 {
     const unsigned char *from = w->p;
     LAFS_TRY(lafs_walk_skip(w, err));
@@ -103,11 +114,13 @@ static lafs_status read_nd(struct lafs_walk *w, const char *name, const char *ty
         return st;
     }
     if (a->ndim != ndim || strcmp(a->type, type))
-        return lafs_fail(err, LAFS_BAD_RECORD, "field 'views': '%s' is not an array %s of %d dimensions", name, type, ndim);
+        return lafs_fail(err, LAFS_BAD_RECORD, "field 'views': '%s' is not an array %s of %d dimensions", name, type,
+                         ndim);
     return LAFS_OK;
 }
 
-static lafs_status read_pair(struct lafs_walk *w, const struct lafs_mp_value *key, struct lafs_view *v, int64_t pixels[2][2], struct lafs_err *err)
+static lafs_status read_pair(struct lafs_walk *w, const struct lafs_mp_value *key, struct lafs_view *v,
+                             int64_t pixels[2][2], struct lafs_err *err)
 {
     struct lafs_nd a;
     if (is(key, "kind")) return read_kind(w, &v->plan.kind, err);
@@ -206,7 +219,8 @@ lafs_status lafs_views_get(const struct lafs_sample *s, struct lafs_view *v, int
 
 static int ours(const struct lafs_mp_value *key)
 {
-    static const char *const name[] = {"kind", "size", "clean_ops", "ops", "clean", "augmented", "landmarks", "index", "patches"};
+    static const char *const name[] = {"kind",      "size",      "clean_ops", "ops",    "clean",
+                                       "augmented", "landmarks", "index",     "patches"};
     for (size_t i = 0; i < sizeof name / sizeof *name; i++)
         if (is(key, name[i])) return 1;
     return 0;
@@ -247,7 +261,8 @@ static void put_ops(struct lafs_buf *b, const struct lafs_viewplan *p)
 static void put_view(struct lafs_buf *b, const struct lafs_view *v)
 {
     const int64_t side = v->plan.out_size;
-    uint32_t pairs = 4 + (v->clean != NULL) + (v->augmented != NULL) + (v->landmarks != NULL) + (v->index != NULL) + (v->patches != NULL);
+    uint32_t pairs = 4 + (v->clean != NULL) + (v->augmented != NULL) + (v->landmarks != NULL) + (v->index != NULL) +
+                     (v->patches != NULL);
     lafs_pack_map(b, pairs + other_pairs(v, NULL));
     lafs_pack_str(b, "kind");
     lafs_pack_str(b, lafs_view_kind_name(v->plan.kind) ? lafs_view_kind_name(v->plan.kind) : "");
@@ -258,10 +273,12 @@ static void put_view(struct lafs_buf *b, const struct lafs_view *v)
     lafs_pack_str(b, "ops");
     put_ops(b, &v->plan);
     if (v->clean) lafs_pack_str(b, "clean"), lafs_pack_nd(b, "|u1", (int64_t[]){side, side, 3}, 3, v->clean, 1);
-    if (v->augmented) lafs_pack_str(b, "augmented"), lafs_pack_nd(b, "|u1", (int64_t[]){side, side, 3}, 3, v->augmented, 1);
+    if (v->augmented)
+        lafs_pack_str(b, "augmented"), lafs_pack_nd(b, "|u1", (int64_t[]){side, side, 3}, 3, v->augmented, 1);
     if (v->landmarks) lafs_pack_str(b, "landmarks"), lafs_pack_nd(b, "<f4", (int64_t[]){v->R, 2}, 2, v->landmarks, 4);
     if (v->index) lafs_pack_str(b, "index"), lafs_pack_nd(b, "<i4", (int64_t[]){v->n}, 1, v->index, 4);
-    if (v->patches) lafs_pack_str(b, "patches"), lafs_pack_nd(b, "<f4", (int64_t[]){v->n, v->p, v->p, 3}, 4, v->patches, 4);
+    if (v->patches)
+        lafs_pack_str(b, "patches"), lafs_pack_nd(b, "<f4", (int64_t[]){v->n, v->p, v->p, 3}, 4, v->patches, 4);
     other_pairs(v, b);
 }
 

@@ -36,8 +36,8 @@ struct lafs_view {
     size_t other_len;
 };
 
-/* Reads the field `views` into v[0..*n), at most max. LAFS_END: no such field (*n = 0). LAFS_BAD_RECORD: malformed; a plan
- * is checked by itself (lafs_viewplan_check without a source), arrays for type and shape. */
+/* Reads the field `views` into v[0..*n), at most max. LAFS_END: no such field (*n = 0). LAFS_BAD_RECORD: malformed; a
+ * plan is checked by itself (lafs_viewplan_check without a source), arrays for type and shape. */
 lafs_status lafs_views_get(const struct lafs_sample *s, struct lafs_view *v, int max, int *n, struct lafs_err *err);
 /* Sets the field; v may point into s. Failures are sticky (lafs_sample_check). */
 void lafs_views_set(struct lafs_sample *s, const struct lafs_view *v, int n);

@@ -163,7 +163,8 @@ lafs_status lafs_walk_next(struct lafs_walk *w, struct lafs_mp_value *v, struct 
         return lafs_fail(err, LAFS_BAD_RECORD, "malformed MessagePack: a value ends behind its record");
     left -= head + body;
     if ((v->type == LAFS_MP_ARRAY && v->len > left) || (v->type == LAFS_MP_MAP && v->len > left / 2))
-        return lafs_fail(err, LAFS_BAD_RECORD, "malformed MessagePack: %zu items claimed, %zu bytes left", v->len, left);
+        return lafs_fail(err, LAFS_BAD_RECORD, "malformed MessagePack: %zu items claimed, %zu bytes left", v->len,
+                         left);
     v->data = (const char *)w->p + head;
     w->p += head + body;
     return LAFS_OK;
@@ -218,7 +219,8 @@ static lafs_status parse_shape(const void *data, size_t size, struct lafs_nd *a,
     struct lafs_walk w = {data, (const unsigned char *)data + size};
     struct lafs_mp_value v;
     LAFS_TRY(lafs_walk_next(&w, &v, err));
-    if (v.type != LAFS_MP_ARRAY || v.len > LAFS_MAX_NDIM) return lafs_fail(err, LAFS_BAD_RECORD, "bad shape of an array");
+    if (v.type != LAFS_MP_ARRAY || v.len > LAFS_MAX_NDIM)
+        return lafs_fail(err, LAFS_BAD_RECORD, "bad shape of an array");
     a->ndim = (int)v.len;
     a->count = 1;
     for (int i = 0; i < a->ndim; i++) {
@@ -254,7 +256,8 @@ lafs_status lafs_nd_decode(const void *data, size_t size, struct lafs_nd *a, str
     LAFS_TRY(find_value(data, size, "shape", &v, &at, &len, err));
     LAFS_TRY(parse_shape(at, len, a, err));
     LAFS_TRY(find_value(data, size, "data", &v, &at, &len, err));
-    if (v.type != LAFS_MP_BIN && v.type != LAFS_MP_STR) return lafs_fail(err, LAFS_BAD_RECORD, "'data' of an array is not bin");
+    if (v.type != LAFS_MP_BIN && v.type != LAFS_MP_STR)
+        return lafs_fail(err, LAFS_BAD_RECORD, "'data' of an array is not bin");
     if (__builtin_mul_overflow(a->count, a->item, &bytes) || bytes != v.len)
         return lafs_fail(err, LAFS_BAD_RECORD, "'data' of an array has %zu bytes, its shape says otherwise", v.len);
     a->data = v.data;

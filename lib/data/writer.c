@@ -290,8 +290,10 @@ static lafs_status check_suffix(const char *name, size_t len, struct lafs_err *e
 {
     static const char *const taken[] = {".jpg", ".jpeg", ".cls", ".mp", ".msg"};
     int bad = len < 2 || memchr(name, '/', len) != NULL;
-    for (size_t i = 0; i < len; i++) bad |= (unsigned char)name[i] < 0x20 || name[i] == 0x7f || (name[i] >= 'A' && name[i] <= 'Z');
-    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) bad |= strlen(taken[i]) == len && memcmp(taken[i], name, len) == 0;
+    for (size_t i = 0; i < len; i++)
+        bad |= (unsigned char)name[i] < 0x20 || name[i] == 0x7f || (name[i] >= 'A' && name[i] <= 'Z');
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        bad |= strlen(taken[i]) == len && memcmp(taken[i], name, len) == 0;
     if (bad) return lafs_fail(err, LAFS_BAD_RECORD, "field '%.*s' cannot be a member of a shard", (int)len, name);
     return LAFS_OK;
 }
@@ -323,7 +325,8 @@ static lafs_status check_sample(const struct lafs_sample *s, struct lafs_err *er
 }
 
 /* KEY.jpg, KEY.cls, other members, KEY.mp with all the rest. */
-static lafs_status put_members(struct lafs_writer *w, const struct lafs_sample *s, const char *key, struct lafs_err *err)
+static lafs_status put_members(struct lafs_writer *w, const struct lafs_sample *s, const char *key,
+                               struct lafs_err *err)
 {
     const void *p;
     size_t n;
@@ -365,7 +368,8 @@ static lafs_status put_members(struct lafs_writer *w, const struct lafs_sample *
     return put_member(w, key, ".mp", w->member.data, w->member.size, err);
 }
 
-static lafs_status add_line(struct lafs_writer *w, const struct lafs_sample *s, const char *key, int64_t offset, struct lafs_err *err)
+static lafs_status add_line(struct lafs_writer *w, const struct lafs_sample *s, const char *key, int64_t offset,
+                            struct lafs_err *err)
 {
     char name[LAFS_MAX_KEY + 1] = "";
     const char *str;

@@ -89,7 +89,8 @@ static lafs_status open_input(struct lafs_tar *t, struct lafs_err *err)
     archive_read_set_read_callback(t->a, read_block);
     archive_read_set_callback_data(t->a, t);
     if (archive_read_open1(t->a) == ARCHIVE_OK) return LAFS_OK;
-    if (t->broken == LAFS_OK && have < 512) return lafs_fail(err, LAFS_CUT, "%s is cut off: less than one tar block", t->name);
+    if (t->broken == LAFS_OK && have < 512)
+        return lafs_fail(err, LAFS_CUT, "%s is cut off: less than one tar block", t->name);
     return archive_failure(t, err);
 }
 
@@ -117,7 +118,8 @@ lafs_status lafs_tar_open(struct lafs_tar **out, struct lafs_input *in, struct l
     return keep_or_close(out, open_input(*out, err));
 }
 
-lafs_status lafs_tar_open_memory(struct lafs_tar **out, const void *data, size_t size, const char *name, struct lafs_err *err)
+lafs_status lafs_tar_open_memory(struct lafs_tar **out, const void *data, size_t size, const char *name,
+                                 struct lafs_err *err)
 {
     LAFS_TRY(new_tar(out, NULL, name, err));
     lafs_status st = configure(*out, err);
@@ -236,7 +238,8 @@ static lafs_status open_archive(struct lafs_tar_writer *w, struct archive **out,
     /* Blocks of 0: the sink sees every byte at once, and buffers itself. */
     if (archive_write_set_format_pax_restricted(a) != ARCHIVE_OK ||
         (binary && archive_write_set_format_option(a, "pax", "hdrcharset", "BINARY") != ARCHIVE_OK) ||
-        archive_write_set_bytes_per_block(a, 0) != ARCHIVE_OK || archive_write_set_bytes_in_last_block(a, 1) != ARCHIVE_OK ||
+        archive_write_set_bytes_per_block(a, 0) != ARCHIVE_OK ||
+        archive_write_set_bytes_in_last_block(a, 1) != ARCHIVE_OK ||
         archive_write_open(a, w, NULL, write_block, NULL) != ARCHIVE_OK)
         return write_failure(w, a, err);
     return LAFS_OK;

@@ -21,13 +21,15 @@ struct lafs_tar_member {
 /* Reads from `in`, which outlives the archive. LAFS_CUT: nothing, or less than one block. LAFS_FAILED: no archive. */
 lafs_status lafs_tar_open(struct lafs_tar **out, struct lafs_input *in, struct lafs_err *err);
 /* Reads members from memory, with no demand for zero blocks; `name` is for messages, with its quotes. */
-lafs_status lafs_tar_open_memory(struct lafs_tar **out, const void *data, size_t size, const char *name, struct lafs_err *err);
+lafs_status lafs_tar_open_memory(struct lafs_tar **out, const void *data, size_t size, const char *name,
+                                 struct lafs_err *err);
 void lafs_tar_close(struct lafs_tar *t);
 /* The next member; what was not read of the last one is passed over. LAFS_END, LAFS_CUT, LAFS_FAILED. */
 lafs_status lafs_tar_next(struct lafs_tar *t, struct lafs_tar_member *m, struct lafs_err *err);
 /* Appends the member's data. LAFS_BAD_RECORD: more than max bytes (nothing appended). */
 lafs_status lafs_tar_data(struct lafs_tar *t, size_t max, struct lafs_buf *out, struct lafs_err *err);
-/* Where the last member ends, its padding included; right after lafs_tar_next has returned the next one, or LAFS_END. */
+/* Where the last member ends, its padding included; to be asked right after lafs_tar_next has returned the next one,
+ * or LAFS_END. */
 int64_t lafs_tar_last_end(const struct lafs_tar *t);
 /* "gzip", "zstd", or NULL. */
 const char *lafs_tar_filter(const struct lafs_tar *t);

@@ -71,7 +71,8 @@ TEST(sets_and_gets)
 /* Odd encodings (a small number in nine bytes, an ext, a float32) must leave as they came. */
 TEST(unknown_fields_pass_as_they_came)
 {
-    static const char map[] = "\x84\xa3key\xd9\x01k\xa1z\xd3\0\0\0\0\0\0\0\x05\xa1y\xd5\x07\x61\x62\xa1x\xdc\0\x01\xca\x3f\x80\0\0";
+    static const char map[] =
+        "\x84\xa3key\xd9\x01k\xa1z\xd3\0\0\0\0\0\0\0\x05\xa1y\xd5\x07\x61\x62\xa1x\xdc\0\x01\xca\x3f\x80\0\0";
     struct lafs_sample s;
     lafs_sample_init(&s);
     CHECK_INT(DECODE(&s, map), LAFS_OK);
@@ -80,7 +81,9 @@ TEST(unknown_fields_pass_as_they_came)
     struct lafs_buf b;
     lafs_buf_init(&b);
     lafs_sample_encode(&s, &b);
-    static const char want[] = "\x84\xa3key\xd9\x01k\xa1z\xd3\0\0\0\0\0\0\0\x05\xa1x\xdc\0\x01\xca\x3f\x80\0\0\xa4name\xa3" "ann";
+    static const char want[] =
+        "\x84\xa3key\xd9\x01k\xa1z\xd3\0\0\0\0\0\0\0\x05\xa1x\xdc\0\x01\xca\x3f\x80\0\0\xa4name\xa3"
+        "ann";
     CHECK_INT(b.size, sizeof want - 1);
     CHECK(memcmp(b.data, want, sizeof want - 1) == 0);
     lafs_buf_release(&b);
@@ -299,4 +302,5 @@ TEST(keys)
 }
 
 TEST_MAIN(sets_and_gets, unknown_fields_pass_as_they_came, replaced_values_are_compacted, limits_are_sticky,
-          bad_records_are_refused, numpy_arrays, measures_cut_records, damaged_records_never_crash, integers_of_all_widths, keys)
+          bad_records_are_refused, numpy_arrays, measures_cut_records, damaged_records_never_crash,
+          integers_of_all_widths, keys)

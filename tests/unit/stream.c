@@ -41,7 +41,8 @@ static struct lafs_buf get_file(const char *name)
 }
 
 /* n samples k/k0.. with a picture of `size` bytes, a name, and some others. */
-static lafs_status write_samples(const char *out, int from, int n, size_t size, const char *aligner, int64_t per_shard, int ok)
+static lafs_status write_samples(const char *out, int from, int n, size_t size, const char *aligner, int64_t per_shard,
+                                 int ok)
 {
     struct lafs_writer_options opt = {.out = in_dir(out), .shard_samples = per_shard};
     struct lafs_header h;
@@ -136,7 +137,8 @@ TEST(stream_damage_is_seen)
     struct lafs_buf b = get_file("a");
     size_t header, len, at, last = 0;
     REQUIRE_OK(lafs_walk_measure(b.data, b.size, &header, &e), &e);
-    for (at = header; at < b.size && lafs_walk_measure(b.data + at, b.size - at, &len, &e) == LAFS_OK; at += len) last = at;
+    for (at = header; at < b.size && lafs_walk_measure(b.data + at, b.size - at, &len, &e) == LAFS_OK; at += len)
+        last = at;
     for (size_t i = header; i < last; i++) {
         b.data[i] ^= 0x15;
         put_file("bent", b.data, b.size);
@@ -206,7 +208,14 @@ TEST(failed_producer)
 TEST(bare_and_bad_records)
 {
     int n, bad;
-    static const char bare[] = "\x81\xa3key\xa1" "a" "\x81\xa3key\xa3" "a.b" "\x81\xa1x\x01" "\x81\xa3key\xa2z\0" "\x81\xa3key\xa1" "c";
+    static const char bare[] = "\x81\xa3key\xa1"
+                               "a"
+                               "\x81\xa3key\xa3"
+                               "a.b"
+                               "\x81\xa1x\x01"
+                               "\x81\xa3key\xa2z\0"
+                               "\x81\xa3key\xa1"
+                               "c";
     put_file("bare", bare, sizeof bare - 1);
     CHECK_INT(read_one("bare", &n, &bad), LAFS_END);
     CHECK(n == 2 && bad == 3);
@@ -313,7 +322,8 @@ TEST(shards_and_index)
     lafs_index_free(one);
     CHECK_INT(read_one("x.lafs", &n, &bad), LAFS_END);
     CHECK(n == 10 && bad == 0);
-    CHECK_INT(read_all((const char *const[]){"x-000000.tar", "x-000001.tar", "x-000002.tar"}, 3, &n, &bad, NULL), LAFS_END);
+    CHECK_INT(read_all((const char *const[]){"x-000000.tar", "x-000001.tar", "x-000002.tar"}, 3, &n, &bad, NULL),
+              LAFS_END);
     CHECK(n == 10 && bad == 0);
     /* Fewer shards the next time: what is left over goes. */
     struct lafs_buf first = get_file("x-000000.tar");
@@ -390,7 +400,8 @@ static void expect(const char *name, const char *want)
     lafs_sample_init(&s);
     char got[64] = "";
     lafs_status st;
-    for (size_t i = 0; (st = lafs_reader_next(r, &s, &e)) == LAFS_OK || st == LAFS_BAD_RECORD; i++) got[i] = st == LAFS_OK ? '.' : 'b';
+    for (size_t i = 0; (st = lafs_reader_next(r, &s, &e)) == LAFS_OK || st == LAFS_BAD_RECORD; i++)
+        got[i] = st == LAFS_OK ? '.' : 'b';
     CHECK_INT(st, LAFS_END);
     CHECK_STR(got, want);
     lafs_sample_release(&s);
@@ -399,8 +410,9 @@ static void expect(const char *name, const char *want)
 
 TEST(foreign_shards)
 {
-    static const struct member good[] = {{"000/a.jpg", JPG}, {"000/a.CLS", "12\n"}, {"000/a.txt", "hi"}, {"__meta__", "x"},
-                                         {"000/b.jpeg", JPG}, {"000/b.cls", "-1"}, {"000/b.seg.npy", "n"}, {"README", "r"}};
+    static const struct member good[] = {{"000/a.jpg", JPG},     {"000/a.CLS", "12\n"}, {"000/a.txt", "hi"},
+                                         {"__meta__", "x"},      {"000/b.jpeg", JPG},   {"000/b.cls", "-1"},
+                                         {"000/b.seg.npy", "n"}, {"README", "r"}};
     PUT_TAR("good.tar", good);
     expect("good.tar", "..");
     struct lafs_index *ix;
@@ -423,11 +435,18 @@ TEST(foreign_shards)
     lafs_index_free(ix);
     lafs_sample_release(&s);
 
-    static const struct member twice[] = {{"a.jpg", JPG}, {"a.jpg", JPG}, {"b.jpg", JPG}, {"c.mp", "\x80"}, {"c.msg", "\x80"}};
+    static const struct member twice[] = {
+        {"a.jpg", JPG}, {"a.jpg", JPG}, {"b.jpg", JPG}, {"c.mp", "\x80"}, {"c.msg", "\x80"}};
     PUT_TAR("twice.tar", twice);
     expect("twice.tar", "b.b");
-    static const struct member bad[] = {{"a.cls", "x"}, {"b.jpg", "\x89PNG"}, {"c.png", "\x89PNG"}, {"d.mp", "\x81\xa3key\xa1z"},
-                                        {"e.mp", "\xdd\x03\xff\xff\xff"}, {"../f.jpg", JPG}, {"g.jpg", JPG}, {"h.cls", ""}};
+    static const struct member bad[] = {{"a.cls", "x"},
+                                        {"b.jpg", "\x89PNG"},
+                                        {"c.png", "\x89PNG"},
+                                        {"d.mp", "\x81\xa3key\xa1z"},
+                                        {"e.mp", "\xdd\x03\xff\xff\xff"},
+                                        {"../f.jpg", JPG},
+                                        {"g.jpg", JPG},
+                                        {"h.cls", ""}};
     PUT_TAR("bad.tar", bad);
     expect("bad.tar", "bbbbbb.b");
 }
@@ -439,7 +458,8 @@ TEST(tars_of_photos)
     const char *str;
     size_t len;
     lafs_sample_init(&s);
-    static const struct member people[] = {{"./ann/J. K. 1.jpg", JPG}, {"./ann/J. K. 2.jpg", JPG}, {"./bob/2.jpg", JPG}};
+    static const struct member people[] = {
+        {"./ann/J. K. 1.jpg", JPG}, {"./ann/J. K. 2.jpg", JPG}, {"./bob/2.jpg", JPG}};
     PUT_TAR("people.tar", people);
     REQUIRE_OK(lafs_reader_open(&r, (const char *const[]){in_dir("people.tar")}, 1, NULL, &e), &e);
     static const char *const keys[] = {"ann/J_ K_ 1", "ann/J_ K_ 2", "bob/2"};
@@ -497,7 +517,8 @@ TEST(directories)
     static const struct {
         const char *key;
         lafs_status st;
-    } want[] = {{"a/p", LAFS_BAD_RECORD}, {"a/q", LAFS_BAD_RECORD}, {"b-c/z", LAFS_OK}, {"b/x", LAFS_OK}, {"b/y", LAFS_OK}};
+    } want[] = {
+        {"a/p", LAFS_BAD_RECORD}, {"a/q", LAFS_BAD_RECORD}, {"b-c/z", LAFS_OK}, {"b/x", LAFS_OK}, {"b/y", LAFS_OK}};
     REQUIRE_OK(lafs_reader_open(&r, (const char *const[]){in_dir("d")}, 1, NULL, &e), &e);
     for (int i = 0; i < 5; i++) {
         CHECK_INT(lafs_reader_next(r, &s, &e), want[i].st);
@@ -557,7 +578,8 @@ TEST(keys_in_an_index)
 {
     int n, bad;
     static const char *const keys[] = {"a%b", "a", "a%b", "a%", "J\xc3\xb6rg/1", "a", "x.y", "a%25b"};
-    static const lafs_status want[] = {LAFS_OK, LAFS_OK, LAFS_BAD_RECORD, LAFS_OK, LAFS_OK, LAFS_BAD_RECORD, LAFS_BAD_RECORD, LAFS_OK};
+    static const lafs_status want[] = {LAFS_OK, LAFS_OK,         LAFS_BAD_RECORD, LAFS_OK,
+                                       LAFS_OK, LAFS_BAD_RECORD, LAFS_BAD_RECORD, LAFS_OK};
     lafs_status got[8];
     /* Names pass in any locale. */
     setlocale(LC_ALL, "C.UTF-8");
