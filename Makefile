@@ -29,7 +29,9 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -ffp-contract=off -fno-math-errno -pt
 LDLIBS = -Wl,--as-needed -larchive -ljpeg -lopenblas -lmsgpackc -lm -ldl
 
 # As many jobs as processors, unless the command line says otherwise.
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
+endif
 
 # Builds with different flags never mix: the directory is named by their hash.
 HASH := $(shell printf '%s' '$(CC) $(shell $(CC) -dumpfullversion 2>/dev/null) $(ALL_CFLAGS)' | cksum | cut -d' ' -f1)
@@ -67,7 +69,7 @@ $B/libcmd.a: $(COMMON_OBJ)
 $B/lafs-%: $B/cmd/lafs-%.o $B/libcmd.a $B/liblafs.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$B/tests/%: $B/tests/%.o $B/libcmd.a $B/liblafs.a
+$(TESTS): $B/%: $B/%.o $B/libcmd.a $B/liblafs.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # bin/ holds links to the build made last: what shell scripts and people call.
@@ -91,7 +93,7 @@ endif
 tests: $(TESTS)
 
 # A fuzz target with a main of ours that replays the corpus.
-$B/tests/fuzz/%: $B/tests/fuzz/%.o $B/tests/fuzz/replay.o $B/libcmd.a $B/liblafs.a
+$(REPLAYS): $B/%: $B/%.o $B/tests/fuzz/replay.o $B/libcmd.a $B/liblafs.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(SHIM): tests/inject/shim.c
@@ -101,7 +103,7 @@ $(SHIM): tests/inject/shim.c
 CLI_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/cli/*.sh)))
 TREE_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/tree/*.sh)))
 MAN_TESTS := $(sort $(filter-out %/prepare.sh,$(wildcard tests/man/*.sh)))
-INJECT_TESTS := $(sort $(wildcard tests/inject/*.sh))
+INJECT_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/inject/*.sh)))
 
 # What each kind of build tests. Threads matter to few; the tree is the same under any sanitizer.
 ifeq ($(SAN),)
@@ -120,9 +122,17 @@ endif
 check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(INJECT_TESTS),$(CHECK)),$(SHIM))
 	@CC='$(CC)' SAN='$(SAN)' tests/run $B $(CHECK)
 
-.PHONY: fuzz
+FUZZERS := $(patsubst %,$B/fuzz/%,$(or $F,$(FUZZ_SRC:tests/fuzz/%.c=%)))
+$B/fuzz/%: $B/tests/fuzz/%.o $B/libcmd.a $B/liblafs.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+.PHONY: fuzz fuzz-run
 fuzz:
-	@tests/fuzz/run '$(TIME)' $F
+	@command -v clang >/dev/null || { echo "make fuzz needs clang" >&2; exit 1; }
+	@$(MAKE) --no-print-directory CC=clang SAN=address,undefined OPT=-O1 CFLAGS=-fsanitize=fuzzer-no-link fuzz-run
+fuzz-run: $(FUZZERS)
+	@tests/fuzz/run '$(TIME)' $^
 
 # -- installation --
 
@@ -134,7 +144,7 @@ PRESETS := $(filter-out %.md,$(wildcard examples/presets/*))
 .PHONY: install
 install: $(PROGRAMS)
 	install -d $(bindir) $(share)/lafs/presets $(share)/bash-completion/completions
-	install -m 755 $(PROGRAMS) $(bindir)
+	$(if $(PROGRAMS),install -m 755 $(PROGRAMS) $(bindir))
 	for p in $(PROGRAMS); do $$p --completion bash >$(share)/bash-completion/completions/$$(basename $$p); done
 	for m in $(wildcard man/*.[1-9]); do \
 	    d=$(share)/man/man$${m##*.}; install -d $$d && install -m 644 $$m $$d || exit 1; done

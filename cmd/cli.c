@@ -309,16 +309,12 @@ static void preset_line(char *line, const char *where)
         cli_misuse("%soption '%s' is yes or no, not '%s'", where, name, value);
 }
 
-static void read_preset(const char *name)
+/* Cuts `text` up; values point into it. */
+static void preset_lines(char *text, const char *path)
 {
-    static struct lafs_buf b; /* stays: values point into it */
-    char path[2 * PATH_MAX], where[2 * PATH_MAX + 32];
-    struct lafs_err err = {0};
-    find_preset(name, path, sizeof path);
-    if (lafs_buf_read_file(&b, path, 1 << 20, &err) != LAFS_OK) exit(cli_fail(&err));
-    if (!lafs_buf_str(&b) || strlen((char *)b.data) != b.size) cli_misuse("'%s' is not a preset: it is no text", path);
+    char where[2 * PATH_MAX + 32];
     int number = 0;
-    for (char *line = (char *)b.data, *next; line; line = next) {
+    for (char *line = text, *next; line; line = next) {
         next = strchr(line, '\n');
         if (next) *next++ = 0;
         number++;
@@ -326,6 +322,17 @@ static void read_preset(const char *name)
         snprintf(where, sizeof where, "%s:%d: ", path, number);
         if (*line && *line != '#') preset_line(line, where);
     }
+}
+
+static void read_preset(const char *name)
+{
+    static struct lafs_buf b; /* stays: values point into it */
+    char path[2 * PATH_MAX];
+    struct lafs_err err = {0};
+    find_preset(name, path, sizeof path);
+    if (lafs_buf_read_file(&b, path, 1 << 20, &err) != LAFS_OK) exit(cli_fail(&err));
+    if (!lafs_buf_str(&b) || strlen((char *)b.data) != b.size) cli_misuse("'%s' is not a preset: it is no text", path);
+    preset_lines((char *)b.data, path);
 }
 
 /* -- the command line -- */

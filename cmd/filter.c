@@ -33,7 +33,7 @@ struct batch {
 
 struct run {
     const struct filter *f;
-    struct lafs_reader *reader; /* NULL with a source of its own */
+    struct lafs_reader *reader;
     struct lafs_writer *writer;
     struct batch batch[2];
     int size, drain;
@@ -60,12 +60,6 @@ lafs_status filter_reserve(struct filter_item *it, int n, struct lafs_err *err)
 
 /* -- the reading thread -- */
 
-static lafs_status next_sample(struct run *r, struct lafs_sample *s, struct lafs_err *err)
-{
-    const struct filter_source *src = r->f->source;
-    return src ? src->next(src->arg, s, err) : lafs_reader_next(r->reader, s, err);
-}
-
 static void note_reject(struct batch *b, const char *key)
 {
     struct reject *j = &b->reject[b->rejects++];
@@ -88,7 +82,7 @@ static void fill(struct run *r, struct batch *b)
             b->end = LAFS_END;
             return;
         }
-        lafs_status st = next_sample(r, s, &b->err);
+        lafs_status st = lafs_reader_next(r->reader, s, &b->err);
         if (st == LAFS_BAD_RECORD) {
             if (!enough) note_reject(b, lafs_sample_key(s));
         } else if (st != LAFS_OK) {
@@ -247,10 +241,12 @@ static void end_reading(struct run *r, int status)
 
 /* -- the frame -- */
 
-static int is_regular(const char *path)
+/* Whether somebody writes while we read: then -n reads on to the end, lest that program die of a closed pipe. */
+static int has_writer(const char *path)
 {
     struct stat s;
-    return (strcmp(path, "-") ? stat(path, &s) : fstat(STDIN_FILENO, &s)) == 0 && S_ISREG(s.st_mode);
+    if ((strcmp(path, "-") ? stat(path, &s) : fstat(STDIN_FILENO, &s)) != 0) return 0;
+    return !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode);
 }
 
 static lafs_status make_batches(struct run *r, struct lafs_err *err)
@@ -299,22 +295,18 @@ static lafs_status open_all(struct run *r, const char *const *args, int nargs, c
 {
     static const char *const standard_input[] = {"-"};
     const struct filter *f = r->f;
-    struct lafs_header in, out;
+    struct lafs_header out;
     if (nargs == 0) args = standard_input, nargs = 1;
-    for (int i = 0; i < nargs && !f->source; i++) r->drain |= !is_regular(args[i]);
-    if (!f->source) LAFS_TRY(lafs_reader_open(&r->reader, args, nargs, NULL, err));
+    for (int i = 0; i < nargs; i++) r->drain |= has_writer(args[i]);
+    LAFS_TRY(lafs_reader_open(&r->reader, args, nargs, NULL, err));
     LAFS_TRY(make_batches(r, err));
-    lafs_header_init(&in);
     lafs_header_init(&out);
-    const struct lafs_header *from = &in;
-    if (r->reader) from = lafs_reader_header(r->reader);
-    else if (f->source->header) from = f->source->header;
-    lafs_status st = lafs_header_copy(&out, from, err);
-    if (st == LAFS_OK && f->header) st = f->header(f->arg, from, &out, err);
+    const struct lafs_header *in = lafs_reader_header(r->reader);
+    lafs_status st = lafs_header_copy(&out, in, err);
+    if (st == LAFS_OK && f->header) st = f->header(f->arg, in, &out, err);
     if (st == LAFS_OK) st = add_provenance(&out, f->program, digest_names, digest_values, ndigests, err);
     if (st == LAFS_OK) st = jsonlog_open(&r->rejects, cli.rejects, 0, err);
     if (st == LAFS_OK) st = lafs_writer_open(&r->writer, &(struct lafs_writer_options){.out = cli.out}, &out, err);
-    lafs_header_release(&in);
     lafs_header_release(&out);
     return st;
 }
@@ -358,8 +350,7 @@ static void print_summary(const struct run *r, int ok)
 static int finish(struct run *r)
 {
     struct lafs_err err = {0};
-    struct lafs_totals t = {0};
-    if (r->reader) t = *lafs_reader_totals(r->reader);
+    struct lafs_totals t = *lafs_reader_totals(r->reader);
     t.count = r->written;
     t.skipped += r->bad;
     t.no_face += r->no_face;
@@ -380,7 +371,7 @@ static int run(struct run *r)
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
     r->started = lafs_clock_now();
-    int64_t expected = r->reader ? lafs_reader_expected(r->reader) : r->f->source->expected;
+    int64_t expected = lafs_reader_expected(r->reader);
     if (cli.take >= 0 && (expected < 0 || expected > cli.take)) expected = cli.take;
     progress_begin(&r->progress, r->f->what ? r->f->what : "records", expected);
     if (pthread_create(&r->thread, NULL, read_ahead, r)) {
@@ -398,7 +389,7 @@ int filter_run(const struct filter *f, const char *const *args, int nargs, const
 {
     struct run r = {.f = f};
     struct lafs_err err = {0};
-    if (!f->source && nargs == 0 && isatty(STDIN_FILENO)) cli_misuse("no input: name files, or pipe a stream in");
+    if (nargs == 0 && isatty(STDIN_FILENO)) cli_misuse("no input: name files, or pipe a stream in");
     if (!cli.out && isatty(STDOUT_FILENO))
         cli_misuse("not writing records to a terminal: name a file with -o, or pipe them on");
     lafs_status st = open_all(&r, args, nargs, digest_names, digest_values, ndigests, &err);

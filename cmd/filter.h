@@ -25,14 +25,6 @@ struct filter_item {
 /* Makes out[0..n) exist (initialised, empty) and sets it->n. */
 lafs_status filter_reserve(struct filter_item *it, int n, struct lafs_err *err);
 
-/* Where samples come from when not from stream files: directories of photos. Called from the reading thread. */
-struct filter_source {
-    lafs_status (*next)(void *arg, struct lafs_sample *s, struct lafs_err *err); /* as lafs_reader_next */
-    const struct lafs_header *header;                                            /* NULL: an empty one */
-    int64_t expected;                                                            /* samples; -1: unknown */
-    void *arg;
-};
-
 struct filter {
     const struct cli_program *program;
     void *arg;
@@ -45,9 +37,8 @@ struct filter {
     lafs_status (*all)(void *arg, struct filter_item *items, int n);
     /* Called once when the first header is known, to check the pixel contract and set that of the output. */
     lafs_status (*header)(void *arg, const struct lafs_header *in, struct lafs_header *out, struct lafs_err *err);
-    const struct filter_source *source;     /* NULL: the files in args, or stdin */
 };
-/* Reads args (no args: stdin), runs, writes to -o, prints the summary; returns the exit status. Honours -n, --max-bad,
+/* Reads args (files and directories as lafs_reader_open takes them; none: stdin), runs, writes to -o, prints the summary; returns the exit status. Honours -n, --max-bad,
  * --rejects, --log, --progress, -q. Provenance: the program's options that change results, and `digests` (n name/value
  * pairs). */
 int filter_run(const struct filter *f, const char *const *args, int nargs, const char *const *digest_names,

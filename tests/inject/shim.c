@@ -1,0 +1,120 @@
+/* LD_PRELOADed: makes one call fail. LAFS_FAIL="KIND:N" fails the N-th call (from 1) of its kind:
+ *   alloc   malloc, calloc, realloc, aligned_alloc, posix_memalign: no memory, once
+ *   write   write, pwrite (not to stderr): no space, from then on
+ *   fsync   input/output error, once
+ *   rename  input/output error, once
+ *   short   no failure: from then on writes of more than one byte write half
+ * LAFS_FAIL_COUNT=FILE appends the number of calls of each kind at exit, as "KIND N" lines. Calls before main, and after
+ * exit began, are not counted. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum kind { ALLOC, WRITE, FSYNC, RENAME, SHORT, KINDS };
+static const char *const kind_name[KINDS] = {"alloc", "write", "fsync", "rename", "short"};
+static _Atomic long calls[KINDS];
+static long fail_at[KINDS];
+static _Atomic int running;
+
+extern void *__libc_malloc(size_t n);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *p, size_t n);
+extern void *__libc_memalign(size_t alignment, size_t n);
+
+void *malloc(size_t n);
+void *calloc(size_t n, size_t size);
+void *realloc(void *p, size_t n);
+void *aligned_alloc(size_t alignment, size_t n);
+int posix_memalign(void **p, size_t alignment, size_t n);
+
+/* Counts a call; 1 if it is to fail. */
+static int fails(enum kind k, int from_then_on)
+{
+    if (!atomic_load(&running)) return 0;
+    long n = atomic_fetch_add(&calls[k], 1) + 1;
+    return fail_at[k] && (from_then_on ? n >= fail_at[k] : n == fail_at[k]);
+}
+
+static void *no_memory(void)
+{
+    errno = ENOMEM;
+    return NULL;
+}
+
+void *malloc(size_t n) { return fails(ALLOC, 0) ? no_memory() : __libc_malloc(n); }
+void *calloc(size_t n, size_t size) { return fails(ALLOC, 0) ? no_memory() : __libc_calloc(n, size); }
+void *realloc(void *p, size_t n) { return fails(ALLOC, 0) ? no_memory() : __libc_realloc(p, n); }
+void *aligned_alloc(size_t alignment, size_t n) { return fails(ALLOC, 0) ? no_memory() : __libc_memalign(alignment, n); }
+
+int posix_memalign(void **p, size_t alignment, size_t n)
+{
+    *p = fails(ALLOC, 0) ? NULL : __libc_memalign(alignment, n);
+    return *p ? 0 : ENOMEM;
+}
+
+static size_t half(size_t n) { return n > 1 && fails(SHORT, 1) ? n / 2 : n; }
+
+ssize_t write(int fd, const void *data, size_t n)
+{
+    if (fd != STDERR_FILENO && fails(WRITE, 1)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return syscall(SYS_write, fd, data, fd == STDERR_FILENO ? n : half(n));
+}
+
+ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
+{
+    if (fails(WRITE, 1)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return syscall(SYS_pwrite64, fd, data, half(n), at);
+}
+
+int fsync(int fd)
+{
+    if (fails(FSYNC, 0)) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
+
+int rename(const char *from, const char *to)
+{
+    if (fails(RENAME, 0)) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+static void at_end(void)
+{
+    char text[200];
+    int n = 0;
+    const char *path = getenv("LAFS_FAIL_COUNT");
+    atomic_store(&running, 0);
+    int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND, 0666) : -1;
+    if (fd < 0) return;
+    for (int k = 0; k < KINDS; k++) n += snprintf(text + n, sizeof text - (size_t)n, "%s %ld\n", kind_name[k], calls[k]);
+    syscall(SYS_write, fd, text, (size_t)n);
+    close(fd);
+}
+
+/* The last constructor to run, as the library is preloaded. */
+__attribute__((constructor)) static void begin(void)
+{
+    const char *s = getenv("LAFS_FAIL"), *colon = s ? strchr(s, ':') : NULL;
+    for (int k = 0; k < KINDS; k++)
+        if (colon && strlen(kind_name[k]) == (size_t)(colon - s) && !strncmp(s, kind_name[k], (size_t)(colon - s)))
+            fail_at[k] = strtol(colon + 1, NULL, 10);
+    atexit(at_end);
+    atomic_store(&running, 1);
+}

@@ -1,0 +1,40 @@
+#!/bin/bash
+# `make install` into a DESTDIR; what is there is then used.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/tree/lib.sh
+dest=$(mktemp -d "${TMPDIR:-/tmp}/lafs-install.XXXXXX")
+trap 'rm -rf "$dest"' EXIT
+
+# The variables of the `make check` that runs this count, its job server does not.
+MAKEFLAGS=$(echo "${MAKEFLAGS:-}" | sed 's/ *-j[0-9]*//; s/ *--jobserver-auth=[0-9,]*//') export MAKEFLAGS
+make -s --no-print-directory install DESTDIR="$dest" prefix=/opt/lafs >"$dest/log" 2>&1 || {
+    cat "$dest/log" >&2
+    complain "make install failed"
+}
+root=$dest/opt/lafs
+programs=$(cd cmd && ls lafs-*.c 2>/dev/null | sed 's/\.c$//')
+for p in $programs; do
+    [ -x "$root/bin/$p" ] || complain "no $p"
+    [ "$("$root/bin/$p" --version | cut -d' ' -f1)" = "$p" ] || complain "$p --version"
+    [ ! -e "man/$p.1" ] || [ -s "$root/share/man/man1/$p.1" ] || complain "no page of $p"
+    completion=$root/share/bash-completion/completions/$p
+    bash -c '. "$1"; COMP_WORDS=("$2" --vers); COMP_CWORD=1; "_${2//-/_}"; [ "${COMPREPLY[*]}" = --version ]' - "$completion" "$p" ||
+        complain "completion of $p"
+done
+ok "programs, pages and completions are installed"
+
+for f in examples/presets/*; do
+    [ -e "$f" ] || continue
+    [ -s "$root/share/lafs/presets/$(basename "$f")" ] || complain "no preset $f"
+done
+ok "presets are installed"
+
+# The line runs from the installed tree alone, elsewhere.
+if [ -x "$root/bin/lafs-synth" ] && [ -x "$root/bin/lafs-show" ]; then
+    (cd "$dest" && PATH=$root/bin:/usr/bin:/bin && lafs-synth -q -n 3 --people 2 | lafs-show --count) >"$dest/count" 2>&1 ||
+        complain "the installed programs fail: $(cat "$dest/count")"
+    grep -q 3 "$dest/count" || complain "lafs-show --count says: $(cat "$dest/count")"
+    ok "installed programs run"
+fi
+finish
