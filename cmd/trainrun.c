@@ -1,0 +1,216 @@
+#include "cmd/trainrun.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/atomicfile.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "cmd/cli.h"
+
+static const double SAVE_SECONDS = 600;
+
+void trainrun_init(struct trainrun *t)
+{
+    memset(t, 0, sizeof *t);
+    t->run.lock = t->run.log = -1;
+    t->saved = -1;
+    pthread_mutex_init(&t->save_lock, NULL);
+    lafs_buf_init(&t->line);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+void trainrun_option(struct trainrun *t, const char *name, int may_grow, const char *fmt, ...)
+{
+    int i = t->options++;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(t->value[i], sizeof t->value[i], fmt, ap);
+    va_end(ap);
+    t->option[i] = (struct lafs_run_option){name, t->value[i], may_grow};
+}
+
+lafs_status trainrun_open(struct trainrun *t, const char *dir, int extend, struct lafs_err *err)
+{
+    return lafs_run_open(&t->run, dir, cli_program_name(), lafs_version, t->option, t->options, extend, err);
+}
+
+/* -- checkpoints -- */
+
+static lafs_status save(struct trainrun *t, int force, struct lafs_err *err)
+{
+    int64_t step = t->step(t->trainer);
+    double now = lafs_clock_now();
+    int due = t->every ? step % t->every == 0 : step % t->per_epoch == 0 || now - t->saved_at > SAVE_SECONDS;
+    if (step == t->saved || !(force || due || step == t->steps)) return LAFS_OK;
+    struct lafs_ckpt c;
+    lafs_ckpt_init(&c);
+    lafs_status st = t->checkpoint(t->trainer, &c, err);
+    /* The step may have moved on since it was asked for: the file says which it is. */
+    for (int i = 0; st == LAFS_OK && i < c.count; i++)
+        if (!strcmp(c.tensor[i].name, "cursor")) memcpy(&step, c.tensor[i].data, sizeof step);
+    if (st == LAFS_OK) st = lafs_run_save(&t->run, step, &c, err);
+    lafs_ckpt_release(&c);
+    if (st == LAFS_OK) {
+        t->saved = step;
+        t->saved_at = now;
+    }
+    return st;
+}
+
+lafs_status trainrun_save(struct trainrun *t, int force, struct lafs_err *err)
+{
+    pthread_mutex_lock(&t->save_lock);
+    lafs_status st = save(t, force, err);
+    pthread_mutex_unlock(&t->save_lock);
+    return st;
+}
+
+/* -- signals -- */
+
+static void die(int sig)
+{
+    lafs_atomic_unlink_all();
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    sigaction(sig, &dfl, NULL);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, sig);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    raise(sig);
+    _exit(128 + sig);
+}
+
+static void tell(struct trainrun *t)
+{
+    int64_t step = t->step(t->trainer), done = step - t->started_step;
+    double spent = lafs_clock_now() - t->started;
+    fprintf(stderr, "%s: step %" PRId64 " of %" PRId64 ", epoch %" PRId64 ", loss %.5g", cli_program_name(), step, t->steps,
+            step / t->per_epoch, t->last_loss);
+    if (done > 0) fprintf(stderr, ", %.2f s a step, %.0f minutes left", spent / (double)done,
+                          spent / (double)done * (double)(t->steps - step) / 60);
+    fputc('\n', stderr);
+}
+
+static void *wait_for_signals(void *arg)
+{
+    struct trainrun *t = arg;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    for (int sig; sigwait(&set, &sig) == 0;) {
+        if (sig == SIGUSR1) {
+            tell(t);
+            continue;
+        }
+        struct lafs_err err = {0};
+        pthread_mutex_lock(&t->save_lock); /* held for ever: nothing is written after this */
+        if (save(t, 1, &err) != LAFS_OK) cli_error("%s", err.msg);
+        else cli_warn("stopped after step %" PRId64 "; the same command goes on from there", t->saved);
+        die(sig);
+    }
+    return NULL;
+}
+
+/* -- the run -- */
+
+lafs_status trainrun_start(struct trainrun *t, struct lafs_err *err)
+{
+    int64_t step = t->step(t->trainer);
+    t->run.keep = t->keep > 0 ? (int)t->keep : 1;
+    t->saved = t->run.resume;
+    t->saved_at = t->started = lafs_clock_now();
+    t->started_step = step;
+    LAFS_TRY(lafs_run_log_open(&t->run, t->run.resume, err));
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, wait_for_signals, t))
+        return lafs_fail(err, LAFS_FAILED, "cannot start the thread that waits for signals");
+    pthread_detach(thread);
+    progress_begin(&t->progress, "steps", t->steps);
+    return LAFS_OK;
+}
+
+void trainrun_log_begin(struct trainrun *t, int64_t step, int64_t epoch, double loss)
+{
+    t->last_loss = loss;
+    lafs_buf_clear(&t->line);
+    lafs_buf_printf(&t->line, "{\"step\": %" PRId64 ", \"epoch\": %" PRId64, step, epoch);
+    trainrun_number(t, "loss", loss);
+    progress_update(&t->progress, step);
+}
+
+void trainrun_number(struct trainrun *t, const char *name, double v)
+{
+    lafs_buf_printf(&t->line, ", \"%s\": ", name);
+    lafs_json_put_double(&t->line, v);
+}
+
+lafs_status trainrun_log_end(struct trainrun *t, struct lafs_err *err)
+{
+    lafs_buf_printf(&t->line, ", \"seconds\": %.3f}", lafs_clock_now() - t->started);
+    return lafs_run_log(&t->run, &t->line, err);
+}
+
+const char *trainrun_model_path(struct trainrun *t, struct lafs_err *err)
+{
+    return lafs_run_path(&t->run, "model.safetensors", &t->line, err) == LAFS_OK ? (const char *)t->line.data : NULL;
+}
+
+void trainrun_close(struct trainrun *t)
+{
+    progress_end(&t->progress);
+    pthread_mutex_lock(&t->save_lock); /* a signal from here on finds nothing to write: the caller exits */
+    lafs_run_close(&t->run);
+    lafs_buf_release(&t->line);
+}
+
+void trainrun_tell_last_good(struct trainrun *t)
+{
+    if (t->saved >= 0) cli_error("the last good state is '%s/checkpoint-%" PRId64 ".safetensors'", t->run.dir, t->saved);
+    else cli_error("no checkpoint was written yet");
+}
+
+double trainrun_measure(const struct lafs_backend *b, int64_t width)
+{
+    enum { ROWS = 197, SEQS = 16 };
+    int64_t off[SEQS + 1];
+    for (int i = 0; i <= SEQS; i++) off[i] = (int64_t)i * ROWS;
+    struct lafs_err err;
+    float *x = NULL, *w = NULL, *y = NULL;
+    int64_t *dev_off = NULL;
+    size_t act = (size_t)(SEQS * ROWS * width) * sizeof(float);
+    double rate = 0;
+    if (b->ops->alloc(b->dev, (void **)&x, act, &err) == LAFS_OK && b->ops->alloc(b->dev, (void **)&y, act, &err) == LAFS_OK &&
+        b->ops->alloc(b->dev, (void **)&w, (size_t)(width * width) * sizeof(float), &err) == LAFS_OK &&
+        b->ops->alloc(b->dev, (void **)&dev_off, sizeof off, &err) == LAFS_OK) {
+        b->ops->upload(b->dev, dev_off, off, sizeof off);
+        struct lafs_seqs s = {SEQS, off, dev_off, ROWS};
+        double begin = 0, end = 0, flop = 0;
+        for (int i = 0; end - begin < 0.2; i++) { /* the first round warms up */
+            b->ops->linear(b->dev, &s, width, width, x, w, NULL, LAFS_ACT_NONE, NULL, NULL, y);
+            if (b->ops->sync(b->dev, &err) != LAFS_OK) break;
+            end = lafs_clock_now();
+            if (i == 0) begin = end;
+            else flop += 2.0 * SEQS * ROWS * (double)width * (double)width;
+        }
+        rate = flop / (end - begin) / 1e9;
+    }
+    b->ops->free(b->dev, x);
+    b->ops->free(b->dev, w);
+    b->ops->free(b->dev, y);
+    b->ops->free(b->dev, dev_off);
+    return rate;
+}

@@ -1,0 +1,63 @@
+/* What lafs-pretrain and lafs-finetune share: the run directory, checkpoints in time, the log, signals.
+ *
+ * A thread of its own waits for signals. SIGTERM and SIGINT: the state after the last whole step is written, then the
+ * process dies of the signal. SIGUSR1: prints where training is. */
+#ifndef LAFS_CMD_TRAINRUN_H
+#define LAFS_CMD_TRAINRUN_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "cmd/progress.h"
+#include "compute/backend.h"
+#include "train/run.h"
+
+enum { TRAINRUN_MAX_OPTIONS = 80 };
+
+struct trainrun {
+    struct lafs_run run;
+    struct lafs_run_option option[TRAINRUN_MAX_OPTIONS];
+    char value[TRAINRUN_MAX_OPTIONS][512];
+    int options;
+    /* filled by the program before trainrun_start */
+    void *trainer;
+    lafs_status (*checkpoint)(void *trainer, struct lafs_ckpt *c, struct lafs_err *err);
+    int64_t (*step)(const void *trainer);
+    int64_t steps, per_epoch;
+    int64_t every, keep;       /* --checkpoint-every, 0: at the end of epochs and every ten minutes; --keep */
+    /* inside */
+    pthread_mutex_t save_lock;
+    int64_t saved;             /* step of the newest checkpoint */
+    double saved_at, started;
+    int64_t started_step;
+    double last_loss;
+    struct progress progress;
+    struct lafs_buf line;
+};
+
+/* Before any thread is started: signals are blocked, for the thread that waits for them. */
+void trainrun_init(struct trainrun *t);
+/* Records an option that changes results: the line of config.json. */
+void trainrun_option(struct trainrun *t, const char *name, int may_grow, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* Creates or checks the run directory. */
+lafs_status trainrun_open(struct trainrun *t, const char *dir, int extend, struct lafs_err *err);
+/* After the trainer is restored: cuts the log, starts the signal thread and the progress line. */
+lafs_status trainrun_start(struct trainrun *t, struct lafs_err *err);
+/* After each step: begins the step's log line in t->line ({"step": ..., "epoch": ..., "loss": ...); the program appends its own
+ * members (", \"lr\": ..."), then calls trainrun_log_end. */
+void trainrun_log_begin(struct trainrun *t, int64_t step, int64_t epoch, double loss);
+void trainrun_number(struct trainrun *t, const char *name, double v);
+lafs_status trainrun_log_end(struct trainrun *t, struct lafs_err *err);
+/* Writes a checkpoint when one is due (force: in any case, unless this step has one). */
+lafs_status trainrun_save(struct trainrun *t, int force, struct lafs_err *err);
+/* "DIR/model.safetensors" in a buffer of the run's. */
+const char *trainrun_model_path(struct trainrun *t, struct lafs_err *err);
+void trainrun_close(struct trainrun *t);
+/* The message after a failed step: names the last good checkpoint. */
+void trainrun_tell_last_good(struct trainrun *t);
+
+/* GF/s of a product of this width on this device, measured for a fraction of a second: for --dry-run. */
+double trainrun_measure(const struct lafs_backend *b, int64_t width);
+
+#endif

@@ -1,0 +1,509 @@
+#include "train/finetune.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "data/face.h"
+#include "data/loader.h"
+#include "train/sched.h"
+
+enum { SIDE = LAFS_CNN_SIDE, CROP = SIDE * SIDE * 3, RANGE = 111 /* landmarks are 0..111 */ };
+
+struct lafs_finetune {
+    struct lafs_finetune_config c;
+    const struct lafs_backend *b;
+    struct lafs_model model;            /* CNN, ViT, then loss.weight */
+    int classifier;
+    struct lafs_optim optim;            /* in a step, optim.grad also holds the running statistics that are being updated */
+    unsigned char *frozen;              /* (params.count) */
+    pthread_mutex_t lock;
+    int64_t step, best_epoch;
+    double best, forced_lr;
+    float *frozen_cnn;                  /* (params.size) the CNN that the regulariser pulls towards; NULL: off */
+    int frozen_set;
+    /* activations */
+    struct lafs_arena arena;
+    struct lafs_model_work work;
+    struct lafs_cnn_work frozen_work;
+    float *images, *reversed, *emb, *demb, *logits, *frozen_landmarks, *dlandmarks;
+    void *margin_scratch;
+    double *loss;
+    uint64_t *keys;
+    uint8_t *crops;                     /* (micro, 112, 112, 3) */
+    /* data */
+    struct lafs_pool *pool;
+    const struct lafs_index *ix;
+    const struct lafs_classes *classes;
+    struct lafs_fetch *fetch;
+    int64_t *order, order_epoch;
+    const int64_t *want;
+    int64_t epoch;
+    struct lafs_image *source;          /* (micro) */
+    struct lafs_viewplan *plan;
+    struct lafs_err *errs;
+    struct lafs_target *target;
+    uint64_t *key_hash, *host_keys;
+    uint8_t **crop_at;
+    const uint8_t **source_at;
+    int *w, *h;
+};
+
+lafs_status lafs_finetune_config_default(struct lafs_finetune_config *c, const char *size, int stage, struct lafs_err *err)
+{
+    memset(c, 0, sizeof *c);
+    LAFS_TRY(lafs_model_config_named(&c->model, size, err));
+    c->epochs = 34;
+    c->warmup_epochs = 5;
+    c->lr_final = 1e-6;
+    c->decay = stage == 1 ? (struct lafs_decay){.matrix = 0.1f, .vector = 0.1f, .cnn = 0.05f, .cnn_all = 1}
+                          : (struct lafs_decay){.matrix = 0.1f, .vector = 0, .cnn = 0.05f};
+    c->layer_decay = 1;
+    c->scale = 64;
+    c->margin_m = 0.4;
+    c->mixup_p = 0.1;
+    c->mixup_alpha = 0.2;
+    lafs_train_views_default(&c->views);
+    return LAFS_OK;
+}
+
+double lafs_finetune_lr(int64_t micro, int64_t accumulation)
+{
+    return 1e-3 * ((double)accumulation / 480) * 336 * sqrt((double)micro / 336);
+}
+
+lafs_status lafs_finetune_config_check(const struct lafs_finetune_config *c, struct lafs_err *err)
+{
+    if (c->micro < 1 || c->batch % c->micro)
+        return lafs_fail(err, LAFS_USAGE, "the batch of %" PRId64 " is no multiple of the micro-batch of %" PRId64, c->batch, c->micro);
+    if (c->images < c->batch)
+        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " images are less than one batch of %" PRId64, c->images, c->batch);
+    if (c->epochs < 1 || c->warmup_epochs < 0 || c->warmup_epochs >= c->epochs)
+        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " epochs of warm-up do not fit into %" PRId64 " epochs", c->warmup_epochs, c->epochs);
+    if (c->classes < 2) return lafs_fail(err, LAFS_USAGE, "there must be at least 2 classes");
+    if (c->mixup_p > 0 && c->micro < 2) return lafs_fail(err, LAFS_USAGE, "mixup needs a micro-batch of at least 2");
+    return LAFS_OK;
+}
+
+/* -- classes -- */
+
+static int by_name(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+lafs_status lafs_classes_init(struct lafs_classes *c, const struct lafs_index *ix, struct lafs_err *err)
+{
+    memset(c, 0, sizeof *c);
+    size_t n = (size_t)ix->samples;
+    lafs_status st;
+    LAFS_TRY(lafs_alloc(&c->name, n, sizeof *c->name, err));
+    LAFS_TRY_GOTO(st, lafs_alloc(&c->label, n, sizeof *c->label, err), fail);
+    for (size_t i = 0; i < n; i++) {
+        c->name[i] = ix->sample[i].name;
+        if (!c->name[i][0]) {
+            st = lafs_fail(err, LAFS_FAILED, "sample '%s' has no name: supervised training needs identities", ix->sample[i].key);
+            goto fail;
+        }
+    }
+    qsort(c->name, n, sizeof *c->name, by_name);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || strcmp(c->name[i], c->name[c->n - 1])) c->name[c->n++] = c->name[i];
+    if (c->n < 2) {
+        st = lafs_fail(err, LAFS_FAILED, "the index has %" PRId64 " identity: training needs at least two", c->n);
+        goto fail;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const char **at = bsearch(&ix->sample[i].name, c->name, (size_t)c->n, sizeof *c->name, by_name);
+        c->label[i] = at - c->name;
+    }
+    return LAFS_OK;
+fail:
+    lafs_classes_release(c);
+    return st;
+}
+
+void lafs_classes_release(struct lafs_classes *c)
+{
+    lafs_free(c->name);
+    lafs_free(c->label);
+    memset(c, 0, sizeof *c);
+}
+
+/* -- opening -- */
+
+static int has_cnn(const struct lafs_finetune *t) { return (t->c.model.parts & LAFS_PART_CNN) != 0; }
+
+static int regularised(const struct lafs_finetune *t)
+{
+    return has_cnn(t) && !t->c.freeze_cnn && (t->c.landmark_weight > 0 || t->c.landmark_constant > 0);
+}
+
+static lafs_status carve(struct lafs_finetune *t, struct lafs_err *err)
+{
+    struct lafs_arena *a = &t->arena;
+    size_t n = (size_t)t->c.micro, d = (size_t)t->c.model.vit.dim, r2 = (size_t)t->c.model.vit.patches * 2;
+    int trained = has_cnn(t) && !t->c.freeze_cnn;
+    t->images = lafs_arena_take(a, n * CROP, sizeof(float));
+    t->reversed = t->c.mixup_p > 0 ? lafs_arena_take(a, n * CROP, sizeof(float)) : NULL;
+    t->emb = lafs_arena_take(a, n * d, sizeof(float));
+    t->demb = lafs_arena_take(a, n * d, sizeof(float));
+    t->logits = lafs_arena_take(a, n * (size_t)t->c.classes, sizeof(float));
+    t->margin_scratch = lafs_arena_take(a, t->b->ops->margin_scratch(t->c.micro, (int64_t)d, t->c.classes), 1);
+    t->loss = lafs_arena_take(a, 2, sizeof(double));
+    t->keys = lafs_arena_take(a, n, sizeof(uint64_t));
+    t->crops = lafs_arena_take(a, n * CROP, 1);
+    LAFS_TRY(lafs_model_plan(&t->work, &t->model, t->c.micro, trained || !has_cnn(t) ? LAFS_MODEL_TRAIN : LAFS_MODEL_VIT_ONLY, a, err));
+    if (!regularised(t)) return LAFS_OK;
+    t->frozen_landmarks = lafs_arena_take(a, n * r2, sizeof(float));
+    t->dlandmarks = lafs_arena_take(a, n * r2, sizeof(float));
+    t->frozen_cnn = lafs_arena_take(a, (size_t)t->model.params.size, sizeof(float));
+    return lafs_cnn_plan(&t->frozen_work, &t->model.cnn, t->c.micro, LAFS_CNN_FOLDED, a, err);
+}
+
+static lafs_status host_memory(struct lafs_finetune *t, struct lafs_err *err)
+{
+    size_t n = (size_t)t->c.micro;
+    LAFS_TRY(lafs_alloc0(&t->frozen, (size_t)t->model.params.count, 1, err));
+    LAFS_TRY(lafs_alloc0(&t->host_keys, n, sizeof *t->host_keys, err));
+    if (!t->ix) return LAFS_OK;
+    LAFS_TRY(lafs_alloc(&t->order, (size_t)t->ix->samples, sizeof *t->order, err));
+    LAFS_TRY(lafs_alloc0(&t->source, n, sizeof *t->source, err));
+    LAFS_TRY(lafs_alloc0(&t->plan, n, sizeof *t->plan, err));
+    LAFS_TRY(lafs_alloc0(&t->errs, n, sizeof *t->errs, err));
+    LAFS_TRY(lafs_alloc0(&t->target, n, sizeof *t->target, err));
+    LAFS_TRY(lafs_alloc0(&t->key_hash, n, sizeof *t->key_hash, err));
+    LAFS_TRY(lafs_alloc0(&t->crop_at, n, sizeof *t->crop_at, err));
+    LAFS_TRY(lafs_alloc0(&t->source_at, n, sizeof *t->source_at, err));
+    LAFS_TRY(lafs_alloc0(&t->w, n, sizeof *t->w, err));
+    LAFS_TRY(lafs_alloc0(&t->h, n, sizeof *t->h, err));
+    return lafs_fetch_open(&t->fetch, t->ix, err);
+}
+
+static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
+{
+    struct lafs_params *ps = &t->model.params;
+    const int64_t shape[2] = {t->c.classes, t->c.model.vit.dim};
+    LAFS_TRY(lafs_finetune_config_check(&t->c, err));
+    LAFS_TRY(lafs_model_init(&t->model, &t->c.model, err));
+    LAFS_TRY(lafs_params_add(ps, "loss.weight", 2, shape, 1, LAFS_INIT_UNIFORM,
+                             (float)sqrt(6.0 / (double)(shape[0] + shape[1])), t->c.model.vit.depth + 1, &t->classifier, err));
+    LAFS_TRY(lafs_params_place(ps, t->b, err));
+    LAFS_TRY(lafs_params_fill(ps, t->b, t->c.seed, err));
+    LAFS_TRY(lafs_optim_init(&t->optim, t->b, ps, err));
+    if (t->c.layer_decay != 1) lafs_optim_layer_decay(&t->optim, t->c.layer_decay, t->c.model.vit.depth);
+    LAFS_TRY(host_memory(t, err));
+    for (int i = 0; i < ps->count; i++) t->frozen[i] = t->c.freeze_cnn && lafs_is_cnn_name(ps->p[i].name);
+    LAFS_TRY(carve(t, err));
+    LAFS_TRY(lafs_arena_reserve(&t->arena, t->b, err));
+    return carve(t, err);
+}
+
+lafs_status lafs_finetune_open(struct lafs_finetune **out, const struct lafs_finetune_config *c, const struct lafs_backend *b,
+                               struct lafs_pool *pool, const struct lafs_index *ix, const struct lafs_classes *classes,
+                               struct lafs_err *err)
+{
+    struct lafs_finetune *t;
+    *out = NULL;
+    LAFS_TRY(lafs_alloc0(&t, 1, sizeof *t, err));
+    t->c = *c;
+    t->b = b;
+    t->pool = pool;
+    t->ix = ix;
+    t->classes = classes;
+    t->order_epoch = -1;
+    t->best = t->forced_lr = -1;
+    t->best_epoch = -1;
+    pthread_mutex_init(&t->lock, NULL);
+    lafs_status st = build(t, err);
+    if (st != LAFS_OK) {
+        lafs_finetune_close(t);
+        return st;
+    }
+    *out = t;
+    return LAFS_OK;
+}
+
+void lafs_finetune_close(struct lafs_finetune *t)
+{
+    if (!t) return;
+    if (t->source)
+        for (int64_t i = 0; i < t->c.micro; i++) lafs_image_release(&t->source[i]);
+    lafs_fetch_close(t->fetch);
+    lafs_model_work_release(&t->work);
+    lafs_cnn_work_release(&t->frozen_work);
+    lafs_optim_release(&t->optim);
+    lafs_model_release(&t->model, t->b);
+    lafs_arena_release(&t->arena, t->b);
+    void *owned[] = {t->frozen, t->host_keys, t->order, t->source, t->plan, t->errs, t->target, t->key_hash,
+                     t->crop_at, (void *)t->source_at, t->w, t->h};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) lafs_free(owned[i]);
+    pthread_mutex_destroy(&t->lock);
+    lafs_free(t);
+}
+
+int64_t lafs_finetune_step_number(const struct lafs_finetune *t) { return t->step; }
+int64_t lafs_finetune_steps(const struct lafs_finetune *t) { return t->c.epochs * lafs_finetune_steps_per_epoch(&t->c); }
+const struct lafs_model *lafs_finetune_model(const struct lafs_finetune *t) { return &t->model; }
+void lafs_finetune_force_lr(struct lafs_finetune *t, double lr) { t->forced_lr = lr; }
+
+double lafs_finetune_best(const struct lafs_finetune *t, int64_t *epoch)
+{
+    *epoch = t->best_epoch;
+    return t->best;
+}
+
+void lafs_finetune_set_best(struct lafs_finetune *t, double figure, int64_t epoch)
+{
+    t->best = figure;
+    t->best_epoch = epoch;
+}
+
+size_t lafs_finetune_memory(const struct lafs_finetune *t)
+{
+    return t->arena.size + 4 * (size_t)t->model.params.size * sizeof(float);
+}
+
+void lafs_finetune_look(struct lafs_finetune *t, struct lafs_finetune_inside *in)
+{
+    *in = (struct lafs_finetune_inside){&t->model.params, t->optim.grad, t->work.landmarks, t->frozen_landmarks, t->logits,
+                                        t->optim.norm, t->frozen_cnn};
+}
+
+lafs_status lafs_finetune_init_from(struct lafs_finetune *t, const char *path, int parts, struct lafs_err *err)
+{
+    return lafs_model_load_parts(&t->model, t->b, path, parts, t->model.params.value, err);
+}
+
+/* -- one step -- */
+
+/* Copies the running statistics (all that is not trained) between two flat arrays. */
+static void copy_buffers(struct lafs_finetune *t, float *to, const float *from)
+{
+    for (int i = 0; i < t->model.params.count; i++) {
+        const struct lafs_param *p = &t->model.params.p[i];
+        if (!p->trainable) t->b->ops->copy(t->b->dev, to + p->off, from + p->off, (size_t)p->size * sizeof(float));
+    }
+}
+
+/* The CNN as training found it, for the regulariser. */
+static lafs_status settle_frozen(struct lafs_finetune *t, struct lafs_err *err)
+{
+    const struct lafs_params *ps = &t->model.params;
+    if (!t->frozen_set && t->frozen_cnn)
+        t->b->ops->copy(t->b->dev, t->frozen_cnn, ps->value, (size_t)ps->size * sizeof(float));
+    if (!t->frozen_set && t->frozen_cnn) LAFS_TRY(lafs_cnn_fold(&t->frozen_work, t->b, t->frozen_cnn, err));
+    if (!t->frozen_set && t->work.mode != LAFS_MODEL_TRAIN) LAFS_TRY(lafs_model_fold(&t->work, t->b, ps->value, err));
+    t->frozen_set = 1;
+    return LAFS_OK;
+}
+
+/* Forward and backward of one micro-batch; weight: of the regulariser. */
+static lafs_status pass(struct lafs_finetune *t, const struct lafs_finetune_batch *batch, int64_t epoch, double weight,
+                        double share, struct lafs_finetune_report *r, struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    const struct lafs_ops *op = b->ops;
+    const struct lafs_params *ps = &t->model.params;
+    const struct lafs_vit_config *vit = &t->c.model.vit;
+    int64_t n = batch->n, values = n * vit->patches * 2;
+    float *running = has_cnn(t) && !t->c.freeze_cnn ? t->optim.grad : NULL;
+    for (int64_t i = 0; i < n; i++)
+        t->host_keys[i] = lafs_rng_key(t->c.seed, LAFS_RNG_DROP, (uint64_t)epoch, batch->key_hash[i], 0);
+    op->upload(b->dev, t->keys, t->host_keys, (size_t)n * sizeof *t->host_keys);
+    lafs_model_forward(&t->work, b, ps->value, running, n, batch->images, t->keys, t->emb);
+    const struct lafs_param *w = &ps->p[t->classifier];
+    op->margin_loss(b->dev, n, vit->dim, t->c.classes, t->emb, ps->value + w->off, batch->target, t->c.margin, (float)t->c.scale,
+                    (float)t->c.margin_m, (float)share, t->margin_scratch, t->loss, t->demb, t->optim.grad + w->off, t->logits);
+    float *more = NULL;
+    if (weight > 0 && t->frozen_cnn) {
+        lafs_cnn_forward(&t->frozen_work, b, t->frozen_cnn, NULL, n, batch->images, NULL, t->frozen_landmarks);
+        op->zero(b->dev, t->dlandmarks, (size_t)values * sizeof(float));
+        /* mean((theta/111 - frozen/111)^2) */
+        op->mse(b->dev, values, t->work.landmarks, t->frozen_landmarks, (float)(weight / (RANGE * RANGE)), (float)share,
+                t->loss + 1, t->dlandmarks);
+        more = t->dlandmarks;
+    }
+    lafs_model_backward(&t->work, b, ps->value, t->demb, more, t->optim.grad);
+    double loss[2] = {0};
+    op->download(b->dev, loss, t->loss, (more ? 2 : 1) * sizeof *loss);
+    LAFS_TRY(op->sync(b->dev, err));
+    r->cross_entropy += share * loss[0];
+    r->regulariser += share * loss[1];
+    return LAFS_OK;
+}
+
+static lafs_status commit(struct lafs_finetune *t, const struct lafs_finetune_report *r, struct lafs_err *err)
+{
+    pthread_mutex_lock(&t->lock);
+    lafs_status st = lafs_optim_step(&t->optim, r->lr, &t->c.decay, 1, 0, t->frozen, err);
+    if (st == LAFS_OK) {
+        copy_buffers(t, t->model.params.value, t->optim.grad);
+        st = t->b->ops->sync(t->b->dev, err);
+        t->step = r->step;
+    } else lafs_err_prefix(err, "step %" PRId64, r->step);
+    pthread_mutex_unlock(&t->lock);
+    return st;
+}
+
+static double landmark_weight(const struct lafs_finetune *t, int64_t epoch)
+{
+    if (!regularised(t)) return 0;
+    if (t->c.landmark_constant > 0) return t->c.landmark_constant;
+    return t->c.landmark_weight * lafs_sched_landmark(epoch, t->c.epochs);
+}
+
+lafs_status lafs_finetune_learn(struct lafs_finetune *t, lafs_batch_fn *next, void *arg, struct lafs_finetune_report *r,
+                                struct lafs_err *err)
+{
+    int64_t per = lafs_finetune_steps_per_epoch(&t->c), passes = t->c.batch / t->c.micro;
+    *r = (struct lafs_finetune_report){.step = t->step + 1, .epoch = t->step / per};
+    r->lr = t->forced_lr >= 0 ? t->forced_lr
+                              : lafs_sched_finetune(t->c.lr, t->c.lr_final, t->step, t->c.epochs * per, t->c.warmup_epochs * per);
+    r->landmark_weight = landmark_weight(t, r->epoch);
+    pthread_mutex_lock(&t->lock);
+    lafs_status st = settle_frozen(t, err);
+    pthread_mutex_unlock(&t->lock);
+    LAFS_TRY(st);
+    lafs_optim_zero_grad(&t->optim);
+    copy_buffers(t, t->optim.grad, t->model.params.value);
+    for (int64_t i = 0; i < passes; i++) {
+        struct lafs_finetune_batch batch;
+        LAFS_TRY(next(arg, i, &batch, err));
+        LAFS_TRY(pass(t, &batch, r->epoch, r->landmark_weight, 1.0 / (double)passes, r, err));
+    }
+    r->loss = r->cross_entropy + r->regulariser;
+    if (!isfinite(r->loss)) return lafs_fail(err, LAFS_FAILED, "step %" PRId64 ": the loss is not finite", r->step);
+    LAFS_TRY(commit(t, r, err));
+    double sum = 0;
+    for (int i = 0; i < t->model.params.count; i++)
+        if (!t->optim.seg[i].skip) sum += t->optim.norm[i] * t->optim.norm[i];
+    r->grad_norm = sqrt(sum);
+    return LAFS_OK;
+}
+
+/* -- batches from an index -- */
+
+static void prepare(void *arg, int64_t i, int worker)
+{
+    (void)worker;
+    struct lafs_finetune *t = arg;
+    struct lafs_err *err = &t->errs[i];
+    struct lafs_sample s;
+    int64_t at = t->want[i];
+    const char *key = t->ix->sample[at].key;
+    err->status = LAFS_OK;
+    lafs_sample_init(&s);
+    lafs_status st = lafs_fetch_sample(t->fetch, at, &s, err);
+    if (st == LAFS_OK) st = lafs_face_image(&s, t->c.max_pixels, &t->source[i], err);
+    lafs_sample_release(&s);
+    if (st != LAFS_OK) {
+        lafs_err_prefix(err, "image '%s'", key);
+        err->status = LAFS_FAILED;
+        return;
+    }
+    lafs_plan_train(&t->c.views, t->source[i].w, t->source[i].h, t->c.seed, t->epoch, key, &t->plan[i]);
+    t->key_hash[i] = lafs_fnv1a(key, strlen(key));
+    t->target[i] = (struct lafs_target){t->classes->label[at], t->classes->label[at], 1};
+    t->source_at[i] = t->source[i].px;
+    t->w[i] = t->source[i].w;
+    t->h[i] = t->source[i].h;
+    t->crop_at[i] = t->crops + i * CROP;
+}
+
+/* Mixup with the reversed batch: one lambda a micro-batch, not folded. Returns the batch's size: an odd one loses its last. */
+static int64_t mix(struct lafs_finetune *t, int64_t epoch, int64_t pass_number, int64_t n)
+{
+    const struct lafs_backend *b = t->b;
+    struct lafs_rng rng;
+    lafs_rng_init(&rng, lafs_rng_key(t->c.seed, LAFS_RNG_MIXUP, (uint64_t)epoch, (uint64_t)pass_number, 0));
+    if (!(t->c.mixup_p > 0) || lafs_rng_double(&rng) >= t->c.mixup_p) return n;
+    float lambda = (float)lafs_rng_beta(&rng, t->c.mixup_alpha, t->c.mixup_alpha);
+    n -= n % 2;
+    for (int64_t i = 0; i < n; i++)
+        b->ops->copy(b->dev, t->reversed + i * CROP, t->images + (n - 1 - i) * CROP, CROP * sizeof(float));
+    b->ops->scale(b->dev, n * CROP, lambda, t->images);
+    b->ops->axpy(b->dev, n * CROP, 1 - lambda, t->reversed, t->images);
+    for (int64_t i = 0; i < n; i++) t->target[i].lambda = lambda;
+    for (int64_t i = 0; i < n; i++) t->target[i].b = t->target[n - 1 - i].a;
+    return n;
+}
+
+static lafs_status from_index(void *arg, int64_t i, struct lafs_finetune_batch *batch, struct lafs_err *err)
+{
+    struct lafs_finetune *t = arg;
+    const struct lafs_backend *b = t->b;
+    int64_t per = lafs_finetune_steps_per_epoch(&t->c), in_epoch = t->step % per, n = t->c.micro;
+    t->epoch = t->step / per;
+    if (t->order_epoch != t->epoch) {
+        LAFS_TRY(lafs_epoch_order(t->ix, t->c.seed, t->epoch, t->order, err));
+        t->order_epoch = t->epoch;
+    }
+    t->want = t->order + in_epoch * t->c.batch + i * n;
+    lafs_pool_for(t->pool, n, prepare, t);
+    for (int64_t j = 0; j < n; j++)
+        if (t->errs[j].status != LAFS_OK) {
+            if (err) *err = t->errs[j];
+            return LAFS_FAILED;
+        }
+    b->ops->render(b->dev, n, t->plan, t->source_at, t->w, t->h, NULL, t->crop_at);
+    b->ops->u8_to_f32(b->dev, n * CROP, t->crops, t->images);
+    n = mix(t, t->epoch, in_epoch * (t->c.batch / t->c.micro) + i, n);
+    *batch = (struct lafs_finetune_batch){t->images, t->target, t->key_hash, n};
+    return LAFS_OK;
+}
+
+lafs_status lafs_finetune_step(struct lafs_finetune *t, struct lafs_finetune_report *r, struct lafs_err *err)
+{
+    return lafs_finetune_learn(t, from_index, t, r, err);
+}
+
+/* -- checkpoints -- */
+
+static lafs_status fill_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c, struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    const struct lafs_params *ps = &t->model.params;
+    int64_t n = ps->count, per = lafs_finetune_steps_per_epoch(&t->c), one = 1, four = 4;
+    LAFS_TRY(lafs_ckpt_add_params(c, "model.", ps, ps->value, b, err));
+    LAFS_TRY(lafs_ckpt_add_params(c, "adamw.m.", ps, t->optim.m, b, err));
+    LAFS_TRY(lafs_ckpt_add_params(c, "adamw.v.", ps, t->optim.v, b, err));
+    LAFS_TRY(settle_frozen(t, err));
+    if (t->frozen_cnn) LAFS_TRY(lafs_ckpt_add_params(c, "frozen.", ps, t->frozen_cnn, b, err));
+    LAFS_TRY(lafs_ckpt_add(c, "adamw.step", LAFS_I64, &n, 1, t->optim.step, err));
+    const int64_t cursor[4] = {t->step, t->step / per, t->step % per * t->c.batch, t->best_epoch};
+    LAFS_TRY(lafs_ckpt_add(c, "cursor", LAFS_I64, &four, 1, cursor, err));
+    LAFS_TRY(lafs_ckpt_add(c, "best", LAFS_F64, &one, 1, &t->best, err));
+    return lafs_ckpt_add_meta(c, "backend", b->ops->describe(b->dev), err);
+}
+
+lafs_status lafs_finetune_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c, struct lafs_err *err)
+{
+    pthread_mutex_lock(&t->lock);
+    lafs_status st = fill_checkpoint(t, c, err);
+    pthread_mutex_unlock(&t->lock);
+    return st;
+}
+
+lafs_status lafs_finetune_restore(struct lafs_finetune *t, const struct lafs_st *st, struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    struct lafs_params *ps = &t->model.params;
+    int64_t cursor[4];
+    LAFS_TRY(lafs_ckpt_read_params(st, "model.", ps, ps->value, b, err));
+    LAFS_TRY(lafs_ckpt_read_params(st, "adamw.m.", ps, t->optim.m, b, err));
+    LAFS_TRY(lafs_ckpt_read_params(st, "adamw.v.", ps, t->optim.v, b, err));
+    LAFS_TRY(lafs_ckpt_read_i64(st, "adamw.step", t->optim.step, ps->count, err));
+    LAFS_TRY(lafs_ckpt_read_i64(st, "cursor", cursor, 4, err));
+    const struct lafs_st_tensor *best = lafs_st_find(st, "best");
+    if (!best || best->dtype != LAFS_F64 || best->count != 1) return lafs_fail(err, LAFS_FAILED, "tensor 'best' is missing");
+    memcpy(&t->best, best->data, sizeof t->best);
+    t->step = cursor[0];
+    t->best_epoch = cursor[3];
+    if (t->frozen_cnn) LAFS_TRY(lafs_ckpt_read_params(st, "frozen.", ps, t->frozen_cnn, b, err));
+    if (t->frozen_cnn) LAFS_TRY(lafs_cnn_fold(&t->frozen_work, b, t->frozen_cnn, err));
+    if (t->work.mode != LAFS_MODEL_TRAIN) LAFS_TRY(lafs_model_fold(&t->work, b, ps->value, err));
+    t->frozen_set = 1;
+    return LAFS_OK;
+}
