@@ -31,7 +31,7 @@ struct trainrun {
     int64_t saved;             /* step of the newest checkpoint */
     double saved_at, started;
     int64_t started_step;
-    double last_loss;
+    _Atomic double last_loss;
     struct progress progress;
     struct lafs_buf line;
 };

@@ -22,7 +22,8 @@ struct lafs_finetune {
     struct lafs_optim optim;            /* in a step, optim.grad also holds the running statistics that are being updated */
     unsigned char *frozen;              /* (params.count) */
     pthread_mutex_t lock;
-    int64_t step, best_epoch;
+    _Atomic int64_t step;
+    int64_t best_epoch;
     double best, forced_lr;
     float *frozen_cnn;                  /* (params.size) the CNN that the regulariser pulls towards; NULL: off */
     int frozen_set;

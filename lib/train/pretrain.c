@@ -29,7 +29,7 @@ struct lafs_pretrain {
     pthread_mutex_t lock;              /* over all that follows, up to `step` */
     float *teacher;                    /* (params.size) */
     float *center;                     /* (K) */
-    int64_t step;
+    _Atomic int64_t step;
     /* activations */
     struct lafs_arena arena;
     struct lafs_vit_work student_vit, teacher_vit;

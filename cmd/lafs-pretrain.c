@@ -1,0 +1,366 @@
+/* lafs-pretrain: self-supervised training on faces without labels. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/sha256.h"
+#include "cmd/cli.h"
+#include "cmd/trainrun.h"
+#include "train/pretrain.h"
+
+static struct {
+    const char *run, *method, *size, *landmarks, *init, *scale, *teacher, *precision;
+    int64_t dim, depth, heads, mlp, patches, patch;
+    int64_t epochs, batch, micro, warmup, freeze_last, temp_epochs, out_dim, hidden, bottleneck, subset, globals, locals;
+    int64_t every, keep;
+    double lr, lr_final, decay, decay_final, momentum, clip, temp_student, temp_first, temp, center_momentum, sigma;
+    double global_min, local_min, local_max, dropout, drop_path;
+    int ordered, extend, dry_run;
+} o = {.method = "lafs", .size = "b", .scale = "dim", .teacher = "train", .precision = "fp32", .patches = 196, .patch = 8,
+       .epochs = 41, .batch = 164, .warmup = -1, .freeze_last = 1, .temp_epochs = -1, .out_dim = 100000, .hidden = 2048,
+       .bottleneck = 256, .subset = 36, .globals = 2, .locals = 8, .keep = 2, .lr = 5e-4, .lr_final = 1e-6, .decay = 0.04,
+       .decay_final = 0.4, .momentum = 0.996, .clip = 3, .temp_student = 0.1, .temp_first = 0.07, .temp = 0.04,
+       .center_momentum = 0.9, .sigma = 5, .global_min = 0.4, .local_min = -1, .local_max = -1, .dropout = 0.1, .drop_path = 0.1};
+
+#define BIG 9007199254740992.0
+static const struct cli_option options[] = {
+    {"output", 'o', CLI_STRING, &o.run, "RUN", "the run's directory; the same command again goes on where it stopped", 0, 0, NULL},
+    {"method", 0, CLI_CHOICE, &o.method, "lafs|dino", "landmark patches, or plain crops cut on a grid", 0, 0, "lafs"},
+    {"landmarks", 0, CLI_STRING, &o.landmarks, "MODEL", "the model whose landmark CNN is used, or 'grid'", 0, 0, NULL},
+    {"size", 0, CLI_CHOICE, &o.size, "xs|t|s|b", "named size of the ViT; b is the paper's", 0, 0, "b"},
+    {"dim", 0, CLI_INT, &o.dim, "N", "width, instead of the named size's", 0, 4096, NULL},
+    {"depth", 0, CLI_INT, &o.depth, "N", "blocks, instead of the named size's", 0, 64, NULL},
+    {"heads", 0, CLI_INT, &o.heads, "N", "heads of width 64, instead of the named size's", 0, 64, NULL},
+    {"mlp", 0, CLI_INT, &o.mlp, "N", "width of the MLP, instead of the named size's", 0, 65536, NULL},
+    {"patches", 0, CLI_INT, &o.patches, "N", "landmarks, a square number", 1, 4096, "196"},
+    {"patch", 0, CLI_INT, &o.patch, "N", "side of a patch in pixels, 8 or 16", 8, 16, "8"},
+    {"epochs", 0, CLI_INT, &o.epochs, "N", "epochs", 1, 1e6, "41"},
+    {"batch", 0, CLI_INT, &o.batch, "N", "images a step", 1, 1e6, "164"},
+    {"micro", 0, CLI_INT, &o.micro, "N", "images a pass; the gradients of a step's passes are added", 0, 1e6, "the batch"},
+    {"lr", 0, CLI_DOUBLE, &o.lr, "RATE", "peak learning rate for a batch of 256; scaled by batch/256", 0, 1, "0.0005"},
+    {"lr-final", 0, CLI_DOUBLE, &o.lr_final, "RATE", "learning rate at the end", 0, 1, "1e-06"},
+    {"warmup", 0, CLI_INT, &o.warmup, "N", "epochs of warm-up", -1, 1e6, "a quarter, at most 10"},
+    {"decay", 0, CLI_DOUBLE, &o.decay, "X", "weight decay at the start", 0, 10, "0.04"},
+    {"decay-final", 0, CLI_DOUBLE, &o.decay_final, "X", "weight decay at the end", 0, 10, "0.4"},
+    {"momentum", 0, CLI_DOUBLE, &o.momentum, "X", "momentum of the teacher at the start; 1 at the end", 0, 1, "0.996"},
+    {"clip", 0, CLI_DOUBLE, &o.clip, "X", "clip the gradient of each tensor at this norm; 0: do not", 0, BIG, "3"},
+    {"freeze-last", 0, CLI_INT, &o.freeze_last, "N", "epochs in which the head's last layer stays", 0, 1e6, "1"},
+    {"temp-student", 0, CLI_DOUBLE, &o.temp_student, "X", "temperature of the student", 1e-3, 100, "0.1"},
+    {"temp-first", 0, CLI_DOUBLE, &o.temp_first, "X", "temperature of the teacher in the first epoch", 1e-3, 100, "0.07"},
+    {"temp", 0, CLI_DOUBLE, &o.temp, "X", "temperature of the teacher after its way down", 1e-3, 100, "0.04"},
+    {"temp-epochs", 0, CLI_INT, &o.temp_epochs, "N", "epochs of the temperature's way down", -1, 1e6, "three quarters, at most 30"},
+    {"center-momentum", 0, CLI_DOUBLE, &o.center_momentum, "X", "momentum of the centre", 0, 1, "0.9"},
+    {"out-dim", 0, CLI_INT, &o.out_dim, "K", "outputs of the head", 2, 1e7, "100000"},
+    {"hidden", 0, CLI_INT, &o.hidden, "N", "width of the head's hidden layers", 1, 65536, "2048"},
+    {"bottleneck", 0, CLI_INT, &o.bottleneck, "N", "width before the head's last layer", 1, 65536, "256"},
+    {"sigma", 0, CLI_DOUBLE, &o.sigma, "PIXELS", "perturbation of the landmarks; 0: none", 0, 112, "5"},
+    {"subset", 0, CLI_INT, &o.subset, "N", "patches of a local view", 1, 4096, "36"},
+    {"ordered", 0, CLI_FLAG, &o.ordered, NULL, "keep a local view's patches in landmark order: no shuffle", 0, 0, NULL},
+    {"globals", 0, CLI_INT, &o.globals, "N", "global views of an image", 1, 16, "2"},
+    {"locals", 0, CLI_INT, &o.locals, "N", "local views of an image", 0, 48, "8"},
+    {"global-min", 0, CLI_DOUBLE, &o.global_min, "SHARE", "smallest area of a global crop", 0.01, 1, "0.4"},
+    {"local-min", 0, CLI_DOUBLE, &o.local_min, "SHARE", "smallest area of a local crop", -1, 1, "0.4, dino 0.05"},
+    {"local-max", 0, CLI_DOUBLE, &o.local_max, "SHARE", "largest area of a local crop", -1, 1, "1, dino 0.4"},
+    {"dropout", 0, CLI_DOUBLE, &o.dropout, "P", "dropout", 0, 0.99, "0.1"},
+    {"drop-path", 0, CLI_DOUBLE, &o.drop_path, "P", "share of residual branches that are dropped", 0, 0.99, "0.1"},
+    {"scale", 0, CLI_CHOICE, &o.scale, "dim|head", "scale of attention: width^-0.5 as the authors, or 64^-0.5", 0, 0, "dim"},
+    {"teacher", 0, CLI_CHOICE, &o.teacher, "train|eval", "dropout in the teacher too as the authors, or none", 0, 0, "train"},
+    {"init", 0, CLI_STRING, &o.init, "MODEL", "start the ViT from this model", 0, 0, NULL},
+    {"precision", 0, CLI_CHOICE, &o.precision, "fp32", "precision of the products", 0, 0, "fp32"},
+    {"checkpoint-every", 0, CLI_INT, &o.every, "STEPS", "write a checkpoint after so many steps", 0, BIG, "each epoch, and every ten minutes"},
+    {"keep", 0, CLI_INT, &o.keep, "N", "checkpoints to keep", 1, 1000, "2"},
+    {"extend", 0, CLI_FLAG, &o.extend, NULL, "let more epochs than the run was begun with be no change", 0, 0, NULL},
+    {"dry-run", 0, CLI_FLAG, &o.dry_run, NULL, "print parameters, memory, steps and time, and stop", 0, 0, NULL},
+    CLI_JOBS, CLI_DEVICE, CLI_SEED, CLI_PRESET, CLI_ALWAYS, {0}};
+
+static const struct cli_program program = {"lafs-pretrain", "-o RUN --landmarks MODEL [OPTION]... [FACES.lafs | VIEWS]",
+                                           "learn from faces without labels", options};
+
+/* Everything that is open, in the order in which it is closed. */
+static struct {
+    struct lafs_backend backend;
+    struct lafs_model cnn;
+    int has_cnn;
+    struct lafs_index *ix;
+    struct lafs_reader *reader;
+    struct lafs_feed *feed;
+    struct lafs_pretrain *trainer;
+    struct trainrun run;
+    char cnn_digest[65], data_digest[65];
+} s;
+
+static lafs_status configure(struct lafs_pretrain_config *c, struct lafs_err *err)
+{
+    int dino = !strcmp(o.method, "dino");
+    LAFS_TRY(lafs_pretrain_config_default(c, o.size, dino, err));
+    struct lafs_vit_config *v = &c->model.vit;
+    if (o.dim) v->dim = (int)o.dim;
+    if (o.depth) v->depth = (int)o.depth;
+    if (o.heads) v->heads = (int)o.heads;
+    if (o.mlp) v->mlp = (int)o.mlp;
+    v->patches = (int)o.patches;
+    v->patch = (int)o.patch;
+    v->dropout = (float)o.dropout;
+    v->drop_path = (float)o.drop_path;
+    v->scale = strcmp(o.scale, "dim") ? LAFS_SCALE_HEAD : LAFS_SCALE_DIM;
+    LAFS_TRY(lafs_vit_config_check(v, err));
+    int grid = dino || (o.landmarks && !strcmp(o.landmarks, "grid"));
+    c->model.tokens = grid ? LAFS_TOKENS_GRID : LAFS_TOKENS_LANDMARK;
+    c->head = (struct lafs_dino_config){v->dim, o.hidden, o.bottleneck, o.out_dim};
+    c->views.globals = (int)o.globals;
+    c->views.locals = (int)o.locals;
+    c->views.global_scale[0] = (float)o.global_min;
+    if (o.local_min >= 0) c->views.local_scale[0] = (float)o.local_min;
+    if (o.local_max >= 0) c->views.local_scale[1] = (float)o.local_max;
+    if (dino && (c->views.size / v->patch) * (c->views.size / v->patch) != v->patches)
+        return lafs_fail(err, LAFS_USAGE, "a grid of %d x %d patches has no %d of them", v->patch, v->patch, v->patches);
+    c->points = (struct lafs_point_rule){.landmarks = v->patches, .sigma = (float)o.sigma, .subset = (int)o.subset,
+                                         .ordered = o.ordered, .dino = dino, .patch = v->patch, .seed = (uint64_t)cli.seed};
+    c->batch = o.batch;
+    c->micro = o.micro ? o.micro : o.batch;
+    c->epochs = o.epochs;
+    c->lr = o.lr * (double)o.batch / 256;
+    c->lr_final = o.lr_final;
+    c->warmup_epochs = o.warmup >= 0 ? o.warmup : o.epochs / 4 < 10 ? o.epochs / 4 : 10;
+    c->decay = o.decay;
+    c->decay_final = o.decay_final;
+    c->momentum = o.momentum;
+    c->clip = o.clip;
+    c->freeze_last = o.freeze_last;
+    c->temp_student = o.temp_student;
+    c->temp_first = o.temp_first;
+    c->temp = o.temp;
+    c->temp_epochs = o.temp_epochs >= 0 ? o.temp_epochs : o.epochs * 3 / 4 < 30 ? o.epochs * 3 / 4 : 30;
+    c->center_momentum = o.center_momentum;
+    c->teacher_eval = !strcmp(o.teacher, "eval");
+    c->seed = (uint64_t)cli.seed;
+    return LAFS_OK;
+}
+
+static void record_options(const struct lafs_pretrain_config *c)
+{
+    struct trainrun *r = &s.run;
+    const struct lafs_vit_config *v = &c->model.vit;
+    trainrun_option(r, "method", 0, "%s", o.method);
+    trainrun_option(r, "tokens", 0, "%s", c->model.tokens == LAFS_TOKENS_GRID ? "grid" : "landmark");
+    trainrun_option(r, "landmarks", 0, "%s", s.has_cnn ? s.cnn_digest : o.landmarks ? o.landmarks : "");
+    trainrun_option(r, "data", 0, "%s", s.data_digest);
+    trainrun_option(r, "images", 0, "%" PRId64, c->images);
+    trainrun_option(r, "vit", 0, "dim %d depth %d heads %d mlp %d patches %d patch %d scale %s", v->dim, v->depth, v->heads,
+                    v->mlp, v->patches, v->patch, o.scale);
+    trainrun_option(r, "drop", 0, "dropout %g drop-path %g teacher %s", o.dropout, o.drop_path, o.teacher);
+    trainrun_option(r, "epochs", 1, "%" PRId64, c->epochs);
+    trainrun_option(r, "warmup", 1, "%" PRId64, c->warmup_epochs);
+    trainrun_option(r, "temp-epochs", 1, "%" PRId64, c->temp_epochs);
+    trainrun_option(r, "batch", 0, "%" PRId64, c->batch);
+    trainrun_option(r, "micro", 0, "%" PRId64, c->micro);
+    trainrun_option(r, "lr", 0, "%.9g", o.lr);
+    trainrun_option(r, "lr-final", 0, "%.9g", o.lr_final);
+    trainrun_option(r, "decay", 0, "%.9g", o.decay);
+    trainrun_option(r, "decay-final", 0, "%.9g", o.decay_final);
+    trainrun_option(r, "momentum", 0, "%.9g", o.momentum);
+    trainrun_option(r, "clip", 0, "%.9g", o.clip);
+    trainrun_option(r, "freeze-last", 0, "%" PRId64, o.freeze_last);
+    trainrun_option(r, "temp-student", 0, "%.9g", o.temp_student);
+    trainrun_option(r, "temp-first", 0, "%.9g", o.temp_first);
+    trainrun_option(r, "temp", 0, "%.9g", o.temp);
+    trainrun_option(r, "center-momentum", 0, "%.9g", o.center_momentum);
+    trainrun_option(r, "head", 0, "hidden %" PRId64 " bottleneck %" PRId64 " out %" PRId64, o.hidden, o.bottleneck, o.out_dim);
+    trainrun_option(r, "views", 0, "globals %d of %g-%g locals %d of %g-%g at %d", c->views.globals,
+                    (double)c->views.global_scale[0], (double)c->views.global_scale[1], c->views.locals,
+                    (double)c->views.local_scale[0], (double)c->views.local_scale[1], c->views.local_size);
+    trainrun_option(r, "points", 0, "sigma %g subset %d %s", o.sigma, c->points.subset, o.ordered ? "ordered" : "shuffled");
+    trainrun_option(r, "init", 0, "%s", o.init ? o.init : "");
+    trainrun_option(r, "precision", 0, "%s", o.precision);
+    trainrun_option(r, "seed", 0, "%" PRId64, cli.seed);
+}
+
+/* Opens the index, or the stream of views. */
+static lafs_status open_data(const char *const *args, int n, struct lafs_pretrain_config *c, struct lafs_err *err)
+{
+    if (n == 1 && strcmp(args[0], "-")) {
+        lafs_status st = lafs_index_open(&s.ix, args[0], err);
+        if (st != LAFS_OK) return st;
+        if (s.has_cnn) LAFS_TRY(lafs_model_check_pixels(&s.cnn, &s.ix->pixels, err));
+        c->model.pixels = s.ix->pixels;
+        c->images = s.ix->samples;
+        return lafs_sha256_file(args[0], s.data_digest, err);
+    }
+    static const char *const standard_input[] = {"-"};
+    struct lafs_reader_options opt = {.keep_foreign = 1};
+    LAFS_TRY(lafs_reader_open(&s.reader, standard_input, 1, &opt, err));
+    const struct lafs_header *h = lafs_reader_header(s.reader);
+    if (h->images < 0)
+        return lafs_fail(err, LAFS_FAILED, "the stream's header does not say how many images an epoch has (was it made by lafs-augment?)");
+    if (h->seed >= 0 && h->seed != cli.seed)
+        return lafs_fail(err, LAFS_USAGE, "the views were drawn with --seed %" PRId64 ", this run has --seed %" PRId64, h->seed, cli.seed);
+    c->model.pixels = h->pixels;
+    c->images = h->images;
+    snprintf(s.data_digest, sizeof s.data_digest, "stream");
+    return LAFS_OK;
+}
+
+static lafs_status open_landmarks(const struct lafs_pretrain_config *c, struct lafs_err *err)
+{
+    if (!o.landmarks || !strcmp(o.landmarks, "grid") || c->points.dino) return LAFS_OK;
+    LAFS_TRY(lafs_model_load(&s.cnn, &s.backend, o.landmarks, err));
+    s.has_cnn = 1;
+    if (!(s.cnn.config.parts & LAFS_PART_CNN)) return lafs_fail(err, LAFS_USAGE, "'%s' has no landmark CNN", o.landmarks);
+    if (s.cnn.config.vit.patches != c->model.vit.patches)
+        return lafs_fail(err, LAFS_USAGE, "'%s' has %d landmarks, --patches is %d", o.landmarks, s.cnn.config.vit.patches, c->model.vit.patches);
+    return lafs_sha256_file(o.landmarks, s.cnn_digest, err);
+}
+
+static lafs_status open_feed(const struct lafs_pretrain_config *c, struct lafs_err *err)
+{
+    struct lafs_feed_config f = {.views = c->views, .points = c->points, .max_images = (int)c->micro, .seed = c->seed,
+                                 .cnn = s.has_cnn ? &s.cnn : NULL};
+    return s.ix ? lafs_feed_index(&s.feed, &f, &s.backend, cli_pool(), s.ix, err)
+                : lafs_feed_stream(&s.feed, &f, &s.backend, s.reader, err);
+}
+
+/* FLOP of a step per image, forward and backward (twice the forward) of the student, forward of the teacher and the CNN. */
+static double flop_per_image(const struct lafs_pretrain_config *c)
+{
+    const struct lafs_vit_config *v = &c->model.vit;
+    double wide = 64.0 * v->heads, sum = 0;
+    for (int i = 0; i < c->views.globals + c->views.locals; i++) {
+        int global = i < c->views.globals;
+        double n = 1 + (double)lafs_view_tokens(&c->points, global ? LAFS_VIEW_GLOBAL : LAFS_VIEW_LOCAL,
+                                                global ? c->views.size : c->views.local_size);
+        double forward = 2 * n * ((double)v->depth * v->dim * (4 * wide + 2.0 * v->mlp) + 3.0 * v->patch * v->patch * v->dim) +
+                         4 * n * n * wide * v->depth;
+        forward += 2 * ((double)v->dim * (double)c->head.hidden + (double)c->head.hidden * (double)c->head.hidden +
+                        (double)(c->head.hidden * c->head.bottleneck) + (double)(c->head.bottleneck * c->head.out));
+        sum += forward * (global ? 4 : 3) + (s.has_cnn ? 0.113e9 : 0);
+    }
+    return sum;
+}
+
+static void dry_run(const struct lafs_pretrain_config *c)
+{
+    struct lafs_pretrain_inside in;
+    lafs_pretrain_look(s.trainer, &in);
+    int64_t weights = 0, steps = lafs_pretrain_steps(s.trainer);
+    for (int i = 0; i < in.params->count; i++) weights += in.params->p[i].size;
+    double flop = flop_per_image(c), rate = trainrun_measure(&s.backend, c->model.vit.dim);
+    double seconds = flop * (double)c->batch / rate / 1e9;
+    printf("parameters   %" PRId64 " (ViT %d wide, %d deep, and the head of %" PRId64 " outputs)\n", weights, c->model.vit.dim,
+           c->model.vit.depth, c->head.out);
+    printf("memory       %.0f MB\n", (double)lafs_pretrain_memory(s.trainer) / 1e6);
+    printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n", steps, c->epochs,
+           lafs_pretrain_steps_per_epoch(c), c->batch, c->images);
+    printf("work         %.1f GFLOP an image\n", flop / 1e9);
+    printf("time         about %.2f s a step, %.1f hours in all, if all of it ran at the %.0f GFLOP/s of a product measured just now\n",
+           seconds, seconds * (double)steps / 3600, rate);
+}
+
+/* Trains to the end. */
+static lafs_status train(struct lafs_err *err)
+{
+    struct trainrun *r = &s.run;
+    while (lafs_pretrain_step_number(s.trainer) < r->steps) {
+        struct lafs_pretrain_report p;
+        lafs_status st = lafs_pretrain_step(s.trainer, &p, err);
+        if (st != LAFS_OK) {
+            trainrun_tell_last_good(r);
+            return st;
+        }
+        trainrun_log_begin(r, p.step, p.epoch, p.loss);
+        trainrun_number(r, "lr", p.lr);
+        trainrun_number(r, "decay", p.decay);
+        trainrun_number(r, "momentum", p.momentum);
+        trainrun_number(r, "temp", p.temp);
+        trainrun_number(r, "entropy", p.entropy);
+        trainrun_number(r, "kl", p.kl);
+        trainrun_number(r, "spread", p.spread);
+        trainrun_number(r, "grad_norm", p.grad_norm);
+        LAFS_TRY(trainrun_log_end(r, err));
+        LAFS_TRY(trainrun_save(r, 0, err));
+    }
+    return LAFS_OK;
+}
+
+static lafs_status save_model(struct lafs_err *err)
+{
+    const char *path = trainrun_model_path(&s.run, err);
+    char training[512];
+    snprintf(training, sizeof training, "%s %s, self-supervised (%s), data %s, landmark CNN %s", program.name, lafs_version, o.method,
+             s.data_digest, s.has_cnn ? s.cnn_digest : "none");
+    const struct lafs_st_meta meta[] = {{"training", training}};
+    return path ? lafs_pretrain_save_model(s.trainer, s.has_cnn ? &s.cnn : NULL, path, meta, 1, err) : LAFS_FAILED;
+}
+
+static lafs_status checkpoint(void *t, struct lafs_ckpt *c, struct lafs_err *err) { return lafs_pretrain_checkpoint(t, c, err); }
+static int64_t step_of(const void *t) { return lafs_pretrain_step_number(t); }
+
+static lafs_status resume(struct lafs_err *err)
+{
+    struct lafs_st *st;
+    if (s.run.run.resume < 0) return o.init ? lafs_pretrain_init_from(s.trainer, o.init, err) : LAFS_OK;
+    LAFS_TRY(lafs_run_load(&s.run.run, &st, err));
+    const char *now = s.backend.ops->describe(s.backend.dev), *then = lafs_st_meta(st, "backend");
+    if (then && strcmp(then, now)) cli_warn("this run was begun on '%s'; here, on '%s', bits may differ", then, now);
+    lafs_status status = lafs_pretrain_restore(s.trainer, st, err);
+    lafs_st_close(st);
+    if (status == LAFS_OK) cli_note("going on after step %" PRId64, s.run.run.resume);
+    return status;
+}
+
+static lafs_status go(const char *const *args, int n, struct lafs_err *err)
+{
+    struct lafs_pretrain_config c;
+    const char *why = NULL;
+    LAFS_TRY(configure(&c, err));
+    LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
+    if (why) cli_note("%s", why);
+    LAFS_TRY(open_landmarks(&c, err));
+    LAFS_TRY(open_data(args, n, &c, err));
+    LAFS_TRY(lafs_pretrain_config_check(&c, err));
+    record_options(&c);
+    if (!o.dry_run) {
+        LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));
+        LAFS_TRY(open_feed(&c, err));
+    }
+    LAFS_TRY(lafs_pretrain_open(&s.trainer, &c, &s.backend, s.feed, err));
+    if (o.dry_run) {
+        dry_run(&c);
+        return LAFS_OK;
+    }
+    LAFS_TRY(resume(err));
+    s.run.trainer = s.trainer;
+    s.run.checkpoint = checkpoint;
+    s.run.step = step_of;
+    s.run.steps = lafs_pretrain_steps(s.trainer);
+    s.run.per_epoch = lafs_pretrain_steps_per_epoch(&c);
+    s.run.every = o.every;
+    s.run.keep = o.keep;
+    LAFS_TRY(trainrun_start(&s.run, err));
+    LAFS_TRY(train(err));
+    LAFS_TRY(trainrun_save(&s.run, 1, err));
+    return save_model(err);
+}
+
+int main(int argc, char **argv)
+{
+    int n;
+    struct lafs_err err = {0};
+    char **args = cli_parse(&program, argc, argv, &n);
+    if (!o.run && !o.dry_run) cli_misuse("where does the run go? give -o RUN");
+    if (n > 1) cli_misuse("one index, or a stream of views on standard input");
+    if (!o.landmarks && n == 1 && strcmp(args[0], "-") && strcmp(o.method, "dino"))
+        cli_misuse("whose landmarks? give --landmarks MODEL, or --landmarks grid");
+    trainrun_init(&s.run);
+    lafs_status st = go((const char *const *)args, n, &err);
+    int status = st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
+    trainrun_close(&s.run);
+    lafs_pretrain_close(s.trainer);
+    lafs_feed_close(s.feed);
+    lafs_reader_close(s.reader);
+    lafs_index_free(s.ix);
+    if (s.has_cnn) lafs_model_release(&s.cnn, &s.backend);
+    lafs_backend_close(&s.backend);
+    return cli_finish(status);
+}
