@@ -340,6 +340,7 @@ static lafs_status go(const char *const *args, int n, struct lafs_err *err)
     LAFS_TRY(trainrun_start(&s.run, err));
     LAFS_TRY(train(err));
     LAFS_TRY(trainrun_save(&s.run, 1, err));
+    LAFS_TRY(lafs_feed_drain(s.feed, err));
     return save_model(err);
 }
 

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/atomicfile.h"
@@ -12,7 +13,17 @@
 #include "base/json.h"
 #include "cmd/cli.h"
 
-static const double SAVE_SECONDS = 600;
+static const double SAVE_SECONDS = 600, PATIENCE_SECONDS = 10;
+
+/* What the thread of its own waits for. */
+static void signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+    sigaddset(set, SIGUSR1);
+}
 
 void trainrun_init(struct trainrun *t)
 {
@@ -22,11 +33,7 @@ void trainrun_init(struct trainrun *t)
     pthread_mutex_init(&t->save_lock, NULL);
     lafs_buf_init(&t->line);
     sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGUSR1);
+    signals(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -47,31 +54,36 @@ lafs_status trainrun_open(struct trainrun *t, const char *dir, int extend, struc
 
 /* -- checkpoints -- */
 
-static lafs_status save(struct trainrun *t, int force, struct lafs_err *err)
+/* Takes the state and its step. */
+static lafs_status collect(struct trainrun *t, struct lafs_ckpt *c, int64_t *step, struct lafs_err *err)
 {
-    int64_t step = t->step(t->trainer);
-    double now = lafs_clock_now();
-    int due = t->every ? step % t->every == 0 : step % t->per_epoch == 0 || now - t->saved_at > SAVE_SECONDS;
-    if (step == t->saved || !(force || due || step == t->steps)) return LAFS_OK;
-    struct lafs_ckpt c;
-    lafs_ckpt_init(&c);
-    lafs_status st = t->checkpoint(t->trainer, &c, err);
-    /* The step may have moved on since it was asked for: the file says which it is. */
-    for (int i = 0; st == LAFS_OK && i < c.count; i++)
-        if (!strcmp(c.tensor[i].name, "cursor")) memcpy(&step, c.tensor[i].data, sizeof step);
-    if (st == LAFS_OK) st = lafs_run_save(&t->run, step, &c, err);
-    lafs_ckpt_release(&c);
-    if (st == LAFS_OK) {
-        t->saved = step;
-        t->saved_at = now;
-    }
-    return st;
+    lafs_ckpt_init(c);
+    LAFS_TRY(t->checkpoint(t->trainer, c, err));
+    for (int i = 0; i < c->count; i++)
+        if (!strcmp(c->tensor[i].name, "cursor")) memcpy(step, c->tensor[i].data, sizeof *step);
+    return LAFS_OK;
+}
+
+static lafs_status write_out(struct trainrun *t, const struct lafs_ckpt *c, int64_t step, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_run_save(&t->run, step, c, err));
+    t->saved = step;
+    t->saved_at = lafs_clock_now();
+    return LAFS_OK;
 }
 
 lafs_status trainrun_save(struct trainrun *t, int force, struct lafs_err *err)
 {
+    int64_t step = t->step(t->trainer);
+    lafs_status st = LAFS_OK;
     pthread_mutex_lock(&t->save_lock);
-    lafs_status st = save(t, force, err);
+    int due = t->every ? step % t->every == 0 : step % t->per_epoch == 0 || lafs_clock_now() - t->saved_at > SAVE_SECONDS;
+    if (step != t->saved && (force || due || step == t->steps)) {
+        struct lafs_ckpt c;
+        st = collect(t, &c, &step, err);
+        if (st == LAFS_OK) st = write_out(t, &c, step, err);
+        lafs_ckpt_release(&c);
+    }
     pthread_mutex_unlock(&t->save_lock);
     return st;
 }
@@ -102,15 +114,33 @@ static void tell(struct trainrun *t)
     fputc('\n', stderr);
 }
 
+/* Writes the state of a step whose log line is there, so that the log has no gap: while verification runs at the end of an
+ * epoch there is none for a while, and the checkpoint before it must do. */
+static lafs_status save_last(struct trainrun *t, struct lafs_err *err)
+{
+    const struct timespec nap = {0, 5000000};
+    const double deadline = lafs_clock_now() + PATIENCE_SECONDS;
+    while (lafs_clock_now() < deadline) {
+        int64_t step = t->step(t->trainer);
+        if (step == t->saved) return LAFS_OK;
+        if (t->logged == step) {
+            struct lafs_ckpt c;
+            lafs_status st = collect(t, &c, &step, err);
+            int good = st == LAFS_OK && t->logged >= step;
+            if (good) st = write_out(t, &c, step, err);
+            lafs_ckpt_release(&c);
+            if (good || st != LAFS_OK) return st;
+        }
+        nanosleep(&nap, NULL);
+    }
+    return LAFS_OK;
+}
+
 static void *wait_for_signals(void *arg)
 {
     struct trainrun *t = arg;
     sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGUSR1);
+    signals(&set);
     for (int sig; sigwait(&set, &sig) == 0;) {
         if (sig == SIGUSR1) {
             tell(t);
@@ -118,8 +148,8 @@ static void *wait_for_signals(void *arg)
         }
         struct lafs_err err = {0};
         pthread_mutex_lock(&t->save_lock); /* held for ever: nothing is written after this */
-        if (save(t, 1, &err) != LAFS_OK) cli_error("%s", err.msg);
-        else cli_warn("stopped after step %" PRId64 "; the same command goes on from there", t->saved);
+        if (save_last(t, &err) != LAFS_OK) cli_error("%s", err.msg);
+        else cli_warn("stopped after step %" PRId64 "; the same command goes on from there", t->saved < 0 ? 0 : t->saved);
         die(sig);
     }
     return NULL;
@@ -133,7 +163,7 @@ lafs_status trainrun_start(struct trainrun *t, struct lafs_err *err)
     t->run.keep = t->keep > 0 ? (int)t->keep : 1;
     t->saved = t->run.resume;
     t->saved_at = t->started = lafs_clock_now();
-    t->started_step = step;
+    t->started_step = t->logged = step;
     LAFS_TRY(lafs_run_log_open(&t->run, t->run.resume, err));
     pthread_t thread;
     if (pthread_create(&thread, NULL, wait_for_signals, t))
@@ -161,7 +191,9 @@ void trainrun_number(struct trainrun *t, const char *name, double v)
 lafs_status trainrun_log_end(struct trainrun *t, struct lafs_err *err)
 {
     lafs_buf_printf(&t->line, ", \"seconds\": %.3f}", lafs_clock_now() - t->started);
-    return lafs_run_log(&t->run, &t->line, err);
+    LAFS_TRY(lafs_run_log(&t->run, &t->line, err));
+    t->logged = t->step(t->trainer);
+    return LAFS_OK;
 }
 
 const char *trainrun_model_path(struct trainrun *t, struct lafs_err *err)

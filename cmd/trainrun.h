@@ -32,6 +32,7 @@ struct trainrun {
     double saved_at, started;
     int64_t started_step;
     _Atomic double last_loss;
+    _Atomic int64_t logged;    /* newest step whose log line is written */
     struct progress progress;
     struct lafs_buf line;
 };

@@ -363,3 +363,10 @@ lafs_status lafs_feed_next(struct lafs_feed *f, int64_t epoch, int64_t position,
     *batch = (struct lafs_feed_batch){f->tokens, f->key_hash, n};
     return LAFS_OK;
 }
+
+lafs_status lafs_feed_drain(struct lafs_feed *f, struct lafs_err *err)
+{
+    lafs_status st = f->reader ? LAFS_OK : LAFS_END;
+    while (st == LAFS_OK || st == LAFS_BAD_RECORD) st = lafs_reader_next(f->reader, &f->sample, err);
+    return st == LAFS_END ? LAFS_OK : st;
+}

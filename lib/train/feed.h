@@ -40,5 +40,7 @@ lafs_status lafs_feed_images(const struct lafs_feed *f, int64_t *images, struct 
  * the place. LAFS_CUT when a stream ends or goes elsewhere before that; LAFS_FAILED names the image that cannot be used. */
 lafs_status lafs_feed_next(struct lafs_feed *f, int64_t epoch, int64_t position, int n, struct lafs_feed_batch *batch,
                            struct lafs_err *err);
+/* Reads a stream to its end, so that its producers finish and its trailer is checked. Nothing to do for an index. */
+lafs_status lafs_feed_drain(struct lafs_feed *f, struct lafs_err *err);
 
 #endif

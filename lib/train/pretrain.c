@@ -426,7 +426,6 @@ static lafs_status assemble_model(struct lafs_pretrain *t, const struct lafs_mod
     const struct lafs_backend *b = t->b;
     struct lafs_model_config c = t->c.model;
     if (cnn) c.parts |= LAFS_PART_CNN;
-    else if (t->c.points.dino || !cnn) c.tokens = LAFS_TOKENS_GRID;
     LAFS_TRY(lafs_model_init(m, &c, err));
     LAFS_TRY(lafs_params_place(&m->params, b, err));
     for (int i = 0; i < m->params.count; i++) {

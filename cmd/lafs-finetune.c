@@ -1,0 +1,318 @@
+/* lafs-finetune: supervised training with a margin softmax. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/sha256.h"
+#include "cmd/cli.h"
+#include "cmd/trainrun.h"
+#include "cmd/validate.h"
+#include "train/finetune.h"
+
+static struct {
+    const char *run, *size, *tokens, *init, *landmarks, *margin, *scale, *pairs, *pairs_index, *precision;
+    int64_t stage, dim, depth, heads, mlp, patches, patch, epochs, batch, micro, warmup, every, keep;
+    double lr, lr_final, decay, layer_decay, landmark_reg, margin_scale, margin_m, mixup, mixup_alpha;
+    double randaugment, crop_min, jitter, erase, dropout, drop_path;
+    int freeze, no_flip, extend, dry_run;
+} o = {.size = "b", .tokens = "landmark", .margin = "cosface", .scale = "dim", .precision = "fp32", .stage = 3, .patches = 196,
+       .patch = 8, .epochs = 34, .batch = 600, .micro = 200, .warmup = -1, .keep = 2, .lr = -1, .lr_final = 1e-6, .decay = 0.1,
+       .layer_decay = 1, .landmark_reg = -1, .margin_scale = 64, .margin_m = 0.4, .mixup = 0.1, .mixup_alpha = 0.2,
+       .randaugment = 1, .crop_min = 0.9, .jitter = 0.1, .erase = 0.5, .dropout = 0.1, .drop_path = 0.1};
+
+#define BIG 9007199254740992.0
+static const struct cli_option options[] = {
+    {"output", 'o', CLI_STRING, &o.run, "RUN", "the run's directory; the same command again goes on where it stopped", 0, 0, NULL},
+    {"stage", 0, CLI_INT, &o.stage, "1|3", "1: all from scratch, for the landmark CNN; 3: after pretraining", 1, 3, "3"},
+    {"init", 0, CLI_STRING, &o.init, "MODEL", "start the ViT from this model, and the landmark CNN where it has one", 0, 0, NULL},
+    {"landmarks", 0, CLI_STRING, &o.landmarks, "MODEL", "start the landmark CNN from this model", 0, 0, NULL},
+    {"freeze-landmarks", 0, CLI_FLAG, &o.freeze, NULL, "do not train the landmark CNN", 0, 0, NULL},
+    {"landmark-reg", 0, CLI_DOUBLE, &o.landmark_reg, "X", "X times the schedule that keeps the landmarks in place; 0: off", -1, 1e6, "1 in stage 3, 0 in stage 1"},
+    {"tokens", 0, CLI_CHOICE, &o.tokens, "landmark|grid", "patches at landmarks, or on a grid without a landmark CNN", 0, 0, "landmark"},
+    {"size", 0, CLI_CHOICE, &o.size, "xs|t|s|b", "named size of the ViT; b is the paper's", 0, 0, "b"},
+    {"dim", 0, CLI_INT, &o.dim, "N", "width, instead of the named size's", 0, 4096, NULL},
+    {"depth", 0, CLI_INT, &o.depth, "N", "blocks, instead of the named size's", 0, 64, NULL},
+    {"heads", 0, CLI_INT, &o.heads, "N", "heads of width 64, instead of the named size's", 0, 64, NULL},
+    {"mlp", 0, CLI_INT, &o.mlp, "N", "width of the MLP, instead of the named size's", 0, 65536, NULL},
+    {"patches", 0, CLI_INT, &o.patches, "N", "landmarks, a square number", 1, 4096, "196"},
+    {"patch", 0, CLI_INT, &o.patch, "N", "side of a patch in pixels, 8 or 16", 8, 16, "8"},
+    {"epochs", 0, CLI_INT, &o.epochs, "N", "epochs", 1, 1e6, "34"},
+    {"batch", 0, CLI_INT, &o.batch, "N", "images an optimiser step", 1, 1e6, "600"},
+    {"micro", 0, CLI_INT, &o.micro, "N", "images a pass: the unit of BatchNorm and mixup; 0: the batch", 0, 1e6, "200"},
+    {"lr", 0, CLI_DOUBLE, &o.lr, "RATE", "peak learning rate", -1, 10, "by the authors' formula from batch and micro"},
+    {"lr-final", 0, CLI_DOUBLE, &o.lr_final, "RATE", "learning rate at the end", 0, 10, "1e-06"},
+    {"warmup", 0, CLI_INT, &o.warmup, "N", "epochs of warm-up", -1, 1e6, "5 of 34, in proportion"},
+    {"decay", 0, CLI_DOUBLE, &o.decay, "X", "weight decay; the landmark CNN has half of it", 0, 10, "0.1"},
+    {"layer-decay", 0, CLI_DOUBLE, &o.layer_decay, "X", "learning rate of a block relative to the next; the paper says 0.58, its code does 1", 0.01, 1, "1"},
+    {"margin", 0, CLI_CHOICE, &o.margin, "cosface|arcface", "margin softmax", 0, 0, "cosface"},
+    {"margin-m", 0, CLI_DOUBLE, &o.margin_m, "M", "margin", 0, 2, "0.4"},
+    {"margin-scale", 0, CLI_DOUBLE, &o.margin_scale, "S", "scale of the logits", 1, 1000, "64"},
+    {"mixup", 0, CLI_DOUBLE, &o.mixup, "P", "share of passes that are mixed with their reverse", 0, 1, "0.1"},
+    {"mixup-alpha", 0, CLI_DOUBLE, &o.mixup_alpha, "X", "both parameters of mixup's Beta distribution", 0.01, 100, "0.2"},
+    {"randaugment", 0, CLI_DOUBLE, &o.randaugment, "M", "magnitude of RandAugment; -1: off", -1, 10, "1"},
+    {"crop-min", 0, CLI_DOUBLE, &o.crop_min, "SHARE", "smallest area of a random crop; 1: off", 0.01, 1, "0.9"},
+    {"jitter", 0, CLI_DOUBLE, &o.jitter, "X", "colour jitter; 0: off", 0, 1, "0.1"},
+    {"erase", 0, CLI_DOUBLE, &o.erase, "P", "share of images with an erased rectangle", 0, 1, "0.5"},
+    {"no-flip", 0, CLI_FLAG, &o.no_flip, NULL, "do not mirror images", 0, 0, NULL},
+    {"dropout", 0, CLI_DOUBLE, &o.dropout, "P", "dropout in the ViT", 0, 0.99, "0.1"},
+    {"drop-path", 0, CLI_DOUBLE, &o.drop_path, "P", "share of residual branches that are dropped", 0, 0.99, "0.1"},
+    {"scale", 0, CLI_CHOICE, &o.scale, "dim|head", "scale of attention: width^-0.5 as the authors, or 64^-0.5", 0, 0, "dim"},
+    {"pairs", 0, CLI_STRING, &o.pairs, "FILE", "verify these pairs after every epoch, and keep the best model", 0, 0, NULL},
+    {"pairs-index", 0, CLI_STRING, &o.pairs_index, "FACES.lafs", "index of the photos of --pairs", 0, 0, NULL},
+    {"precision", 0, CLI_CHOICE, &o.precision, "fp32", "precision of the products", 0, 0, "fp32"},
+    {"checkpoint-every", 0, CLI_INT, &o.every, "STEPS", "write a checkpoint after so many steps", 0, BIG, "each epoch, and every ten minutes"},
+    {"keep", 0, CLI_INT, &o.keep, "N", "checkpoints to keep", 1, 1000, "2"},
+    {"extend", 0, CLI_FLAG, &o.extend, NULL, "let more epochs than the run was begun with be no change", 0, 0, NULL},
+    {"dry-run", 0, CLI_FLAG, &o.dry_run, NULL, "print parameters, memory, steps and time, and stop", 0, 0, NULL},
+    CLI_JOBS, CLI_DEVICE, CLI_SEED, CLI_PRESET, CLI_ALWAYS, {0}};
+
+static const struct cli_program program = {"lafs-finetune", "-o RUN [OPTION]... FACES.lafs", "learn to recognise labelled faces", options};
+
+static struct {
+    struct lafs_backend backend;
+    struct lafs_index *ix;
+    struct lafs_classes classes;
+    struct lafs_finetune *trainer;
+    struct validate validate;
+    struct trainrun run;
+    char data_digest[65], init_digest[65], landmarks_digest[65];
+} s;
+
+static lafs_status configure(struct lafs_finetune_config *c, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_finetune_config_default(c, o.size, (int)o.stage, err));
+    struct lafs_vit_config *v = &c->model.vit;
+    if (o.dim) v->dim = (int)o.dim;
+    if (o.depth) v->depth = (int)o.depth;
+    if (o.heads) v->heads = (int)o.heads;
+    if (o.mlp) v->mlp = (int)o.mlp;
+    v->patches = (int)o.patches;
+    v->patch = (int)o.patch;
+    v->dropout = (float)o.dropout;
+    v->drop_path = (float)o.drop_path;
+    v->scale = strcmp(o.scale, "dim") ? LAFS_SCALE_HEAD : LAFS_SCALE_DIM;
+    LAFS_TRY(lafs_vit_config_check(v, err));
+    int grid = !strcmp(o.tokens, "grid");
+    c->model.tokens = grid ? LAFS_TOKENS_GRID : LAFS_TOKENS_LANDMARK;
+    c->model.parts = grid ? LAFS_PART_VIT : LAFS_PART_VIT | LAFS_PART_CNN;
+    c->batch = o.batch;
+    c->micro = o.micro && o.micro < o.batch ? o.micro : o.batch;
+    c->epochs = o.epochs;
+    c->warmup_epochs = o.warmup >= 0 ? o.warmup : (o.epochs * 5 + 17) / 34;
+    c->lr = o.lr >= 0 ? o.lr : lafs_finetune_lr(c->micro, c->batch / c->micro);
+    c->lr_final = o.lr_final;
+    c->decay.matrix = (float)o.decay;
+    c->decay.vector = o.stage == 1 ? (float)o.decay : 0;
+    c->decay.cnn = (float)(o.decay / 2);
+    c->layer_decay = o.layer_decay;
+    c->freeze_cnn = o.freeze || grid;
+    c->landmark_weight = o.landmark_reg >= 0 ? o.landmark_reg : o.stage == 3 ? 1 : 0;
+    c->margin = strcmp(o.margin, "cosface") ? LAFS_MARGIN_ARCFACE : LAFS_MARGIN_COSFACE;
+    c->scale = o.margin_scale;
+    c->margin_m = o.margin_m;
+    c->mixup_p = o.mixup;
+    c->mixup_alpha = o.mixup_alpha;
+    c->views.flip = !o.no_flip;
+    c->views.randaugment_m = (float)o.randaugment;
+    c->views.crop_scale_min = (float)o.crop_min;
+    c->views.jitter = (float)o.jitter;
+    c->views.erase_p = (float)o.erase;
+    c->seed = (uint64_t)cli.seed;
+    return LAFS_OK;
+}
+
+static void record_options(const struct lafs_finetune_config *c)
+{
+    struct trainrun *r = &s.run;
+    const struct lafs_vit_config *v = &c->model.vit;
+    trainrun_option(r, "stage", 0, "%" PRId64, o.stage);
+    trainrun_option(r, "tokens", 0, "%s", o.tokens);
+    trainrun_option(r, "data", 0, "%s", s.data_digest);
+    trainrun_option(r, "images", 0, "%" PRId64, c->images);
+    trainrun_option(r, "classes", 0, "%" PRId64, c->classes);
+    trainrun_option(r, "init", 0, "%s", s.init_digest);
+    trainrun_option(r, "landmarks", 0, "%s", s.landmarks_digest);
+    trainrun_option(r, "freeze-landmarks", 0, "%d", c->freeze_cnn);
+    trainrun_option(r, "landmark-reg", 0, "%.9g", c->landmark_weight);
+    trainrun_option(r, "vit", 0, "dim %d depth %d heads %d mlp %d patches %d patch %d scale %s", v->dim, v->depth, v->heads,
+                    v->mlp, v->patches, v->patch, o.scale);
+    trainrun_option(r, "drop", 0, "dropout %g drop-path %g", o.dropout, o.drop_path);
+    trainrun_option(r, "epochs", 1, "%" PRId64, c->epochs);
+    trainrun_option(r, "warmup", 1, "%" PRId64, c->warmup_epochs);
+    trainrun_option(r, "batch", 0, "%" PRId64, c->batch);
+    trainrun_option(r, "micro", 0, "%" PRId64, c->micro);
+    trainrun_option(r, "lr", 0, "%.9g", c->lr);
+    trainrun_option(r, "lr-final", 0, "%.9g", c->lr_final);
+    trainrun_option(r, "decay", 0, "%.9g", o.decay);
+    trainrun_option(r, "layer-decay", 0, "%.9g", o.layer_decay);
+    trainrun_option(r, "margin", 0, "%s m %g scale %g", o.margin, o.margin_m, o.margin_scale);
+    trainrun_option(r, "mixup", 0, "%g alpha %g", o.mixup, o.mixup_alpha);
+    trainrun_option(r, "augment", 0, "flip %d randaugment %g crop %g jitter %g erase %g", !o.no_flip, o.randaugment, o.crop_min,
+                    o.jitter, o.erase);
+    trainrun_option(r, "pairs", 0, "%s", o.pairs ? o.pairs : "");
+    trainrun_option(r, "precision", 0, "%s", o.precision);
+    trainrun_option(r, "seed", 0, "%" PRId64, cli.seed);
+}
+
+static void dry_run(const struct lafs_finetune_config *c)
+{
+    const struct lafs_vit_config *v = &c->model.vit;
+    struct lafs_finetune_inside in;
+    lafs_finetune_look(s.trainer, &in);
+    int64_t weights = 0, steps = lafs_finetune_steps(s.trainer);
+    for (int i = 0; i < in.params->count; i++) weights += in.params->p[i].trainable ? in.params->p[i].size : 0;
+    double n = 1 + v->patches, wide = 64.0 * v->heads;
+    double forward = 2 * n * ((double)v->depth * v->dim * (4 * wide + 2.0 * v->mlp) + 3.0 * v->patch * v->patch * v->dim) +
+                     4 * n * n * wide * v->depth + 2.0 * v->dim * (double)c->classes + (c->model.parts & LAFS_PART_CNN ? 0.113e9 : 0);
+    double flop = 3 * forward, rate = trainrun_measure(&s.backend, v->dim), seconds = flop * (double)c->batch / rate / 1e9;
+    printf("parameters   %" PRId64 " (%" PRId64 " classes)\n", weights, c->classes);
+    printf("memory       %.0f MB\n", (double)lafs_finetune_memory(s.trainer) / 1e6);
+    printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n", steps, c->epochs,
+           lafs_finetune_steps_per_epoch(c), c->batch, c->images);
+    printf("peak lr      %.3g\n", c->lr);
+    printf("work         %.1f GFLOP an image\n", flop / 1e9);
+    printf("time         about %.2f s a step, %.1f hours in all, if all of it ran at the %.0f GFLOP/s of a product measured just now\n",
+           seconds, seconds * (double)steps / 3600, rate);
+}
+
+static lafs_status save_model(struct lafs_err *err)
+{
+    const char *path = trainrun_model_path(&s.run, err);
+    if (!path) return LAFS_FAILED;
+    const struct lafs_model *m = lafs_finetune_model(s.trainer);
+    char training[512];
+    snprintf(training, sizeof training, "%s %s, supervised (stage %" PRId64 "), data %s, %" PRId64 " identities", program.name,
+             lafs_version, o.stage, s.data_digest, s.classes.n);
+    const struct lafs_st_meta meta[] = {{"training", training}};
+    return lafs_model_save(m, &s.backend, m->params.value, path, meta, 1, err);
+}
+
+/* At the end of an epoch: verification, and the best model (or, without pairs, the last one of all). */
+static lafs_status end_of_epoch(int64_t epoch, struct lafs_err *err)
+{
+    struct trainrun *r = &s.run;
+    double accuracy;
+    int64_t best_epoch;
+    if (!o.pairs) return LAFS_OK;
+    LAFS_TRY(validate_run(&s.validate, lafs_finetune_model(s.trainer), &s.backend, cli_pool(), &accuracy, err));
+    trainrun_number(r, "accuracy", accuracy);
+    cli_note("epoch %" PRId64 ": accuracy %.4f", epoch, accuracy);
+    if (accuracy <= lafs_finetune_best(s.trainer, &best_epoch)) return LAFS_OK;
+    lafs_finetune_set_best(s.trainer, accuracy, epoch);
+    struct lafs_buf line = r->line; /* the path takes the buffer's place */
+    lafs_buf_init(&r->line);
+    lafs_status st = save_model(err);
+    lafs_buf_release(&r->line);
+    r->line = line;
+    return st;
+}
+
+static lafs_status train(struct lafs_err *err)
+{
+    struct trainrun *r = &s.run;
+    while (lafs_finetune_step_number(s.trainer) < r->steps) {
+        struct lafs_finetune_report p;
+        lafs_status st = lafs_finetune_step(s.trainer, &p, err);
+        if (st != LAFS_OK) {
+            trainrun_tell_last_good(r);
+            return st;
+        }
+        trainrun_log_begin(r, p.step, p.epoch, p.loss);
+        trainrun_number(r, "cross_entropy", p.cross_entropy);
+        trainrun_number(r, "regulariser", p.regulariser);
+        trainrun_number(r, "lr", p.lr);
+        trainrun_number(r, "grad_norm", p.grad_norm);
+        if (p.step % r->per_epoch == 0) LAFS_TRY(end_of_epoch(p.epoch, err));
+        LAFS_TRY(trainrun_log_end(r, err));
+        LAFS_TRY(trainrun_save(r, 0, err));
+    }
+    return LAFS_OK;
+}
+
+static lafs_status checkpoint(void *t, struct lafs_ckpt *c, struct lafs_err *err) { return lafs_finetune_checkpoint(t, c, err); }
+static int64_t step_of(const void *t) { return lafs_finetune_step_number(t); }
+
+/* The start of a run: weights of other models; or its newest checkpoint. */
+static lafs_status begin_or_resume(struct lafs_err *err)
+{
+    if (s.run.run.resume < 0) {
+        int parts = LAFS_PART_VIT;
+        if (o.init && !o.landmarks && strcmp(o.tokens, "grid")) parts |= LAFS_PART_CNN;
+        if (o.init) LAFS_TRY(lafs_finetune_init_from(s.trainer, o.init, parts, err));
+        return o.landmarks ? lafs_finetune_init_from(s.trainer, o.landmarks, LAFS_PART_CNN, err) : LAFS_OK;
+    }
+    struct lafs_st *st;
+    LAFS_TRY(lafs_run_load(&s.run.run, &st, err));
+    const char *now = s.backend.ops->describe(s.backend.dev), *then = lafs_st_meta(st, "backend");
+    if (then && strcmp(then, now)) cli_warn("this run was begun on '%s'; here, on '%s', bits may differ", then, now);
+    lafs_status status = lafs_finetune_restore(s.trainer, st, err);
+    lafs_st_close(st);
+    if (status == LAFS_OK) cli_note("going on after step %" PRId64, s.run.run.resume);
+    return status;
+}
+
+static lafs_status open_data(const char *path, struct lafs_finetune_config *c, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_index_open(&s.ix, path, err));
+    LAFS_TRY(lafs_sha256_file(path, s.data_digest, err));
+    LAFS_TRY(lafs_classes_init(&s.classes, s.ix, err));
+    if (o.init) LAFS_TRY(lafs_sha256_file(o.init, s.init_digest, err));
+    if (o.landmarks) LAFS_TRY(lafs_sha256_file(o.landmarks, s.landmarks_digest, err));
+    if (o.pairs) LAFS_TRY(validate_open(&s.validate, o.pairs, o.pairs_index, err));
+    c->images = s.ix->samples;
+    c->classes = s.classes.n;
+    c->model.pixels = s.ix->pixels;
+    return lafs_finetune_config_check(c, err);
+}
+
+static lafs_status go(const char *path, struct lafs_err *err)
+{
+    struct lafs_finetune_config c;
+    const char *why = NULL;
+    LAFS_TRY(configure(&c, err));
+    LAFS_TRY(open_data(path, &c, err));
+    LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
+    if (why) cli_note("%s", why);
+    record_options(&c);
+    if (!o.dry_run) LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));
+    LAFS_TRY(lafs_finetune_open(&s.trainer, &c, &s.backend, cli_pool(), s.ix, &s.classes, err));
+    if (o.dry_run) {
+        dry_run(&c);
+        return LAFS_OK;
+    }
+    LAFS_TRY(begin_or_resume(err));
+    s.run.trainer = s.trainer;
+    s.run.checkpoint = checkpoint;
+    s.run.step = step_of;
+    s.run.steps = lafs_finetune_steps(s.trainer);
+    s.run.per_epoch = lafs_finetune_steps_per_epoch(&c);
+    s.run.every = o.every;
+    s.run.keep = o.keep;
+    LAFS_TRY(trainrun_start(&s.run, err));
+    LAFS_TRY(train(err));
+    LAFS_TRY(trainrun_save(&s.run, 1, err));
+    return o.pairs ? LAFS_OK : save_model(err);
+}
+
+int main(int argc, char **argv)
+{
+    int n;
+    struct lafs_err err = {0};
+    char **args = cli_parse(&program, argc, argv, &n);
+    if (!o.run && !o.dry_run) cli_misuse("where does the run go? give -o RUN");
+    if (n != 1) cli_misuse("give one index of labelled faces");
+    if (o.stage == 2) cli_misuse("stage 2 is lafs-pretrain's; give --stage 1 or 3");
+    if (!o.pairs != !o.pairs_index) cli_misuse("--pairs and --pairs-index go together");
+    trainrun_init(&s.run);
+    lafs_status st = go(args[0], &err);
+    int status = st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
+    trainrun_close(&s.run);
+    lafs_finetune_close(s.trainer);
+    validate_close(&s.validate);
+    lafs_classes_release(&s.classes);
+    lafs_index_free(s.ix);
+    lafs_backend_close(&s.backend);
+    return cli_finish(status);
+}

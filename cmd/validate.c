@@ -1,0 +1,105 @@
+#include "cmd/validate.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "data/face.h"
+#include "eval/metrics.h"
+#include "model/embed.h"
+
+enum { CROP = LAFS_CNN_SIDE * LAFS_CNN_SIDE * 3, BATCH = 32 };
+
+/* The number among the wanted photos of an index key, by the longest tail of it that is wanted; -1: none. */
+static int64_t wanted(const struct lafs_keyset *photos, const char *key)
+{
+    for (const char *tail = key; tail; tail = strchr(tail, '/')) {
+        if (*tail == '/') tail++;
+        int64_t id = lafs_keyset_find(photos, tail, strlen(tail));
+        if (id >= 0) return id;
+    }
+    return -1;
+}
+
+static lafs_status load_crops(struct validate *v, const char *index, struct lafs_err *err)
+{
+    int64_t n = v->pairs->photos.count;
+    struct lafs_sample s;
+    struct lafs_image im = {0};
+    lafs_status st = LAFS_OK;
+    lafs_sample_init(&s);
+    for (int64_t i = 0; i < v->ix->samples; i++) {
+        int64_t id = wanted(&v->pairs->photos, v->ix->sample[i].key);
+        if (id >= 0) v->at[id] = i;
+    }
+    for (int64_t i = 0; st == LAFS_OK && i < n; i++) {
+        const char *key = lafs_keyset_key(&v->pairs->photos, i);
+        if (v->at[i] < 0) {
+            st = lafs_fail(err, LAFS_FAILED, "photo '%s' of the pairs is not in '%s'", key, index);
+            break;
+        }
+        st = lafs_fetch_sample(v->fetch, v->at[i], &s, err);
+        if (st == LAFS_OK) st = lafs_face_image(&s, 0, &im, err);
+        if (st == LAFS_OK && (im.w != LAFS_CNN_SIDE || im.h != LAFS_CNN_SIDE))
+            st = lafs_fail(err, LAFS_FAILED, "%d x %d pixels, not 112 x 112", im.w, im.h);
+        if (st != LAFS_OK) {
+            lafs_err_prefix(err, "photo '%s'", key);
+            st = LAFS_FAILED;
+            break;
+        }
+        memcpy(v->crops + i * CROP, im.px, CROP);
+    }
+    lafs_image_release(&im);
+    lafs_sample_release(&s);
+    return st;
+}
+
+lafs_status validate_open(struct validate *v, const char *pairs, const char *index, struct lafs_err *err)
+{
+    memset(v, 0, sizeof *v);
+    LAFS_TRY(lafs_pairs_read(&v->pairs, pairs, err));
+    LAFS_TRY(lafs_index_open(&v->ix, index, err));
+    LAFS_TRY(lafs_fetch_open(&v->fetch, v->ix, err));
+    int64_t n = v->pairs->photos.count;
+    LAFS_TRY(lafs_alloc(&v->at, (size_t)n, sizeof *v->at, err));
+    for (int64_t i = 0; i < n; i++) v->at[i] = -1;
+    LAFS_TRY(lafs_alloc(&v->crops, (size_t)n, CROP, err));
+    LAFS_TRY(lafs_alloc(&v->score, (size_t)v->pairs->count, sizeof *v->score, err));
+    return load_crops(v, index, err);
+}
+
+void validate_close(struct validate *v)
+{
+    lafs_fetch_close(v->fetch);
+    lafs_index_free(v->ix);
+    lafs_pairs_free(v->pairs);
+    lafs_free(v->at);
+    lafs_free(v->crops);
+    lafs_free(v->emb);
+    lafs_free(v->score);
+    memset(v, 0, sizeof *v);
+}
+
+lafs_status validate_run(struct validate *v, const struct lafs_model *m, const struct lafs_backend *b, struct lafs_pool *pool,
+                         double *accuracy, struct lafs_err *err)
+{
+    const struct lafs_pairs *p = v->pairs;
+    struct lafs_embedder e;
+    struct lafs_kfold k;
+    int64_t bad = -1, n = p->photos.count;
+    if (!v->emb) {
+        v->dim = m->config.vit.dim;
+        LAFS_TRY(lafs_alloc(&v->emb, (size_t)(n * v->dim), sizeof *v->emb, err));
+    }
+    LAFS_TRY(lafs_embedder_open(&e, m, b, BATCH, LAFS_FOR_EMBEDDING, err));
+    lafs_status st = lafs_embed(&e, n, v->crops, v->emb, err);
+    lafs_embedder_close(&e);
+    LAFS_TRY(st);
+    st = lafs_normalise_rows(v->emb, n, v->dim, NULL, &bad, err);
+    if (st != LAFS_OK && bad >= 0) lafs_err_prefix(err, "photo '%s'", lafs_keyset_key(&p->photos, bad));
+    LAFS_TRY(st);
+    LAFS_TRY(lafs_pair_scores(v->emb, n, v->dim, p->a, p->b, p->count, v->score, pool, err));
+    LAFS_TRY(lafs_kfold_accuracy(v->score, p->same, p->fold, p->count, p->folds, &k, NULL, NULL, NULL, NULL, err));
+    *accuracy = k.accuracy;
+    return LAFS_OK;
+}
