@@ -279,6 +279,14 @@ lafs_status lafs_finetune_init_from(struct lafs_finetune *t, const char *path, i
 
 /* -- one step -- */
 
+lafs_status lafs_finetune_keep_frozen(struct lafs_finetune *t, struct lafs_err *err)
+{
+    if (t->frozen_cnn) LAFS_TRY(lafs_cnn_fold(&t->frozen_work, t->b, t->frozen_cnn, err));
+    if (t->work.mode != LAFS_MODEL_TRAIN) LAFS_TRY(lafs_model_fold(&t->work, t->b, t->model.params.value, err));
+    t->frozen_set = 1;
+    return LAFS_OK;
+}
+
 /* Copies the running statistics (all that is not trained) between two flat arrays. */
 static void copy_buffers(struct lafs_finetune *t, float *to, const float *from)
 {
@@ -292,12 +300,9 @@ static void copy_buffers(struct lafs_finetune *t, float *to, const float *from)
 static lafs_status settle_frozen(struct lafs_finetune *t, struct lafs_err *err)
 {
     const struct lafs_params *ps = &t->model.params;
-    if (!t->frozen_set && t->frozen_cnn)
-        t->b->ops->copy(t->b->dev, t->frozen_cnn, ps->value, (size_t)ps->size * sizeof(float));
-    if (!t->frozen_set && t->frozen_cnn) LAFS_TRY(lafs_cnn_fold(&t->frozen_work, t->b, t->frozen_cnn, err));
-    if (!t->frozen_set && t->work.mode != LAFS_MODEL_TRAIN) LAFS_TRY(lafs_model_fold(&t->work, t->b, ps->value, err));
-    t->frozen_set = 1;
-    return LAFS_OK;
+    if (t->frozen_set) return LAFS_OK;
+    if (t->frozen_cnn) t->b->ops->copy(t->b->dev, t->frozen_cnn, ps->value, (size_t)ps->size * sizeof(float));
+    return lafs_finetune_keep_frozen(t, err);
 }
 
 /* Forward and backward of one micro-batch; weight: of the regulariser. */
@@ -503,8 +508,5 @@ lafs_status lafs_finetune_restore(struct lafs_finetune *t, const struct lafs_st 
     t->step = cursor[0];
     t->best_epoch = cursor[3];
     if (t->frozen_cnn) LAFS_TRY(lafs_ckpt_read_params(st, "frozen.", ps, t->frozen_cnn, b, err));
-    if (t->frozen_cnn) LAFS_TRY(lafs_cnn_fold(&t->frozen_work, b, t->frozen_cnn, err));
-    if (t->work.mode != LAFS_MODEL_TRAIN) LAFS_TRY(lafs_model_fold(&t->work, b, ps->value, err));
-    t->frozen_set = 1;
-    return LAFS_OK;
+    return lafs_finetune_keep_frozen(t, err);
 }

@@ -63,6 +63,8 @@ void lafs_finetune_close(struct lafs_finetune *t);
 /* Takes parts (LAFS_PART_*) of a model file as the start; the frozen CNN of the regulariser is the CNN as it is at the
  * first step. */
 lafs_status lafs_finetune_init_from(struct lafs_finetune *t, const char *path, int parts, struct lafs_err *err);
+/* Takes the values that are in the array of the frozen CNN now (lafs_finetune_look) for its own. */
+lafs_status lafs_finetune_keep_frozen(struct lafs_finetune *t, struct lafs_err *err);
 int64_t lafs_finetune_step_number(const struct lafs_finetune *t);
 int64_t lafs_finetune_steps(const struct lafs_finetune *t);
 lafs_status lafs_finetune_step(struct lafs_finetune *t, struct lafs_finetune_report *r, struct lafs_err *err);
