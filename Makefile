@@ -62,6 +62,7 @@ $B/liblafs.a: $(LIB_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+# An archive, so that each program takes only what it uses.
 $B/libcmd.a: $(COMMON_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^

@@ -197,7 +197,7 @@ static inline void golden_check_at(const struct lafs_st *g, const char *name, in
 {
     int64_t count = 0;
     double *want = golden_values(g, name, &count);
-    char what[256];
+    char what[512];
     snprintf(what, sizeof what, "%s[%lld]", name, (long long)i);
     if (want && i >= count) FAIL_("'%s' has %lld elements only", name, (long long)count);
     else if (want) golden_compare_f64(what, &got, want + i, 1, tol);

@@ -1,0 +1,128 @@
+#include "tests/test.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "train/run.h"
+
+static char dir[256];
+
+static void fresh(void)
+{
+    snprintf(dir, sizeof dir, "/tmp/lafs-test-run-XXXXXX");
+    if (!mkdtemp(dir)) abort();
+}
+
+static void tidy(void)
+{
+    static const char *const name[] = {"config.json", "log.jsonl", "checkpoint-3.safetensors", "checkpoint-5.safetensors",
+                                       "checkpoint-12.safetensors"};
+    char path[400];
+    for (int i = 0; i < 5; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, name[i]);
+        unlink(path);
+    }
+    rmdir(dir);
+}
+
+static long size_of(const char *name)
+{
+    char path[400];
+    struct stat s;
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return stat(path, &s) ? -1 : (long)s.st_size;
+}
+
+static const struct lafs_run_option options[] = {{"epochs", "10", 1}, {"batch", "8", 0}};
+
+TEST(options_are_compared)
+{
+    struct lafs_run r, second;
+    struct lafs_err err;
+    fresh();
+    REQUIRE_OK(lafs_run_open(&r, dir, "prog", "1", options, 2, 0, &err), &err);
+    CHECK(lafs_run_open(&second, dir, "prog", "1", options, 2, 0, &err) == LAFS_FAILED); /* held */
+    CHECK(strstr(err.msg, "in use") != NULL);
+    lafs_run_close(&r);
+    const struct lafs_run_option other[] = {{"epochs", "20", 1}, {"batch", "9", 0}};
+    CHECK(lafs_run_open(&r, dir, "prog", "1", other, 2, 0, &err) == LAFS_USAGE);
+    CHECK(strstr(err.msg, "--epochs was '10', is '20'; --batch was '8', is '9'") != NULL);
+    CHECK(lafs_run_open(&r, dir, "other", "1", options, 2, 0, &err) == LAFS_USAGE);
+    const struct lafs_run_option longer[] = {{"epochs", "20", 1}, {"batch", "8", 0}}, shorter[] = {{"epochs", "5", 1}, {"batch", "8", 0}};
+    CHECK(lafs_run_open(&r, dir, "prog", "1", shorter, 2, 1, &err) == LAFS_USAGE);
+    REQUIRE_OK(lafs_run_open(&r, dir, "prog", "1", longer, 2, 1, &err), &err);
+    lafs_run_close(&r);
+    REQUIRE_OK(lafs_run_open(&r, dir, "prog", "1", longer, 2, 0, &err), &err); /* the change was written down */
+    lafs_run_close(&r);
+    tidy();
+}
+
+static void save(struct lafs_run *r, int64_t step)
+{
+    struct lafs_ckpt c;
+    struct lafs_err err;
+    const int64_t one = 1;
+    lafs_ckpt_init(&c);
+    REQUIRE_OK(lafs_ckpt_add(&c, "cursor", LAFS_I64, &one, 1, &step, &err), &err);
+    REQUIRE_OK(lafs_run_save(r, step, &c, &err), &err);
+    lafs_ckpt_release(&c);
+}
+
+TEST(checkpoints_are_kept_and_found)
+{
+    struct lafs_run r;
+    struct lafs_err err;
+    struct lafs_st *st;
+    int64_t step = 0;
+    fresh();
+    REQUIRE_OK(lafs_run_open(&r, dir, "prog", "1", options, 2, 0, &err), &err);
+    CHECK_INT(r.resume, -1);
+    CHECK(lafs_run_peek(dir, &st, &err) == LAFS_END);
+    save(&r, 3), save(&r, 5), save(&r, 12);
+    CHECK(size_of("checkpoint-3.safetensors") < 0);
+    CHECK(size_of("checkpoint-5.safetensors") > 0);
+    lafs_run_close(&r);
+    REQUIRE_OK(lafs_run_open(&r, dir, "prog", "1", options, 2, 0, &err), &err);
+    CHECK_INT(r.resume, 12);
+    REQUIRE_OK(lafs_run_load(&r, &st, &err), &err);
+    REQUIRE_OK(lafs_ckpt_read_i64(st, "cursor", &step, 1, &err), &err);
+    CHECK_INT(step, 12);
+    CHECK(lafs_ckpt_read_i64(st, "cursor", &step, 2, &err) == LAFS_FAILED);
+    lafs_st_close(st);
+    lafs_run_close(&r);
+    tidy();
+}
+
+static void line(struct lafs_run *r, const char *text)
+{
+    struct lafs_buf b;
+    struct lafs_err err;
+    lafs_buf_init(&b);
+    lafs_buf_puts(&b, text);
+    REQUIRE_OK(lafs_run_log(r, &b, &err), &err);
+    lafs_buf_release(&b);
+}
+
+TEST(log_is_cut_back)
+{
+    struct lafs_run r;
+    struct lafs_err err;
+    fresh();
+    REQUIRE_OK(lafs_run_open(&r, dir, "prog", "1", options, 2, 0, &err), &err);
+    REQUIRE_OK(lafs_run_log_open(&r, -1, &err), &err);
+    line(&r, "{\"step\": 1}"), line(&r, "{\"step\": 2}"), line(&r, "{\"step\": 3}");
+    if (write(r.log, "{\"step\": ", 9) != 9) abort(); /* killed in the middle of a line */
+    lafs_run_close(&r);
+    REQUIRE_OK(lafs_run_open(&r, dir, "prog", "1", options, 2, 0, &err), &err);
+    REQUIRE_OK(lafs_run_log_open(&r, 3, &err), &err);
+    CHECK_INT(size_of("log.jsonl"), 36);
+    lafs_run_close(&r);
+    REQUIRE_OK(lafs_run_open(&r, dir, "prog", "1", options, 2, 0, &err), &err);
+    REQUIRE_OK(lafs_run_log_open(&r, 2, &err), &err);
+    CHECK_INT(size_of("log.jsonl"), 24);
+    lafs_run_close(&r);
+    tidy();
+}
+
+TEST_MAIN(options_are_compared, checkpoints_are_kept_and_found, log_is_cut_back)
