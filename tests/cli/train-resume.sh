@@ -1,0 +1,67 @@
+#!/bin/sh
+# Runs survive: killed at random moments by SIGKILL, stopped by SIGTERM, they go on to the bit.
+set -eu
+. "$(dirname "$0")/lib.sh"
+
+seed=${SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
+echo "# SEED=$seed"
+rand() { # a number of seconds, 0.00 to 0.79
+    seed=$(awk -v s="$seed" 'BEGIN { printf "%.0f", (s * 1103515245 + 12345) % 2147483648 }')
+    awk -v s="$seed" 'BEGIN { printf "%.2f", (s % 80) / 100 }'
+}
+losses() { sed 's/, "seconds".*//' "$1/log.jsonl"; }
+
+lafs-synth -q --people 4 -n 4 --aligned -o faces.tar
+tiny="--dim 64 --depth 1 --heads 1 --mlp 64 -q -j 2 --seed 3 --checkpoint-every 1"
+finetune="lafs-finetune $tiny --stage 1 --batch 4 --micro 2 --epochs 3 --warmup 1 --mixup 0.5"
+pretrain="lafs-pretrain $tiny --out-dim 32 --hidden 32 --bottleneck 16 --batch 4 --epochs 3 --warmup 1 --landmarks whole-f/model.safetensors"
+
+# killed RUN INDEX CMD...: the same command again and again, killed at random moments, until it ends by itself
+killed() {
+    run=$1 faces=$2 rounds=0
+    shift 2
+    while :; do
+        "$@" -o "$run" "$faces" 2>>"$run.err" & pid=$!
+        if [ $rounds -lt 12 ]; then
+            sleep "$(rand)"
+            kill -9 $pid 2>/dev/null || true
+        fi
+        if wait $pid 2>/dev/null; then break; fi
+        rounds=$((rounds + 1))
+        [ $rounds -lt 40 ] || { cat "$run.err" >&2; return 1; }
+    done
+    echo "# $run: killed $rounds times"
+}
+
+for kind in f p; do
+    if [ $kind = f ]; then command=$finetune; else command=$pretrain; fi
+    # shellcheck disable=SC2086
+    expect_status 0 $command -o whole-$kind faces.lafs
+    # shellcheck disable=SC2086
+    check killed part-$kind faces.lafs $command
+    losses whole-$kind >whole.losses
+    losses part-$kind >part.losses
+    check [ "$(wc -l <whole.losses)" -eq 12 ]
+    same whole.losses part.losses
+    same whole-$kind/model.safetensors part-$kind/model.safetensors
+    ok "killed-$kind: a run killed at random goes on to the bit"
+
+    # SIGTERM: the state is written, the process dies of the signal, and the next start goes on
+    # shellcheck disable=SC2086
+    $command -o term-$kind faces.lafs 2>stderr & pid=$!
+    while [ ! -s term-$kind/log.jsonl ]; do sleep 0.05; done
+    kill -TERM $pid 2>/dev/null || true
+    status=0
+    wait $pid || status=$?
+    check [ $status -eq 143 -o $status -eq 0 ]
+    # shellcheck disable=SC2086
+    expect_status 0 $command -o term-$kind faces.lafs
+    losses term-$kind >term.losses
+    same whole.losses term.losses
+    ok "term-$kind: SIGTERM leaves a state to go on from"
+
+    # shellcheck disable=SC2086
+    expect_status 2 $command -o whole-$kind --lr 0.01 faces.lafs
+    message "--lr was"
+    ok "options-$kind: changed options are refused by name"
+done
