@@ -1,0 +1,60 @@
+# The main job on faces that it makes itself: photos -> faces -> pretraining without labels -> fine-tuning with few ->
+# verification on people that were never trained on. `make demo` runs it; seeds are fixed, so the table is the same twice.
+#
+#   make -f examples/demo.mk OUT=demo BIN=bin
+
+OUT ?= demo
+BIN ?= bin
+Q ?= -q
+SIZE := --size xs --seed 1
+
+# People never meet: numbers of lafs-synth's people, first and how many.
+UNLABELLED := --people-from 0 --people 700 -n 2
+LABELLED := --people-from 10000 --people 100 -n 4
+TEST := --people-from 20000 --people 120 -n 4
+
+PART := $(OUT)/part/model.safetensors
+SSL := $(OUT)/ssl/model.safetensors
+FT := $(OUT)/ft/model.safetensors
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: table
+table: $(OUT)/pixel.json $(OUT)/scratch.json $(OUT)/lafs.json $(OUT)/faces.jpg $(OUT)/views.jpg $(OUT)/ssl.svg $(OUT)/roc.svg
+	@sh examples/table.sh $(OUT) "pixel cosine" pixel.json "fine-tuned from scratch" scratch.json "fine-tuned after LAFS" lafs.json
+
+$(OUT)/unlabelled.lafs $(OUT)/labelled.lafs $(OUT)/test.lafs: $(OUT)/%.lafs:
+	@mkdir -p $(OUT)
+	$(BIN)/lafs-synth $Q $($(shell echo $* | tr a-z A-Z)) --size 250 | $(BIN)/lafs-detect $Q --align-only -o $(OUT)/$*-%06d.tar
+
+$(OUT)/pairs.txt: $(OUT)/test.lafs
+	$(BIN)/lafs-synth $Q $(TEST) --pairs $@ > /dev/null
+
+# From scratch, with the few labels alone: the baseline, and where the landmark CNN comes from.
+$(PART): $(OUT)/labelled.lafs
+	$(BIN)/lafs-finetune $Q $(SIZE) --stage 1 --preset examples/presets/demo-finetune -o $(OUT)/part $<
+
+# No labels.
+$(SSL): $(OUT)/unlabelled.lafs $(PART)
+	$(BIN)/lafs-pretrain $Q $(SIZE) --preset examples/presets/demo-pretrain --landmarks $(PART) -o $(OUT)/ssl $<
+
+# The few labels again.
+$(FT): $(OUT)/labelled.lafs $(SSL)
+	$(BIN)/lafs-finetune $Q $(SIZE) --preset examples/presets/demo-finetune --init $(SSL) -o $(OUT)/ft $<
+
+$(OUT)/pixel.json: $(OUT)/test.lafs $(OUT)/pairs.txt
+	$(BIN)/lafs-embed $Q --baseline pixel $< | $(BIN)/lafs-verify $Q --pairs $(OUT)/pairs.txt --json > $@
+$(OUT)/scratch.json: $(OUT)/test.lafs $(OUT)/pairs.txt $(PART)
+	$(BIN)/lafs-embed $Q -m $(PART) $< | $(BIN)/lafs-verify $Q --pairs $(OUT)/pairs.txt --json > $@
+$(OUT)/lafs.json: $(OUT)/test.lafs $(OUT)/pairs.txt $(FT)
+	$(BIN)/lafs-embed $Q -m $(FT) $< | $(BIN)/lafs-verify $Q --pairs $(OUT)/pairs.txt --json > $@
+$(OUT)/roc.svg: $(OUT)/test.lafs $(OUT)/pairs.txt $(FT)
+	$(BIN)/lafs-embed $Q -m $(FT) $< | $(BIN)/lafs-verify $Q --pairs $(OUT)/pairs.txt --plot $@ > $(OUT)/lafs.txt
+
+# To look at.
+$(OUT)/faces.jpg: $(OUT)/labelled.lafs
+	$(BIN)/lafs-show --contact-sheet -n 48 $< > $@
+$(OUT)/views.jpg: $(OUT)/unlabelled.lafs $(PART)
+	$(BIN)/lafs-augment $Q --render --epochs 0-1 -n 4 $< | $(BIN)/lafs-landmark $Q --keep -m $(PART) | $(BIN)/lafs-show --contact-sheet --views > $@
+$(OUT)/ssl.svg: $(SSL)
+	$(BIN)/lafs-show --curves $(OUT)/ssl > $@
