@@ -15,12 +15,12 @@ static struct {
     const char *run, *size, *tokens, *init, *landmarks, *margin, *scale, *pairs, *pairs_index, *precision;
     int64_t stage, dim, depth, heads, mlp, patches, patch, epochs, batch, micro, warmup, every, keep;
     double lr, lr_final, decay, layer_decay, landmark_reg, margin_scale, margin_m, mixup, mixup_alpha;
-    double randaugment, crop_min, jitter, erase, dropout, drop_path;
+    double randaugment, crop_min, jitter, erase, dropout, drop_path, landmark_dropout;
     int freeze, no_flip, extend, dry_run;
 } o = {.size = "b", .tokens = "landmark", .margin = "cosface", .scale = "dim", .precision = "fp32", .stage = 3, .patches = 196,
        .patch = 8, .epochs = 34, .batch = 600, .micro = 200, .warmup = -1, .keep = 2, .lr = -1, .lr_final = 1e-6, .decay = 0.1,
        .layer_decay = 1, .landmark_reg = -1, .margin_scale = 64, .margin_m = 0.4, .mixup = 0.1, .mixup_alpha = 0.2,
-       .randaugment = 1, .crop_min = 0.9, .jitter = 0.1, .erase = 0.5, .dropout = 0.1, .drop_path = 0.1};
+       .randaugment = 1, .crop_min = 0.9, .jitter = 0.1, .erase = 0.5, .dropout = 0.1, .drop_path = 0.1, .landmark_dropout = 0.5};
 
 #define BIG 9007199254740992.0
 static const struct cli_option options[] = {
@@ -57,6 +57,7 @@ static const struct cli_option options[] = {
     {"erase", 0, CLI_DOUBLE, &o.erase, "P", "share of images with an erased rectangle", 0, 1, "0.5"},
     {"no-flip", 0, CLI_FLAG, &o.no_flip, NULL, "do not mirror images", 0, 0, NULL},
     {"dropout", 0, CLI_DOUBLE, &o.dropout, "P", "dropout in the ViT", 0, 0.99, "0.1"},
+    {"landmark-dropout", 0, CLI_DOUBLE, &o.landmark_dropout, "P", "dropout before the landmark CNN's last layer", 0, 0.99, "0.5"},
     {"drop-path", 0, CLI_DOUBLE, &o.drop_path, "P", "share of residual branches that are dropped", 0, 0.99, "0.1"},
     {"scale", 0, CLI_CHOICE, &o.scale, "dim|head", "scale of attention: width^-0.5 as the authors, or 64^-0.5", 0, 0, "dim"},
     {"pairs", 0, CLI_STRING, &o.pairs, "FILE", "verify these pairs after every epoch, and keep the best model", 0, 0, NULL},
@@ -108,6 +109,7 @@ static lafs_status configure(struct lafs_finetune_config *c, struct lafs_err *er
     c->decay.cnn = (float)(o.decay / 2);
     c->layer_decay = o.layer_decay;
     c->freeze_cnn = o.freeze || grid;
+    c->cnn_dropout = o.landmark_dropout;
     c->landmark_weight = o.landmark_reg >= 0 ? o.landmark_reg : o.stage == 3 ? 1 : 0;
     c->margin = strcmp(o.margin, "cosface") ? LAFS_MARGIN_ARCFACE : LAFS_MARGIN_COSFACE;
     c->scale = o.margin_scale;
@@ -138,7 +140,7 @@ static void record_options(const struct lafs_finetune_config *c)
     trainrun_option(r, "landmark-reg", 0, "%.9g", c->landmark_weight);
     trainrun_option(r, "vit", 0, "dim %d depth %d heads %d mlp %d patches %d patch %d scale %s", v->dim, v->depth, v->heads,
                     v->mlp, v->patches, v->patch, o.scale);
-    trainrun_option(r, "drop", 0, "dropout %g drop-path %g", o.dropout, o.drop_path);
+    trainrun_option(r, "drop", 0, "dropout %g drop-path %g landmarks %g", o.dropout, o.drop_path, o.landmark_dropout);
     trainrun_option(r, "epochs", 1, "%" PRId64, c->epochs);
     trainrun_option(r, "warmup", 1, "%" PRId64, c->warmup_epochs);
     trainrun_option(r, "batch", 0, "%" PRId64, c->batch);

@@ -64,6 +64,7 @@ lafs_status lafs_finetune_config_default(struct lafs_finetune_config *c, const c
     c->decay = stage == 1 ? (struct lafs_decay){.matrix = 0.1f, .vector = 0.1f, .cnn = 0.05f, .cnn_all = 1}
                           : (struct lafs_decay){.matrix = 0.1f, .vector = 0, .cnn = 0.05f};
     c->layer_decay = 1;
+    c->cnn_dropout = 0.5;
     c->scale = 64;
     c->margin_m = 0.4;
     c->mixup_p = 0.1;
@@ -188,6 +189,7 @@ static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
     const int64_t shape[2] = {t->c.classes, t->c.model.vit.dim};
     LAFS_TRY(lafs_finetune_config_check(&t->c, err));
     LAFS_TRY(lafs_model_init(&t->model, &t->c.model, err));
+    t->model.cnn.dropout = (float)t->c.cnn_dropout;
     LAFS_TRY(lafs_params_add(ps, "loss.weight", 2, shape, 1, LAFS_INIT_UNIFORM,
                              (float)sqrt(6.0 / (double)(shape[0] + shape[1])), t->c.model.vit.depth + 1, &t->classifier, err));
     LAFS_TRY(lafs_params_place(ps, t->b, err));

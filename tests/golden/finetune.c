@@ -45,6 +45,7 @@ static void configure(struct lafs_finetune_config *c)
     c->images = 1000;
     c->micro = BATCH;
     c->mixup_p = 0;
+    c->cnn_dropout = 0;
 }
 
 /* Closes what a test opened, whatever became of it. */
