@@ -159,7 +159,7 @@ static lafs_status cut_face(struct worker *w, struct filter_item *it)
 {
     struct lafs_nd a = {0};
     struct lafs_image im = {0};
-    int64_t r;
+    int64_t r = 0;
     if (!o.grid) {
         lafs_status st = lafs_sample_nd(&it->in, "landmarks", &a, &it->err);
         if (st != LAFS_OK && st != LAFS_END) return st;

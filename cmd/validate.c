@@ -11,11 +11,11 @@
 enum { CROP = LAFS_CNN_SIDE * LAFS_CNN_SIDE * 3, BATCH = 32 };
 
 /* The number among the wanted photos of an index key, by the longest tail of it that is wanted; -1: none. */
-static int64_t wanted(const struct lafs_names *photos, const char *key)
+static int64_t wanted(const struct lafs_strset *photos, const char *key)
 {
     for (const char *tail = key; tail; tail = strchr(tail, '/')) {
         if (*tail == '/') tail++;
-        int64_t id = lafs_names_find(photos, tail, strlen(tail));
+        int64_t id = lafs_strset_find(photos, tail, strlen(tail));
         if (id >= 0) return id;
     }
     return -1;
@@ -33,7 +33,7 @@ static lafs_status load_crops(struct validate *v, const char *index, struct lafs
         if (id >= 0) v->at[id] = i;
     }
     for (int64_t i = 0; st == LAFS_OK && i < n; i++) {
-        const char *key = lafs_names_at(&v->pairs->photos, i);
+        const char *key = lafs_strset_at(&v->pairs->photos, i);
         if (v->at[i] < 0) {
             st = lafs_fail(err, LAFS_FAILED, "photo '%s' of the pairs is not in '%s'", key, index);
             break;
@@ -96,7 +96,7 @@ lafs_status validate_run(struct validate *v, const struct lafs_model *m, const s
     lafs_embedder_close(&e);
     LAFS_TRY(st);
     st = lafs_normalise_rows(v->emb, n, v->dim, NULL, &bad, err);
-    if (st != LAFS_OK && bad >= 0) lafs_err_prefix(err, "photo '%s'", lafs_names_at(&p->photos, bad));
+    if (st != LAFS_OK && bad >= 0) lafs_err_prefix(err, "photo '%s'", lafs_strset_at(&p->photos, bad));
     LAFS_TRY(st);
     LAFS_TRY(lafs_pair_scores(v->emb, n, v->dim, p->a, p->b, p->count, v->score, pool, err));
     LAFS_TRY(lafs_kfold_accuracy(v->score, p->same, p->fold, p->count, p->folds, &k, NULL, NULL, NULL, NULL, err));

@@ -1,0 +1,115 @@
+#include "model/embed.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { SIDE = LAFS_CNN_SIDE, CROP = SIDE * SIDE * 3 };
+
+static lafs_status carve(struct lafs_embedder *e, int purpose, struct lafs_err *err)
+{
+    struct lafs_arena *a = &e->arena;
+    const struct lafs_vit_config *c = &e->model->config.vit;
+    size_t n = (size_t)e->batch;
+    e->crops = lafs_arena_take(a, 2 * n * CROP, 1);
+    e->images = lafs_arena_take(a, 2 * n * CROP, sizeof(float));
+    if (purpose & LAFS_FOR_EMBEDDING) {
+        e->emb = lafs_arena_take(a, 2 * n * (size_t)c->dim, sizeof(float));
+        LAFS_TRY(lafs_model_plan(&e->work, e->model, 2 * (int64_t)n, LAFS_MODEL_INFER, a, err));
+    }
+    if (purpose & LAFS_FOR_LANDMARKS) {
+        e->landmarks = lafs_arena_take(a, n * (size_t)c->patches * 2, sizeof(float));
+        LAFS_TRY(lafs_cnn_plan(&e->cnn, &e->model->cnn, (int64_t)n, LAFS_CNN_FOLDED, a, err));
+    }
+    return LAFS_OK;
+}
+
+static lafs_status open_embedder(struct lafs_embedder *e, int purpose, struct lafs_err *err)
+{
+    const struct lafs_model *m = e->model;
+    const struct lafs_backend *b = e->backend;
+    if ((purpose & LAFS_FOR_EMBEDDING) && !(m->config.parts & LAFS_PART_VIT))
+        return lafs_fail(err, LAFS_USAGE, "the model has no ViT: it gives landmarks, no embeddings");
+    if ((purpose & LAFS_FOR_LANDMARKS) && !(m->config.parts & LAFS_PART_CNN))
+        return lafs_fail(err, LAFS_USAGE, "the model has no landmark CNN");
+    LAFS_TRY(lafs_alloc(&e->flipped, CROP, 1, err));
+    LAFS_TRY(lafs_alloc(&e->host, 2 * (size_t)e->batch * (size_t)m->config.vit.dim, sizeof *e->host, err));
+    LAFS_TRY(carve(e, purpose, err));
+    LAFS_TRY(lafs_arena_reserve(&e->arena, b, err));
+    LAFS_TRY(carve(e, purpose, err));
+    if (purpose & LAFS_FOR_EMBEDDING) LAFS_TRY(lafs_model_fold(&e->work, b, m->params.value, err));
+    if (purpose & LAFS_FOR_LANDMARKS) LAFS_TRY(lafs_cnn_fold(&e->cnn, b, m->params.value, err));
+    return LAFS_OK;
+}
+
+lafs_status lafs_embedder_open(struct lafs_embedder *e, const struct lafs_model *m, const struct lafs_backend *b, int batch,
+                               int purpose, struct lafs_err *err)
+{
+    memset(e, 0, sizeof *e);
+    e->model = m;
+    e->backend = b;
+    e->batch = batch;
+    lafs_status st = open_embedder(e, purpose, err);
+    if (st != LAFS_OK) lafs_embedder_close(e);
+    return st;
+}
+
+void lafs_embedder_close(struct lafs_embedder *e)
+{
+    if (!e->backend) return;
+    lafs_model_work_release(&e->work);
+    lafs_cnn_work_release(&e->cnn);
+    lafs_arena_release(&e->arena, e->backend);
+    lafs_free(e->flipped);
+    lafs_free(e->host);
+    memset(e, 0, sizeof *e);
+}
+
+static void mirror(const uint8_t *in, uint8_t *out)
+{
+    for (int y = 0; y < SIDE; y++)
+        for (int x = 0; x < SIDE; x++) memcpy(out + (y * SIDE + x) * 3, in + (y * SIDE + SIDE - 1 - x) * 3, 3);
+}
+
+/* n <= batch: images first, then their mirrors. */
+static lafs_status embed_batch(struct lafs_embedder *e, int64_t n, const uint8_t *crops, float *emb, struct lafs_err *err)
+{
+    const struct lafs_backend *b = e->backend;
+    int64_t d = e->model->config.vit.dim;
+    b->ops->upload(b->dev, e->crops, crops, (size_t)(n * CROP));
+    for (int64_t i = 0; i < n; i++) {
+        mirror(crops + i * CROP, e->flipped);
+        b->ops->upload(b->dev, e->crops + (n + i) * CROP, e->flipped, CROP);
+        LAFS_TRY(b->ops->sync(b->dev, err)); /* flipped is used again */
+    }
+    b->ops->u8_to_f32(b->dev, 2 * n * CROP, e->crops, e->images);
+    lafs_model_forward(&e->work, b, e->model->params.value, NULL, 2 * n, e->images, NULL, e->emb);
+    b->ops->download(b->dev, e->host, e->emb, (size_t)(2 * n * d) * sizeof(float));
+    LAFS_TRY(b->ops->sync(b->dev, err));
+    for (int64_t i = 0; i < n * d; i++) emb[i] = e->host[i] + e->host[n * d + i];
+    return LAFS_OK;
+}
+
+lafs_status lafs_embed(struct lafs_embedder *e, int64_t n, const uint8_t *crops, float *emb, struct lafs_err *err)
+{
+    for (int64_t i = 0; i < n; i += e->batch) {
+        int64_t m = n - i < e->batch ? n - i : e->batch;
+        LAFS_TRY(embed_batch(e, m, crops + i * CROP, emb + i * e->model->config.vit.dim, err));
+    }
+    return LAFS_OK;
+}
+
+lafs_status lafs_landmarks(struct lafs_embedder *e, int64_t n, const uint8_t *crops, float *landmarks, struct lafs_err *err)
+{
+    const struct lafs_backend *b = e->backend;
+    int64_t r2 = 2 * (int64_t)e->model->config.vit.patches;
+    for (int64_t i = 0; i < n; i += e->batch) {
+        int64_t m = n - i < e->batch ? n - i : e->batch;
+        b->ops->upload(b->dev, e->crops, crops + i * CROP, (size_t)(m * CROP));
+        b->ops->u8_to_f32(b->dev, m * CROP, e->crops, e->images);
+        lafs_cnn_forward(&e->cnn, b, e->model->params.value, NULL, m, e->images, NULL, e->landmarks);
+        b->ops->download(b->dev, landmarks + i * r2, e->landmarks, (size_t)(m * r2) * sizeof(float));
+        LAFS_TRY(b->ops->sync(b->dev, err));
+    }
+    return LAFS_OK;
+}

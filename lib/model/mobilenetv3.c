@@ -1,0 +1,460 @@
+#include "model/mobilenetv3.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+/* Bottlenecks: kernel, expansion, output, squeeze-and-excitation, nonlinearity, stride. */
+static const struct block {
+    int k, e, o, se;
+    enum lafs_act act;
+    int stride;
+} net[LAFS_CNN_BLOCKS] = {
+    {3, 16, 16, 0, LAFS_ACT_RELU, 1},     {3, 64, 24, 0, LAFS_ACT_RELU, 2},     {3, 72, 24, 0, LAFS_ACT_RELU, 1},
+    {5, 72, 40, 1, LAFS_ACT_RELU, 2},     {5, 120, 40, 1, LAFS_ACT_RELU, 1},    {5, 120, 40, 1, LAFS_ACT_RELU, 1},
+    {3, 240, 80, 0, LAFS_ACT_HSWISH, 2},  {3, 200, 80, 0, LAFS_ACT_HSWISH, 1},  {3, 184, 80, 0, LAFS_ACT_HSWISH, 1},
+    {3, 184, 80, 0, LAFS_ACT_HSWISH, 1},  {3, 480, 112, 1, LAFS_ACT_HSWISH, 1}, {3, 672, 112, 1, LAFS_ACT_HSWISH, 1},
+    {5, 672, 160, 1, LAFS_ACT_HSWISH, 2}, {5, 960, 160, 1, LAFS_ACT_HSWISH, 1}, {5, 960, 160, 1, LAFS_ACT_HSWISH, 1}};
+enum { FIRST = 16, FIRST_SIDE = 56, RANGE = 111, MAPS = 6 };
+static const double BN_EPS = 1e-5;
+static const float BN_MOMENTUM = 0.1f;
+/* Sides of all maps, for the offsets of their rows; 1: rows of their own. */
+static const int map_side[MAPS] = {56, 28, 14, 7, 4, 1};
+
+/* What a block sees: its input's side and channels, its output's side. */
+struct shape {
+    int side, c, out_side, residual;
+};
+
+static struct shape shape_of(int i)
+{
+    int side = FIRST_SIDE, c = FIRST;
+    for (int j = 0; j < i; j++) {
+        side = (int)lafs_conv_side(side, net[j].k, net[j].stride);
+        c = net[j].o;
+    }
+    return (struct shape){side, c, (int)lafs_conv_side(side, net[i].k, net[i].stride), net[i].stride == 1 && c == net[i].o};
+}
+
+/* -- parameters -- */
+
+struct declaration {
+    struct lafs_params *ps;
+    struct lafs_err *err;
+    lafs_status status;
+};
+
+static int64_t add(struct declaration *d, const char *name, int ndim, const int64_t *shape, int trainable, enum lafs_init init, double a)
+{
+    int id;
+    if (d->status == LAFS_OK) d->status = lafs_params_add(d->ps, name, ndim, shape, trainable, init, (float)a, 0, &id, d->err);
+    return d->status == LAFS_OK ? d->ps->p[id].off : 0;
+}
+
+static int64_t add_conv(struct declaration *d, const char *name, int64_t out, int64_t in, int64_t k)
+{
+    char full[2 * LAFS_MAX_TENSOR_NAME];
+    const int64_t shape[4] = {out, in, k, k};
+    snprintf(full, sizeof full, "%s.weight", name);
+    return add(d, full, 4, shape, 1, LAFS_INIT_NORMAL, sqrt(2.0 / (double)(out * k * k)));
+}
+
+static struct lafs_bn_place add_bn(struct declaration *d, const char *name, int64_t c)
+{
+    char full[2 * LAFS_MAX_TENSOR_NAME];
+    struct lafs_bn_place p;
+#define NAME(tail) (snprintf(full, sizeof full, "%s.%s", name, tail), full)
+    p.gamma = add(d, NAME("weight"), 1, &c, 1, LAFS_INIT_ONE, 0);
+    p.beta = add(d, NAME("bias"), 1, &c, 1, LAFS_INIT_ZERO, 0);
+    p.mean = add(d, NAME("running_mean"), 1, &c, 0, LAFS_INIT_ZERO, 0);
+    p.var = add(d, NAME("running_var"), 1, &c, 0, LAFS_INIT_ONE, 0);
+    p.tracked = add(d, NAME("num_batches_tracked"), 0, NULL, 0, LAFS_INIT_ZERO, 0);
+#undef NAME
+    return p;
+}
+
+lafs_status lafs_cnn_declare(struct lafs_cnn *m, int landmarks, struct lafs_params *ps, struct lafs_err *err)
+{
+    struct declaration d = {ps, err, LAFS_OK};
+    char name[LAFS_MAX_TENSOR_NAME];
+    m->landmarks = landmarks;
+    m->dropout = 0.5f;
+    m->first_w = add_conv(&d, "stn.features.0.0", FIRST, 3, 3);
+    m->first_bn = add_bn(&d, "stn.features.0.1", FIRST);
+    for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
+        const struct block *n = &net[i];
+        struct lafs_cnn_block *b = &m->block[i];
+        const int64_t squeeze[2] = {n->e / 4, n->e}, excite[2] = {n->e, n->e / 4};
+#define NAME(tail) (snprintf(name, sizeof name, "stn.features.%d.conv.%s", i + 1, tail), name)
+        b->expand_w = add_conv(&d, NAME("0"), n->e, shape_of(i).c, 1);
+        b->bn1 = add_bn(&d, NAME("1"), n->e);
+        b->depth_w = add_conv(&d, NAME("3"), n->e, 1, n->k);
+        b->bn2 = add_bn(&d, NAME("4"), n->e);
+        b->se1_w = n->se ? add(&d, NAME("5.fc.0.weight"), 2, squeeze, 1, LAFS_INIT_NORMAL, 0.01) : -1;
+        b->se2_w = n->se ? add(&d, NAME("5.fc.2.weight"), 2, excite, 1, LAFS_INIT_NORMAL, 0.01) : -1;
+        b->project_w = add_conv(&d, NAME("7"), n->o, n->e, 1);
+        b->bn3 = add_bn(&d, NAME("8"), n->o);
+#undef NAME
+    }
+    const int64_t out[2] = {2 * (int64_t)landmarks, LAFS_CNN_OUT};
+    m->out_w = add(&d, "output_layer.1.weight", 2, out, 1, LAFS_INIT_UNIFORM, 1 / sqrt(LAFS_CNN_OUT));
+    m->out_b = add(&d, "output_layer.1.bias", 1, out, 1, LAFS_INIT_UNIFORM, 1 / sqrt(LAFS_CNN_OUT));
+    return d.status;
+}
+
+/* -- memory -- */
+
+static size_t largest_map(void)
+{
+    size_t most = 0;
+    for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
+        struct shape s = shape_of(i);
+        size_t n = (size_t)(s.side * s.side) * (size_t)net[i].e;
+        if (n > most) most = n;
+    }
+    return most;
+}
+
+#define TAKE(n) lafs_arena_take(a, n, sizeof(float))
+
+static void carve_unit(struct lafs_cnn_unit *u, size_t values, size_t c, struct lafs_arena *a)
+{
+    u->conv = TAKE(values);
+    u->out = TAKE(values);
+    u->mean = TAKE(c);
+    u->rstd = TAKE(c);
+}
+
+static void carve_se(struct lafs_cnn_stage *s, size_t n, size_t e, int keep, struct lafs_arena *a)
+{
+    s->pool = TAKE(n * e);
+    s->hid = TAKE(n * (e / 4));
+    s->gate = TAKE(n * e);
+    s->pre1 = keep ? TAKE(n * (e / 4)) : NULL;
+    s->pre2 = keep ? TAKE(n * e) : NULL;
+}
+
+static void carve_kept(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a)
+{
+    carve_unit(&w->first, n * FIRST_SIDE * FIRST_SIDE * FIRST, FIRST, a);
+    for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
+        struct lafs_cnn_stage *s = &w->stage[i];
+        struct shape h = shape_of(i);
+        size_t e = (size_t)net[i].e, o = (size_t)net[i].o, in = n * (size_t)(h.side * h.side), out = n * (size_t)(h.out_side * h.out_side);
+        carve_unit(&s->u1, in * e, e, a);
+        carve_unit(&s->u2, out * e, e, a);
+        carve_unit(&s->u3, out * o, o, a);
+        if (net[i].se) carve_se(s, n, e, 1, a);
+        s->scaled = net[i].se ? TAKE(out * e) : s->u2.out;
+        s->sum = h.residual ? TAKE(out * o) : s->u3.out;
+    }
+    w->da = TAKE(n * largest_map());
+    w->db = TAKE(n * largest_map());
+    w->dc = TAKE(n * largest_map());
+    w->draw = TAKE(n * 2 * (size_t)w->cnn->landmarks);
+    w->dmean = TAKE(n * LAFS_CNN_OUT);
+    w->dgate = TAKE(n * 960);
+    w->dhid = TAKE(n * 240);
+}
+
+/* Without backward, maps take turns in four places. */
+static void carve_folded(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a)
+{
+    float *wide[2] = {TAKE(n * largest_map()), TAKE(n * largest_map())};
+    float *sum[2] = {TAKE(n * FIRST_SIDE * FIRST_SIDE * FIRST), TAKE(n * FIRST_SIDE * FIRST_SIDE * FIRST)};
+    w->first.out = sum[1];
+    w->first_folded = TAKE(FIRST * 27);
+    w->first_bias = TAKE(FIRST);
+    for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
+        struct lafs_cnn_stage *s = &w->stage[i];
+        size_t e = (size_t)net[i].e, o = (size_t)net[i].o, kk = (size_t)(net[i].k * net[i].k);
+        s->u1.out = wide[0];
+        s->u2.out = wide[1];
+        s->scaled = net[i].se ? wide[0] : wide[1];
+        s->sum = sum[i % 2];
+        if (net[i].se) carve_se(s, n, e, 0, a);
+        s->folded[0] = TAKE(e * (size_t)shape_of(i).c);
+        s->folded[1] = TAKE(e * kk);
+        s->folded[2] = TAKE(o * e);
+        s->bias[0] = TAKE(e);
+        s->bias[1] = TAKE(e);
+        s->bias[2] = TAKE(o);
+    }
+}
+
+lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int64_t max_images, enum lafs_cnn_mode mode,
+                          struct lafs_arena *a, struct lafs_err *err)
+{
+    size_t n = (size_t)max_images;
+    if (w->cnn != m || w->max_images != max_images || w->mode != mode || !w->off) {
+        lafs_cnn_work_release(w);
+        w->cnn = m;
+        w->max_images = max_images;
+        w->mode = mode;
+        LAFS_TRY(lafs_alloc(&w->off, MAPS * (n + 1), sizeof *w->off, err));
+        for (int k = 0; k < MAPS; k++)
+            for (size_t i = 0; i <= n; i++) w->off[(size_t)k * (n + 1) + i] = (int64_t)i * map_side[k] * map_side[k];
+    }
+    w->dev_off = lafs_arena_take(a, MAPS * (n + 1), sizeof(int64_t));
+    w->one = TAKE(1);
+    if (mode == LAFS_CNN_KEEP) carve_kept(w, n, a);
+    else carve_folded(w, n, a);
+    w->mean = TAKE(n * LAFS_CNN_OUT);
+    w->dropped = TAKE(n * LAFS_CNN_OUT);
+    w->raw = TAKE(n * 2 * (size_t)m->landmarks);
+    w->arg = lafs_arena_take(a, n * 2, sizeof(int32_t));
+    return LAFS_OK;
+}
+#undef TAKE
+
+void lafs_cnn_work_release(struct lafs_cnn_work *w)
+{
+    lafs_free(w->off);
+    memset(w, 0, sizeof *w);
+}
+
+/* -- folding -- */
+
+struct fold {
+    const struct lafs_backend *b;
+    const float *value;
+    struct lafs_err *err;
+    lafs_status status;
+};
+
+/* w (c, per) from value, times gamma/sqrt(var + eps), into folded; what is left into bias (c). */
+static void fold(struct fold *f, int64_t weight, const struct lafs_bn_place *bn, int64_t c, int64_t per, float *folded, float *bias)
+{
+    const struct lafs_ops *op = f->b->ops;
+    struct lafs_dev *d = f->b->dev;
+    float *h;
+    if (f->status != LAFS_OK) return;
+    f->status = lafs_alloc(&h, (size_t)(c * (per + 5)), sizeof *h, f->err);
+    if (f->status != LAFS_OK) return;
+    float *gamma = h + c * per, *beta = gamma + c, *mean = beta + c, *var = mean + c, *rest = var + c;
+    size_t bytes = (size_t)c * sizeof *h;
+    op->download(d, h, f->value + weight, bytes * (size_t)per);
+    op->download(d, gamma, f->value + bn->gamma, bytes);
+    op->download(d, beta, f->value + bn->beta, bytes);
+    op->download(d, mean, f->value + bn->mean, bytes);
+    op->download(d, var, f->value + bn->var, bytes);
+    for (int64_t i = 0; i < c; i++) {
+        double s = gamma[i] / sqrt((double)var[i] + BN_EPS);
+        for (int64_t j = 0; j < per; j++) h[i * per + j] = (float)(h[i * per + j] * s);
+        rest[i] = (float)(beta[i] - mean[i] * s);
+    }
+    op->upload(d, folded, h, bytes * (size_t)per);
+    op->upload(d, bias, rest, bytes);
+    f->status = op->sync(d, f->err); /* before h goes */
+    lafs_free(h);
+}
+
+lafs_status lafs_cnn_fold(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, struct lafs_err *err)
+{
+    const struct lafs_cnn *m = w->cnn;
+    struct fold f = {b, value, err, LAFS_OK};
+    fold(&f, m->first_w, &m->first_bn, FIRST, 27, w->first_folded, w->first_bias);
+    for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
+        struct lafs_cnn_stage *s = &w->stage[i];
+        const struct lafs_cnn_block *k = &m->block[i];
+        fold(&f, k->expand_w, &k->bn1, net[i].e, shape_of(i).c, s->folded[0], s->bias[0]);
+        fold(&f, k->depth_w, &k->bn2, net[i].e, net[i].k * net[i].k, s->folded[1], s->bias[1]);
+        fold(&f, k->project_w, &k->bn3, net[i].o, net[i].e, s->folded[2], s->bias[2]);
+    }
+    return f.status;
+}
+
+/* -- forward -- */
+
+/* Rows of n maps of this side. */
+static struct lafs_seqs rows_of(const struct lafs_cnn_work *w, int side)
+{
+    int k = 0;
+    while (map_side[k] != side) k++;
+    size_t at = (size_t)k * (size_t)(w->max_images + 1);
+    return (struct lafs_seqs){w->n, w->off + at, w->dev_off + at, (int64_t)side * side};
+}
+
+/* BatchNorm and activation of a unit whose conv is there. */
+static void normalise(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *running,
+                      struct lafs_cnn_unit *u, const struct lafs_bn_place *bn, int64_t rows, int64_t c, enum lafs_act act)
+{
+    /* Without training the running statistics are only read. */
+    float *stat = running ? running : (float *)value;
+    b->ops->batchnorm(b->dev, rows, c, running != NULL, BN_MOMENTUM, u->conv, value + bn->gamma, value + bn->beta, stat + bn->mean,
+                      stat + bn->var, act, u->out, u->mean, u->rstd);
+    if (running) b->ops->axpy(b->dev, 1, 1, w->one, running + bn->tracked);
+}
+
+/* gate (n,e) of squeeze-and-excitation over x (n,hw,e); scaled = act(x gate). */
+static void excite(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, int i)
+{
+    struct lafs_cnn_stage *s = &w->stage[i];
+    const struct lafs_cnn_block *k = &w->cnn->block[i];
+    int64_t e = net[i].e, side = shape_of(i).out_side;
+    struct lafs_seqs one = rows_of(w, 1);
+    b->ops->channel_mean(b->dev, w->n, side * side, e, s->u2.out, s->pool);
+    b->ops->linear(b->dev, &one, e, e / 4, s->pool, value + k->se1_w, NULL, LAFS_ACT_RELU, NULL, s->pre1, s->hid);
+    b->ops->linear(b->dev, &one, e / 4, e, s->hid, value + k->se2_w, NULL, LAFS_ACT_HSIGMOID, NULL, s->pre2, s->gate);
+    b->ops->channel_scale(b->dev, w->n, side * side, e, s->u2.out, s->gate, net[i].act, s->scaled);
+}
+
+static void block_kept(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *running, int i, const float *in)
+{
+    const struct lafs_ops *op = b->ops;
+    struct lafs_cnn_stage *s = &w->stage[i];
+    const struct lafs_cnn_block *k = &w->cnn->block[i];
+    const struct block *n = &net[i];
+    struct shape h = shape_of(i);
+    struct lafs_seqs from = rows_of(w, h.side), to = rows_of(w, h.out_side);
+    const struct lafs_conv g = {w->n, h.side, h.side, n->e, n->k, n->stride, n->e};
+    op->linear(b->dev, &from, h.c, n->e, in, value + k->expand_w, NULL, LAFS_ACT_NONE, NULL, NULL, s->u1.conv);
+    normalise(w, b, value, running, &s->u1, &k->bn1, lafs_seqs_rows(&from), n->e, n->act);
+    op->depthwise(b->dev, &g, s->u1.out, value + k->depth_w, NULL, LAFS_ACT_NONE, s->u2.conv);
+    normalise(w, b, value, running, &s->u2, &k->bn2, lafs_seqs_rows(&to), n->e, n->se ? LAFS_ACT_NONE : n->act);
+    if (n->se) excite(w, b, value, i);
+    op->linear(b->dev, &to, n->e, n->o, s->scaled, value + k->project_w, NULL, LAFS_ACT_NONE, NULL, NULL, s->u3.conv);
+    normalise(w, b, value, running, &s->u3, &k->bn3, lafs_seqs_rows(&to), n->o, LAFS_ACT_NONE);
+    if (!h.residual) return;
+    int64_t values = lafs_seqs_rows(&to) * n->o;
+    op->copy(b->dev, s->sum, s->u3.out, (size_t)values * sizeof(float));
+    op->axpy(b->dev, values, 1, in, s->sum);
+}
+
+static void block_folded(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, int i, const float *in)
+{
+    const struct lafs_ops *op = b->ops;
+    struct lafs_cnn_stage *s = &w->stage[i];
+    const struct block *n = &net[i];
+    struct shape h = shape_of(i);
+    struct lafs_seqs from = rows_of(w, h.side), to = rows_of(w, h.out_side);
+    const struct lafs_conv g = {w->n, h.side, h.side, n->e, n->k, n->stride, n->e};
+    op->linear(b->dev, &from, h.c, n->e, in, s->folded[0], s->bias[0], n->act, NULL, NULL, s->u1.out);
+    op->depthwise(b->dev, &g, s->u1.out, s->folded[1], s->bias[1], n->se ? LAFS_ACT_NONE : n->act, s->u2.out);
+    if (n->se) excite(w, b, value, i);
+    op->linear(b->dev, &to, n->e, n->o, s->scaled, s->folded[2], s->bias[2], LAFS_ACT_NONE, NULL, NULL, s->sum);
+    if (h.residual) op->axpy(b->dev, lafs_seqs_rows(&to) * n->o, 1, in, s->sum);
+}
+
+static struct lafs_drop dropout_of(const struct lafs_cnn_work *w)
+{
+    return (struct lafs_drop){w->keys ? w->cnn->dropout : 0, LAFS_CNN_DROP_SITE, w->keys};
+}
+
+void lafs_cnn_forward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *running, int64_t n,
+                      const float *images, const uint64_t *keys, float *landmarks)
+{
+    const struct lafs_ops *op = b->ops;
+    const struct lafs_cnn *m = w->cnn;
+    const struct lafs_conv g = {n, LAFS_CNN_SIDE, LAFS_CNN_SIDE, 3, 3, 2, FIRST};
+    const float one = 1;
+    w->n = n;
+    w->images = images;
+    w->keys = keys;
+    w->train = running != NULL;
+    op->upload(b->dev, w->dev_off, w->off, (size_t)(MAPS * (w->max_images + 1)) * sizeof *w->off);
+    op->upload(b->dev, w->one, &one, sizeof one);
+    if (w->mode == LAFS_CNN_KEEP) {
+        op->conv(b->dev, &g, images, value + m->first_w, NULL, LAFS_ACT_NONE, w->first.conv);
+        normalise(w, b, value, running, &w->first, &m->first_bn, n * FIRST_SIDE * FIRST_SIDE, FIRST, LAFS_ACT_HSWISH);
+    } else op->conv(b->dev, &g, images, w->first_folded, w->first_bias, LAFS_ACT_HSWISH, w->first.out);
+    const float *in = w->first.out;
+    for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
+        if (w->mode == LAFS_CNN_KEEP) block_kept(w, b, value, running, i, in);
+        else block_folded(w, b, value, i, in);
+        in = w->stage[i].sum;
+    }
+    struct lafs_seqs rows = rows_of(w, 1);
+    const struct lafs_drop drop = dropout_of(w);
+    op->channel_mean(b->dev, n, 16, LAFS_CNN_OUT, in, w->mean);
+    op->dropout(b->dev, &rows, LAFS_CNN_OUT, &drop, w->mean, w->dropped);
+    op->linear(b->dev, &rows, LAFS_CNN_OUT, 2 * m->landmarks, w->dropped, value + m->out_w, value + m->out_b, LAFS_ACT_NONE, NULL,
+               NULL, w->raw);
+    op->minmax(b->dev, n, 2 * m->landmarks, RANGE, w->raw, landmarks, w->arg);
+}
+
+/* -- backward -- */
+
+static void normalise_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *grad,
+                          const struct lafs_cnn_unit *u, const struct lafs_bn_place *bn, int64_t rows, int64_t c, enum lafs_act act,
+                          const float *dy, float *dx)
+{
+    b->ops->batchnorm_bwd(b->dev, rows, c, w->train, u->conv, value + bn->gamma, value + bn->beta, u->mean, u->rstd, act, dy, dx,
+                          grad + bn->gamma, grad + bn->beta);
+}
+
+/* dscaled (n,hw,e) -> dx: the gradient of the depthwise unit's output, through scaling and gate. */
+static void excite_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *grad, int i,
+                       const float *dscaled, float *dx)
+{
+    const struct lafs_ops *op = b->ops;
+    struct lafs_cnn_stage *s = &w->stage[i];
+    const struct lafs_cnn_block *k = &w->cnn->block[i];
+    int64_t e = net[i].e, side = shape_of(i).out_side, n = w->n;
+    struct lafs_seqs one = rows_of(w, 1);
+    op->channel_scale_bwd(b->dev, n, side * side, e, s->u2.out, s->gate, net[i].act, dscaled, dx, w->dgate);
+    op->act_bwd(b->dev, n * e, LAFS_ACT_HSIGMOID, s->pre2, w->dgate, w->dgate);
+    op->linear_bwd_w(b->dev, n, e / 4, e, s->hid, w->dgate, grad + k->se2_w, NULL);
+    op->linear_bwd_x(b->dev, &one, e / 4, e, w->dgate, value + k->se2_w, w->dhid);
+    op->act_bwd(b->dev, n * (e / 4), LAFS_ACT_RELU, s->pre1, w->dhid, w->dhid);
+    op->linear_bwd_w(b->dev, n, e, e / 4, s->pool, w->dhid, grad + k->se1_w, NULL);
+    op->linear_bwd_x(b->dev, &one, e, e / 4, w->dhid, value + k->se1_w, w->dgate);
+    op->channel_mean_bwd(b->dev, n, side * side, e, w->dgate, dx, 1);
+}
+
+/* d[0] holds the gradient of block i's output on entry, of its input on return; d[1], d[2] are scratch. */
+static void block_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *grad, int i, float *d[3])
+{
+    const struct lafs_ops *op = b->ops;
+    struct lafs_cnn_stage *s = &w->stage[i];
+    const struct lafs_cnn_block *k = &w->cnn->block[i];
+    const struct block *n = &net[i];
+    struct shape h = shape_of(i);
+    struct lafs_seqs from = rows_of(w, h.side), to = rows_of(w, h.out_side);
+    const struct lafs_conv g = {w->n, h.side, h.side, n->e, n->k, n->stride, n->e};
+    const float *in = i ? w->stage[i - 1].sum : w->first.out;
+    int64_t rows_in = lafs_seqs_rows(&from), rows_out = lafs_seqs_rows(&to);
+    float *mid = d[2], *low = d[1];
+    normalise_bwd(w, b, value, grad, &s->u3, &k->bn3, rows_out, n->o, LAFS_ACT_NONE, d[0], low);
+    op->linear_bwd_w(b->dev, rows_out, n->e, n->o, s->scaled, low, grad + k->project_w, NULL);
+    op->linear_bwd_x(b->dev, &to, n->e, n->o, low, value + k->project_w, mid);
+    if (n->se) {
+        excite_bwd(w, b, value, grad, i, mid, low);
+        float *t = mid;
+        mid = low;
+        low = t;
+    }
+    normalise_bwd(w, b, value, grad, &s->u2, &k->bn2, rows_out, n->e, n->se ? LAFS_ACT_NONE : n->act, mid, mid);
+    op->depthwise_bwd_w(b->dev, &g, s->u1.out, mid, grad + k->depth_w);
+    op->depthwise_bwd_x(b->dev, &g, mid, value + k->depth_w, low);
+    normalise_bwd(w, b, value, grad, &s->u1, &k->bn1, rows_in, n->e, n->act, low, low);
+    op->linear_bwd_w(b->dev, rows_in, h.c, n->e, in, low, grad + k->expand_w, NULL);
+    op->linear_bwd_x(b->dev, &from, h.c, n->e, low, value + k->expand_w, mid);
+    if (h.residual) op->axpy(b->dev, rows_in * h.c, 1, d[0], mid);
+    d[2] = d[0];
+    d[0] = mid;
+    d[1] = low;
+}
+
+void lafs_cnn_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, const float *dlandmarks,
+                       float *grad, float *dimages)
+{
+    const struct lafs_ops *op = b->ops;
+    const struct lafs_cnn *m = w->cnn;
+    const struct lafs_conv g = {w->n, LAFS_CNN_SIDE, LAFS_CNN_SIDE, 3, 3, 2, FIRST};
+    struct lafs_seqs rows = rows_of(w, 1);
+    const struct lafs_drop drop = dropout_of(w);
+    int64_t out = 2 * m->landmarks;
+    float *d[3] = {w->da, w->db, w->dc};
+    op->minmax_bwd(b->dev, w->n, out, RANGE, w->raw, w->arg, dlandmarks, w->draw);
+    op->linear_bwd_w(b->dev, w->n, LAFS_CNN_OUT, out, w->dropped, w->draw, grad + m->out_w, grad + m->out_b);
+    op->linear_bwd_x(b->dev, &rows, LAFS_CNN_OUT, out, w->draw, value + m->out_w, w->dmean);
+    op->dropout(b->dev, &rows, LAFS_CNN_OUT, &drop, w->dmean, w->dmean);
+    op->channel_mean_bwd(b->dev, w->n, 16, LAFS_CNN_OUT, w->dmean, d[0], 0);
+    for (int i = LAFS_CNN_BLOCKS - 1; i >= 0; i--) block_bwd(w, b, value, grad, i, d);
+    normalise_bwd(w, b, value, grad, &w->first, &m->first_bn, w->n * FIRST_SIDE * FIRST_SIDE, FIRST, LAFS_ACT_HSWISH, d[0], d[0]);
+    op->conv_bwd_w(b->dev, &g, w->images, d[0], grad + m->first_w);
+    if (dimages) op->conv_bwd_x(b->dev, &g, d[0], value + m->first_w, dimages);
+}

@@ -1,0 +1,325 @@
+/* Model files: lafs-model(5). The half of part_fvit.h that reads and writes them. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/part_fvit.h"
+
+static int starts(const char *s, const char *prefix) { return !strncmp(s, prefix, strlen(prefix)); }
+
+int lafs_is_cnn_name(const char *name) { return starts(name, "stn.") || starts(name, "output_layer."); }
+
+/* The name without the wrappers that trainers put in front. */
+static const char *bare(const char *name)
+{
+    static const char *const wrap[] = {"module.", "backbone.", "teacher."};
+    for (int i = 0; i < 3; i++)
+        if (starts(name, wrap[i])) {
+            name += strlen(wrap[i]);
+            i = -1;
+        }
+    return name;
+}
+
+static const struct lafs_st_tensor *find_bare(const struct lafs_st *st, const char *name)
+{
+    for (int i = 0; i < st->count; i++)
+        if (!strcmp(bare(st->tensor[i].name), name)) return &st->tensor[i];
+    return NULL;
+}
+
+static int is_counter(const struct lafs_param *p) { return p->ndim == 0; }
+
+/* -- reading parameters -- */
+
+static lafs_status read_param(const struct lafs_param *p, const struct lafs_st *st, float *host, struct lafs_err *err)
+{
+    const struct lafs_st_tensor *t = find_bare(st, p->name);
+    if (!t && is_counter(p)) { /* files of others may lack it: it changes no result */
+        host[0] = 0;
+        return LAFS_OK;
+    }
+    if (!t) return lafs_fail(err, LAFS_FAILED, "tensor '%s' is missing", p->name);
+    return lafs_st_read_f32(st, t->name, p->shape, p->ndim, host, err);
+}
+
+lafs_status lafs_params_read(const struct lafs_params *ps, const struct lafs_backend *b, const struct lafs_st *st, const char *path,
+                             int (*want)(const char *name), float *value, struct lafs_err *err)
+{
+    for (int i = 0; i < ps->count; i++) {
+        const struct lafs_param *p = &ps->p[i];
+        float *host;
+        if (want && !want(p->name)) continue;
+        LAFS_TRY(lafs_alloc(&host, (size_t)p->size, sizeof *host, err));
+        lafs_status s = read_param(p, st, host, err);
+        if (s == LAFS_OK) {
+            b->ops->upload(b->dev, value + p->off, host, (size_t)p->size * sizeof *host);
+            s = b->ops->sync(b->dev, err); /* before host goes */
+        } else lafs_err_prefix(err, "'%s'", path);
+        lafs_free(host);
+        LAFS_TRY(s);
+    }
+    return LAFS_OK;
+}
+
+static int is_vit_name(const char *name)
+{
+    return starts(name, "pos_embedding") || starts(name, "cls_token") || starts(name, "patch_to_embedding.") ||
+           starts(name, "transformer.") || starts(name, "mlp_head.");
+}
+
+static int is_model_name(const char *name) { return is_vit_name(name) || lafs_is_cnn_name(name); }
+
+lafs_status lafs_model_load_parts(const struct lafs_model *m, const struct lafs_backend *b, const char *path, int parts,
+                                  float *value, struct lafs_err *err)
+{
+    struct lafs_st *st;
+    LAFS_TRY(lafs_st_open(&st, path, err));
+    int (*want)(const char *) = parts == (LAFS_PART_VIT | LAFS_PART_CNN) ? is_model_name
+                                : parts == LAFS_PART_CNN                 ? lafs_is_cnn_name
+                                                                         : is_vit_name;
+    lafs_status s = lafs_params_read(&m->params, b, st, path, want, value, err);
+    lafs_st_close(st);
+    return s;
+}
+
+/* -- configuration of a file -- */
+
+static lafs_status shape_of(const struct lafs_st *st, const char *name, int ndim, const int64_t **shape, struct lafs_err *err)
+{
+    const struct lafs_st_tensor *t = find_bare(st, name);
+    if (!t) return lafs_fail(err, LAFS_FAILED, "tensor '%s' is missing", name);
+    if (t->ndim != ndim) return lafs_fail(err, LAFS_FAILED, "tensor '%s' has %d dimensions, not %d", name, t->ndim, ndim);
+    *shape = t->shape;
+    return LAFS_OK;
+}
+
+static lafs_status vit_config(const struct lafs_st *st, struct lafs_vit_config *c, struct lafs_err *err)
+{
+    const int64_t *pos, *embed, *qkv, *fc1;
+    char name[LAFS_MAX_TENSOR_NAME];
+    LAFS_TRY(shape_of(st, "pos_embedding", 3, &pos, err));
+    LAFS_TRY(shape_of(st, "patch_to_embedding.weight", 2, &embed, err));
+    LAFS_TRY(shape_of(st, "transformer.layers.0.0.fn.fn.to_qkv.weight", 2, &qkv, err));
+    LAFS_TRY(shape_of(st, "transformer.layers.0.1.fn.fn.net.0.weight", 2, &fc1, err));
+    if (pos[1] > 4097 || pos[2] > LAFS_VIT_MAX_DIM || embed[1] > 3 * 32 * 32 || qkv[0] > 3 * 64 * 64 || fc1[0] > 65536)
+        return lafs_fail(err, LAFS_FAILED, "its shapes are those of no ViT that is known here");
+    c->patches = (int)pos[1] - 1;
+    c->dim = (int)pos[2];
+    c->patch = (int)lround(sqrt((double)embed[1] / 3));
+    c->heads = (int)(qkv[0] / (3 * LAFS_HEAD_WIDTH));
+    c->mlp = (int)fc1[0];
+    for (c->depth = 0; c->depth < LAFS_VIT_MAX_DEPTH; c->depth++) {
+        snprintf(name, sizeof name, "transformer.layers.%d.0.fn.norm.weight", c->depth);
+        if (!find_bare(st, name)) break;
+    }
+    return lafs_vit_config_check(c, err);
+}
+
+/* A number of the metadata, or `otherwise`. */
+static double number(const struct lafs_st *st, const char *key, double otherwise)
+{
+    const char *v = lafs_st_meta(st, key);
+    char *end;
+    if (!v) return otherwise;
+    double d = strtod(v, &end);
+    return *end || end == v ? otherwise : d;
+}
+
+static void text(const struct lafs_st *st, const char *key, char *out, size_t size)
+{
+    const char *v = lafs_st_meta(st, key);
+    if (v) snprintf(out, size, "%s", v);
+}
+
+/* Where the metadata says something else than the shapes. */
+static lafs_status contradiction(const struct lafs_st *st, const struct lafs_vit_config *c, struct lafs_err *err)
+{
+    const struct {
+        const char *key;
+        int is;
+    } t[] = {{"dim", c->dim}, {"depth", c->depth}, {"heads", c->heads}, {"mlp", c->mlp}, {"patches", c->patches}, {"patch", c->patch}};
+    for (int i = 0; i < 6; i++)
+        if (number(st, t[i].key, t[i].is) != t[i].is)
+            return lafs_fail(err, LAFS_FAILED, "its metadata says %s = %s, its tensors %d", t[i].key, lafs_st_meta(st, t[i].key), t[i].is);
+    return LAFS_OK;
+}
+
+static lafs_status config_of(const struct lafs_st *st, struct lafs_model_config *c, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_model_config_named(c, "b", err));
+    int cnn = find_bare(st, "stn.features.0.0.weight") != NULL, vit = find_bare(st, "pos_embedding") != NULL;
+    c->parts = (cnn ? LAFS_PART_CNN : 0) | (vit ? LAFS_PART_VIT : 0);
+    if (!c->parts) return lafs_fail(err, LAFS_FAILED, "it holds neither a ViT nor a landmark CNN");
+    if (vit) LAFS_TRY(vit_config(st, &c->vit, err));
+    if (vit) LAFS_TRY(contradiction(st, &c->vit, err));
+    if (cnn) {
+        const int64_t *out;
+        LAFS_TRY(shape_of(st, "output_layer.1.weight", 2, &out, err));
+        if (vit && out[0] != 2 * (int64_t)c->vit.patches)
+            return lafs_fail(err, LAFS_FAILED, "its landmark CNN has %" PRId64 " landmarks, its ViT %d patches", out[0] / 2, c->vit.patches);
+        if (out[0] > 2 * 4096) return lafs_fail(err, LAFS_FAILED, "its landmark CNN has %" PRId64 " landmarks", out[0] / 2);
+        c->vit.patches = (int)(out[0] / 2);
+    }
+    const char *tokens = lafs_st_meta(st, "tokens"), *scale = lafs_st_meta(st, "attention_scale");
+    c->tokens = tokens && !strcmp(tokens, "grid") ? LAFS_TOKENS_GRID : LAFS_TOKENS_LANDMARK;
+    if (scale && !strcmp(scale, "head")) c->vit.scale = LAFS_SCALE_HEAD;
+    c->vit.dropout = (float)number(st, "dropout", c->vit.dropout);
+    c->vit.drop_path = (float)number(st, "drop_path", c->vit.drop_path);
+    c->pixels.size = (int)number(st, "pixels.size", c->pixels.size);
+    text(st, "pixels.aligner", c->pixels.aligner, sizeof c->pixels.aligner);
+    text(st, "pixels.channels", c->pixels.channels, sizeof c->pixels.channels);
+    return LAFS_OK;
+}
+
+static lafs_status refuse_unknown(const struct lafs_st *st, const struct lafs_params *ps, struct lafs_err *err)
+{
+    for (int i = 0; i < st->count; i++) {
+        const char *name = bare(st->tensor[i].name);
+        if (lafs_params_find(ps, name) || starts(name, "loss.") || starts(name, "head.")) continue;
+        return lafs_fail(err, LAFS_FAILED, "tensor '%s' is not known", st->tensor[i].name);
+    }
+    return LAFS_OK;
+}
+
+static lafs_status keep_meta(struct lafs_model *m, const struct lafs_st *st, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_alloc0(&m->meta, (size_t)st->metas, sizeof *m->meta, err));
+    for (int i = 0; i < st->metas; i++) {
+        char *k, *v;
+        LAFS_TRY(lafs_strdup(&k, st->meta[i].key, err));
+        m->meta[i].key = k;
+        m->metas = i + 1;
+        LAFS_TRY(lafs_strdup(&v, st->meta[i].value, err));
+        m->meta[i].value = v;
+    }
+    return LAFS_OK;
+}
+
+static lafs_status load(struct lafs_model *m, const struct lafs_backend *b, const struct lafs_st *st, const char *path, struct lafs_err *err)
+{
+    struct lafs_model_config c;
+    lafs_status s = config_of(st, &c, err);
+    if (s == LAFS_OK) s = lafs_model_init(m, &c, err);
+    if (s == LAFS_OK) s = refuse_unknown(st, &m->params, err);
+    if (s != LAFS_OK) {
+        lafs_err_prefix(err, "'%s'", path);
+        return LAFS_FAILED;
+    }
+    LAFS_TRY(lafs_params_place(&m->params, b, err));
+    LAFS_TRY(keep_meta(m, st, err));
+    return lafs_params_read(&m->params, b, st, path, NULL, m->params.value, err);
+}
+
+lafs_status lafs_model_load(struct lafs_model *m, const struct lafs_backend *b, const char *path, struct lafs_err *err)
+{
+    struct lafs_st *st;
+    memset(m, 0, sizeof *m);
+    LAFS_TRY(lafs_st_open(&st, path, err));
+    lafs_status s = load(m, b, st, path, err);
+    lafs_st_close(st);
+    if (s != LAFS_OK) lafs_model_release(m, b);
+    return s;
+}
+
+const char *lafs_model_meta(const struct lafs_model *m, const char *key)
+{
+    for (int i = 0; i < m->metas; i++)
+        if (!strcmp(m->meta[i].key, key)) return m->meta[i].value;
+    return NULL;
+}
+
+/* -- writing -- */
+
+enum { OWN_METAS = 16, VALUE = 64 };
+
+struct metas {
+    struct lafs_st_meta *m;
+    char value[OWN_METAS][VALUE];
+    int n;
+};
+
+static void put(struct metas *t, const char *key, const char *value) { t->m[t->n++] = (struct lafs_st_meta){key, value}; }
+
+static void put_number(struct metas *t, const char *key, double v)
+{
+    snprintf(t->value[t->n], VALUE, "%.9g", v);
+    put(t, key, t->value[t->n]);
+}
+
+static int has_meta(const struct lafs_st_meta *meta, int n, const char *key)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(meta[i].key, key)) return 1;
+    return 0;
+}
+
+/* What the file says of itself; m has room for OWN_METAS + 4 + metas. */
+static void describe(struct metas *t, const struct lafs_model_config *c, const struct lafs_st_meta *meta, int metas)
+{
+    put(t, "architecture", "part_fvit");
+    put(t, "tokens", c->tokens == LAFS_TOKENS_GRID ? "grid" : "landmark");
+    put_number(t, "dim", c->vit.dim);
+    put_number(t, "depth", c->vit.depth);
+    put_number(t, "heads", c->vit.heads);
+    put_number(t, "mlp", c->vit.mlp);
+    put_number(t, "patches", c->vit.patches);
+    put_number(t, "patch", c->vit.patch);
+    put_number(t, "dropout", c->vit.dropout);
+    put_number(t, "drop_path", c->vit.drop_path);
+    put(t, "attention_scale", c->vit.scale == LAFS_SCALE_HEAD ? "head" : "dim");
+    put_number(t, "pixels.size", c->pixels.size);
+    put(t, "pixels.aligner", c->pixels.aligner);
+    put(t, "pixels.channels", c->pixels.channels);
+    put(t, "pixels.range", "x/127.5 - 1");
+    for (int i = 0; i < metas; i++) t->m[t->n++] = meta[i];
+    if (!has_meta(meta, metas, "licence"))
+        put(t, "licence", "that of the photos it was trained on, and of the models it was begun with");
+    if (!has_meta(meta, metas, "intended_use"))
+        put(t, "intended_use", "comparing aligned photos of faces, after measuring its errors on the people concerned; "
+                               "a similarity is not a probability");
+}
+
+/* Host copies of all tensors; counters as I64 scalars. */
+static lafs_status collect(const struct lafs_params *ps, const struct lafs_backend *b, const float *value, struct lafs_st_tensor *t,
+                           struct lafs_err *err)
+{
+    for (int i = 0; i < ps->count; i++) {
+        const struct lafs_param *p = &ps->p[i];
+        float *host;
+        LAFS_TRY(lafs_alloc(&host, (size_t)p->size, is_counter(p) ? sizeof(int64_t) : sizeof *host, err));
+        t[i] = (struct lafs_st_tensor){.name = p->name, .dtype = is_counter(p) ? LAFS_I64 : LAFS_F32, .ndim = p->ndim,
+                                       .count = p->size, .data = host};
+        for (int k = 0; k < p->ndim; k++) t[i].shape[k] = p->shape[k];
+        b->ops->download(b->dev, host, value + p->off, (size_t)p->size * sizeof *host);
+        if (is_counter(p)) {
+            int64_t n = (int64_t)host[0];
+            memcpy(host, &n, sizeof n);
+        }
+    }
+    return b->ops->sync(b->dev, err);
+}
+
+lafs_status lafs_model_save(const struct lafs_model *m, const struct lafs_backend *b, const float *value, const char *path,
+                            const struct lafs_st_meta *meta, int metas, struct lafs_err *err)
+{
+    const struct lafs_params *ps = &m->params;
+    struct metas *t = NULL;
+    struct lafs_st_tensor *tensor;
+    LAFS_TRY(lafs_alloc0(&tensor, (size_t)ps->count, sizeof *tensor, err));
+    lafs_status s = lafs_alloc0(&t, 1, sizeof *t, err);
+    if (s == LAFS_OK) s = lafs_alloc0(&t->m, (size_t)(OWN_METAS + 4 + metas), sizeof *t->m, err);
+    if (s == LAFS_OK) s = collect(ps, b, value, tensor, err);
+    if (s == LAFS_OK) {
+        describe(t, &m->config, meta, metas);
+        s = lafs_st_write(path, tensor, ps->count, t->m, t->n, err);
+    }
+    for (int i = 0; i < ps->count; i++) lafs_free((void *)tensor[i].data);
+    lafs_free(tensor);
+    if (t) lafs_free(t->m);
+    lafs_free(t);
+    return s;
+}
