@@ -298,7 +298,7 @@ static lafs_status open_all(struct run *r, const char *const *args, int nargs, c
     struct lafs_header out;
     if (nargs == 0) args = standard_input, nargs = 1;
     for (int i = 0; i < nargs; i++) r->drain |= has_writer(args[i]);
-    LAFS_TRY(lafs_reader_open(&r->reader, args, nargs, NULL, err));
+    LAFS_TRY(lafs_reader_open(&r->reader, args, nargs, f->reading, err));
     LAFS_TRY(make_batches(r, err));
     lafs_header_init(&out);
     const struct lafs_header *in = lafs_reader_header(r->reader);
@@ -306,7 +306,10 @@ static lafs_status open_all(struct run *r, const char *const *args, int nargs, c
     if (st == LAFS_OK && f->header) st = f->header(f->arg, in, &out, err);
     if (st == LAFS_OK) st = add_provenance(&out, f->program, digest_names, digest_values, ndigests, err);
     if (st == LAFS_OK) st = jsonlog_open(&r->rejects, cli.rejects, 0, err);
-    if (st == LAFS_OK) st = lafs_writer_open(&r->writer, &(struct lafs_writer_options){.out = cli.out}, &out, err);
+    struct lafs_writer_options writing = {0};
+    if (f->writing) writing = *f->writing;
+    writing.out = cli.out;
+    if (st == LAFS_OK) st = lafs_writer_open(&r->writer, &writing, &out, err);
     lafs_header_release(&out);
     return st;
 }
@@ -339,10 +342,13 @@ static void print_summary(const struct run *r, int ok)
     for (size_t i = 0; i < sizeof part / sizeof *part; i++)
         if (part[i].count)
             n += (size_t)snprintf(extra + n, sizeof extra - n, ", %lld %s", (long long)part[i].count, part[i].text);
+    const char *first;
+    int64_t ignored = lafs_reader_ignored(r->reader, &first);
+    if (ignored) cli_warn("%lld files that are no samples were passed over, the first is '%s'", (long long)ignored, first);
     cli_warn("%lld %s read, %lld written%s", (long long)r->records, r->f->what ? r->f->what : "records",
              (long long)r->written, extra);
     if (!ok)
-        cli_error("%lld of %lld records were bad, more than --max-bad %g allows: the output is marked as failed",
+        cli_error("%lld of %lld records were bad, more than --max-bad %g allows: the output is not valid",
                   (long long)r->bad, (long long)r->records, cli.max_bad);
 }
 

@@ -30,6 +30,8 @@ struct filter {
     void *arg;
     const char *what;                       /* what records are called in messages: "faces"; NULL: "records" */
     int batch;                              /* samples in flight; 0: 16 per thread */
+    const struct lafs_reader_options *reading; /* NULL: the usual */
+    const struct lafs_writer_options *writing; /* NULL: the usual; its `out` is ignored */
     /* Called for each item, in parallel; worker in [0, threads). May swap in and out[0]. */
     lafs_status (*each)(void *arg, struct filter_item *it, int worker);
     /* Or: called with a whole batch, from one thread, for programs that compute in batches. A failure of the whole

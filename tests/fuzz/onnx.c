@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct lafs_onnx *o;
     struct lafs_detector_tensors ts;
     if (lafs_onnx_parse(&o, data, size, &err) != LAFS_OK) return 0;
-    volatile float sink = 0;
+    volatile float sink = 0; /* read every byte */
     size_t text = 0;
     for (int i = 0; i < o->tensors; i++) {
         const struct lafs_onnx_tensor *t = &o->tensor[i];
@@ -25,6 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         text += strlen(o->node[i].op) + strlen(o->node[i].name) + strlen(o->node[i].output);
         for (int k = 0; k < o->node[i].inputs; k++) text += strlen(o->node[i].input[k]);
     }
+    (void)sink;
     if (text > size) abort();
     lafs_detector_from_onnx(o, &ts, &err);
     lafs_onnx_close(o);
