@@ -1,0 +1,487 @@
+/* lafs-verify: how well embeddings tell people apart. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/atomicfile.h"
+#include "base/mem.h"
+#include "cmd/cli.h"
+#include "cmd/readall.h"
+#include "cmd/verifyout.h"
+#include "eval/embset.h"
+#include "eval/pairs.h"
+#include "eval/plot.h"
+#include "eval/verify.h"
+
+static struct {
+    const char *pairs, *fit, *far, *group, *plot, *det, *label;
+    const char *templates, *face_scores;
+    double threshold;
+    int64_t bootstrap;
+    int unit_norm, no_face_score, json;
+} o = {.threshold = NAN, .bootstrap = -1};
+
+static const struct cli_option table[] = {
+    {"pairs", 'p', CLI_STRING, &o.pairs, "FILE",
+     "compare the photos of FILE: LFW's pairs, 'KEY1 KEY2 0|1', or template pairs"},
+    {"fit", 0, CLI_STRING, &o.fit, "FILE", "fit the threshold on the pairs of FILE and apply it"},
+    {"threshold", 0, CLI_DOUBLE, &o.threshold, "COSINE", "apply this threshold, chosen elsewhere", -1, 1},
+    {"far", 0, CLI_STRING, &o.far, "RATES", "report TAR, VAL and FNMR at these rates, separated by commas", 0, 0,
+     "1e-3,1e-2; with --templates 1e-6 to 1e-1"},
+    {"bootstrap", 0, CLI_INT, &o.bootstrap, "N", "intervals from N resamplings of the people; 0: none", 0, 1000000,
+     "1000; with --templates 0"},
+    {"group", 0, CLI_STRING, &o.group, "FIELD", "report by the value of FIELD, at one threshold for all"},
+    {"templates", 0, CLI_STRING, &o.templates, "FILE",
+     "IJB: template and media of each image; --pairs then has template pairs"},
+    {"unit-norm", 0, CLI_FLAG, &o.unit_norm, NULL, "IJB: divide each image's embedding by its norm"},
+    {"face-scores", 0, CLI_STRING, &o.face_scores, "FILE",
+     "IJB: detector scores of the images, instead of the field score"},
+    {"no-face-score", 0, CLI_FLAG, &o.no_face_score, NULL, "IJB: do not weight images by their detector score"},
+    {"plot", 0, CLI_STRING, &o.plot, "FILE", "write the ROC as SVG"},
+    {"det", 0, CLI_STRING, &o.det, "FILE", "write the DET curve as SVG"},
+    {"label", 0, CLI_STRING, &o.label, "TEXT", "name of the curve in the pictures", 0, 0, "embeddings"},
+    {"json", 0, CLI_FLAG, &o.json, NULL, "print JSON"},
+    CLI_JOBS,
+    CLI_SEED,
+    CLI_TAKE,
+    CLI_MAX_BAD,
+    CLI_REJECTS,
+    CLI_ALWAYS,
+    {0}};
+static const struct cli_program program = {"lafs-verify", "[OPTION]... --pairs FILE [EMBEDDINGS]...",
+                                           "how well embeddings tell people apart", table};
+
+enum { NAMED = 20, MAX_GROUPS = 1000, GROUP_CURVES = 6 };
+
+/* Everything between reading and printing. */
+struct job {
+    struct lafs_pairs *pairs, *fit;
+    struct lafs_ijb_images *images;
+    struct lafs_wanted want[2]; /* of pairs or images; of fit */
+    int wants;
+    struct lafs_embset set;
+    char first_key[256];        /* of the input: for messages */
+    /* The scored pairs. */
+    float *score;
+    const uint8_t *same;        /* borrowed */
+    const int32_t *a, *b, *fold;
+    int folds;
+    int64_t n, people;
+    int32_t *pa, *pb;           /* (n) people */
+    int32_t *present;           /* (n) 1: both photos were there */
+    struct lafs_ijb_pairs *template_pairs;
+    struct report report;
+};
+
+/* -- reading -- */
+
+static lafs_status take_sample(void *arg, struct lafs_sample *s, struct lafs_err *err)
+{
+    struct job *j = arg;
+    if (!j->first_key[0]) snprintf(j->first_key, sizeof j->first_key, "%s", lafs_sample_key(s));
+    return lafs_embset_add(&j->set, j->want, j->wants, s, o.group, err);
+}
+
+static lafs_status read_protocols(struct job *j, struct lafs_err *err)
+{
+    if (o.templates) {
+        LAFS_TRY(lafs_ijb_images_read(&j->images, o.templates, err));
+        LAFS_TRY(lafs_wanted_init(j->want, &j->images->photos, err));
+    } else {
+        LAFS_TRY(lafs_pairs_read(&j->pairs, o.pairs, err));
+        LAFS_TRY(lafs_wanted_init(j->want, &j->pairs->photos, err));
+    }
+    j->wants = 1;
+    if (!o.fit) return LAFS_OK;
+    LAFS_TRY(lafs_pairs_read(&j->fit, o.fit, err));
+    LAFS_TRY(lafs_wanted_init(j->want + 1, &j->fit->photos, err));
+    j->wants = 2;
+    return LAFS_OK;
+}
+
+/* Names the photos that were not in the input; an error when none was. */
+static lafs_status report_missing(struct job *j, const struct lafs_wanted *w, const char *file, struct lafs_err *err)
+{
+    int64_t missing = w->photos->count - w->found, named = 0;
+    if (w->found == 0) {
+        if (j->set.seen == 0) return lafs_fail(err, LAFS_FAILED, "the input holds no embeddings");
+        return lafs_fail(
+            err, LAFS_FAILED,
+            "none of the %lld photos of '%s' is in the input: it wants keys like '%s', the input has '%s'%s",
+            (long long)w->photos->count, file, lafs_strset_at(w->photos, 0), j->first_key,
+            j->set.faces ? " (lafs-detect --best keeps the photo's key)" : "");
+    }
+    for (int64_t i = 0; i < w->photos->count; i++) {
+        if (w->row[i] >= 0) continue;
+        if (named < NAMED || cli.verbose) cli_warn("missing: '%s'", lafs_strset_at(w->photos, i));
+        named++;
+    }
+    if (named > NAMED && !cli.verbose) cli_warn("missing: %lld more (-v names them)", (long long)(named - NAMED));
+    if (missing && j->set.faces)
+        cli_warn("%lld keys of the input end in -f0, -f1 ..: lafs-detect --best keeps the photo's key",
+                 (long long)j->set.faces);
+    return LAFS_OK;
+}
+
+/* -- scoring -- */
+
+/* Scores of the pairs (a, b) of photos; rows of e are normalised. Missing: NaN. */
+static lafs_status score_pairs(const struct job *j, const struct lafs_pairs *p, const struct lafs_wanted *w,
+                               float *score, struct lafs_err *err)
+{
+    int32_t *row;
+    LAFS_TRY(lafs_alloc(&row, (size_t)p->count * 2, sizeof *row, err));
+    for (int64_t i = 0; i < p->count; i++) {
+        row[i] = (int32_t)w->row[p->a[i]];
+        row[p->count + i] = (int32_t)w->row[p->b[i]];
+    }
+    lafs_status st = lafs_pair_scores(lafs_embset_data(&j->set), j->set.rows, j->set.dim, row, row + p->count, p->count,
+                                      score, cli_pool(), err);
+    lafs_free(row);
+    return st;
+}
+
+static lafs_status fit_threshold(struct job *j, struct lafs_err *err)
+{
+    float *score;
+    struct lafs_scores s = {0};
+    const struct lafs_pairs *p = j->fit;
+    LAFS_TRY(lafs_alloc(&score, (size_t)p->count, sizeof *score, err));
+    lafs_status st = score_pairs(j, p, j->want + 1, score, err);
+    for (int64_t i = 0; i < p->count && st == LAFS_OK; i++)
+        if (isnan(score[i])) {
+            score[i] = p->same[i] ? -INFINITY : INFINITY; /* left out by the fit */
+            j->report.fit_missing_pairs++;
+        }
+    if (st == LAFS_OK) st = lafs_scores_sort(&s, score, p->same, p->count, err);
+    if (st == LAFS_OK) st = lafs_fit_threshold(&s, &o.threshold, &j->report.fit_accuracy, err);
+    if (st != LAFS_OK) lafs_err_prefix(err, "'%s'", o.fit);
+    lafs_scores_release(&s);
+    lafs_free(score);
+    j->report.fit_pairs = p->count;
+    int64_t both = 0;
+    for (int64_t i = 0; j->pairs && i < p->people.count; i++) {
+        const char *name = lafs_strset_at(&p->people, i);
+        both += lafs_strset_find(&j->pairs->people, name, strlen(name)) >= 0;
+    }
+    if (both)
+        cli_warn("%lld people are in both '%s' and '%s': the threshold has seen people that it is judged on",
+                 (long long)both, o.fit, o.pairs);
+    return st;
+}
+
+static lafs_status score_photos(struct job *j, struct lafs_err *err)
+{
+    const struct lafs_pairs *p = j->pairs;
+    int64_t bad;
+    if (lafs_normalise_rows(lafs_embset_data(&j->set), j->set.rows, j->set.dim, NULL, &bad, err) != LAFS_OK)
+        return lafs_err_prefix(err, "'%s'", lafs_strset_at(&j->set.keys, bad));
+    LAFS_TRY(report_missing(j, j->want, o.pairs, err));
+    if (o.fit) {
+        LAFS_TRY(report_missing(j, j->want + 1, o.fit, err));
+        LAFS_TRY(fit_threshold(j, err));
+    }
+    LAFS_TRY(lafs_alloc(&j->score, (size_t)p->count, sizeof *j->score, err));
+    LAFS_TRY(lafs_alloc(&j->pa, (size_t)p->count, sizeof *j->pa, err));
+    LAFS_TRY(lafs_alloc(&j->pb, (size_t)p->count, sizeof *j->pb, err));
+    LAFS_TRY(score_pairs(j, p, j->want, j->score, err));
+    for (int64_t i = 0; i < p->count; i++) {
+        j->pa[i] = p->person[p->a[i]];
+        j->pb[i] = p->person[p->b[i]];
+    }
+    j->a = p->a, j->b = p->b, j->same = p->same, j->n = p->count;
+    j->fold = p->fold, j->folds = p->folds;
+    j->people = p->people.count;
+    j->report.photos = p->photos.count;
+    j->report.missing = p->photos.count - j->want->found;
+    return LAFS_OK;
+}
+
+/* Detector scores of the images, or NULL: all 1. */
+static lafs_status face_weights(struct job *j, float **out, struct lafs_err *err)
+{
+    const struct lafs_ijb_images *im = j->images;
+    float *photo = NULL, *weight = NULL;
+    int64_t without = 0;
+    lafs_status st;
+    *out = NULL;
+    if (o.no_face_score) return LAFS_OK;
+    LAFS_TRY_GOTO(st, lafs_alloc(&photo, (size_t)im->photos.count, sizeof *photo, err), done);
+    LAFS_TRY_GOTO(st, lafs_alloc(&weight, (size_t)im->count, sizeof *weight, err), done);
+    if (o.face_scores) LAFS_TRY_GOTO(st, lafs_ijb_scores_read(o.face_scores, &im->photos, photo, err), done);
+    else
+        for (int64_t i = 0; i < im->photos.count; i++)
+            photo[i] = j->want->row[i] >= 0 ? j->set.score[j->want->row[i]] : NAN;
+    for (int64_t i = 0; i < im->photos.count; i++) without += isnan(photo[i]) && j->want->row[i] >= 0;
+    if (without == j->want->found && !o.face_scores) {
+        cli_warn("no record has the field 'score': images are not weighted");
+    } else if (without) {
+        st = lafs_fail(err, LAFS_FAILED, "%lld images have no detector score (--no-face-score does without)",
+                       (long long)without);
+    } else {
+        for (int64_t i = 0; i < im->count; i++) weight[i] = isnan(photo[im->photo[i]]) ? 0 : photo[im->photo[i]];
+        *out = weight;
+        weight = NULL;
+    }
+done:
+    lafs_free(photo);
+    lafs_free(weight);
+    return st;
+}
+
+static lafs_status score_templates(struct job *j, struct lafs_err *err)
+{
+    const struct lafs_ijb_images *im = j->images;
+    struct lafs_templates t = {0};
+    float *weight = NULL;
+    int64_t *row = NULL;
+    int32_t *person = NULL;
+    lafs_status st;
+    LAFS_TRY(report_missing(j, j->want, o.templates, err));
+    LAFS_TRY_GOTO(st, face_weights(j, &weight, err), done);
+    LAFS_TRY_GOTO(st, lafs_alloc(&row, (size_t)im->count, sizeof *row, err), done);
+    for (int64_t i = 0; i < im->count; i++) row[i] = j->want->row[im->photo[i]];
+    LAFS_TRY_GOTO(st, lafs_templates_build(&t, lafs_embset_data(&j->set), (int)j->set.dim, row, weight, im->template_id,
+                                           im->media_id, im->count, o.unit_norm, err), done);
+    lafs_buf_release(&j->set.data); /* the templates are all that is needed from here on */
+    LAFS_TRY_GOTO(st, lafs_ijb_pairs_read(&j->template_pairs, o.pairs, t.id, t.count, err), done);
+    struct lafs_ijb_pairs *p = j->template_pairs;
+    LAFS_TRY_GOTO(st, lafs_alloc(&person, (size_t)t.count, 2 * sizeof *person, err), done);
+    int32_t *there = person + t.count;
+    for (int64_t k = 0; k < t.count; k++) there[k] = lafs_templates_there(&t, k);
+    LAFS_TRY_GOTO(st, lafs_people_from_pairs(p->a, p->b, p->same, p->count, t.count, person, &j->people, err), done);
+    LAFS_TRY_GOTO(st, lafs_alloc(&j->score, (size_t)p->count, sizeof *j->score, err), done);
+    LAFS_TRY_GOTO(st, lafs_alloc(&j->pa, (size_t)p->count, sizeof *j->pa, err), done);
+    LAFS_TRY_GOTO(st, lafs_alloc(&j->pb, (size_t)p->count, sizeof *j->pb, err), done);
+    for (int64_t i = 0; i < p->count; i++) {
+        j->pa[i] = person[p->a[i]];
+        j->pb[i] = person[p->b[i]];
+        if (!there[p->a[i]]) p->a[i] = -1; /* all its images are missing */
+        if (!there[p->b[i]]) p->b[i] = -1;
+    }
+    LAFS_TRY_GOTO(st, lafs_pair_scores(t.e, t.count, t.dim, p->a, p->b, p->count, j->score, cli_pool(), err), done);
+    j->a = p->a, j->b = p->b, j->same = p->same, j->n = p->count;
+    j->report.photos = im->photos.count;
+    j->report.missing = im->photos.count - j->want->found;
+    j->report.templates = t.count;
+done:
+    lafs_templates_release(&t);
+    lafs_free(weight);
+    lafs_free(row);
+    lafs_free(person);
+    return st;
+}
+
+/* Missing pairs become wrong ones. */
+static lafs_status mark_missing(struct job *j, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_alloc(&j->present, (size_t)j->n, sizeof *j->present, err));
+    for (int64_t i = 0; i < j->n; i++) {
+        j->present[i] = !isnan(j->score[i]);
+        if (j->present[i]) continue;
+        j->score[i] = j->same[i] ? -INFINITY : INFINITY;
+        j->report.missing_pairs++;
+    }
+    if (j->report.missing_pairs == j->n) return lafs_fail(err, LAFS_FAILED, "every pair lacks a photo");
+    return LAFS_OK;
+}
+
+/* -- figures -- */
+
+static lafs_status parse_rates(double far[LAFS_MAX_FARS], const char **text, int *n)
+{
+    static const double lfw[] = {1e-3, 1e-2}, ijb[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1};
+    static const char *const lfw_text[] = {"1e-3", "1e-2"}, *const ijb_text[] = {"1e-6", "1e-5", "1e-4",
+                                                                                 "1e-3", "1e-2", "1e-1"};
+    *n = 0;
+    if (!o.far) {
+        *n = o.templates ? 6 : 2;
+        for (int k = 0; k < *n; k++) {
+            far[k] = (o.templates ? ijb : lfw)[k];
+            text[k] = (o.templates ? ijb_text : lfw_text)[k];
+        }
+        return LAFS_OK;
+    }
+    char *copy;
+    struct lafs_err err = {0};
+    if (lafs_strdup(&copy, o.far, &err) != LAFS_OK) exit(cli_fail(&err));
+    for (char *p = copy; p;) { /* the copy stays: text points into it */
+        char *comma = strchr(p, ','), *end;
+        if (comma) *comma = 0;
+        double v = strtod(p, &end);
+        if (end == p || *end || !(v > 0 && v < 1) || *p == ' ' || *p == '+')
+            cli_misuse("--far: '%s' is no rate between 0 and 1", p);
+        if (*n == LAFS_MAX_FARS) cli_misuse("--far: more than %d rates", LAFS_MAX_FARS);
+        text[*n] = p;
+        far[(*n)++] = v;
+        p = comma ? comma + 1 : NULL;
+    }
+    return LAFS_OK;
+}
+
+/* group (n) of each pair: 0 "(missing)", 1 "(different groups)", then those of the field in order of appearance. */
+static lafs_status pair_groups(struct job *j, int32_t **out, struct lafs_err *err)
+{
+    int32_t *g;
+    LAFS_TRY(lafs_alloc(&g, (size_t)j->n, sizeof *g, err));
+    for (int64_t i = 0; i < j->n; i++) {
+        int64_t ra = j->want->row[j->a[i]], rb = j->want->row[j->b[i]];
+        if (ra < 0 || rb < 0) g[i] = 0;
+        else g[i] = j->set.group[ra] == j->set.group[rb] ? 2 + j->set.group[ra] : 1;
+    }
+    *out = g;
+    return LAFS_OK;
+}
+
+static lafs_status group_figures(struct job *j, const struct lafs_paired *p, const struct lafs_verify *v,
+                                 double threshold, struct lafs_err *err)
+{
+    struct report *r = &j->report;
+    int32_t *g = NULL;
+    int64_t groups = j->set.groups.count + 2;
+    if (groups > MAX_GROUPS)
+        return lafs_fail(err, LAFS_FAILED, "field '%s' has %lld values: too many for groups", o.group,
+                         (long long)groups - 2);
+    LAFS_TRY(pair_groups(j, &g, err));
+    struct lafs_verify at = *v;
+    at.apply = 1;
+    at.threshold = threshold;
+    at.fars = 0;
+    lafs_status st = lafs_alloc0(&r->group, (size_t)groups, sizeof *r->group, err);
+    for (int64_t k = 0; k < groups && st == LAFS_OK; k++) {
+        struct lafs_subset s;
+        struct group_line *line = r->group + r->groups;
+        /* The field's values first, then pairs across groups, then those without a photo. */
+        int32_t which = (int32_t)(k < groups - 2 ? k + 2 : groups - 1 - k);
+        st = lafs_subset_take(&s, p, NULL, g, which, err);
+        if (st != LAFS_OK) break;
+        if (s.paired.n > 0) {
+            line->name = which == 0   ? "(missing)"
+                         : which == 1 ? "(different groups)"
+                                      : lafs_strset_at(&j->set.groups, which - 2);
+            st = group_line(line, &s.paired, &at, cli_pool(), err);
+            r->groups++;
+        }
+        lafs_subset_release(&s);
+    }
+    lafs_free(g);
+    return st;
+}
+
+static lafs_status all_figures(struct job *j, struct lafs_err *err)
+{
+    struct report *r = &j->report;
+    struct lafs_paired p = {j->score, j->same, j->pa, j->pb, j->n, j->people};
+    struct lafs_verify v = {.far = r->far,
+                            .fars = r->fars,
+                            .nearest = o.templates != NULL,
+                            .apply = !isnan(o.threshold),
+                            .threshold = o.threshold,
+                            .seed = (uint64_t)cli.seed,
+                            .bootstrap = o.bootstrap};
+    if (v.bootstrap < 0) v.bootstrap = o.templates ? 0 : 1000;
+    r->bootstrap = v.bootstrap;
+    r->people = j->people;
+    r->applied = v.apply;
+    r->folds = v.apply || !j->fold ? 0 : j->folds;
+    LAFS_TRY(lafs_verify_figures(&v, &p, j->fold, j->folds, cli_pool(), &r->all, &r->roc, err));
+    if (r->missing_pairs) {
+        struct lafs_subset s;
+        LAFS_TRY(lafs_subset_take(&s, &p, j->fold, j->present, 1, err));
+        lafs_status st = lafs_verify_figures(&v, &s.paired, s.fold, j->folds, cli_pool(), &r->present, NULL, err);
+        lafs_subset_release(&s);
+        if (st != LAFS_OK) {
+            lafs_err_prefix(err, "without missing photos");
+            return st;
+        }
+    }
+    if (!o.group) return LAFS_OK;
+    if (isnan(r->all.threshold)) return lafs_fail(err, LAFS_FAILED, "too few pairs for a threshold: --group needs one");
+    r->field = o.group;
+    return group_figures(j, &p, &v, r->all.threshold, err);
+}
+
+/* -- pictures -- */
+
+static lafs_status draw(const struct job *j, const char *path, int det, struct lafs_err *err)
+{
+    const struct report *r = &j->report;
+    char label[1 + GROUP_CURVES][200], title[200];
+    const struct lafs_roc *roc[1 + GROUP_CURVES] = {&r->roc};
+    const char *labels[1 + GROUP_CURVES] = {label[0]};
+    int n = 1;
+    struct lafs_buf svg;
+    snprintf(label[0], sizeof label[0], "%s (AUC %.4f, EER %.2f %%)", o.label ? o.label : "embeddings", r->all.auc,
+             r->all.eer * 100);
+    snprintf(title, sizeof title, "%lld pairs of %lld people", (long long)r->all.pairs, (long long)r->people);
+    for (int64_t k = 0; k < r->groups && n <= GROUP_CURVES; k++) {
+        if (r->group[k].roc.n == 0 || r->group[k].name[0] == '(') continue;
+        snprintf(label[n], sizeof label[n], "%s = %.60s (AUC %.4f)", r->field, r->group[k].name, r->group[k].auc);
+        labels[n] = label[n];
+        roc[n++] = &r->group[k].roc;
+    }
+    lafs_buf_init(&svg);
+    lafs_status st = (det ? lafs_plot_det : lafs_plot_roc)(&svg, roc, labels, n, title, err);
+    if (st == LAFS_OK) st = lafs_atomic_put(path, svg.data, svg.size, err);
+    lafs_buf_release(&svg);
+    return st;
+}
+
+/* -- the whole -- */
+
+static void check_options(void)
+{
+    if (!o.pairs) cli_misuse("--pairs is needed: which photos to compare");
+    if (o.fit && !isnan(o.threshold)) cli_misuse("--fit and --threshold exclude each other");
+    if (o.templates && o.fit) cli_misuse("--fit does not go with --templates");
+    if (o.templates && o.group) cli_misuse("--group does not go with --templates");
+    if (!o.templates && (o.unit_norm || o.face_scores || o.no_face_score))
+        cli_misuse("--unit-norm, --face-scores and --no-face-score need --templates");
+    if (o.face_scores && o.no_face_score) cli_misuse("--face-scores and --no-face-score exclude each other");
+}
+
+static lafs_status evaluate(struct job *j, struct lafs_err *err)
+{
+    LAFS_TRY(o.templates ? score_templates(j, err) : score_photos(j, err));
+    LAFS_TRY(mark_missing(j, err));
+    LAFS_TRY(all_figures(j, err));
+    for (int64_t i = 0; i < j->want->photos->count; i++)
+        if (j->want->row[i] < 0) LAFS_TRY(report_add_missing(&j->report, lafs_strset_at(j->want->photos, i), err));
+    if (o.plot) LAFS_TRY(draw(j, o.plot, 0, err));
+    if (o.det) LAFS_TRY(draw(j, o.det, 1, err));
+    return o.json ? report_json(&j->report, stdout, err) : report_text(&j->report, stdout, err);
+}
+
+static void release(struct job *j)
+{
+    lafs_pairs_free(j->pairs);
+    lafs_pairs_free(j->fit);
+    lafs_ijb_images_free(j->images);
+    lafs_ijb_pairs_free(j->template_pairs);
+    for (int k = 0; k < 2; k++) lafs_wanted_release(j->want + k);
+    lafs_embset_release(&j->set);
+    lafs_free(j->score);
+    lafs_free(j->pa);
+    lafs_free(j->pb);
+    lafs_free(j->present);
+    report_release(&j->report);
+}
+
+int main(int argc, char **argv)
+{
+    struct lafs_err err = {0};
+    struct job j = {0};
+    struct readall_totals totals;
+    int n;
+    char **args = cli_parse(&program, argc, argv, &n);
+    check_options();
+    parse_rates(j.report.far, j.report.far_text, &j.report.fars);
+    lafs_embset_init(&j.set);
+    int status = read_protocols(&j, &err) == LAFS_OK ? EXIT_DONE : cli_fail(&err);
+    struct readall reading = {.what = "embeddings", .arg = &j, .each = take_sample};
+    if (status == EXIT_DONE) status = readall_run(&reading, (const char *const *)args, n, &totals);
+    if (status == EXIT_DONE && evaluate(&j, &err) != LAFS_OK) status = cli_fail(&err);
+    release(&j);
+    return cli_finish(status);
+}
