@@ -52,8 +52,15 @@ lafs_status group_line(struct group_line *g, const struct lafs_paired *p, const 
     return st;
 }
 
+/* Prints, without blanks at the ends of lines. */
 static lafs_status print(struct lafs_buf *b, FILE *f, struct lafs_err *err)
 {
+    size_t to = 0;
+    for (size_t i = 0; i < b->size; i++) {
+        while (b->data[i] == '\n' && to > 0 && b->data[to - 1] == ' ') to--;
+        b->data[to++] = b->data[i];
+    }
+    b->size = to;
     lafs_status st = lafs_buf_check(b, err);
     if (st == LAFS_OK) fwrite(b->data, 1, b->size, f); /* a failure is found when stdout is closed */
     lafs_buf_release(b);
@@ -119,7 +126,7 @@ static void put_rates(struct lafs_buf *b, const struct report *r, const struct l
         if (isinf(f->far_threshold[k])) lafs_buf_printf(b, " %10s ", "-");
         else lafs_buf_printf(b, " %10.4f ", f->far_threshold[k]);
         put_percent(b, f->fnmr_at[k].value, 10);
-        put_interval(b, f->fnmr_at[k].low * 1, f->fnmr_at[k].high);
+        put_interval(b, f->fnmr_at[k].low, f->fnmr_at[k].high);
         if (r->folds) {
             lafs_buf_putc(b, ' ');
             put_percent(b, f->val[k].val, 10);

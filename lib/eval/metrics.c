@@ -51,7 +51,7 @@ double lafs_roc_auc(const struct lafs_roc *r)
         const struct lafs_roc_point *a = r->point + k - 1, *b = r->point + k;
         area += (double)(b->fp - a->fp) * ((double)(a->tp + b->tp) / 2);
     }
-    return area / r->genuines / r->impostors;
+    return area / ((double)r->genuines * (double)r->impostors);
 }
 
 double lafs_roc_eer(const struct lafs_roc *r, double *threshold)

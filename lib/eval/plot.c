@@ -293,7 +293,7 @@ static void put_dots(struct lafs_buf *b, const struct frame *f, const struct laf
     }
 }
 
-/* The corner of the frame with the fewest points of the data under a box of w x h: 0..3, odd right, from 2 on top. */
+/* The corner of the frame where a box of w x h hides the shortest piece of the curves: 0..3, odd right, from 2 on top. */
 static int free_corner(const struct frame *f, const struct lafs_plot *p, double w, double h)
 {
     int64_t hits[4] = {0};
@@ -306,6 +306,7 @@ static int free_corner(const struct frame *f, const struct lafs_plot *p, double 
             for (int k = 0; k <= 8; k++) { /* points along the way from the last one: long strokes count too */
                 double t = isnan(lx) ? 1 : k / 8.0, u = isnan(lx) ? x : lx + t * (x - lx),
                        v = isnan(lx) ? y : ly + t * (y - ly);
+                if (u < 0 || v < 0 || u > f->w || v > f->h) continue;
                 int left = u < w + 16, right = u > f->w - w - 16, top = v < h + 16, bottom = v > f->h - h - 16;
                 hits[0] += left && bottom;
                 hits[1] += right && bottom;

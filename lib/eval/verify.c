@@ -25,7 +25,7 @@ static void at_rates(const struct lafs_verify *v, const struct lafs_scores *s, c
     for (int k = 0; k < v->fars; k++) {
         struct lafs_operating o = lafs_operate(s, v->far[k]);
         out->fnmr_at[k].value = o.fnmr;
-        out->tar[k] = 1 - o.fnmr;
+        out->tar[k] = (double)llround((1 - o.fnmr) * (double)s->genuines) / (double)s->genuines;
         out->tar_far[k] = o.fmr;
         out->far_threshold[k] = o.threshold;
         if (!v->nearest) continue;
