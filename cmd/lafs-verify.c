@@ -369,6 +369,22 @@ static lafs_status group_figures(struct job *j, const struct lafs_paired *p, con
     return st;
 }
 
+/* The same without the pairs that lack a photo. */
+static lafs_status present_figures(struct job *j, const struct lafs_paired *p, const struct lafs_verify *v,
+                                   struct lafs_err *err)
+{
+    struct lafs_subset s;
+    int64_t genuine = 0;
+    LAFS_TRY(lafs_subset_take(&s, p, j->fold, j->present, 1, err));
+    for (int64_t i = 0; i < s.paired.n; i++) genuine += s.same[i] != 0;
+    lafs_status st = LAFS_OK;
+    if (genuine == 0 || genuine == s.paired.n)
+        lafs_figures_none(v, genuine, s.paired.n - genuine, &j->report.present); /* one kind of pair only */
+    else st = lafs_verify_figures(v, &s.paired, s.fold, j->folds, cli_pool(), &j->report.present, NULL, err);
+    lafs_subset_release(&s);
+    return st;
+}
+
 static lafs_status all_figures(struct job *j, struct lafs_err *err)
 {
     struct report *r = &j->report;
@@ -386,16 +402,7 @@ static lafs_status all_figures(struct job *j, struct lafs_err *err)
     r->applied = v.apply;
     r->folds = v.apply || !j->fold ? 0 : j->folds;
     LAFS_TRY(lafs_verify_figures(&v, &p, j->fold, j->folds, cli_pool(), &r->all, &r->roc, err));
-    if (r->missing_pairs) {
-        struct lafs_subset s;
-        LAFS_TRY(lafs_subset_take(&s, &p, j->fold, j->present, 1, err));
-        lafs_status st = lafs_verify_figures(&v, &s.paired, s.fold, j->folds, cli_pool(), &r->present, NULL, err);
-        lafs_subset_release(&s);
-        if (st != LAFS_OK) {
-            lafs_err_prefix(err, "without missing photos");
-            return st;
-        }
-    }
+    if (r->missing_pairs) LAFS_TRY(present_figures(j, &p, &v, err));
     if (!o.group) return LAFS_OK;
     if (isnan(r->all.threshold)) return lafs_fail(err, LAFS_FAILED, "too few pairs for a threshold: --group needs one");
     r->field = o.group;

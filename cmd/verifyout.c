@@ -123,7 +123,7 @@ static void put_rates(struct lafs_buf *b, const struct report *r, const struct l
         coarse |= few;
         lafs_buf_printf(b, "%-10s ", r->far_text[k]);
         put_percent(b, f->tar[k], 10);
-        if (isinf(f->far_threshold[k])) lafs_buf_printf(b, " %10s ", "-");
+        if (!isfinite(f->far_threshold[k])) lafs_buf_printf(b, " %10s ", "-");
         else lafs_buf_printf(b, " %10.4f ", f->far_threshold[k]);
         put_percent(b, f->fnmr_at[k].value, 10);
         put_interval(b, f->fnmr_at[k].low, f->fnmr_at[k].high);

@@ -5,15 +5,17 @@
 
 #include "base/mem.h"
 
-static void clear(const struct lafs_verify *v, const struct lafs_scores *s, struct lafs_figures *out)
+void lafs_figures_none(const struct lafs_verify *v, int64_t genuines, int64_t impostors, struct lafs_figures *out)
 {
     memset(out, 0, sizeof *out);
-    out->genuines = s->genuines;
-    out->impostors = s->impostors;
-    out->pairs = s->genuines + s->impostors;
+    out->genuines = genuines;
+    out->impostors = impostors;
+    out->pairs = genuines + impostors;
+    out->auc = out->eer = out->eer_threshold = NAN;
     out->accuracy = out->accuracy_std = out->accuracy_low = out->accuracy_high = NAN;
     out->threshold = out->fmr = out->fnmr = NAN;
     for (int k = 0; k < v->fars; k++) {
+        out->tar[k] = out->tar_far[k] = out->far_threshold[k] = NAN;
         out->fnmr_at[k] = (struct lafs_interval){NAN, NAN, NAN, NAN};
         out->val[k] = (struct lafs_val){NAN, NAN, NAN};
     }
@@ -78,7 +80,7 @@ lafs_status lafs_verify_figures(const struct lafs_verify *v, const struct lafs_p
     if (roc) memset(roc, 0, sizeof *roc);
     if (v->fars > LAFS_MAX_FARS) return lafs_fail(err, LAFS_USAGE, "more than %d rates", LAFS_MAX_FARS);
     LAFS_TRY(lafs_scores_sort(&s, p->score, p->same, p->n, err));
-    clear(v, &s, out);
+    lafs_figures_none(v, s.genuines, s.impostors, out);
     LAFS_TRY_GOTO(st, lafs_roc_build(&curve, &s, err), done);
     out->auc = lafs_roc_auc(&curve);
     out->eer = lafs_roc_eer(&curve, &out->eer_threshold);

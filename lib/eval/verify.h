@@ -37,6 +37,9 @@ lafs_status lafs_verify_figures(const struct lafs_verify *v, const struct lafs_p
                                 int folds, struct lafs_pool *pool, struct lafs_figures *out, struct lafs_roc *roc,
                                 struct lafs_err *err);
 
+/* All NaN: what is said of so many pairs when they give no figures. */
+void lafs_figures_none(const struct lafs_verify *v, int64_t genuines, int64_t impostors, struct lafs_figures *out);
+
 /* A part of the pairs, with copies of what it needs. */
 struct lafs_subset {
     struct lafs_paired paired; /* points into the arrays below */

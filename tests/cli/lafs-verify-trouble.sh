@@ -1,0 +1,72 @@
+#!/bin/sh
+# lafs-verify: missing photos, keys that are not clear, embeddings that are no embeddings, cut input, misuse.
+set -eu
+. "$(dirname "$0")/lib.sh"
+. "$TOP/tests/cli/records.inc"
+
+printf '2\nA\t1\t2\nB\t1\t2\nA\t1\tB\t1\nA\t2\tB\t2\n' >pairs.txt
+{ record A/A_0001 1 0; record A/A_0002 1 0; record B/B_0001 0 1; } >three.mp
+
+expect_status 0 lafs-verify -p pairs.txt --threshold 0.5 --bootstrap 0 --json three.mp >json
+message "lafs-verify: missing: 'B/B_0002'"
+has json '"accuracy": 0.5, '
+has json '"missing": 1, "missing_pairs": 2, "missing_photos": ["B/B_0002"], "without_missing": {"accuracy": 1, '
+expect_status 0 lafs-verify -p pairs.txt --threshold 0.5 --bootstrap 0 three.mp >text
+has text '1 photo is missing: 2 pairs are counted as wrong'
+grep -E '^accuracy +50.00 % +100.00 %$' text >/dev/null || fail_ "both columns: $(cat text)"
+ok "a missing photo is named, counted, and wrong"
+
+record C/C_0001-f0 1 0 >other.mp
+expect_status 1 lafs-verify -p pairs.txt other.mp >text
+message "none of the 4 photos of 'pairs.txt' is in the input: it wants keys like 'A/A_0001', the input has 'C/C_0001-f0' (lafs-detect --best keeps the photo's key)"
+same text /dev/null
+ok "no photo at all"
+
+{ cat three.mp; record set2/A/A_0001 1 0; } >twice.mp
+expect_status 1 lafs-verify -p pairs.txt twice.mp
+message "'A/A_0001' may be 'A/A_0001' or 'set2/A/A_0001'"
+ok "an ambiguous key"
+
+{ record A/A_0001 nan 0; cat three.mp; } >nan.mp
+expect_status 1 lafs-verify -p pairs.txt nan.mp
+message "'A/A_0001': the embedding holds a value that is not a finite number"
+{ record A/A_0002 0 0; } >zero.mp
+expect_status 1 lafs-verify -p pairs.txt zero.mp
+message "'A/A_0002': the embedding is all zeros"
+ok "NaN and zero are refused by name"
+
+{ cat three.mp; record B/B_0002 0 1; } >whole.mp
+head -c $(($(wc -c <whole.mp) - 3)) whole.mp >cut.mp
+expect_status 3 lafs-verify -p pairs.txt cut.mp >text
+same text /dev/null
+expect_status 3 lafs-verify -p pairs.txt </dev/null
+ok "cut input"
+
+printf '2\nA 1 2\nB 1 2\nA 1 B 1\n' >short.txt
+expect_status 1 lafs-verify -p short.txt whole.mp
+message "'short.txt' ends after line 4: 1 more different pairs were announced"
+expect_status 1 lafs-verify -p nothere.txt whole.mp
+message "cannot open 'nothere.txt': no such file or directory"
+printf 'A/A_0001 A/A_0002 1\nB/B_0001 B/B_0002 1\n' >onekind.txt
+expect_status 1 lafs-verify -p onekind.txt whole.mp
+message "2 genuine and 0 impostor pairs: both kinds are needed"
+ok "protocol files that make no sense"
+
+expect_status 2 lafs-verify whole.mp
+message "--pairs is needed"
+expect_status 2 lafs-verify -p pairs.txt --threshold 0.5 --fit pairs.txt whole.mp
+expect_status 2 lafs-verify -p pairs.txt --threshold 1.5 whole.mp
+expect_status 2 lafs-verify -p pairs.txt --far 0.1,x whole.mp
+message "--far: 'x' is no rate between 0 and 1"
+expect_status 2 lafs-verify -p pairs.txt --far 1 whole.mp
+expect_status 2 lafs-verify -p pairs.txt --unit-norm whole.mp
+expect_status 2 lafs-verify -p pairs.txt --bootstrap 10x whole.mp
+ok "misuse"
+
+if [ -c /dev/full ]; then
+    expect_status 1 lafs-verify -p pairs.txt whole.mp >/dev/full
+    message "cannot write standard output"
+fi
+expect_status 1 lafs-verify -p pairs.txt --plot no/such/dir.svg whole.mp >/dev/null
+message "no/such/dir.svg"
+ok "output that cannot be written"
