@@ -67,6 +67,7 @@ lafs_status lafs_ijb_pairs_read(struct lafs_ijb_pairs **out, const char *path, c
                                 struct lafs_err *err);
 void lafs_ijb_pairs_free(struct lafs_ijb_pairs *p);
 /* IJB's `IMAGE x1 y1 .. x5 y5 score` lines: score[i] of photo i of the set; NaN for photos that are not named. */
-lafs_status lafs_ijb_scores_read(const char *path, const struct lafs_strset *photos, float *score, struct lafs_err *err);
+lafs_status lafs_ijb_scores_read(const char *path, const struct lafs_strset *photos, float *score,
+                                 struct lafs_err *err);
 
 #endif
