@@ -438,23 +438,30 @@ static void block_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, con
     d[1] = low;
 }
 
+void lafs_cnn_body_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *dmap, float *grad,
+                            float *dimages)
+{
+    const struct lafs_conv g = {w->n, LAFS_CNN_SIDE, LAFS_CNN_SIDE, 3, 3, 2, FIRST};
+    float *d[3] = {w->da, w->db, w->dc};
+    if (dmap != w->da) b->ops->copy(b->dev, w->da, dmap, (size_t)(w->n * 16 * LAFS_CNN_OUT) * sizeof(float));
+    for (int i = LAFS_CNN_BLOCKS - 1; i >= 0; i--) block_bwd(w, b, value, grad, i, d);
+    normalise_bwd(w, b, value, grad, &w->first, &w->cnn->first_bn, w->n * FIRST_SIDE * FIRST_SIDE, FIRST, LAFS_ACT_HSWISH, d[0], d[0]);
+    b->ops->conv_bwd_w(b->dev, &g, w->images, d[0], grad + w->cnn->first_w);
+    if (dimages) b->ops->conv_bwd_x(b->dev, &g, d[0], value + w->cnn->first_w, dimages);
+}
+
 void lafs_cnn_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, const float *dlandmarks,
                        float *grad, float *dimages)
 {
     const struct lafs_ops *op = b->ops;
     const struct lafs_cnn *m = w->cnn;
-    const struct lafs_conv g = {w->n, LAFS_CNN_SIDE, LAFS_CNN_SIDE, 3, 3, 2, FIRST};
     struct lafs_seqs rows = rows_of(w, 1);
     const struct lafs_drop drop = dropout_of(w);
     int64_t out = 2 * m->landmarks;
-    float *d[3] = {w->da, w->db, w->dc};
     op->minmax_bwd(b->dev, w->n, out, RANGE, w->raw, w->arg, dlandmarks, w->draw);
     op->linear_bwd_w(b->dev, w->n, LAFS_CNN_OUT, out, w->dropped, w->draw, grad + m->out_w, grad + m->out_b);
     op->linear_bwd_x(b->dev, &rows, LAFS_CNN_OUT, out, w->draw, value + m->out_w, w->dmean);
     op->dropout(b->dev, &rows, LAFS_CNN_OUT, &drop, w->dmean, w->dmean);
-    op->channel_mean_bwd(b->dev, w->n, 16, LAFS_CNN_OUT, w->dmean, d[0], 0);
-    for (int i = LAFS_CNN_BLOCKS - 1; i >= 0; i--) block_bwd(w, b, value, grad, i, d);
-    normalise_bwd(w, b, value, grad, &w->first, &m->first_bn, w->n * FIRST_SIDE * FIRST_SIDE, FIRST, LAFS_ACT_HSWISH, d[0], d[0]);
-    op->conv_bwd_w(b->dev, &g, w->images, d[0], grad + m->first_w);
-    if (dimages) op->conv_bwd_x(b->dev, &g, d[0], value + m->first_w, dimages);
+    op->channel_mean_bwd(b->dev, w->n, 16, LAFS_CNN_OUT, w->dmean, w->da, 0);
+    lafs_cnn_body_backward(w, b, value, w->da, grad, dimages);
 }

@@ -90,5 +90,8 @@ void lafs_cnn_forward(struct lafs_cnn_work *w, const struct lafs_backend *b, con
  * NULL. */
 void lafs_cnn_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, const float *dlandmarks,
                        float *grad, float *dimages);
+/* The body alone: dmap (n,4,4,160) is the gradient of its last map, w->stage[LAFS_CNN_BLOCKS-1].sum; it is overwritten. */
+void lafs_cnn_body_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *dmap, float *grad,
+                            float *dimages);
 
 #endif
