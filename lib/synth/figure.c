@@ -28,12 +28,12 @@ static void fields_at(float s, float t, float f[FIELDS])
     (void)low;
     f[F_MOUSTACHE] = smoothf(47, 52, t) * (1 - smoothf(64, 69, t)) * (1 - smoothf(22, 31, a + 0.25f * (58 - t)));
     float side = 1 - smoothf(6, 10, fabsf(a - 27) + 0.02f * fabsf(t - 72)) * 1;
-    f[F_GOATEE] = fmaxf(f[F_MOUSTACHE], fmaxf(smoothf(80, 85, t) * (1 - smoothf(119, 126, t)) * (1 - smoothf(20, 27, a)),
+    f[F_GOATEE] = maxf(f[F_MOUSTACHE], maxf(smoothf(80, 85, t) * (1 - smoothf(119, 126, t)) * (1 - smoothf(20, 27, a)),
                                               (side > 0 ? side : 0) * smoothf(58, 64, t) * (1 - smoothf(100, 112, t))));
     f[F_CHIN] = (1 - smoothf(100, 126, a)) * smoothf(98, 108, t) * (1 - smoothf(118, 128, t));
     /* a patch below the lower lip stays thinner */
     float bare = 1 - 0.55f * bell(s, t, 12, 84, 6, 4);
-    f[F_BEARD] = fmaxf(below * bare, f[F_MOUSTACHE]);
+    f[F_BEARD] = maxf(below * bare, f[F_MOUSTACHE]);
     f[F_SCALP] = 0;
 }
 
@@ -135,7 +135,7 @@ lafs_status figure_init(struct figure *f, const struct model *m, struct lafs_err
         LAFS_TRY(lafs_alloc(&p->normal, 3 * (size_t)p->v, sizeof(float), err));
         LAFS_TRY(lafs_alloc(&p->scr, 3 * (size_t)p->v, sizeof(float), err));
         LAFS_TRY(lafs_alloc0(&p->attr, (size_t)p->v, sizeof *p->attr, err));
-        if (k == PART_HAIR || k == PART_HAT) LAFS_TRY(lafs_alloc(&p->skip, (size_t)p->v, 1, err));
+        if (k == PART_HEAD || k == PART_HAIR || k == PART_HAT) LAFS_TRY(lafs_alloc(&p->skip, (size_t)p->v, 1, err));
     }
     LAFS_TRY(lafs_alloc(&f->local, 3 * HEAD_V, sizeof(float), err));
     LAFS_TRY(lafs_alloc(&f->base, 3 * HEAD_V, sizeof(float), err));
@@ -258,7 +258,7 @@ static void build_torso(struct figure *f, const struct pose *p)
             float s = sinf(a), c = cosf(a), y = rows[i];
             float w = CURVE(wide, y) * (y > 145 ? broad : 1), d = CURVE(deep, y);
             local[k] = w * (s < 0 ? -1.0f : 1.0f) * powf(fabsf(s), n);
-            local[m->v + k] = y + 6 - 14 * smoothf(140, 175, y) * c; /* higher behind */
+            local[m->v + k] = y - 2 - 14 * smoothf(140, 175, y) * c; /* higher behind */
             local[2 * m->v + k] = -34 + d * (c < 0 ? -1.0f : 1.0f) * powf(fabsf(c), n);
             m->attr[k].v[A_S] = local[k];
             m->attr[k].v[A_T] = y;
@@ -289,9 +289,9 @@ static void build_glasses(struct figure *f, const struct model *m, const struct 
     head_point(&m->head, f->local, 0, 3, root);
     head_point(&m->head, f->local, -138, -4, ear[0]);
     head_point(&m->head, f->local, 138, -4, ear[1]);
-    float thick = p->glasses == GLASSES_SUN ? fmaxf(1.6f, p->id.frame_thick) : p->id.frame_thick, wide = p->id.glasses_wide;
+    float thick = p->glasses == GLASSES_SUN ? maxf(1.6f, p->id.frame_thick) : p->id.frame_thick, wide = p->id.glasses_wide;
     if (p->glasses == GLASSES_HALF) thick *= 0.5f;
-    float z0 = fmaxf(root[2] + 1, fmaxf(eye[0][2], eye[1][2]) + 9);
+    float z0 = maxf(root[2] + 1, maxf(eye[0][2], eye[1][2]) + 9);
     for (int e = 0; e < 2; e++) {
         float side = e ? 1 : -1, cx = side * (wide + 9.0f), cy = 0.5f * (eye[0][1] + eye[1][1]) + 3;
         for (int k = 0; k < RIM; k++) {
@@ -311,7 +311,7 @@ static void build_glasses(struct figure *f, const struct model *m, const struct 
             float out = cx + side * wide;
             X[a] = X[a + 1] = k == 0 ? out : k == 1 ? lerpf(out, ear[e][0] + side * 3, 0.5f) + side * 5 : ear[e][0] + side * 3;
             Y[a] = lerpf(cy - 7, ear[e][1] - 8, (float)k / 2);
-            Y[a + 1] = Y[a] + fmaxf(1.2f, thick * 1.4f);
+            Y[a + 1] = Y[a] + maxf(1.2f, thick * 1.4f);
             Z[a] = Z[a + 1] = lerpf(z0 - 0.0022f * out * out, ear[e][2], (float)k / 2);
         }
     }
@@ -336,7 +336,7 @@ static void grow_beard(struct figure *f, const struct model *m, const struct pos
     float shadow = p->id.beard_growth * 0.30f * p->stubble, full = 0;
     if (p->beard == BEARD_STUBBLE) shadow = 0.15f + 0.3f * p->id.beard_growth;
     else if (p->beard != BEARD_NONE) full = 0.75f + 0.35f * p->id.beard_growth;
-    for (int k = 0; k < HEAD_V; k++) a[k].v[A_HAIR] = fmaxf(shadow * all[k], full * own[k]);
+    for (int k = 0; k < HEAD_V; k++) a[k].v[A_HAIR] = maxf(shadow * all[k], full * own[k]);
 }
 
 static void light_head(struct figure *f, const struct model *m, const struct pose *p, const struct lighting *l)
@@ -402,6 +402,7 @@ static void light_rest(struct figure *f, const struct lighting *l)
 void figure_build(struct figure *f, const struct model *m, const struct pose *p, const struct lighting *l)
 {
     memset(f->has, 0, sizeof f->has);
+    f->loose = 0;
     build_head(f, m, p);
     float at[3] = {0, 0, 88}, eye[3];
     for (int c = 0; c < 3; c++) eye[c] = p->rot[3 * c] * at[0] + p->rot[3 * c + 1] * at[1] + p->rot[3 * c + 2] * at[2];
@@ -410,6 +411,7 @@ void figure_build(struct figure *f, const struct model *m, const struct pose *p,
     f->anchor[1] = p->cy - p->scale * eye[1] * q;
     f->pixel = 1 / (p->scale * q);
     build_torso(f, p);
+    memset(f->part[PART_HEAD].skip, 0, HEAD_V); /* hair and hats hide what lies below */
     f->has[PART_EAR_LEFT] = p->yaw > -0.6f;
     f->has[PART_EAR_RIGHT] = p->yaw < 0.6f;
     if (f->has[PART_EAR_LEFT]) build_ear(f, m, p, 0);
@@ -417,9 +419,9 @@ void figure_build(struct figure *f, const struct model *m, const struct pose *p,
     if (p->glasses != GLASSES_NONE) build_glasses(f, m, p);
     hair_build(f, m, p);
     shadow_begin(f, l);
-    shadow_cast(f, f->part[f->has[PART_HAIR] ? PART_HAIR : PART_HEAD].pos, HEAD_COLS, HEAD_ROWS, 2);
-    if (f->has[PART_HAT]) shadow_cast(f, f->part[PART_HAT].pos, HEAD_COLS, HEAD_ROWS, 2);
-    if (f->has[PART_BRIM]) shadow_cast(f, f->part[PART_BRIM].pos, BRIM_COLS, BRIM_ROWS, 1);
+    shadow_cast(f, f->part[f->has[PART_HAIR] ? PART_HAIR : PART_HEAD].pos, HEAD_COLS, HEAD_ROWS, 2, -1);
+    if (f->has[PART_HAT]) shadow_cast(f, f->part[PART_HAT].pos, HEAD_COLS, HEAD_ROWS, 2, -1);
+    if (f->has[PART_BRIM]) shadow_cast(f, f->part[PART_BRIM].pos, BRIM_COLS, BRIM_ROWS, 1, 0);
     light_head(f, m, p, l);
     light_rest(f, l);
     for (int k = 0; k < PARTS; k++)

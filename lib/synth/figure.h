@@ -48,6 +48,7 @@ struct figure {
     float *shadow;       /* the depth picture from the light */
     float shadow_u[3], shadow_w[3], shadow_d[3];
     int has[PARTS];
+    int loose;           /* hair hangs, so that its inside may be seen */
     float gap[HEAD_COLS];/* mm between the lips, by column */
     float anchor[2];     /* pixels: offset of the projection */
     float pixel;         /* mm that a pixel covers at the face */
@@ -69,7 +70,8 @@ void figure_project(const struct figure *f, const struct pose *p, const float in
 void light_vertices(const struct lighting *l, int n, const float *normal, const float *ao, const float *key,
                     const float wrap[3], float *rgb, float *gloss);
 void shadow_begin(struct figure *f, const struct lighting *l);
-void shadow_cast(struct figure *f, const float *pos, int cols, int rows, int step);
+/* A grid, every step-th vertex of it. side: as front in raster_draw (-1: only what faces the light; 0: all). */
+void shadow_cast(struct figure *f, const float *pos, int cols, int rows, int step, float side);
 /* Share of the key light that arrives, (n). */
 void shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal, float *key);
 

@@ -4,18 +4,16 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "synth/fast.h"
 #include "synth/shape.h"
 
 /* Right half of the columns and all rows of the grid: dense where a face has its features. */
-static const float half_s[] = {0,    1.5f, 3,    4.5f, 6,    7.5f, 9,    10.5f, 12,   13.5f, 15,   16.5f, 18,  20,  22,
-                               24,   26,   28,   30.5f, 33,  35.5f, 38,  41,    44,   47,    50,   54,    58,  62,  67,
-                               73,   80,   88,   96,   105,  114,  124,  134,   146,  165,   190,  218,   244, HEAD_S_MAX};
+static const float half_s[] = {0,  2,  4,  6,  8,  10, 12, 14, 16, 18.5f, 21, 23.5f, 26, 28.5f, 31,  34,  37,  40,
+                               43.5f, 47, 51, 56, 62, 69, 77, 86, 96, 106, 116, 126, 137, 150, 175, 215, HEAD_S_MAX};
 static const float all_t[] = {
-    -119.5f, -118, -114, -108, -101, -93, -85, -77,  -70,  -63,  -56,   -49, -43,   -38, -33.5f, -30, -27,
-    -24,     -21.5f, -19, -16.5f, -14, -11.5f, -9,  -7,   -5,   -3,   -1,    1,   3,     5,   7.5f,   10,  13,
-    16,      19,   22,   25,   28,   30.5f, 33,  35,  36.8f, 38.5f, 40,  41.5f, 43, 44.5f, 46,  48,     51,  54,
-    57,      59.5f, 61.5f, 63.5f, 65.5f, 67.3f, 68.8f, 69.8f, 70.2f, 71.2f, 72.7f, 74.5f, 76.3f, 78, 80, 82.5f, 85.5f,
-    89,      93,   97,   101,  105,  109,  112.5f, HEAD_T_JAW, 117, 120, 125, 133, 143, 155, 168, 182};
+    -119.5f, -117, -111, -102, -91, -80, -70, -60, -50, -42, -36, -31, -27, -23.5f, -20, -17, -14, -11, -8, -5.5f, -3, -0.5f,
+    2, 4.5f, 7.5f, 11, 15, 19, 23, 27, 30, 33, 35.5f, 38, 40.5f, 43, 45.5f, 48.5f, 52, 56, 59.5f, 62.5f, 65, 67.3f, 69, 69.8f,
+    70.2f, 71.2f, 73, 75.3f, 77.8f, 80.5f, 84, 88, 93, 98, 103, 108, 112, HEAD_T_JAW, 118, 122, 128, 137, 150, 165, 182};
 _Static_assert(sizeof half_s / sizeof *half_s == HEAD_COLS / 2 + 1, "columns");
 _Static_assert(sizeof all_t / sizeof *all_t == HEAD_ROWS, "rows");
 
@@ -51,7 +49,7 @@ static struct section section_at(float y)
 {
     static const float w[][2] = {{-120, 0},   {-119, 13}, {-117, 24}, {-112, 38}, {-104, 53}, {-92, 64}, {-75, 71.5f},
                                  {-55, 75},   {-30, 75},  {-10, 72.5f}, {10, 70},  {25, 68.5f}, {40, 66},  {55, 62.5f},
-                                 {70, 57.5f}, {82, 52},   {92, 46.5f}, {100, 40},  {106, 33.5f}, {111, 26}, {115, 18}};
+                                 {70, 59.5f}, {82, 55},   {92, 49.5f}, {100, 43},  {106, 36}, {111, 28}, {115, 19}};
     static const float zc[][2] = {{-120, -14}, {-60, -12}, {0, -10}, {25, -6}, {45, 1}, {60, 8}, {75, 18}, {90, 31}, {100, 42}, {108, 52}, {115, 60}};
     static const float zf[][2] = {{-120, -14}, {-119, 8},  {-117, 22}, {-112, 41}, {-104, 58}, {-92, 72}, {-75, 83.5f},
                                   {-55, 91},   {-35, 94.5f}, {-20, 95}, {-5, 91},   {10, 88},   {30, 87.5f}, {48, 89.5f},
@@ -105,7 +103,7 @@ static float arc_of(float s, float y, float length)
 {
     static const float ear[][2] = {{-120, 0.52f}, {-60, 0.52f}, {0, 0.5f}, {25, 0.49f}, {45, 0.48f}, {75, 0.46f}, {115, 0.45f}};
     const float flat = 45, ear_s = 140;
-    float a = fabsf(s), at_ear = CURVE(ear, y) * length, front = fminf(1, length / HEAD_S_MAX), at;
+    float a = fabsf(s), at_ear = CURVE(ear, y) * length, front = minf(1, length / HEAD_S_MAX), at;
     if (a <= flat) {
         at = a * front;
     } else if (a <= ear_s) { /* a quadratic that leaves the front with its slope */
@@ -114,7 +112,7 @@ static float arc_of(float s, float y, float length)
     } else {
         at = at_ear + (length - at_ear) * (a - ear_s) / (HEAD_S_MAX - ear_s);
     }
-    return clampf(at / fmaxf(length, 1e-3f), 0, 1);
+    return clampf(at / maxf(length, 1e-3f), 0, 1);
 }
 
 static void section_point(const struct solid *o, float s, float y, float out[3])
@@ -140,7 +138,7 @@ static void neck_point(const struct solid *o, float s, float t, float out[3])
     static const float height[][2] = {{115, 113}, {117, 115.5f}, {120, 118}, {125, 121.5f}, {133, 128}, {143, 138}, {155, 150}, {168, 165}, {182, 182}};
     float phi = 3.14159265f * s / HEAD_S_MAX, w = CURVE(share, t);
     float flare = smoothf(140, 182, t);
-    float neck[3] = {(57 + 14 * flare) * sinf(phi), CURVE(height, t), -28 + (54 + 6 * flare) * cosf(phi)};
+    float neck[3] = {(54 + 14 * flare) * sinf(phi), CURVE(height, t), -28 + (54 + 6 * flare) * cosf(phi)};
     float jaw[3];
     section_point(o, s, jaw_y(s), jaw);
     for (int c = 0; c < 3; c++) out[c] = lerpf(jaw[c], neck[c], w);
@@ -170,7 +168,7 @@ void grid_triangles(int cols, int rows, int32_t *tri)
         }
 }
 
-void grid_normals(const float *pos, int cols, int rows, int closed, float *normal)
+FAST void grid_normals(const float *pos, int cols, int rows, int closed, float *normal)
 {
     const int v = cols * rows;
     const float *x = pos, *y = pos + v, *z = pos + 2 * v;
@@ -316,7 +314,7 @@ void head_release(struct head *h)
     *h = (struct head){0};
 }
 
-void head_add(float *restrict pos, const float *restrict d, float w)
+FAST void head_add(float *restrict pos, const float *restrict d, float w)
 {
     for (int k = 0; k < 3 * HEAD_V; k++) pos[k] += w * d[k];
 }

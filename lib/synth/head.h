@@ -15,8 +15,8 @@
 #define HEAD_T_JAW 115.0f
 #define HEAD_S_MAX 270.0f
 enum {
-    HEAD_COLS = 87,
-    HEAD_ROWS = 85,
+    HEAD_COLS = 69,
+    HEAD_ROWS = 67,
     HEAD_V = HEAD_COLS * HEAD_ROWS,
     HEAD_TRIS = 2 * (HEAD_COLS - 1) * (HEAD_ROWS - 1)
 };
@@ -67,6 +67,8 @@ void head_point(const struct head *h, const float *pos, float s, float t, float 
 float curve(const float (*knot)[2], int n, float x);
 #define CURVE(k, x) curve(k, (int)(sizeof(k) / sizeof((k)[0])), x)
 
+static inline float minf(float a, float b) { return a < b ? a : b; }
+static inline float maxf(float a, float b) { return a > b ? a : b; }
 static inline float clampf(float v, float lo, float hi) { return v < lo ? lo : v > hi ? hi : v; }
 static inline float lerpf(float a, float b, float w) { return a + (b - a) * w; }
 /* 0 below a, 1 above b (a < b), smooth in between. */

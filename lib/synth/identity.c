@@ -36,7 +36,7 @@ static void draw_skin(struct identity *id, struct lafs_rng *r, const struct clus
     static const float tones[6][3] = {{0.94f, 0.79f, 0.71f}, {0.89f, 0.72f, 0.61f}, {0.80f, 0.61f, 0.48f},
                                       {0.67f, 0.48f, 0.35f}, {0.49f, 0.33f, 0.24f}, {0.31f, 0.21f, 0.16f}};
     id->tone = clampf(nor(r, c->tone, c->tone_dev), 0, 1);
-    id->skin = 1 + (int)fminf(5, id->tone * 6);
+    id->skin = 1 + (int)minf(5, id->tone * 6);
     float at = id->tone * 5;
     int k = at >= 5 ? 4 : (int)at;
     float warm = nor(r, 0, 0.03f), red = nor(r, 0, 0.03f);
@@ -111,7 +111,7 @@ static void draw_mouth(struct identity *id, struct lafs_rng *r, const struct clu
     id->lip_up = clampf(nor(r, 6.6f + 1.1f * c->lips, 1.1f) - 1.6f * old - (id->male ? 0.4f : 0), 2.8f, 11);
     id->lip_low = clampf(nor(r, 8.8f + 1.2f * c->lips, 1.2f) - 1.4f * old, 4.5f, 13);
     id->lip_bow = clampf(nor(r, 1.2f, 0.6f), 0, 2.8f);
-    id->lip_wide = clampf(nor(r, 25, 1.3f), 22, 28);
+    id->lip_wide = clampf(nor(r, 27.4f, 1.3f), 24, 30.5f);
     float deep = uni(r, 0.7f, 1.1f), red = nor(r, 0, 0.06f);
     /* Dark skins have lips nearer to their own colour. */
     float far = (1 - 0.55f * id->tone) * (id->male ? 0.85f : 1);
@@ -165,8 +165,8 @@ void identity_draw(struct identity *id, uint64_t seed, int bystander, uint64_t w
     draw_eyes(id, r, c);
     draw_mouth(id, r, c);
     draw_hair(id, r, c);
-    id->ear_size = clampf(nor(r, 1 + 0.002f * (id->age - 40), 0.07f), 0.8f, 1.25f);
-    id->ear_flare = clampf(nor(r, 0.45f, 0.18f), 0.1f, 0.95f);
+    id->ear_size = clampf(nor(r, 0.93f + 0.002f * (id->age - 40), 0.07f), 0.8f, 1.25f);
+    id->ear_flare = clampf(nor(r, 0.38f, 0.16f), 0.1f, 0.9f);
     if (chance(r, 0.12f + 0.004f * (id->age - 18))) {
         id->glasses = GLASSES_ROUND + (enum glasses_kind)lafs_rng_below(r, 4);
         id->glasses_habit = uni(r, 0.5f, 1);

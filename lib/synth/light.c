@@ -2,12 +2,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "synth/fast.h"
 #include "synth/figure.h"
 
 enum { SHADOW_N = 84 };
 static const float shadow_cell = 4.2f, shadow_origin = -SHADOW_N * 4.2f / 2;
 
-void light_vertices(const struct lighting *l, int n, const float *normal, const float *ao, const float *key,
+FAST void light_vertices(const struct lighting *l, int n, const float *normal, const float *ao, const float *key,
                     const float wrap[3], float *rgb, float *gloss)
 {
     const float *nx = normal, *ny = normal + n, *nz = normal + 2 * (size_t)n;
@@ -70,14 +71,16 @@ static void place(const struct figure *f, float x, float y, float z, float out[3
     out[2] = x * d[0] + y * d[1] + z * d[2];
 }
 
-static void cast_triangle(float *map, const float *a, const float *b, const float *c)
+/* turn: 1 leaves out triangles that are clockwise in the map, -1 the others, 0 none. */
+static void cast_triangle(float *map, const float *a, const float *b, const float *c, float turn)
 {
-    float lox = fminf(fminf(a[0], b[0]), c[0]), hix = fmaxf(fmaxf(a[0], b[0]), c[0]);
-    float loy = fminf(fminf(a[1], b[1]), c[1]), hiy = fmaxf(fmaxf(a[1], b[1]), c[1]);
-    int x0 = lox > 0 ? (int)ceilf(lox) : 0, x1 = hix < SHADOW_N - 1 ? (int)floorf(hix) : SHADOW_N - 1;
-    int y0 = loy > 0 ? (int)ceilf(loy) : 0, y1 = hiy < SHADOW_N - 1 ? (int)floorf(hiy) : SHADOW_N - 1;
+    float lox = minf(minf(a[0], b[0]), c[0]), hix = maxf(maxf(a[0], b[0]), c[0]);
+    float loy = minf(minf(a[1], b[1]), c[1]), hiy = maxf(maxf(a[1], b[1]), c[1]);
+    int x0 = lox > 0 ? (int)lox : 0, x1 = hix < SHADOW_N - 1 ? (int)hix : SHADOW_N - 1;
+    int y0 = loy > 0 ? (int)loy : 0, y1 = hiy < SHADOW_N - 1 ? (int)hiy : SHADOW_N - 1;
+    x0 += (float)x0 < lox, y0 += (float)y0 < loy;
     float area = (b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1]);
-    if (fabsf(area) < 1e-4f) return;
+    if (fabsf(area) < 1e-4f || area * turn > 0) return;
     float inv = 1 / area;
     for (int y = y0; y <= y1; y++)
         for (int x = x0; x <= x1; x++) {
@@ -89,7 +92,7 @@ static void cast_triangle(float *map, const float *a, const float *b, const floa
         }
 }
 
-void shadow_cast(struct figure *f, const float *pos, int cols, int rows, int step)
+void shadow_cast(struct figure *f, const float *pos, int cols, int rows, int step, float side)
 {
     int v = cols * rows;
     float line[2][HEAD_COLS][3];
@@ -101,18 +104,33 @@ void shadow_cast(struct figure *f, const float *pos, int cols, int rows, int ste
         }
         if (i == 0) continue;
         for (int j = 0; j + 1 < n; j++) {
-            cast_triangle(f->shadow, line[turn ^ 1][j], line[turn ^ 1][j + 1], line[turn][j]);
-            cast_triangle(f->shadow, line[turn ^ 1][j + 1], line[turn][j], line[turn][j + 1]);
+            cast_triangle(f->shadow, line[turn ^ 1][j], line[turn ^ 1][j + 1], line[turn][j], side);
+            cast_triangle(f->shadow, line[turn ^ 1][j + 1], line[turn][j + 1], line[turn][j], side);
         }
     }
 }
 
-void shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal, float *key)
+/* Share of the 3 x 3 cells about a place that lie before z, of 4 x 4 from map on: between the cells bilinear. */
+static inline float covered(const float *map, float z, float inv, float fx, float fy)
 {
-    float range = 3 + 9 * l->soft;
+    float sum[4] = {0, 0, 0, 0};
+    const float wy[4] = {1 - fy, 1, 1, fy};
+    for (int e = 0; e < 4; e++, map += SHADOW_N)
+        for (int g = 0; g < 4; g++) {
+            float over = (map[g] - z) * inv;
+            over = 0 > over ? 0 : over;
+            over = 1 < over ? 1 : over;
+            sum[g] += over * wy[e];
+        }
+    return (sum[0] * (1 - fx) + sum[1] + sum[2] + sum[3] * fx) * (1.0f / 9);
+}
+
+FAST void shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal, float *key)
+{
+    float inv = 1 / (3 + 9 * l->soft);
     for (int k = 0; k < n; k++) {
         float cosine = normal[k] * f->shadow_d[0] + normal[n + k] * f->shadow_d[1] + normal[2 * n + k] * f->shadow_d[2];
-        if (cosine < -0.35f) {
+        if (cosine < -0.35f || normal[2 * n + k] < -0.3f) { /* in its own shadow, or not seen */
             key[k] = 0.3f;
             continue;
         }
@@ -123,15 +141,7 @@ void shadow_read(const struct figure *f, const struct lighting *l, int n, const 
             key[k] = 1;
             continue;
         }
-        float slope = 2.2f / (fmaxf(cosine, 0) + 0.25f), fx = p[0] - (float)x, fy = p[1] - (float)y, sum = 0;
-        for (int e = -1; e <= 2; e++) {
-            float wy = e == -1 ? 1 - fy : e == 2 ? fy : 1;
-            for (int g = -1; g <= 2; g++) {
-                float over = f->shadow[(y + e) * SHADOW_N + x + g] - p[2] - 2.5f - slope;
-                float wx = g == -1 ? 1 - fx : g == 2 ? fx : 1;
-                sum += wx * wy * (over <= 0 ? 0 : over >= range ? 1 : over / range);
-            }
-        }
-        key[k] = 1 - sum / 9;
+        float slope = 2.2f / (maxf(cosine, 0) + 0.25f), fx = p[0] - (float)x, fy = p[1] - (float)y;
+        key[k] = 1 - covered(&f->shadow[(y - 1) * SHADOW_N + x - 1], p[2] + 2.5f + slope, inv, fx, fy);
     }
 }

@@ -31,4 +31,10 @@ static inline float noise_at(const float *tile, float u, float v)
     return x + (y - x) * fv;
 }
 
+/* The value of the nearest cell below. */
+static inline float noise_near(const float *tile, float u, float v)
+{
+    return tile[(size_t)((int)v & NOISE_MASK) * NOISE_N + (size_t)((int)u & NOISE_MASK)];
+}
+
 #endif

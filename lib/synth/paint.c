@@ -8,14 +8,17 @@
 lafs_status canvas_init(struct canvas *c, int w, int h, struct lafs_err *err)
 {
     *c = (struct canvas){.w = w, .h = h};
-    size_t n = 4 * (size_t)w * (size_t)h;
-    LAFS_TRY(lafs_alloc(&c->px, n, sizeof *c->px, err));
-    return lafs_alloc(&c->scratch, n, sizeof *c->scratch, err);
+    size_t n = (size_t)w * (size_t)h, unit = ((size_t)w + 124) / 125;
+    for (int i = 0; i < 3; i++) LAFS_TRY(lafs_alloc(&c->px[i], n, sizeof(float), err));
+    LAFS_TRY(lafs_alloc(&c->small, 3 * ((size_t)w / unit + 2), ((size_t)h / unit + 2) * sizeof(float), err));
+    size_t held = (size_t)w * 80; /* rows that the lens needs: camera.c */
+    return lafs_alloc(&c->scratch, n > held ? n : held, sizeof *c->scratch, err);
 }
 
 void canvas_release(struct canvas *c)
 {
-    lafs_free(c->px);
+    for (int i = 0; i < 3; i++) lafs_free(c->px[i]);
+    lafs_free(c->small);
     lafs_free(c->scratch);
     *c = (struct canvas){0};
 }
@@ -38,21 +41,21 @@ static void cloth_colour(const struct skin *k, const float a[ATTRS], float out[3
     const struct noise *n = &k->m->noise;
     float s = a[A_S], t = a[A_T], x = fabsf(s), soft = 0.6f + k->f->pixel;
     const float *rgb = p->cloth_rgb;
-    float weave = 1 + 0.10f * noise_at(n->soft, s * 0.12f + p->hair_u, t * 0.12f) + 0.05f * noise_at(n->fine, s, t), skin = 0, line = 1;
+    float weave = 1 + 0.05f * noise_at(n->soft, s * 0.12f + p->hair_u, t * 0.12f) + 0.03f * noise_at(n->fine, s, t), skin = 0, line = 1;
     if (p->stripes > 0) weave *= 1 - p->stripes * step_at(sinf(p->cloth & 1 ? s * 0.45f : t * 0.4f), 0.25f);
     float front = clampf(a[A_EXTRA], 0, 1);
     switch (p->cloth) {
     case CLOTH_TSHIRT: skin = 1 - step_at(t - 158 - 8 * clampf(1 - x / 60, 0, 1), soft); break;
     case CLOTH_HIGH: skin = 1 - step_at(t - 137, soft); break;
-    case CLOTH_VNECK: skin = 1 - step_at(t - 152 - fmaxf(0, 62 - 1.5f * x) * front, soft); break;
+    case CLOTH_VNECK: skin = 1 - step_at(t - 152 - maxf(0, 62 - 1.5f * x) * front, soft); break;
     case CLOTH_SHIRT:
-        skin = 1 - step_at(t - 143 - fmaxf(0, 22 - 1.1f * x) * front, soft);
+        skin = 1 - step_at(t - 143 - maxf(0, 22 - 1.1f * x) * front, soft);
         line = 1 - 0.35f * clampf(1 - fabsf(x - 0.35f * (t - 150) - 8) / (1 + soft), 0, 1) * (t < 190 ? 1 : 0);
         rgb = p->shirt_rgb;
         break;
     default: { /* suit: shirt and tie in the opening */
-        skin = 1 - step_at(t - 139 - fmaxf(0, 9 - 0.7f * x) * front, soft);
-        float open = fmaxf(0, (300 - t) * 0.34f), in = step_at(open - x, soft) * front;
+        skin = 1 - step_at(t - 139 - maxf(0, 9 - 0.7f * x) * front, soft);
+        float open = maxf(0, (300 - t) * 0.34f), in = step_at(open - x, soft) * front;
         if (in > 0.5f) rgb = x < 8 + 0.06f * (t - 150) && t > 150 ? p->tie_rgb : p->shirt_rgb;
         else if (t < 158) rgb = p->shirt_rgb;
         float lapel = fabsf(x - open - 26 * smoothf(150, 210, t));
@@ -70,21 +73,23 @@ static void hair_colour(const struct skin *k, const float a[ATTRS], float out[3]
     float s = a[A_S], t = a[A_T], curl = p->id.curl;
     /* strands run down the sides, and on top away from the parting */
     float along = t, across = s * 1.5f + 0.35f * p->part * (t + 60) * (t < -40 ? 1 : 0.3f);
-    float strand = noise_at(n->strand, across + p->hair_u, along * 0.5f + p->hair_v);
-    float lock = noise_at(n->soft, across * 0.35f + p->hair_v, along * 0.10f + p->hair_u);
-    float wind = noise_at(n->curls, s * 0.8f + p->hair_u, t * 0.8f + p->hair_v);
-    float tex = lerpf(0.75f * strand + 0.5f * lock, wind, clampf(curl * 1.4f - 0.2f, 0, 1)) * (0.4f + 0.6f * k->stub);
-    float thin = p->id.thin * smoothf(-30, -75, t) * 0, edge = p->style == HAIR_BUZZ ? 5 : 2.6f;
-    *alpha = clampf(0.5f + (a[A_HAIR] + tex * (2.2f + 2 * p->mess)) / (2 * edge), 0, 1) * (1 - 0.6f * thin);
+    float wound = clampf(curl * 1.4f - 0.2f, 0, 1), strand = 0, lock = 0, wind = 0;
+    if (wound < 1) {
+        strand = noise_at(n->strand, across + p->hair_u, along * 0.5f + p->hair_v);
+        lock = noise_at(n->soft, across * 0.35f + p->hair_v, along * 0.10f + p->hair_u);
+    }
+    if (wound > 0) wind = noise_at(n->curls, s * 0.8f + p->hair_u, t * 0.8f + p->hair_v);
+    float tex = lerpf(0.75f * strand + 0.5f * lock, wind, wound) * (0.4f + 0.6f * k->stub), edge = p->style == HAIR_BUZZ ? 5 : 2.6f;
+    *alpha = clampf(0.5f + (a[A_HAIR] + tex * (2.2f + 2 * p->mess)) / (2 * edge), 0, 1);
     if (p->style == HAIR_BUZZ) *alpha *= 0.72f;
     float v = clampf(0.86f + 0.30f * tex, 0.25f, 1.8f), shine = a[A_GLOSS] * (0.035f + 0.03f * (1 - curl)) * clampf(0.7f + 0.6f * strand, 0, 2);
     float dense = p->style == HAIR_AFRO ? 0.75f : 1;
     for (int i = 0; i < 3; i++) out[i] = (k->hair_rgb[i] * v * dense + 0.002f) * a[A_RED + i] + shine * (0.35f * k->gloss_rgb[i] + 0.9f * p->id.hair[i]);
 }
 
-static void blend(float *px, const float c[3], float alpha)
+static inline void blend(struct canvas *cv, size_t at, const float c[3], float alpha)
 {
-    for (int i = 0; i < 3; i++) px[i] += (c[i] - px[i]) * alpha;
+    for (int i = 0; i < 3; i++) cv->px[i][at] += (c[i] - cv->px[i][at]) * alpha;
 }
 
 static void paint_body(struct canvas *cv, const struct raster *r, const struct figure *f, const struct skin *k, const int base[PARTS + 1])
@@ -92,12 +97,13 @@ static void paint_body(struct canvas *cv, const struct raster *r, const struct f
     for (int y = r->y0; y < r->y1; y++)
         for (int x = r->x0; x < r->x1; x++) {
             size_t at = (size_t)y * (size_t)r->w + (size_t)x;
-            int id = r->id[at];
+            const struct seen *see = &r->px[at];
+            int id = see->id;
             if (id < 0) continue;
             int part = PART_HEAD;
             while (id >= base[part + 1]) part++;
-            float a[ATTRS], c[3], *px = cv->px + 4 * at;
-            interpolate(&f->part[part], id - base[part], r->b1[at], r->b2[at], a);
+            float a[ATTRS], c[3];
+            interpolate(&f->part[part], id - base[part], see->b1, see->b2, a);
             if (part == PART_HEAD) {
                 skin_colour(k, a, c);
             } else if (part == PART_TORSO) {
@@ -106,7 +112,7 @@ static void paint_body(struct canvas *cv, const struct raster *r, const struct f
                 for (int i = 0; i < 3; i++)
                     c[i] = k->p->id.albedo[i] * a[A_RED + i] * (i == 0 ? 1.02f : 0.86f + 0.06f * k->p->id.tone) + a[A_GLOSS] * 0.03f;
             }
-            memcpy(px, c, sizeof c);
+            for (int i = 0; i < 3; i++) cv->px[i][at] = c[i];
         }
 }
 
@@ -115,20 +121,24 @@ static void paint_hair(struct canvas *cv, const struct raster *r, const struct f
     for (int y = r->y0; y < r->y1; y++)
         for (int x = r->x0; x < r->x1; x++) {
             size_t at = (size_t)y * (size_t)r->w + (size_t)x;
-            int id = r->id[at];
+            const struct seen *see = &r->px[at];
+            int id = see->id;
             if (id < 0) continue;
-            int part = PART_HAIR;
+            int part = PART_HAIR, inner = id >= base[PARTS]; /* the inside of what hangs behind */
+            if (inner) id -= base[PARTS] - base[PART_HAIR];
             while (id >= base[part + 1]) part++;
             float a[ATTRS], c[3], alpha = 1;
-            interpolate(&f->part[part], id - base[part], r->b1[at], r->b2[at], a);
+            interpolate(&f->part[part], id - base[part], see->b1, see->b2, a);
             if (part == PART_HAIR) {
                 hair_colour(k, a, c, &alpha);
+                for (int i = 0; inner && i < 3; i++) c[i] *= 0.3f;
             } else { /* hat */
-                float weave = 1 + 0.12f * noise_at(k->m->noise.fine, a[A_S] * 0.7f, a[A_T] * 0.7f);
+                float weave = 1 + 0.05f * noise_at(k->m->noise.fine, a[A_S] * 0.9f, a[A_T] * 0.9f);
+                if (k->p->hat == HAT_BEANIE) weave *= 1 - 0.22f * k->stub * (0.5f + 0.5f * sinf(a[A_S] * 1.3f));
                 for (int i = 0; i < 3; i++) c[i] = k->p->hat_rgb[i] * weave * a[A_RED + i];
                 alpha = clampf(0.5f + a[A_HAIR] / 2, 0, 1);
             }
-            blend(cv->px + 4 * at, c, alpha);
+            blend(cv, at, c, alpha);
         }
 }
 
@@ -138,19 +148,20 @@ static void paint_glasses(struct canvas *cv, const struct raster *r, const struc
     for (int y = r->y0; y < r->y1; y++)
         for (int x = r->x0; x < r->x1; x++) {
             size_t at = (size_t)y * (size_t)r->w + (size_t)x;
-            int id = r->id[at];
+            const struct seen *see = &r->px[at];
+            int id = see->id;
             if (id < 0) continue;
-            float a[ATTRS], c[3], *px = cv->px + 4 * at;
-            interpolate(&f->part[PART_GLASSES], id, r->b1[at], r->b2[at], a);
+            float a[ATTRS], c[3];
+            interpolate(&f->part[PART_GLASSES], id, see->b1, see->b2, a);
             if (id < lens_from) {
                 for (int i = 0; i < 3; i++) c[i] = p->id.frame[i] * a[A_RED + i] + 0.12f * a[A_GLOSS] * k->gloss_rgb[i];
-                blend(px, c, clampf(p->id.frame_thick / k->f->pixel, 0.35f, 1));
+                blend(cv, at, c, clampf(p->id.frame_thick / k->f->pixel, 0.35f, 1));
             } else {
                 float sheen = p->glint * clampf(noise_at(k->m->noise.soft, a[A_S] * 0.09f + p->hair_u, a[A_T] * 0.16f) - 0.2f, 0, 1);
                 for (int i = 0; i < 3; i++) c[i] = 0.03f + 0.04f * k->l->sky[i];
-                blend(px, c, p->tint);
+                blend(cv, at, c, p->tint);
                 for (int i = 0; i < 3; i++) c[i] = k->l->sky[i] * 0.7f + 0.2f;
-                blend(px, c, sheen * 0.6f);
+                blend(cv, at, c, sheen * 0.6f);
             }
         }
 }
@@ -164,12 +175,16 @@ void figure_paint(struct canvas *c, struct raster *r, const struct model *m, con
     for (int i = 0; i < PARTS; i++) base[i + 1] = base[i] + f->part[i].tris;
     raster_clear(r);
     for (int i = PART_HEAD; i <= PART_TORSO; i++)
-        if (f->has[i]) raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i], f->part[i].front, NULL);
+        if (f->has[i]) raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i], f->part[i].front, f->part[i].skip);
     paint_body(c, r, f, &k, base);
     if (f->has[PART_HAIR] || f->has[PART_HAT]) {
         raster_forget(r);
         for (int i = PART_HAIR; i <= PART_BRIM; i++)
             if (f->has[i]) raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i], f->part[i].front, f->part[i].skip);
+        if (f->loose) {
+            const struct mesh *h = &f->part[PART_HAIR];
+            raster_draw(r, h->scr, h->v, h->tri, h->tris, base[PARTS], -h->front, h->skip);
+        }
         paint_hair(c, r, f, &k, base);
     }
     if (f->has[PART_GLASSES]) {

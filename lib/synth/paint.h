@@ -7,8 +7,9 @@
 
 struct canvas {
     int w, h;
-    float *px;      /* (h, w, 4): linear red, green, blue, unused */
-    float *scratch; /* the same size */
+    float *px[3];   /* (h, w) each: linear red, green, blue */
+    float *scratch; /* of the camera */
+    float *small;   /* for the surroundings */
 };
 lafs_status canvas_init(struct canvas *c, int w, int h, struct lafs_err *err);
 void canvas_release(struct canvas *c);
@@ -16,12 +17,13 @@ void canvas_release(struct canvas *c);
 /* The surroundings, before any figure. */
 void backdrop_paint(struct canvas *c, const struct model *m, const struct scene *sc);
 /* Things in front of the faces. */
-void occluders_paint(struct canvas *c, const struct model *m, const struct scene *sc);
+void occluders_paint(struct canvas *c, const struct scene *sc);
 /* Rasters and colours one figure that has been built. */
 void figure_paint(struct canvas *c, struct raster *r, const struct model *m, const struct figure *f, const struct pose *p,
                   const struct lighting *l);
 
 /* skin.c: everything on the skin of the head at one pixel. */
+enum { MOLE_CELLS = 32 };
 struct skin {                       /* prepared once a face */
     const struct model *m;
     const struct figure *f;
@@ -32,7 +34,9 @@ struct skin {                       /* prepared once a face */
     float glint_x, glint_y;         /* where a light mirrors in the eye, mm from its centre */
     float fold_dark, lash, shade;
     float crease;                   /* strength of the nasolabial line */
+    float grain;                    /* of the skin */
     float stub;                     /* strength of strand noise at this size */
+    uint8_t moles[MOLE_CELLS * MOLE_CELLS]; /* which moles may reach into a cell of the face, as bits */
 };
 void skin_begin(struct skin *k, const struct model *m, const struct figure *f, const struct pose *p, const struct lighting *l);
 void skin_colour(const struct skin *k, const float a[ATTRS], float out[3]);

@@ -49,7 +49,7 @@ static void eye_points(const struct pose *p, int right, float out[6][2])
     float side = right ? 1 : -1, open = p->lids[right];
     for (int i = 0; i < 4; i++) { /* inner corner, inner upper, outer upper, outer corner */
         float u = i == 0 ? -0.97f : i == 1 ? -0.36f : i == 2 ? 0.36f : 0.97f;
-        float bend = (u - id->eye_peak) / (u > id->eye_peak ? 1 - id->eye_peak : 1 + id->eye_peak), arc = fmaxf(0, 1 - bend * bend);
+        float bend = (u - id->eye_peak) / (u > id->eye_peak ? 1 - id->eye_peak : 1 + id->eye_peak), arc = maxf(0, 1 - bend * bend);
         float low = id->eye_low * (1 - u * u) + 0.6f * (u < 0 ? -u : 0);
         float up = -id->eye_up * powf(arc, 0.85f) * open * (1 + 0.12f * (1 - arc)) + (1 - open) * low * 0.95f + 0.6f * (u < 0 ? -u : 0);
         out[i][0] = side * (31 + u * id->eye_wide);
@@ -105,12 +105,12 @@ static void face_box(const struct figure *f, const struct model *m, const float 
             if (h->normal[2 * (size_t)HEAD_V + k] < -0.05f) continue;
             for (size_t c = 0; c < 2; c++) {
                 float v = h->scr[c * HEAD_V + k];
-                lo[c] = fminf(lo[c], v), hi[c] = fmaxf(hi[c], v);
+                lo[c] = minf(lo[c], v), hi[c] = maxf(hi[c], v);
             }
         }
     }
     for (int i = 17; i < 68; i++)
-        for (int c = 0; c < 2; c++) lo[c] = fminf(lo[c], p68[2 * i + c]), hi[c] = fmaxf(hi[c], p68[2 * i + c]);
+        for (int c = 0; c < 2; c++) lo[c] = minf(lo[c], p68[2 * i + c]), hi[c] = maxf(hi[c], p68[2 * i + c]);
     box[0] = lo[0], box[1] = lo[1], box[2] = hi[0] - lo[0], box[3] = hi[1] - lo[1];
 }
 
@@ -125,7 +125,7 @@ void points_find(const struct figure *f, const struct model *m, const struct pos
         st[17 + i][0] = -s, st[26 - i][0] = s;
         st[17 + i][1] = st[26 - i][1] = brow_middle(id, v) - half;
     }
-    static const float nose[9][2] = {{0, -4}, {0, 10}, {0, 23}, {0, 36.5f}, {-12.5f, 45.5f}, {-6.5f, 47}, {0, 48}, {6.5f, 47}, {12.5f, 45.5f}};
+    static const float nose[9][2] = {{0, -4}, {0, 9}, {0, 21}, {0, 33.5f}, {-12.5f, 43}, {-6.5f, 45}, {0, 46}, {6.5f, 45}, {12.5f, 43}};
     memcpy(st[27], nose, sizeof nose);
     float eye[6][2];
     static const int order[2][6] = {{3, 2, 1, 0, 5, 4}, {0, 1, 2, 3, 4, 5}};

@@ -6,11 +6,14 @@
 
 #include "base/err.h"
 
+struct seen {
+    float z;       /* nearness: larger is nearer; 0: nothing there */
+    int32_t id;    /* number of the triangle; -1: none */
+    float b1, b2;  /* weights of its second and third vertex */
+};
 struct raster {
     int w, h;
-    float *z;      /* (h, w) nearness: larger is nearer; 0: nothing there */
-    int32_t *id;   /* (h, w) number of the triangle seen; -1: none */
-    float *b1, *b2;/* (h, w) weights of its second and third vertex */
+    struct seen *px;    /* (h, w) */
     int x0, y0, x1, y1; /* what has been drawn lies in [x0, x1) x [y0, y1) */
 };
 lafs_status raster_init(struct raster *r, int w, int h, struct lafs_err *err);

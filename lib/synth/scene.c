@@ -108,7 +108,7 @@ static void draw_pose(struct scene *sc, struct pose *p, struct lafs_rng *r, floa
     /* A narrow and a wide bell: most look about at the camera, some far to the side. */
     p->yaw = (chance(r, 0.65f) ? nor(r, 0, 13) : nor(r, 0, 27)) * 0.0174533f;
     p->yaw = clampf(p->yaw, -1.15f, 1.15f);
-    p->pitch = clampf(nor(r, -1, 8) * 0.0174533f, -0.5f, 0.45f);
+    p->pitch = clampf(nor(r, 0.5f, 8) * 0.0174533f, -0.5f, 0.45f);
     p->roll = (chance(r, 0.8f) ? nor(r, 0, 5) : nor(r, 0, 14)) * 0.0174533f;
     rotation(p->yaw, p->pitch, p->roll, p->rot);
     float turn = uni(r, 0.1f, 0.7f);
@@ -202,7 +202,7 @@ static void draw_background(struct scene *sc, struct lafs_rng *r)
 {
     float w = (float)sc->width, h = (float)sc->height;
     float light = expf(nor(r, logf(0.16f), 1.0f));
-    float vivid = chance(r, 0.4f) ? uni(r, 0.2f, 0.9f) : uni(r, 0, 0.2f);
+    float vivid = chance(r, 0.25f) ? uni(r, 0.2f, 0.9f) : uni(r, 0, 0.25f);
     light = clampf(light, 0.004f, 0.9f);
     colour(r, light, vivid, sc->back_top);
     colour(r, light * uni(r, 0.5f, 1.6f), vivid * uni(r, 0, 1), sc->back_bottom);
@@ -234,7 +234,7 @@ static void draw_camera(struct camera *c, struct lafs_rng *r, float small)
     c->balance[0] = 1 + warm;
     c->balance[1] = 1 + green;
     c->balance[2] = 1 - warm * 1.2f;
-    c->contrast = clampf(nor(r, 1, 0.18f), 0.6f, 1.5f);
+    c->contrast = clampf(nor(r, 1.08f, 0.15f), 0.7f, 1.5f);
     c->saturation = clampf(nor(r, 0.95f, 0.2f), 0.3f, 1.5f);
     c->blur = chance(r, 0.7f) ? uni(r, 0.35f, 0.85f) : uni(r, 0.7f, 1.9f);
     c->blur *= small < 250 ? small / 250 * 0.5f + 0.5f : 1;
@@ -243,8 +243,8 @@ static void draw_camera(struct camera *c, struct lafs_rng *r, float small)
     c->motion_x = cosf(a);
     c->motion_y = sinf(a);
     float noisy = uni(r, 0, 1);
-    c->read = 0.6f + 5 * noisy * noisy * noisy;
-    c->shot = 1.5f * noisy;
+    c->read = 0.5f + 3.5f * noisy * noisy * noisy;
+    c->shot = 1.1f * noisy * noisy;
     c->chroma_noise = uni(r, 0.2f, 0.8f);
     c->vignette = chance(r, 0.3f) ? uni(r, 0, 0.5f) : 0;
     c->grey = chance(r, 0.03f);

@@ -53,41 +53,42 @@ static const struct bump mean_bumps[] = {
     {PAIR, 31, 0.5f, 9.5f, 7.5f, 0, 0, 5.6f},/* eyeball under the lids */
     {PAIR, 14.5f, 1, 4.5f, 6, 0, 0, -2.6f},  /* inner corner */
     {PAIR, 30, 14, 13, 5, 0, 0, -0.8f},      /* below the lower lid */
-    {PAIR, 50, 22, 15, 12, 1.5f, 0, 4.0f},   /* cheekbone */
+    {PAIR, 50, 22, 16, 14, 1.5f, 0, 3.2f},   /* cheekbone */
     {PAIR, 33, 28, 12, 11, 0, 0, 2.6f},      /* front of the cheek */
-    {PAIR, 58, 62, 17, 17, -1.2f, 0, -1.6f}, /* below the cheekbone */
+    {PAIR, 58, 62, 18, 18, 0.4f, 0, 0.4f},   /* below the cheekbone */
     {PAIR, 108, 30, 26, 14, 2.2f, 0, 0},     /* zygomatic arch */
     {MID, 0, 64, 21, 17, 0, 0, 4.0f},        /* muzzle */
-    {PAIR, 24, 52, 5, 10, 0, 0, -0.6f},      /* nasolabial furrow */
+    {PAIR, 24, 51, 5, 9, 0, 0, -0.5f},      /* nasolabial furrow */
     {MID, 0, 56, 2.6f, 5.5f, 0, 0, -1.3f},   /* philtrum */
     {PAIR, 5, 57, 2, 5.5f, 0, 0, 0.5f},      /* and its ridges */
     {MID, 0, 65.3f, 11, 3.0f, 0, 0, 2.6f},   /* upper lip */
-    {PAIR, 12, 66, 7, 2.8f, 0, 0, 1.3f},
-    {MID, 0, 70, 23, 1.7f, 0, 0, -3.0f},     /* line of the mouth */
+    {PAIR, 13, 66, 8, 2.8f, 0, 0, 1.3f},
+    {MID, 0, 70, 13, 1.7f, 0, 0, -2.4f},     /* line of the mouth */
+    {PAIR, 19, 70, 6, 1.7f, 0, 0, -2.0f},
     {MID, 0, 75.3f, 10, 3.4f, 0, 0, 3.4f},   /* lower lip */
-    {PAIR, 11, 74.6f, 7, 3.0f, 0, 0, 1.6f},
-    {PAIR, 27, 70.5f, 4, 4, 0, 0, -2.2f},    /* corners of the mouth */
+    {PAIR, 12, 74.6f, 8, 3.0f, 0, 0, 1.6f},
+    {PAIR, 28, 70.5f, 3.6f, 3.6f, 0, 0, -1.8f}, /* corners of the mouth */
     {MID, 0, 84, 15, 4.2f, 0, 0, -3.0f},     /* furrow above the chin */
     {MID, 0, 100, 13, 9, 0, 0, 4.2f},        /* chin */
     {PAIR, 32, 92, 12, 14, 0, 0, -1.2f},
-    {PAIR, 13.4f, 40, 3.9f, 4.2f, 1.0f, 0, 7.2f}, /* wings of the nose */
-    {PAIR, 18.8f, 40, 2.2f, 5, 0, 0, -1.8f}, /* furrow behind them */
-    {PAIR, 6.3f, 45.2f, 2.6f, 1.6f, 0, -1.6f, -4.5f}, /* nostrils */
+    {PAIR, 13.2f, 37.8f, 3.9f, 4.0f, 1.0f, 0, 6.8f}, /* wings of the nose */
+    {PAIR, 18.6f, 38, 2.2f, 5, 0, 0, -1.6f}, /* furrow behind them */
+    {PAIR, 6.3f, 42.6f, 2.6f, 1.6f, 0, -1.4f, -4.2f}, /* nostrils */
     {END}};
 
 void shape_features(float s, float t, float d[3])
 {
-    static const float height[][2] = {{-14, 0}, {-6, 1.2f}, {2, 5.0f}, {12, 10.5f}, {22, 16.5f}, {30, 21.5f}, {35.5f, 24},
-                                      {38.5f, 23.6f}, {41, 20.5f}, {43.5f, 14.5f}, {46, 7.5f}, {48.5f, 3}, {54, 0}};
+    static const float height[][2] = {{-14, 0}, {-6, 1.2f}, {2, 5.0f}, {11, 10.5f}, {20, 16.5f}, {28, 21.5f}, {33, 24},
+                                      {36.2f, 23.7f}, {38.8f, 20.8f}, {41.5f, 15}, {44.2f, 8}, {47, 3}, {53, 0}};
     static const float width[][2] = {{-12, 11}, {0, 7.4f}, {10, 7.2f}, {20, 8.0f}, {30, 9.4f}, {36, 9.8f}, {42, 8.5f}, {46, 6.5f}, {52, 7}};
     d[0] = d[1] = d[2] = 0;
     if (t > -16 && t < 56 && fabsf(s) < 45) {
-        float h = CURVE(height, t), w = CURVE(width, t), q = s / w;
+        float h = CURVE(height, t + 0.02f * minf(s * s, 180) * smoothf(26, 38, t)), w = CURVE(width, t), q = s / w; /* wings end above the tip */
         float ridge = expf(-0.5f * q * q * (1 + 0.25f * q * q)), flank = expf(-0.5f * s * s / (15.0f * 15));
         float low = smoothf(50, 36, t) * 0 + smoothf(0, 12, t) * (1 - smoothf(34, 44, t));
         d[2] += h * ((1 - 0.22f * low) * ridge + 0.22f * low * flank);
         /* the tip hangs a little over the columella */
-        d[1] += 1.4f * ridge * expf(-0.5f * (t - 41) * (t - 41) / 9);
+        d[1] += 1.4f * ridge * expf(-0.5f * (t - 39) * (t - 39) / 9);
     }
     add_bumps(mean_bumps, s, t, d);
 }
@@ -177,9 +178,9 @@ void shape_direction(int m, float s, float t, const float p[3], float d[3])
     float above = 1 - smoothf(118, 150, t);
     switch (m) {
     case WIDTH: d[0] = 0.045f * p[0] * above; break;
-    case LOWER: d[1] = 0.042f * fmaxf(p[1], 0) * above; break;
+    case LOWER: d[1] = 0.042f * maxf(p[1], 0) * above; break;
     case DEPTH: d[2] = 0.035f * p[2]; break;
-    case CROWN: d[1] = 0.05f * fminf(p[1] + 25, 0); break;
+    case CROWN: d[1] = 0.05f * minf(p[1] + 25, 0); break;
     case NECK: d[0] = 0.07f * p[0] * (1 - above), d[2] = 0.05f * p[2] * (1 - above); break;
     case SKEW: d[0] = 1.4f * smoothf(20, 115, t) * above; break;
     }

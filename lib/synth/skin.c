@@ -21,10 +21,22 @@ static inline void times(float *c, float w)
 /* 1 where x > 0, 0 where x < 0, a ramp of half width w between. */
 static inline float step(float x, float w) { return clampf(0.5f + x / (2 * w), 0, 1); }
 
+static inline int mole_cell(float v) { return (int)clampf((v + 64) * (MOLE_CELLS / 192.0f), 0, MOLE_CELLS - 1); }
+
+static void mark_moles(struct skin *k)
+{
+    const struct identity *id = &k->p->id;
+    for (int i = 0; i < id->moles; i++) {
+        float s = id->mole[i].s + 32, t = id->mole[i].t, r = 1.5f * (id->mole[i].r + 0.3f * k->soft);
+        for (int y = mole_cell(t - r); y <= mole_cell(t + r); y++)
+            for (int x = mole_cell(s - r); x <= mole_cell(s + r); x++) k->moles[y * MOLE_CELLS + x] |= (uint8_t)(1 << i);
+    }
+}
+
 void skin_begin(struct skin *k, const struct model *m, const struct figure *f, const struct pose *p, const struct lighting *l)
 {
     *k = (struct skin){.m = m, .f = f, .p = p, .l = l};
-    k->soft = fmaxf(0.35f, 0.55f * f->pixel);
+    k->soft = maxf(0.35f, 0.55f * f->pixel);
     for (int c = 0; c < 3; c++) {
         k->hair_rgb[c] = p->id.hair[c];
         /* brows are darker than the hair of the fair, and stay dark for longer */
@@ -34,6 +46,8 @@ void skin_begin(struct skin *k, const struct model *m, const struct figure *f, c
     k->lash = p->id.lash + 0.5f * p->makeup;
     k->crease = clampf(0.10f + 0.5f * p->id.wrinkle + 0.35f * p->expr[EXPR_SMILE], 0, 0.9f);
     k->stub = 1 / (1 + 0.35f * f->pixel * f->pixel);
+    mark_moles(k);
+    k->grain = 0.035f * p->id.pores * k->stub;
     k->glint_x = clampf(3.0f * l->dir[0][0], -2.6f, 2.6f);
     k->glint_y = clampf(3.0f * l->dir[0][1], -2.6f, 2.6f);
 }
@@ -166,7 +180,7 @@ static float lines_at(const struct skin *k, float s, float t)
     if (t < -24 && id->wrinkle > 0.1f && a < 55) {
         float wave = noise_at(k->m->noise.soft, s * 0.08f + id->noise_u, id->noise_v) * 1.6f, q = (t + wave + 62) / 9.5f;
         float d = (q - floorf(q) - 0.5f) * 9.5f / w;
-        dark += 0.26f * id->wrinkle * (1 + k->p->expr[EXPR_RAISE]) * clampf(1 - d * d, 0, 1) * (1 - smoothf(30, 55, a)) * smoothf(-68, -60, t);
+        dark += 0.17f * id->wrinkle * (1 + k->p->expr[EXPR_RAISE]) * clampf(1 - d * d, 0, 1) * (1 - smoothf(30, 55, a)) * smoothf(-68, -60, t);
     }
     if (a > 44 && a < 62 && t > -16 && t < 16) { /* crow's feet */
         float q = (t + 2) / (4 + 0.28f * (a - 44)), d = (q - floorf(q) - 0.5f) * 4.5f / w;
@@ -190,14 +204,16 @@ void skin_colour(const struct skin *k, const float a[ATTRS], float out[3])
     const struct noise *n = &k->m->noise;
     const float s = a[A_S], t = a[A_T], *e = a + A_RED, side = fabsf(s);
     float u = s * 0.55f + id->noise_u, v = t * 0.55f + id->noise_v;
-    float patch = 1 + 0.045f * id->blotch * noise_at(n->soft, u, v), grain = 0.035f * id->pores * noise_at(n->fine, u * 3.1f, v * 3.1f) * k->stub;
-    float mel = patch + grain, red = 0.04f * id->blotch * noise_at(n->soft, v + 77, u);
+    float blotch = id->blotch * noise_at(n->soft, u, v), grain = k->grain * noise_near(n->fine, u * 3.1f, v * 3.1f);
+    float mel = 1 + 0.04f * blotch + grain, red = -0.025f * blotch;
     float c[3] = {id->albedo[0] * mel, id->albedo[1] * (mel - red), id->albedo[2] * (mel - red)};
     if (id->freckle > 0 && t > -50 && side < 80) {
         float f = id->freckle * noise_at(n->spots, u * 1.9f, v * 1.9f) * (1 - smoothf(35, 80, side)) * (t < 60 ? 1 : 0.5f);
         c[0] *= 1 - 0.28f * f, c[1] *= 1 - 0.45f * f, c[2] *= 1 - 0.55f * f;
     }
-    for (int i = 0; i < id->moles; i++) {
+    unsigned near = k->moles[mole_cell(t) * MOLE_CELLS + mole_cell(s + 32)];
+    for (int i = 0; near; i++, near >>= 1) {
+        if (!(near & 1)) continue;
         float x = s - id->mole[i].s, y = t - id->mole[i].t, r = id->mole[i].r + 0.3f * k->soft, q = x * x + y * y;
         if (q < 2 * r * r) {
             float w = id->mole[i].dark * clampf(1.5f - q / (r * r), 0, 1) * clampf(id->mole[i].r / r, 0, 1);
@@ -220,8 +236,8 @@ void skin_colour(const struct skin *k, const float a[ATTRS], float out[3])
     }
     if (t > -17 && t < 12 && side > 11 && side < 51) eye_colour(k, s > 0, s > 0 ? s - 31 : s + 31, t, e, lit);
     if (t > 57 && t < 86 && side < 31) lips_colour(k, s, t, e, a[A_GLOSS], lit);
-    if (t > 41 && t < 48 && side < 12) {
-        float x = (side - 6.6f) / 3.1f, y = (t - 44.6f) / 1.5f, w = clampf(1.4f - x * x - y * y, 0, 1);
+    if (t > 38 && t < 46 && side < 12) {
+        float x = (side - 6.4f) / 3.1f, y = (t - 42.2f) / 1.4f, w = clampf(1.4f - x * x - y * y, 0, 1);
         times(lit, 1 - 0.82f * w);
     }
     memcpy(out, lit, sizeof lit);

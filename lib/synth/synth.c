@@ -117,7 +117,7 @@ lafs_status lafs_synth_render(const struct lafs_synth *s, struct lafs_synth_work
         points_find(&w->figure, &s->model, p, &out->face[order[k]]);
     }
     out->faces = sc->faces;
-    occluders_paint(&w->canvas, &s->model, sc);
+    occluders_paint(&w->canvas, sc);
     camera_take(&w->canvas, &s->model, sc, out->image.px);
     out->quality = sc->camera.quality;
     return LAFS_OK;
@@ -140,7 +140,7 @@ lafs_status lafs_synth_align(const struct lafs_synth_photo *p, int size, struct 
     lafs_affine_apply(matrix, corner, 4, q);
     for (int c = 0; c < 2; c++) {
         lo[c] = hi[c] = q[c];
-        for (int i = 1; i < 4; i++) lo[c] = fminf(lo[c], q[2 * i + c]), hi[c] = fmaxf(hi[c], q[2 * i + c]);
+        for (int i = 1; i < 4; i++) lo[c] = minf(lo[c], q[2 * i + c]), hi[c] = maxf(hi[c], q[2 * i + c]);
         box[c] = lo[c];
         box[2 + c] = hi[c] - lo[c];
     }

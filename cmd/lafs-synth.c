@@ -1,0 +1,358 @@
+/* lafs-synth: labelled photos of faces that do not exist. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/atomicfile.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "cmd/filter.h"
+#include "synth/synth.h"
+
+enum { CROP = 112, CROP_QUALITY = 95, FOLDS = 10, FOLD_PAIRS = 300 };
+
+static struct {
+    int64_t people, first, photos, quality, fold_pairs;
+    const char *size, *faces, *pairs;
+    int aligned;
+} o = {.people = 10, .first = 0, .photos = 4, .size = "250", .faces = "1", .fold_pairs = FOLD_PAIRS};
+
+static const struct cli_option table[] = {
+    CLI_OUT,
+    {"people", 'p', CLI_INT, &o.people, "N", "make N people", 1, 1e9, "10"},
+    {"people-from", 0, CLI_INT, &o.first, "N", "number the people from N on; sets whose numbers differ share nobody", 0, 1e12, "0"},
+    {"photos", 'n', CLI_INT, &o.photos, "N", "take N photos of each person", 1, 9999, "4"},
+    {"size", 0, CLI_STRING, &o.size, "N or WxH", "make photos of N x N or W x H pixels (32..4096)", 0, 0, "250"},
+    {"faces", 0, CLI_STRING, &o.faces, "N or LO-HI", "show N, or LO to HI, faces in a photo (1..8): the person's and strangers'", 0, 0, "1"},
+    {"aligned", 0, CLI_FLAG, &o.aligned, NULL, "write 112x112 crops, aligned by the true points, instead of the photos", 0, 0, NULL},
+    {"quality", 0, CLI_INT, &o.quality, "N", "JPEG quality, 1..100", 1, 100, "varies from photo to photo; 95 with --aligned"},
+    {"pairs", 0, CLI_STRING, &o.pairs, "FILE", "also write a list of pairs in LFW's form to FILE", 0, 0, NULL},
+    {"fold-pairs", 0, CLI_INT, &o.fold_pairs, "N", "at most N same and N different pairs in each of the 10 folds of --pairs", 1, 1e6, "300"},
+    CLI_SEED,
+    CLI_JOBS,
+    CLI_PRESET,
+    CLI_LOG,
+    CLI_ALWAYS,
+    {0}};
+static const struct cli_program program = {"lafs-synth", "[OPTION]... -o FILE", "make labelled photos of faces that do not exist", table};
+
+/* -- options -- */
+
+/* "N" or "A<between>B" with A, B in lo..hi. */
+static void two_numbers(const char *option, const char *text, char between, long lo, long hi, int *a, int *b)
+{
+    const char *p = text;
+    long v[2] = {0, 0};
+    int n = 0;
+    while (n < 2) {
+        char *end;
+        if (*p < '0' || *p > '9') break;
+        errno = 0;
+        v[n] = strtol(p, &end, 10);
+        if (errno || v[n] < lo || v[n] > hi) break;
+        n++;
+        p = end;
+        if (*p != between) break;
+        p++;
+    }
+    if (n == 0 || *p || p[-1] == between) cli_misuse("--%s must be N or N%cN with numbers from %ld to %ld, not '%s'", option, between, lo, hi, text);
+    *a = (int)v[0];
+    *b = (int)v[n - 1];
+}
+
+/* -- pairs -- */
+
+struct fold {
+    int64_t first, people; /* whom it is drawn from */
+    int64_t same, different; /* pairs that exist */
+};
+
+/* Pair number k of those that exist: two photos of one person, or of two. */
+static void same_pair(const struct fold *f, uint64_t k, int64_t *person, int *a, int *b)
+{
+    uint64_t n = (uint64_t)o.photos, each = n * (n - 1) / 2, rest = k % each;
+    *person = f->first + (int64_t)(k / each);
+    for (*a = 1; rest >= n - (uint64_t)*a; (*a)++) rest -= n - (uint64_t)*a;
+    *b = *a + 1 + (int)rest;
+}
+
+/* Unordered pairs of people by distance on a circle: every k below people (people - 1) / 2 gives another. */
+static void different_pair(const struct fold *f, uint64_t k, int64_t *p, int64_t *q, int *a, int *b)
+{
+    uint64_t n = (uint64_t)o.photos, people = (uint64_t)f->people;
+    *a = 1 + (int)(k % n), k /= n;
+    *b = 1 + (int)(k % n), k /= n;
+    uint64_t x = k % people, y = (x + 1 + k / people) % people;
+    *p = f->first + (int64_t)x;
+    *q = f->first + (int64_t)y;
+}
+
+/* `count` different numbers below `total`, ascending: Floyd's way (Bentley, 1987). */
+static lafs_status choose(struct lafs_rng *r, uint64_t total, int64_t count, uint64_t *out, struct lafs_err *err)
+{
+    size_t cap = 16;
+    while (cap < (size_t)count * 3) cap *= 2;
+    uint64_t *table_;
+    LAFS_TRY(lafs_alloc0(&table_, cap, sizeof *table_, err)); /* holds number + 1; 0: free */
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t j = total - (uint64_t)(count - i), v = lafs_rng_below(r, j + 1);
+        for (int again = 0; again < 2; again++, v = j) {
+            size_t at = (size_t)((v * 0x9E3779B97F4A7C15u) >> 20) & (cap - 1);
+            while (table_[at] && table_[at] != v + 1) at = (at + 1) & (cap - 1);
+            if (table_[at]) continue; /* taken: then j, which cannot be */
+            table_[at] = v + 1;
+            out[i] = v;
+            break;
+        }
+    }
+    lafs_free(table_);
+    return LAFS_OK;
+}
+
+static lafs_status write_fold(struct lafs_buf *text, const struct fold *f, int64_t count, uint64_t number, struct lafs_err *err)
+{
+    struct lafs_rng r;
+    lafs_rng_init(&r, lafs_rng_key((uint64_t)cli.seed, LAFS_RNG_SYNTH, 4, number, (uint64_t)o.first));
+    uint64_t *pick;
+    LAFS_TRY(lafs_alloc(&pick, (size_t)count, sizeof *pick, err));
+    lafs_status st = choose(&r, (uint64_t)f->same, count, pick, err);
+    for (int64_t i = 0; st == LAFS_OK && i < count; i++) {
+        int64_t p;
+        int a, b;
+        char name[LAFS_SYNTH_NAME];
+        same_pair(f, pick[i], &p, &a, &b);
+        lafs_synth_name(p, name);
+        lafs_buf_printf(text, "%s\t%d\t%d\n", name, a, b);
+    }
+    if (st == LAFS_OK) st = choose(&r, (uint64_t)f->different, count, pick, err);
+    for (int64_t i = 0; st == LAFS_OK && i < count; i++) {
+        int64_t p, q;
+        int a, b;
+        char name[2][LAFS_SYNTH_NAME];
+        different_pair(f, pick[i], &p, &q, &a, &b);
+        lafs_synth_name(p, name[0]);
+        lafs_synth_name(q, name[1]);
+        lafs_buf_printf(text, "%s\t%d\t%s\t%d\n", name[0], a, name[1], b);
+    }
+    lafs_free(pick);
+    return st;
+}
+
+/* Folds share nobody where there are people enough: 2 a fold. */
+static lafs_status write_pairs(struct lafs_err *err)
+{
+    if (o.people < 2 || o.photos < 2) return lafs_fail(err, LAFS_USAGE, "--pairs needs at least 2 people with 2 photos each");
+    struct fold fold[FOLDS];
+    int apart = o.people >= 2 * FOLDS;
+    int64_t count = o.fold_pairs, n = o.photos;
+    for (int k = 0; k < FOLDS; k++) {
+        struct fold *f = &fold[k];
+        int64_t from = apart ? o.people * k / FOLDS : 0, to = apart ? o.people * (k + 1) / FOLDS : o.people;
+        *f = (struct fold){.first = o.first + from, .people = to - from};
+        f->same = f->people * (n * (n - 1) / 2);
+        if (f->people > 30000) f->people = 30000; /* keeps the number of pairs in 64 bits */
+        f->different = f->people * (f->people - 1) / 2 * n * n;
+        if (f->same < count) count = f->same;
+        if (f->different < count) count = f->different;
+    }
+    struct lafs_buf text;
+    lafs_buf_init(&text);
+    lafs_buf_printf(&text, "%d\t%lld\n", FOLDS, (long long)count);
+    lafs_status st = LAFS_OK;
+    for (int k = 0; st == LAFS_OK && k < FOLDS; k++) st = write_fold(&text, &fold[k], count, (uint64_t)k, err);
+    if (st == LAFS_OK) st = lafs_buf_check(&text, err);
+    if (st == LAFS_OK) st = lafs_atomic_put(o.pairs, text.data, text.size, err);
+    lafs_buf_release(&text);
+    return st;
+}
+
+/* -- photos -- */
+
+struct maker {
+    const struct lafs_synth *synth;
+    struct lafs_synth_work **work; /* by worker; made on first use */
+    struct lafs_synth_photo *photo;
+    struct lafs_image *crop;
+    struct lafs_buf *jpeg;
+    int64_t next;                  /* of the source */
+};
+
+static lafs_status next_photo(void *arg, struct lafs_sample *s, struct lafs_err *err)
+{
+    struct maker *m = arg;
+    if (m->next == o.people * o.photos) return LAFS_END;
+    int64_t person = o.first + m->next / o.photos, number = 1 + m->next % o.photos;
+    char name[LAFS_SYNTH_NAME], key[2 * LAFS_SYNTH_NAME + 32];
+    lafs_synth_name(person, name);
+    snprintf(key, sizeof key, "%s/%s_%04lld", name, name, (long long)number);
+    m->next++;
+    lafs_sample_clear(s);
+    lafs_sample_set_str(s, "key", key);
+    lafs_sample_set_int(s, "person", person);
+    lafs_sample_set_int(s, "number", number);
+    return lafs_sample_check(s, err);
+}
+
+static const int64_t box_shape[1] = {4}, points_shape[2] = {5, 2}, points68_shape[2] = {68, 2}, matrix_shape[2] = {2, 3}, pose_shape[1] = {3};
+
+static void pack_f32(struct lafs_buf *b, const char *name, const int64_t *shape, int ndim, const float *v)
+{
+    lafs_pack_str(b, name);
+    lafs_pack_nd(b, "<f4", shape, ndim, v, sizeof(float));
+}
+
+static void set_face(struct lafs_sample *s, const struct lafs_synth_face *f, const float *box, const float *points, const float *points68)
+{
+    const float pose[3] = {f->yaw, f->pitch, f->roll};
+    lafs_sample_set_f32(s, "box", box_shape, 1, box);
+    lafs_sample_set_f32(s, "points", points_shape, 2, points);
+    lafs_sample_set_f32(s, "points68", points68_shape, 2, points68);
+    lafs_sample_set_f32(s, "pose", pose_shape, 1, pose);
+}
+
+/* All faces of a photo with several, the named one first. */
+static void set_faces(struct lafs_sample *s, const struct lafs_synth_photo *p, const char *name)
+{
+    struct lafs_buf b;
+    lafs_buf_init(&b);
+    lafs_pack_array(&b, (uint32_t)p->faces);
+    for (int k = 0; k < p->faces; k++) {
+        const struct lafs_synth_face *f = &p->face[k];
+        const float pose[3] = {f->yaw, f->pitch, f->roll};
+        lafs_pack_map(&b, k == 0 ? 6 : 5);
+        if (k == 0) lafs_pack_str(&b, "name"), lafs_pack_str(&b, name);
+        pack_f32(&b, "box", box_shape, 1, f->box);
+        pack_f32(&b, "points", points_shape, 2, f->points);
+        pack_f32(&b, "points68", points68_shape, 2, f->points68);
+        pack_f32(&b, "pose", pose_shape, 1, pose);
+        lafs_pack_str(&b, "skin"), lafs_pack_int(&b, f->skin);
+    }
+    if (b.failed) s->failed = 1;
+    else lafs_sample_set_raw(s, "faces", b.data, b.size);
+    lafs_buf_release(&b);
+}
+
+static void set_source(struct lafs_sample *s, const char *key, const struct lafs_synth_photo *p, const double m[6])
+{
+    struct lafs_buf b;
+    float matrix[6];
+    for (int i = 0; i < 6; i++) matrix[i] = (float)m[i];
+    lafs_buf_init(&b);
+    lafs_pack_map(&b, 5);
+    lafs_pack_str(&b, "key"), lafs_pack_str(&b, key);
+    lafs_pack_str(&b, "size"), lafs_pack_array(&b, 2), lafs_pack_int(&b, p->image.w), lafs_pack_int(&b, p->image.h);
+    pack_f32(&b, "box", box_shape, 1, p->face[0].box);
+    pack_f32(&b, "points", points_shape, 2, p->face[0].points);
+    pack_f32(&b, "matrix", matrix_shape, 2, matrix);
+    if (b.failed) s->failed = 1;
+    else lafs_sample_set_raw(s, "src", b.data, b.size);
+    lafs_buf_release(&b);
+}
+
+/* Puts picture and labels into the sample; what the photo as a whole is known for comes from the caller. */
+static lafs_status set_picture(struct maker *m, int worker, const char *key, const char *name, struct lafs_sample *s, struct lafs_err *err)
+{
+    struct lafs_synth_photo *p = &m->photo[worker];
+    struct lafs_buf *jpeg = &m->jpeg[worker];
+    lafs_buf_clear(jpeg);
+    if (!o.aligned) {
+        LAFS_TRY(lafs_jpeg_encode(jpeg, &p->image, o.quality ? (int)o.quality : p->quality, err));
+        lafs_sample_set_bin(s, "jpg", jpeg->data, jpeg->size);
+        set_face(s, &p->face[0], p->face[0].box, p->face[0].points, p->face[0].points68);
+        if (p->faces > 1) set_faces(s, p, name);
+        return LAFS_OK;
+    }
+    double matrix[6];
+    float points[10], points68[136], box[4];
+    LAFS_TRY(lafs_synth_align(p, CROP, &m->crop[worker], matrix, points, points68, box, err));
+    LAFS_TRY(lafs_jpeg_encode(jpeg, &m->crop[worker], o.quality ? (int)o.quality : CROP_QUALITY, err));
+    lafs_sample_set_bin(s, "jpg", jpeg->data, jpeg->size);
+    set_face(s, &p->face[0], box, points, points68);
+    set_source(s, key, p, matrix);
+    return LAFS_OK;
+}
+
+static lafs_status make(void *arg, struct filter_item *it, int worker)
+{
+    struct maker *m = arg;
+    struct lafs_sample *s = &it->out[0];
+    struct lafs_synth_person who;
+    int64_t person, number;
+    char name[LAFS_SYNTH_NAME];
+    LAFS_TRY(lafs_sample_int(&it->in, "person", &person, &it->err));
+    LAFS_TRY(lafs_sample_int(&it->in, "number", &number, &it->err));
+    if (!m->work[worker]) LAFS_TRY(lafs_synth_work_new(&m->work[worker], m->synth, &it->err));
+    LAFS_TRY(lafs_synth_render(m->synth, m->work[worker], person, number, &m->photo[worker], &it->err));
+    lafs_synth_describe(m->synth, person, &who);
+    lafs_synth_name(person, name);
+    const char *key = lafs_sample_key(&it->in);
+    lafs_sample_set_str(s, "key", key);
+    lafs_sample_set_str(s, "name", name);
+    LAFS_TRY(set_picture(m, worker, key, name, s, &it->err));
+    lafs_sample_set_int(s, "skin", who.skin);
+    lafs_sample_set_str(s, "sex", who.male ? "m" : "f");
+    lafs_sample_set_int(s, "age", (int64_t)who.age);
+    return LAFS_OK;
+}
+
+static lafs_status set_header(void *arg, const struct lafs_header *in, struct lafs_header *out, struct lafs_err *err)
+{
+    (void)arg;
+    (void)in;
+    (void)err;
+    out->pixels = (struct lafs_pixels){.size = o.aligned ? CROP : 0, .channels = "rgb"};
+    memcpy(out->pixels.aligner, o.aligned ? "arcface5" : "none", o.aligned ? 9 : 5);
+    out->seed = cli.seed;
+    out->images = o.people * o.photos;
+    return LAFS_OK;
+}
+
+static int make_all(const struct lafs_synth *synth)
+{
+    int threads = lafs_pool_threads(cli_pool());
+    struct lafs_err err = {0};
+    struct maker m = {.synth = synth};
+    lafs_status st = lafs_alloc0(&m.work, (size_t)threads, sizeof *m.work, &err);
+    if (st == LAFS_OK) st = lafs_alloc0(&m.photo, (size_t)threads, sizeof *m.photo, &err);
+    if (st == LAFS_OK) st = lafs_alloc0(&m.crop, (size_t)threads, sizeof *m.crop, &err);
+    if (st == LAFS_OK) st = lafs_alloc0(&m.jpeg, (size_t)threads, sizeof *m.jpeg, &err);
+    int status;
+    if (st == LAFS_OK) {
+        struct filter_source source = {.next = next_photo, .expected = o.people * o.photos, .arg = &m};
+        struct filter f = {.program = &program, .arg = &m, .what = "photos", .each = make, .header = set_header, .source = &source};
+        status = filter_run(&f, NULL, 0, NULL, NULL, 0);
+    } else {
+        status = cli_fail(&err);
+    }
+    for (int k = 0; k < threads; k++) {
+        if (m.work) lafs_synth_work_free(m.work[k]);
+        if (m.photo) lafs_synth_photo_release(&m.photo[k]);
+        if (m.crop) lafs_image_release(&m.crop[k]);
+        if (m.jpeg) lafs_buf_release(&m.jpeg[k]);
+    }
+    lafs_free(m.work);
+    lafs_free(m.photo);
+    lafs_free(m.crop);
+    lafs_free(m.jpeg);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    int n;
+    struct lafs_err err = {0};
+    char **args = cli_parse(&program, argc, argv, &n);
+    if (n > 0) cli_misuse("unexpected argument '%s'", args[0]);
+    struct lafs_synth_options opt = LAFS_SYNTH_DEFAULTS;
+    opt.seed = (uint64_t)cli.seed;
+    two_numbers("size", o.size, 'x', LAFS_SYNTH_MIN_SIZE, LAFS_SYNTH_MAX_SIZE, &opt.width, &opt.height);
+    two_numbers("faces", o.faces, '-', 1, LAFS_SYNTH_MAX_FACES, &opt.faces_min, &opt.faces_max);
+    if (opt.faces_min > opt.faces_max) cli_misuse("--faces %s: the first number must not be the larger one", o.faces);
+    struct lafs_synth *synth;
+    if (lafs_synth_new(&synth, &opt, &err) != LAFS_OK) return cli_finish(cli_fail(&err));
+    int status = make_all(synth);
+    if (status == EXIT_DONE && o.pairs && write_pairs(&err) != LAFS_OK) status = cli_fail(&err);
+    lafs_synth_free(synth);
+    return cli_finish(status);
+}
