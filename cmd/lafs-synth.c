@@ -122,7 +122,7 @@ static lafs_status write_fold(struct lafs_buf *text, const struct fold *f, int64
         int a, b;
         char name[LAFS_SYNTH_NAME];
         same_pair(f, pick[i], &p, &a, &b);
-        lafs_synth_name(p, name);
+        lafs_synth_name((uint64_t)cli.seed, p, name);
         lafs_buf_printf(text, "%s\t%d\t%d\n", name, a, b);
     }
     if (st == LAFS_OK) st = choose(&r, (uint64_t)f->different, count, pick, err);
@@ -131,8 +131,8 @@ static lafs_status write_fold(struct lafs_buf *text, const struct fold *f, int64
         int a, b;
         char name[2][LAFS_SYNTH_NAME];
         different_pair(f, pick[i], &p, &q, &a, &b);
-        lafs_synth_name(p, name[0]);
-        lafs_synth_name(q, name[1]);
+        lafs_synth_name((uint64_t)cli.seed, p, name[0]);
+        lafs_synth_name((uint64_t)cli.seed, q, name[1]);
         lafs_buf_printf(text, "%s\t%d\t%s\t%d\n", name[0], a, name[1], b);
     }
     lafs_free(pick);
@@ -142,7 +142,6 @@ static lafs_status write_fold(struct lafs_buf *text, const struct fold *f, int64
 /* Folds share nobody where there are people enough: 2 a fold. */
 static lafs_status write_pairs(struct lafs_err *err)
 {
-    if (o.people < 2 || o.photos < 2) return lafs_fail(err, LAFS_USAGE, "--pairs needs at least 2 people with 2 photos each");
     struct fold fold[FOLDS];
     int apart = o.people >= 2 * FOLDS;
     int64_t count = o.fold_pairs, n = o.photos;
@@ -184,7 +183,7 @@ static lafs_status next_photo(void *arg, struct lafs_sample *s, struct lafs_err 
     if (m->next == o.people * o.photos) return LAFS_END;
     int64_t person = o.first + m->next / o.photos, number = 1 + m->next % o.photos;
     char name[LAFS_SYNTH_NAME], key[2 * LAFS_SYNTH_NAME + 32];
-    lafs_synth_name(person, name);
+    lafs_synth_name((uint64_t)cli.seed, person, name);
     snprintf(key, sizeof key, "%s/%s_%04lld", name, name, (long long)number);
     m->next++;
     lafs_sample_clear(s);
@@ -285,7 +284,7 @@ static lafs_status make(void *arg, struct filter_item *it, int worker)
     if (!m->work[worker]) LAFS_TRY(lafs_synth_work_new(&m->work[worker], m->synth, &it->err));
     LAFS_TRY(lafs_synth_render(m->synth, m->work[worker], person, number, &m->photo[worker], &it->err));
     lafs_synth_describe(m->synth, person, &who);
-    lafs_synth_name(person, name);
+    lafs_synth_name((uint64_t)cli.seed, person, name);
     const char *key = lafs_sample_key(&it->in);
     lafs_sample_set_str(s, "key", key);
     lafs_sample_set_str(s, "name", name);
@@ -349,10 +348,10 @@ int main(int argc, char **argv)
     two_numbers("size", o.size, 'x', LAFS_SYNTH_MIN_SIZE, LAFS_SYNTH_MAX_SIZE, &opt.width, &opt.height);
     two_numbers("faces", o.faces, '-', 1, LAFS_SYNTH_MAX_FACES, &opt.faces_min, &opt.faces_max);
     if (opt.faces_min > opt.faces_max) cli_misuse("--faces %s: the first number must not be the larger one", o.faces);
+    if (o.pairs && (o.people < 2 || o.photos < 2)) cli_misuse("--pairs needs at least 2 people with 2 photos each");
     struct lafs_synth *synth;
     if (lafs_synth_new(&synth, &opt, &err) != LAFS_OK) return cli_finish(cli_fail(&err));
-    int status = make_all(synth);
-    if (status == EXIT_DONE && o.pairs && write_pairs(&err) != LAFS_OK) status = cli_fail(&err);
+    int status = o.pairs && write_pairs(&err) != LAFS_OK ? cli_fail(&err) : make_all(synth);
     lafs_synth_free(synth);
     return cli_finish(status);
 }

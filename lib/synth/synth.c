@@ -155,4 +155,8 @@ void lafs_synth_describe(const struct lafs_synth *s, int64_t person, struct lafs
     memcpy(out->shape, id.shape, sizeof out->shape);
 }
 
-void lafs_synth_name(int64_t person, char name[LAFS_SYNTH_NAME]) { snprintf(name, LAFS_SYNTH_NAME, "s%06lld", (long long)person); }
+void lafs_synth_name(uint64_t seed, int64_t person, char name[LAFS_SYNTH_NAME])
+{
+    if (seed == 1) snprintf(name, LAFS_SYNTH_NAME, "s%06lld", (long long)person);
+    else snprintf(name, LAFS_SYNTH_NAME, "s%llu-%06lld", (unsigned long long)seed, (long long)person);
+}

@@ -75,8 +75,9 @@ struct lafs_synth_person {
 };
 void lafs_synth_describe(const struct lafs_synth *s, int64_t person, struct lafs_synth_person *out);
 
-/* "s000042", NUL-terminated: a name without a slash or dot. */
-enum { LAFS_SYNTH_NAME = 24 };
-void lafs_synth_name(int64_t person, char name[LAFS_SYNTH_NAME]);
+/* "s000042", or with a seed other than 1 "s7-000042", since another seed makes other people. NUL-terminated; no slash, no
+ * dot. */
+enum { LAFS_SYNTH_NAME = 48 };
+void lafs_synth_name(uint64_t seed, int64_t person, char name[LAFS_SYNTH_NAME]);
 
 #endif
