@@ -2,12 +2,16 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
 #include "base/atomicfile.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "cmd/filter.h"
+#include "cmd/cli.h"
+#include "cmd/jsonlog.h"
+#include "cmd/progress.h"
+#include "data/stream.h"
 #include "synth/synth.h"
 
 enum { CROP = 112, CROP_QUALITY = 95, FOLDS = 10, FOLD_PAIRS = 300 };
@@ -21,21 +25,27 @@ static struct {
 static const struct cli_option table[] = {
     CLI_OUT,
     {"people", 'p', CLI_INT, &o.people, "N", "make N people", 1, 1e9, "10"},
-    {"people-from", 0, CLI_INT, &o.first, "N", "number the people from N on; sets whose numbers differ share nobody", 0, 1e12, "0"},
+    {"people-from", 0, CLI_INT, &o.first, "N", "number the people from N on; sets whose numbers differ share nobody", 0,
+     1e12, "0"},
     {"photos", 'n', CLI_INT, &o.photos, "N", "take N photos of each person", 1, 9999, "4"},
     {"size", 0, CLI_STRING, &o.size, "N or WxH", "make photos of N x N or W x H pixels (32..4096)", 0, 0, "250"},
-    {"faces", 0, CLI_STRING, &o.faces, "N or LO-HI", "show N, or LO to HI, faces in a photo (1..8): the person's and strangers'", 0, 0, "1"},
-    {"aligned", 0, CLI_FLAG, &o.aligned, NULL, "write 112x112 crops, aligned by the true points, instead of the photos", 0, 0, NULL},
-    {"quality", 0, CLI_INT, &o.quality, "N", "JPEG quality, 1..100", 1, 100, "varies from photo to photo; 95 with --aligned"},
+    {"faces", 0, CLI_STRING, &o.faces, "N or LO-HI",
+     "show N, or LO to HI, faces in a photo (1..8): the person's and strangers'", 0, 0, "1"},
+    {"aligned", 0, CLI_FLAG, &o.aligned, NULL, "write 112x112 crops, aligned by the true points, instead of the photos",
+     0, 0, NULL},
+    {"quality", 0, CLI_INT, &o.quality, "N", "JPEG quality, 1..100", 1, 100,
+     "varies from photo to photo; 95 with --aligned"},
     {"pairs", 0, CLI_STRING, &o.pairs, "FILE", "also write a list of pairs in LFW's form to FILE", 0, 0, NULL},
-    {"fold-pairs", 0, CLI_INT, &o.fold_pairs, "N", "at most N same and N different pairs in each of the 10 folds of --pairs", 1, 1e6, "300"},
+    {"fold-pairs", 0, CLI_INT, &o.fold_pairs, "N",
+     "at most N same and N different pairs in each of the 10 folds of --pairs", 1, 1e6, "300"},
     CLI_SEED,
     CLI_JOBS,
     CLI_PRESET,
     CLI_LOG,
     CLI_ALWAYS,
     {0}};
-static const struct cli_program program = {"lafs-synth", "[OPTION]... -o FILE", "make labelled photos of faces that do not exist", table};
+static const struct cli_program program = {"lafs-synth", "[OPTION]... -o FILE",
+                                           "make labelled photos of faces that do not exist", table};
 
 /* -- options -- */
 
@@ -56,7 +66,8 @@ static void two_numbers(const char *option, const char *text, char between, long
         if (*p != between) break;
         p++;
     }
-    if (n == 0 || *p || p[-1] == between) cli_misuse("--%s must be N or N%cN with numbers from %ld to %ld, not '%s'", option, between, lo, hi, text);
+    if (n == 0 || *p || p[-1] == between)
+        cli_misuse("--%s must be N or N%cN with numbers from %ld to %ld, not '%s'", option, between, lo, hi, text);
     *a = (int)v[0];
     *b = (int)v[n - 1];
 }
@@ -110,7 +121,8 @@ static lafs_status choose(struct lafs_rng *r, uint64_t total, int64_t count, uin
     return LAFS_OK;
 }
 
-static lafs_status write_fold(struct lafs_buf *text, const struct fold *f, int64_t count, uint64_t number, struct lafs_err *err)
+static lafs_status write_fold(struct lafs_buf *text, const struct fold *f, int64_t count, uint64_t number,
+                              struct lafs_err *err)
 {
     struct lafs_rng r;
     lafs_rng_init(&r, lafs_rng_key((uint64_t)cli.seed, LAFS_RNG_SYNTH, 4, number, (uint64_t)o.first));
@@ -170,30 +182,19 @@ static lafs_status write_pairs(struct lafs_err *err)
 
 struct maker {
     const struct lafs_synth *synth;
-    struct lafs_synth_work **work; /* by worker; made on first use */
+    int64_t done;                  /* photos before this batch */
+    int batch;
+    struct lafs_sample *sample;    /* (batch) */
+    struct lafs_err *err;          /* (batch) */
+    lafs_status *status;           /* (batch) */
+    struct lafs_synth_work **work; /* the rest by worker; made on first use */
     struct lafs_synth_photo *photo;
     struct lafs_image *crop;
     struct lafs_buf *jpeg;
-    int64_t next;                  /* of the source */
 };
 
-static lafs_status next_photo(void *arg, struct lafs_sample *s, struct lafs_err *err)
-{
-    struct maker *m = arg;
-    if (m->next == o.people * o.photos) return LAFS_END;
-    int64_t person = o.first + m->next / o.photos, number = 1 + m->next % o.photos;
-    char name[LAFS_SYNTH_NAME], key[2 * LAFS_SYNTH_NAME + 32];
-    lafs_synth_name((uint64_t)cli.seed, person, name);
-    snprintf(key, sizeof key, "%s/%s_%04lld", name, name, (long long)number);
-    m->next++;
-    lafs_sample_clear(s);
-    lafs_sample_set_str(s, "key", key);
-    lafs_sample_set_int(s, "person", person);
-    lafs_sample_set_int(s, "number", number);
-    return lafs_sample_check(s, err);
-}
-
-static const int64_t box_shape[1] = {4}, points_shape[2] = {5, 2}, points68_shape[2] = {68, 2}, matrix_shape[2] = {2, 3}, pose_shape[1] = {3};
+static const int64_t box_shape[1] = {4}, points_shape[2] = {5, 2}, points68_shape[2] = {68, 2},
+                     matrix_shape[2] = {2, 3}, pose_shape[1] = {3};
 
 static void pack_f32(struct lafs_buf *b, const char *name, const int64_t *shape, int ndim, const float *v)
 {
@@ -201,7 +202,8 @@ static void pack_f32(struct lafs_buf *b, const char *name, const int64_t *shape,
     lafs_pack_nd(b, "<f4", shape, ndim, v, sizeof(float));
 }
 
-static void set_face(struct lafs_sample *s, const struct lafs_synth_face *f, const float *box, const float *points, const float *points68)
+static void set_face(struct lafs_sample *s, const struct lafs_synth_face *f, const float *box, const float *points,
+                     const float *points68)
 {
     const float pose[3] = {f->yaw, f->pitch, f->roll};
     lafs_sample_set_f32(s, "box", box_shape, 1, box);
@@ -250,7 +252,8 @@ static void set_source(struct lafs_sample *s, const char *key, const struct lafs
 }
 
 /* Puts picture and labels into the sample; what the photo as a whole is known for comes from the caller. */
-static lafs_status set_picture(struct maker *m, int worker, const char *key, const char *name, struct lafs_sample *s, struct lafs_err *err)
+static lafs_status set_picture(struct maker *m, int worker, const char *key, const char *name, struct lafs_sample *s,
+                               struct lafs_err *err)
 {
     struct lafs_synth_photo *p = &m->photo[worker];
     struct lafs_buf *jpeg = &m->jpeg[worker];
@@ -272,69 +275,137 @@ static lafs_status set_picture(struct maker *m, int worker, const char *key, con
     return LAFS_OK;
 }
 
-static lafs_status make(void *arg, struct filter_item *it, int worker)
+static lafs_status make_one(struct maker *m, int64_t index, int worker, struct lafs_sample *s, struct lafs_err *err)
 {
-    struct maker *m = arg;
-    struct lafs_sample *s = &it->out[0];
+    int64_t person = o.first + index / o.photos, number = 1 + index % o.photos;
     struct lafs_synth_person who;
-    int64_t person, number;
-    char name[LAFS_SYNTH_NAME];
-    LAFS_TRY(lafs_sample_int(&it->in, "person", &person, &it->err));
-    LAFS_TRY(lafs_sample_int(&it->in, "number", &number, &it->err));
-    if (!m->work[worker]) LAFS_TRY(lafs_synth_work_new(&m->work[worker], m->synth, &it->err));
-    LAFS_TRY(lafs_synth_render(m->synth, m->work[worker], person, number, &m->photo[worker], &it->err));
+    char name[LAFS_SYNTH_NAME], key[2 * LAFS_SYNTH_NAME + 32];
+    if (!m->work[worker]) LAFS_TRY(lafs_synth_work_new(&m->work[worker], m->synth, err));
+    LAFS_TRY(lafs_synth_render(m->synth, m->work[worker], person, number, &m->photo[worker], err));
     lafs_synth_describe(m->synth, person, &who);
     lafs_synth_name((uint64_t)cli.seed, person, name);
-    const char *key = lafs_sample_key(&it->in);
+    snprintf(key, sizeof key, "%s/%s_%04lld", name, name, (long long)number);
+    lafs_sample_clear(s);
     lafs_sample_set_str(s, "key", key);
     lafs_sample_set_str(s, "name", name);
-    LAFS_TRY(set_picture(m, worker, key, name, s, &it->err));
+    LAFS_TRY(set_picture(m, worker, key, name, s, err));
     lafs_sample_set_int(s, "skin", who.skin);
     lafs_sample_set_str(s, "sex", who.male ? "m" : "f");
     lafs_sample_set_int(s, "age", (int64_t)who.age);
+    return lafs_sample_check(s, err);
+}
+
+static void make(void *arg, int64_t i, int worker)
+{
+    struct maker *m = arg;
+    m->status[i] = make_one(m, m->done + i, worker, &m->sample[i], &m->err[i]);
+}
+
+static lafs_status maker_init(struct maker *m, const struct lafs_synth *synth, struct lafs_err *err)
+{
+    size_t threads = (size_t)lafs_pool_threads(cli_pool()), batch = 8 * threads;
+    *m = (struct maker){.synth = synth, .batch = (int)batch};
+    LAFS_TRY(lafs_alloc0(&m->sample, batch, sizeof *m->sample, err));
+    LAFS_TRY(lafs_alloc0(&m->err, batch, sizeof *m->err, err));
+    LAFS_TRY(lafs_alloc0(&m->status, batch, sizeof *m->status, err));
+    LAFS_TRY(lafs_alloc0(&m->work, threads, sizeof *m->work, err));
+    LAFS_TRY(lafs_alloc0(&m->photo, threads, sizeof *m->photo, err));
+    LAFS_TRY(lafs_alloc0(&m->crop, threads, sizeof *m->crop, err));
+    LAFS_TRY(lafs_alloc0(&m->jpeg, threads, sizeof *m->jpeg, err));
+    for (int i = 0; i < m->batch; i++) lafs_sample_init(&m->sample[i]);
     return LAFS_OK;
 }
 
-static lafs_status set_header(void *arg, const struct lafs_header *in, struct lafs_header *out, struct lafs_err *err)
+static void maker_release(struct maker *m)
 {
-    (void)arg;
-    (void)in;
-    (void)err;
-    out->pixels = (struct lafs_pixels){.size = o.aligned ? CROP : 0, .channels = "rgb"};
-    memcpy(out->pixels.aligner, o.aligned ? "arcface5" : "none", o.aligned ? 9 : 5);
-    out->seed = cli.seed;
-    out->images = o.people * o.photos;
-    return LAFS_OK;
+    for (int i = 0; m->sample && i < m->batch; i++) lafs_sample_release(&m->sample[i]);
+    for (int k = 0; k < m->batch / 8; k++) {
+        if (m->work) lafs_synth_work_free(m->work[k]);
+        if (m->photo) lafs_synth_photo_release(&m->photo[k]);
+        if (m->crop) lafs_image_release(&m->crop[k]);
+        if (m->jpeg) lafs_buf_release(&m->jpeg[k]);
+    }
+    lafs_free(m->sample);
+    lafs_free(m->err);
+    lafs_free(m->status);
+    lafs_free(m->work);
+    lafs_free(m->photo);
+    lafs_free(m->crop);
+    lafs_free(m->jpeg);
+}
+
+static lafs_status open_writer(struct lafs_writer **w, struct lafs_err *err)
+{
+    struct lafs_header h;
+    const char *const *names, *const *values;
+    lafs_header_init(&h);
+    snprintf(h.pixels.aligner, sizeof h.pixels.aligner, "%s", o.aligned ? "arcface5" : "none");
+    snprintf(h.pixels.channels, sizeof h.pixels.channels, "rgb");
+    h.pixels.size = o.aligned ? CROP : 0;
+    h.seed = cli.seed;
+    h.images = o.people * o.photos;
+    int n = cli_prov_options(&program, &names, &values);
+    lafs_status st = lafs_header_add_prov(&h, program.name, lafs_version, names, values, n, err);
+    if (st == LAFS_OK) st = lafs_writer_open(w, &(struct lafs_writer_options){.out = cli.out}, &h, err);
+    lafs_header_release(&h);
+    return st;
+}
+
+/* Batches of photos are made in parallel and written in order. */
+static lafs_status make_photos(struct maker *m, struct lafs_writer *w, struct lafs_err *err)
+{
+    int64_t all = o.people * o.photos;
+    struct progress progress = {0};
+    lafs_status st = LAFS_OK;
+    progress_begin(&progress, "photos", all);
+    while (st == LAFS_OK && m->done < all) {
+        int n = all - m->done < m->batch ? (int)(all - m->done) : m->batch;
+        lafs_pool_for(cli_pool(), n, make, m);
+        for (int i = 0; st == LAFS_OK && i < n; i++) {
+            st = m->status[i];
+            if (st != LAFS_OK) *err = m->err[i];
+            else st = lafs_writer_put(w, &m->sample[i], err);
+        }
+        m->done += n;
+        progress_update(&progress, m->done);
+    }
+    progress_end(&progress);
+    return st;
+}
+
+static lafs_status write_log(double seconds, struct lafs_err *err)
+{
+    struct jsonlog l;
+    LAFS_TRY(jsonlog_open(&l, cli.log, 0, err));
+    jsonlog_begin(&l);
+    jsonlog_str(&l, "program", program.name);
+    jsonlog_str(&l, "version", lafs_version);
+    jsonlog_int(&l, "people", o.people);
+    jsonlog_int(&l, "written", o.people * o.photos);
+    jsonlog_double(&l, "seconds", seconds);
+    lafs_status st = jsonlog_end(&l, err), closed = jsonlog_close(&l, st == LAFS_OK ? err : NULL);
+    return st == LAFS_OK ? closed : st;
 }
 
 static int make_all(const struct lafs_synth *synth)
 {
-    int threads = lafs_pool_threads(cli_pool());
+    struct maker m;
+    struct lafs_writer *w = NULL;
     struct lafs_err err = {0};
-    struct maker m = {.synth = synth};
-    lafs_status st = lafs_alloc0(&m.work, (size_t)threads, sizeof *m.work, &err);
-    if (st == LAFS_OK) st = lafs_alloc0(&m.photo, (size_t)threads, sizeof *m.photo, &err);
-    if (st == LAFS_OK) st = lafs_alloc0(&m.crop, (size_t)threads, sizeof *m.crop, &err);
-    if (st == LAFS_OK) st = lafs_alloc0(&m.jpeg, (size_t)threads, sizeof *m.jpeg, &err);
-    int status;
+    double started = lafs_clock_now();
+    lafs_status st = maker_init(&m, synth, &err);
+    if (st == LAFS_OK) st = open_writer(&w, &err);
+    if (st == LAFS_OK) st = make_photos(&m, w, &err);
     if (st == LAFS_OK) {
-        struct filter_source source = {.next = next_photo, .expected = o.people * o.photos, .arg = &m};
-        struct filter f = {.program = &program, .arg = &m, .what = "photos", .each = make, .header = set_header, .source = &source};
-        status = filter_run(&f, NULL, 0, NULL, NULL, 0);
-    } else {
-        status = cli_fail(&err);
+        st = lafs_writer_close(w, &(struct lafs_totals){.count = m.done, .ok = 1}, &err);
+        w = NULL;
     }
-    for (int k = 0; k < threads; k++) {
-        if (m.work) lafs_synth_work_free(m.work[k]);
-        if (m.photo) lafs_synth_photo_release(&m.photo[k]);
-        if (m.crop) lafs_image_release(&m.crop[k]);
-        if (m.jpeg) lafs_buf_release(&m.jpeg[k]);
-    }
-    lafs_free(m.work);
-    lafs_free(m.photo);
-    lafs_free(m.crop);
-    lafs_free(m.jpeg);
-    return status;
+    if (w) lafs_writer_abort(w);
+    maker_release(&m);
+    if (st == LAFS_OK) st = write_log(lafs_clock_now() - started, &err);
+    if (st != LAFS_OK) return cli_fail(&err);
+    cli_warn("%lld photos of %lld people written", (long long)(o.people * o.photos), (long long)o.people);
+    return EXIT_DONE;
 }
 
 int main(int argc, char **argv)
@@ -348,6 +419,8 @@ int main(int argc, char **argv)
     two_numbers("size", o.size, 'x', LAFS_SYNTH_MIN_SIZE, LAFS_SYNTH_MAX_SIZE, &opt.width, &opt.height);
     two_numbers("faces", o.faces, '-', 1, LAFS_SYNTH_MAX_FACES, &opt.faces_min, &opt.faces_max);
     if (opt.faces_min > opt.faces_max) cli_misuse("--faces %s: the first number must not be the larger one", o.faces);
+    if (!cli.out && isatty(STDOUT_FILENO))
+        cli_misuse("not writing records to a terminal: name a file with -o, or pipe them on");
     if (o.pairs && (o.people < 2 || o.photos < 2)) cli_misuse("--pairs needs at least 2 people with 2 photos each");
     struct lafs_synth *synth;
     if (lafs_synth_new(&synth, &opt, &err) != LAFS_OK) return cli_finish(cli_fail(&err));

@@ -93,12 +93,14 @@ void backdrop_paint(struct canvas *cv, const struct model *m, const struct scene
 }
 
 /* A rounded bar from (x, y) along angle, `len` long and `rad` thick, shaded like a cylinder. */
-static void capsule(struct canvas *cv, float x, float y, float angle, float len, float rad, float soft, const float rgb[3], float light)
+static void capsule(struct canvas *cv, float x, float y, float angle, float len, float rad, float soft,
+                    const float rgb[3], float light)
 {
     float dx = sinf(angle), dy = cosf(angle);
     float lox = minf(x, x + dx * len) - rad - soft, hix = maxf(x, x + dx * len) + rad + soft;
     float loy = minf(y, y + dy * len) - rad - soft, hiy = maxf(y, y + dy * len) + rad + soft;
-    int x0 = (int)maxf(0, lox), x1 = (int)minf((float)cv->w - 1, hix), y0 = (int)maxf(0, loy), y1 = (int)minf((float)cv->h - 1, hiy);
+    int x0 = (int)maxf(0, lox), x1 = (int)minf((float)cv->w - 1, hix), y0 = (int)maxf(0, loy),
+        y1 = (int)minf((float)cv->h - 1, hiy);
     for (int py = y0; py <= y1; py++)
         for (int px = x0; px <= x1; px++) {
             float ox = (float)px - x, oy = (float)py - y, along = clampf(ox * dx + oy * dy, 0, len);
@@ -122,7 +124,8 @@ void occluders_paint(struct canvas *cv, const struct scene *sc)
         case OCCLUDER_HAND:
             for (int i = 0; i < 4; i++) {
                 float spread_ = o->angle + ((float)i - 1.5f) * 0.12f;
-                capsule(cv, o->x + ((float)i - 1.5f) * 17 * u, o->y - (i == 1 || i == 2 ? 8 : 0) * u, spread_, 75 * u, 9 * u, 1, skin, light);
+                capsule(cv, o->x + ((float)i - 1.5f) * 17 * u, o->y - (i == 1 || i == 2 ? 8 : 0) * u, spread_, 75 * u,
+                        9 * u, 1, skin, light);
             }
             capsule(cv, o->x, o->y + 75 * u, o->angle, 90 * u, 38 * u, 2, skin, light);
             break;
@@ -132,7 +135,10 @@ void occluders_paint(struct canvas *cv, const struct scene *sc)
             capsule(cv, o->x, o->y + 20 * u, o->angle, 150 * u, 11 * u, 1.2f, o->rgb, light);
             break;
         }
-        case OCCLUDER_BAR: capsule(cv, o->x - 300 * u * sinf(o->angle * 0.3f), o->y - 300 * u, o->angle * 0.3f, 900 * u, 14 * u, 2 + 4 * u, o->rgb, light); break;
+        case OCCLUDER_BAR:
+            capsule(cv, o->x - 300 * u * sinf(o->angle * 0.3f), o->y - 300 * u, o->angle * 0.3f, 900 * u, 14 * u,
+                    2 + 4 * u, o->rgb, light);
+            break;
         case OCCLUDER_BLUR: capsule(cv, o->x, o->y, o->angle, 100 * u, 45 * u, 10 * u, o->rgb, light); break;
         }
     }

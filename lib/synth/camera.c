@@ -33,7 +33,8 @@ FAST static void convolve_row(const float *in, float *out, int w, const float *k
     if (r == 1) {
         for (int x = 0; x < w; x++) out[x] = k[0] * in[x] + k[1] * (in[x - 1] + in[x + 1]);
     } else if (r == 2) {
-        for (int x = 0; x < w; x++) out[x] = k[0] * in[x] + k[1] * (in[x - 1] + in[x + 1]) + k[2] * (in[x - 2] + in[x + 2]);
+        for (int x = 0; x < w; x++)
+            out[x] = k[0] * in[x] + k[1] * (in[x - 1] + in[x + 1]) + k[2] * (in[x - 2] + in[x + 2]);
     } else {
         for (int x = 0; x < w; x++) out[x] = k[0] * in[x];
         for (int d = 1; d <= r; d++)
@@ -101,7 +102,8 @@ static float meter(const struct canvas *c)
     int step = 1 + c->w / 50;
     for (int y = step / 2; y < c->h; y += step)
         for (int x = step / 2; x < c->w; x += step) {
-            float u = 2 * (float)x / (float)c->w - 1, v = 2 * (float)y / (float)c->h - 1, w = 1 / (0.2f + u * u + v * v);
+            float u = 2 * (float)x / (float)c->w - 1, v = 2 * (float)y / (float)c->h - 1,
+                  w = 1 / (0.2f + u * u + v * v);
             size_t at = (size_t)y * (size_t)c->w + (size_t)x;
             float l = 0.25f * c->px[0][at] + 0.6f * c->px[1][at] + 0.15f * c->px[2][at];
             sum += w * sqrtf(l > 0 ? l : 0);
@@ -132,14 +134,17 @@ FAST static void expose(const float *px, int n, float u0, float step, const stru
     }
 }
 
-FAST static void finish_row(const struct film *f, int w, const float *const t[3], const float *const g[4], uint8_t *const out[3])
+FAST static void finish_row(const struct film *f, int w, const float *const t[3], const float *const g[4],
+                            uint8_t *const out[3])
 {
     for (int c = 0; c < 3; c++) {
         const float *r = t[0], *gr = t[1], *b = t[2], *own = g[c], *shared = g[3], *v = t[c];
         uint8_t *o = out[c];
         for (int x = 0; x < w; x++) {
-            float luma = 0.3f * r[x] + 0.59f * gr[x] + 0.11f * b[x], size = f->read + f->shot * (0.4f + luma * (1 / 300.0f));
-            float p = (luma + (v[x] - luma) * f->saturation) * f->contrast + f->centre + size * (shared[x] + f->chroma * own[x]);
+            float luma = 0.3f * r[x] + 0.59f * gr[x] + 0.11f * b[x],
+                  size = f->read + f->shot * (0.4f + luma * (1 / 300.0f));
+            float p = (luma + (v[x] - luma) * f->saturation) * f->contrast + f->centre +
+                      size * (shared[x] + f->chroma * own[x]);
             p = p < 0 ? 0 : p;
             p = p > 255 ? 255 : p;
             o[x] = (uint8_t)(int32_t)p;
@@ -148,7 +153,8 @@ FAST static void finish_row(const struct film *f, int w, const float *const t[3]
 }
 
 /* px: the three channels of row y. */
-static void develop_row(const struct canvas *c, const float *const px[3], const struct model *m, const struct scene *sc, int y, const struct film *f, uint8_t *rgb)
+static void develop_row(const struct canvas *c, const float *const px[3], const struct model *m, const struct scene *sc,
+                        int y, const struct film *f, uint8_t *rgb)
 {
     enum { STRIP = 256 };
     float v = 2 * (float)y / (float)c->h - 1, fall = sc->camera.vignette * 0.35f;
@@ -166,7 +172,8 @@ static void develop_row(const struct canvas *c, const float *const px[3], const 
         }
         for (uint32_t i = 0; i < 4; i++) {
             const float *row = m->noise.grain + (size_t)(((uint32_t)y + seed_v + 61 * i) & NOISE_MASK) * NOISE_N;
-            uint32_t at = ((uint32_t)x0 + seed_u + 89 * i) & NOISE_MASK, first = NOISE_N - at < (uint32_t)n ? NOISE_N - at : (uint32_t)n;
+            uint32_t at = ((uint32_t)x0 + seed_u + 89 * i) & NOISE_MASK,
+                     first = NOISE_N - at < (uint32_t)n ? NOISE_N - at : (uint32_t)n;
             memcpy(g[i], row + at, first * sizeof(float));
             memcpy(g[i] + first, row, ((uint32_t)n - first) * sizeof(float));
         }
@@ -181,7 +188,8 @@ static void develop_row(const struct canvas *c, const float *const px[3], const 
 static void black_border(const struct scene *sc, uint8_t *rgb)
 {
     int w = sc->width, h = sc->height;
-    float roll = sc->pose[0].roll - 0.25f * sc->border * 10, c = cosf(roll), s = sinf(roll), grow = 0.5f * (1 - sc->border * 0.5f);
+    float roll = sc->pose[0].roll - 0.25f * sc->border * 10, c = cosf(roll), s = sinf(roll),
+          grow = 0.5f * (1 - sc->border * 0.5f);
     for (int y = 0; y < h; y++)
         for (int x = 0; x < w; x++) {
             float u = ((float)x / (float)w - 0.5f), v = ((float)y / (float)h - 0.5f);
@@ -221,7 +229,8 @@ void camera_take(struct canvas *c, const struct model *m, const struct scene *sc
             }
             convolve_column(row, out + p * (size_t)w, w, k, r);
         }
-        develop_row(c, (const float *const[3]){out, out + w, out + 2 * w}, m, sc, mid, &f, rgb + 3 * (size_t)mid * (size_t)w);
+        develop_row(c, (const float *const[3]){out, out + w, out + 2 * w}, m, sc, mid, &f,
+                    rgb + 3 * (size_t)mid * (size_t)w);
     }
     if (sc->border > 0) black_border(sc, rgb);
 }

@@ -18,11 +18,14 @@ static float bell(float s, float t, float cs, float ct, float rs, float rt)
 static void fields_at(float s, float t, float f[FIELDS])
 {
     float a = fabsf(s);
-    f[F_RUDDY] = 0.9f * bell(s, t, 42, 34, 17, 15) + 0.9f * bell(s, t, 0, 36, 10, 12) + 0.5f * bell(s, t, 0, 102, 14, 10) +
-                 0.35f * bell(s, t, 0, -40, 40, 14) + 0.5f * bell(s, t, 15, 42, 5, 6);
+    f[F_RUDDY] = 0.9f * bell(s, t, 42, 34, 17, 15) + 0.9f * bell(s, t, 0, 36, 10, 12) +
+                 0.5f * bell(s, t, 0, 102, 14, 10) + 0.35f * bell(s, t, 0, -40, 40, 14) +
+                 0.5f * bell(s, t, 15, 42, 5, 6);
     f[F_EYE] = bell(s, t, 27, 9, 12, 6) + 0.7f * bell(s, t, 17, 0, 7, 7) + 0.45f * bell(s, t, 32, -9, 15, 5);
-    f[F_BROWN] = bell(s, t, 0, -50, 60, 18) * 0.4f + bell(s, t, 0, 60, 14, 4) * 0.3f + bell(s, t, 66, -10, 16, 30) * 0.4f;
-    static const float line[][2] = {{0, 49}, {14, 50}, {22, 56}, {32, 66}, {50, 68}, {75, 52}, {95, 26}, {108, 8}, {118, -6}, {126, 10}, {132, 130}, {140, 180}};
+    f[F_BROWN] =
+        bell(s, t, 0, -50, 60, 18) * 0.4f + bell(s, t, 0, 60, 14, 4) * 0.3f + bell(s, t, 66, -10, 16, 30) * 0.4f;
+    static const float line[][2] = {{0, 49},  {14, 50}, {22, 56},  {32, 66},  {50, 68},   {75, 52},
+                                    {95, 26}, {108, 8}, {118, -6}, {126, 10}, {132, 130}, {140, 180}};
     float top = CURVE(line, a), low = smoothf(134, 122, t);
     float below = smoothf(-3, 9, t - top) * (1 - smoothf(118, 136, t)) * (1 - smoothf(118, 128, a));
     (void)low;
@@ -197,7 +200,8 @@ static void build_head(struct figure *f, const struct model *m, const struct pos
     }
     memcpy(f->local, f->base, 3 * HEAD_V * sizeof(float));
     for (int k = 0; k < h->shapes; k++)
-        if (p->shape[k] != p->id.shape[k]) head_add(f->local, h->shape + (size_t)k * 3 * HEAD_V, p->shape[k] - p->id.shape[k]);
+        if (p->shape[k] != p->id.shape[k])
+            head_add(f->local, h->shape + (size_t)k * 3 * HEAD_V, p->shape[k] - p->id.shape[k]);
     for (int k = 0; k < EXPR_COUNT; k++)
         if (p->expr[k] != 0) head_add(f->local, h->expr + (size_t)k * 3 * HEAD_V, p->expr[k]);
     struct mesh *head = &f->part[PART_HEAD];
@@ -245,7 +249,8 @@ static void build_ear(struct figure *f, const struct model *m, const struct pose
 
 static void build_torso(struct figure *f, const struct pose *p)
 {
-    static const float wide[][2] = {{118, 50}, {140, 54}, {152, 68}, {162, 92}, {172, 122}, {186, 158}, {205, 182}, {240, 196}, {400, 205}};
+    static const float wide[][2] = {{118, 50},  {140, 54},  {152, 68},  {162, 92}, {172, 122},
+                                    {186, 158}, {205, 182}, {240, 196}, {400, 205}};
     static const float deep[][2] = {{118, 48}, {140, 52}, {152, 58}, {170, 72}, {190, 88}, {240, 108}, {400, 118}};
     static const float rows[TORSO_ROWS] = {120, 134, 144, 152, 160, 168, 178, 190, 208, 240, 300, 420};
     struct mesh *m = &f->part[PART_TORSO];
@@ -289,7 +294,8 @@ static void build_glasses(struct figure *f, const struct model *m, const struct 
     head_point(&m->head, f->local, 0, 3, root);
     head_point(&m->head, f->local, -138, -4, ear[0]);
     head_point(&m->head, f->local, 138, -4, ear[1]);
-    float thick = p->glasses == GLASSES_SUN ? maxf(1.6f, p->id.frame_thick) : p->id.frame_thick, wide = p->id.glasses_wide;
+    float thick = p->glasses == GLASSES_SUN ? maxf(1.6f, p->id.frame_thick) : p->id.frame_thick,
+          wide = p->id.glasses_wide;
     if (p->glasses == GLASSES_HALF) thick *= 0.5f;
     float z0 = maxf(root[2] + 1, maxf(eye[0][2], eye[1][2]) + 9);
     for (int e = 0; e < 2; e++) {
@@ -309,7 +315,9 @@ static void build_glasses(struct figure *f, const struct model *m, const struct 
         for (int k = 0; k < 3; k++) {
             int a = TEMPLES_AT + 6 * e + 2 * k;
             float out = cx + side * wide;
-            X[a] = X[a + 1] = k == 0 ? out : k == 1 ? lerpf(out, ear[e][0] + side * 3, 0.5f) + side * 5 : ear[e][0] + side * 3;
+            X[a] = X[a + 1] = k == 0   ? out
+                              : k == 1 ? lerpf(out, ear[e][0] + side * 3, 0.5f) + side * 5
+                                       : ear[e][0] + side * 3;
             Y[a] = lerpf(cy - 7, ear[e][1] - 8, (float)k / 2);
             Y[a + 1] = Y[a] + maxf(1.2f, thick * 1.4f);
             Z[a] = Z[a + 1] = lerpf(z0 - 0.0022f * out * out, ear[e][2], (float)k / 2);
@@ -346,8 +354,10 @@ static void light_head(struct figure *f, const struct model *m, const struct pos
     float *rgb = f->light, *gloss = f->light + 3 * HEAD_V, *key = f->light + 4 * HEAD_V;
     shadow_read(f, l, HEAD_V, head->pos, head->normal, key);
     light_vertices(l, HEAD_V, head->normal, m->head.ao, key, skin_wrap, rgb, gloss);
-    const float *ruddy = m->field, *eye = m->field + F_EYE * (size_t)HEAD_V, *brown = m->field + F_BROWN * (size_t)HEAD_V;
-    float red = 0.22f * p->id.ruddy * p->flush * (1 - 0.5f * p->id.tone), dark = 0.34f * p->id.eye_dark, tan = 0.14f * p->id.blotch;
+    const float *ruddy = m->field, *eye = m->field + F_EYE * (size_t)HEAD_V,
+                *brown = m->field + F_BROWN * (size_t)HEAD_V;
+    float red = 0.22f * p->id.ruddy * p->flush * (1 - 0.5f * p->id.tone), dark = 0.34f * p->id.eye_dark,
+          tan = 0.14f * p->id.blotch;
     for (int i = 0; i < HEAD_ROWS; i++)
         for (int j = 0; j < HEAD_COLS; j++) {
             int k = i * HEAD_COLS + j;
@@ -362,7 +372,8 @@ static void light_head(struct figure *f, const struct model *m, const struct pos
     grow_beard(f, m, p);
 }
 
-static void light_part(struct figure *f, enum part which, const struct lighting *l, const float *ao, const float wrap[3])
+static void light_part(struct figure *f, enum part which, const struct lighting *l, const float *ao,
+                       const float wrap[3])
 {
     struct mesh *m = &f->part[which];
     size_t n = (size_t)m->v;
@@ -377,7 +388,8 @@ static void light_part(struct figure *f, enum part which, const struct lighting 
 
 static void light_rest(struct figure *f, const struct lighting *l)
 {
-    static const float soft[3] = {0.35f, 0.2f, 0.15f}, hard[3] = {0.05f, 0.05f, 0.05f}, hairy[3] = {0.35f, 0.35f, 0.35f};
+    static const float soft[3] = {0.35f, 0.2f, 0.15f}, hard[3] = {0.05f, 0.05f, 0.05f},
+                       hairy[3] = {0.35f, 0.35f, 0.35f};
     static const float ear_ao[EAR_ROWS] = {0.3f, 0.38f, 0.8f, 0.55f, 0.85f, 0.9f, 0.5f};
     float ao[HEAD_V];
     for (int k = 0; k < EAR_COLS * EAR_ROWS; k++) ao[k] = ear_ao[k / EAR_COLS];

@@ -14,8 +14,16 @@ struct attr {
                                     place; mirror-like share; density of hair here (beard, or the shell); spare */
 };
 
-enum { EAR_COLS = 19, EAR_ROWS = 7, TORSO_COLS = 41, TORSO_ROWS = 12, RIM = 28, GLASSES_V = 2 * (2 * RIM + RIM + 1) + 4 + 12,
-       BRIM_COLS = 19, BRIM_ROWS = 4 };
+enum {
+    EAR_COLS = 19,
+    EAR_ROWS = 7,
+    TORSO_COLS = 41,
+    TORSO_ROWS = 12,
+    RIM = 28,
+    GLASSES_V = 2 * (2 * RIM + RIM + 1) + 4 + 12,
+    BRIM_COLS = 19,
+    BRIM_ROWS = 4
+};
 enum part { PART_HEAD, PART_EAR_LEFT, PART_EAR_RIGHT, PART_TORSO, PART_HAIR, PART_HAT, PART_BRIM, PART_GLASSES, PARTS };
 
 struct mesh {
@@ -73,7 +81,8 @@ void shadow_begin(struct figure *f, const struct lighting *l);
 /* A grid, every step-th vertex of it. side: as front in raster_draw (-1: only what faces the light; 0: all). */
 void shadow_cast(struct figure *f, const float *pos, int cols, int rows, int step, float side);
 /* Share of the key light that arrives, (n). */
-void shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal, float *key);
+void shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal,
+                 float *key);
 
 /* hair.c: the shells of hair and hat over the head. */
 void hair_build(struct figure *f, const struct model *m, const struct pose *p);

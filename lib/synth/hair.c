@@ -27,7 +27,8 @@ static struct cut cut_of(const struct pose *p)
         [HAIR_AFRO] = {30, 27, 6, 0, 0, 5, 0.12f},
     };
     struct cut c = cuts[p->style];
-    float v = p->id.volume * p->hair_length * (1 + 0.5f * p->id.curl * (p->style >= HAIR_MEDIUM && p->style <= HAIR_LONG));
+    float v =
+        p->id.volume * p->hair_length * (1 + 0.5f * p->id.curl * (p->style >= HAIR_MEDIUM && p->style <= HAIR_LONG));
     c.top *= v, c.side *= v, c.low *= v;
     if (c.bottom > 0) c.bottom += 50 * (p->hair_length - 1);
     c.bump *= 0.5f + p->mess;
@@ -37,14 +38,16 @@ static struct cut cut_of(const struct pose *p)
 /* Where the hair ends, as t, by column. */
 static float hairline(const struct pose *p, const struct cut *c, float s)
 {
-    static const float natural[][2] = {{0, -71}, {25, -70}, {45, -64}, {62, -50}, {76, -40}, {90, -32}, {102, -16}, {113, 4}, {118, 18},
-                                       {129, 18}, {134, -8}, {148, -4}, {157, 40}, {170, 90}, {200, 112}, {270, 117}};
+    static const float natural[][2] = {{0, -71},   {25, -70}, {45, -64},  {62, -50}, {76, -40}, {90, -32},
+                                       {102, -16}, {113, 4},  {118, 18},  {129, 18}, {134, -8}, {148, -4},
+                                       {157, 40},  {170, 90}, {200, 112}, {270, 117}};
     float a = fabsf(s), t = CURVE(natural, a);
     t -= p->id.hairline * (1 - smoothf(60, 100, a));
     float u = (a - 42) / 17;
     t -= p->id.temples * expf(-0.5f * u * u);
     if (p->style == HAIR_BALD) return a < 96 ? -200 : lerpf(-200, t, smoothf(96, 118, a));
-    if (p->fringe > 0 && (p->style == HAIR_BOB || p->style == HAIR_LONG || p->style == HAIR_MEDIUM || p->style == HAIR_SHORT || p->style == HAIR_SWEPT)) {
+    if (p->fringe > 0 && (p->style == HAIR_BOB || p->style == HAIR_LONG || p->style == HAIR_MEDIUM ||
+                          p->style == HAIR_SHORT || p->style == HAIR_SWEPT)) {
         float reach = p->style == HAIR_SHORT || p->style == HAIR_SWEPT ? 22 : 42;
         float lean = 1 + 0.35f * p->part * clampf(s / 50, -1, 1);
         t = maxf(t, -71 + reach * p->fringe * lean * (1 - smoothf(45, 80, a)));
@@ -76,7 +79,8 @@ static void build_hat(struct figure *f, const struct model *m, const struct pose
             hat->attr[k].v[A_S] = h->s[j];
             hat->attr[k].v[A_T] = h->t[i];
             hat->attr[k].v[A_HAIR] = d + 5;
-            for (int c = 0; c < 3; c++) hat->pos[c * HEAD_V + k] = head->pos[c * HEAD_V + k] + head->normal[c * HEAD_V + k] * thick;
+            for (int c = 0; c < 3; c++)
+                hat->pos[c * HEAD_V + k] = head->pos[c * HEAD_V + k] + head->normal[c * HEAD_V + k] * thick;
         }
     }
     grid_normals(hat->pos, HEAD_COLS, HEAD_ROWS, 1, hat->normal);
@@ -87,7 +91,8 @@ static void build_hat(struct figure *f, const struct model *m, const struct pose
     for (int j = 0; j < BRIM_COLS; j++) {
         float u = 2 * (float)j / (BRIM_COLS - 1) - 1, s = half * u, at[3];
         head_point(h, f->local, s, minf(hat_line(p, s), 20), at);
-        float len = hypotf(at[0], at[2]) + 1e-3f, out = p->hat == HAT_CAP ? reach * sqrtf(maxf(0.02f, 1 - u * u)) : reach;
+        float len = hypotf(at[0], at[2]) + 1e-3f,
+              out = p->hat == HAT_CAP ? reach * sqrtf(maxf(0.02f, 1 - u * u)) : reach;
         float dir[2] = {at[0] / len, at[2] / len};
         if (p->hat == HAT_CAP) dir[0] *= 0.35f, dir[1] = 1;
         for (int i = 0; i < BRIM_ROWS; i++) {
@@ -108,11 +113,14 @@ static void build_hat(struct figure *f, const struct model *m, const struct pose
 
 /* Hair that hangs leaves the skin: from the ears down it follows a curtain, an upright oval about the head. Point k of the
  * shell, at column s and row t, goes there by weight. */
-static void hang(const struct figure *f, const struct pose *p, const struct cut *c, float s, float t, float weight, float pos[3])
+static void hang(const struct figure *f, const struct pose *p, const struct cut *c, float s, float t, float weight,
+                 float pos[3])
 {
-    float a = fabsf(s), phi = 1.02f + (a - c->open) / (HEAD_S_MAX - c->open) * (3.14159265f - 1.02f), down = clampf((t - 20) / 160, 0, 1);
+    float a = fabsf(s), phi = 1.02f + (a - c->open) / (HEAD_S_MAX - c->open) * (3.14159265f - 1.02f),
+          down = clampf((t - 20) / 160, 0, 1);
     float out = c->side + c->low * down * down;
-    float q[3] = {(s < 0 ? -1.0f : 1.0f) * (72 + out) * sinf(phi), 20 + (c->bottom - 20) * down, -22 + (78 + out) * cosf(phi)};
+    float q[3] = {(s < 0 ? -1.0f : 1.0f) * (72 + out) * sinf(phi), 20 + (c->bottom - 20) * down,
+                  -22 + (78 + out) * cosf(phi)};
     (void)f;
     for (int e = 0; e < 3; e++) {
         float world = p->rot[3 * e] * q[0] + p->rot[3 * e + 1] * q[1] + p->rot[3 * e + 2] * q[2];
@@ -144,7 +152,8 @@ void hair_build(struct figure *f, const struct model *m, const struct pose *p)
                 float top = 1 - smoothf(-88, -28, t);
                 thick = lerpf(c.side, c.top * lean, top);
                 float rise = smoothf(-4, p->style == HAIR_AFRO ? 22 : 14, d);
-                thick *= rise * (1 + c.bump * noise_at(m->noise.soft, s * cell + p->hair_u, t * cell * 0.6f + p->hair_v));
+                thick *=
+                    rise * (1 + c.bump * noise_at(m->noise.soft, s * cell + p->hair_u, t * cell * 0.6f + p->hair_v));
                 if (p->hat != HAT_NONE) thick = minf(thick, 6);
                 free = (0.45f + 0.55f * smoothf(0, 30, d)) * (0.55f + 0.45f * m->head.ao[k]);
             }
@@ -154,7 +163,8 @@ void hair_build(struct figure *f, const struct model *m, const struct pose *p)
             v[A_HAIR] = d;
             v[A_EXTRA] = free;
             float at[3];
-            for (int e = 0; e < 3; e++) at[e] = head->pos[e * HEAD_V + k] + head->normal[e * HEAD_V + k] * maxf(thick, 0);
+            for (int e = 0; e < 3; e++)
+                at[e] = head->pos[e * HEAD_V + k] + head->normal[e * HEAD_V + k] * maxf(thick, 0);
             if (loose > 0 && t > -20) hang(f, p, &c, s, t, loose * smoothf(-20, 35, t), at);
             for (int e = 0; e < 3; e++) hair->pos[e * HEAD_V + k] = at[e];
         }

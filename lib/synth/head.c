@@ -10,10 +10,12 @@
 /* Right half of the columns and all rows of the grid: dense where a face has its features. */
 static const float half_s[] = {0,  2,  4,  6,  8,  10, 12, 14, 16, 18.5f, 21, 23.5f, 26, 28.5f, 31,  34,  37,  40,
                                43.5f, 47, 51, 56, 62, 69, 77, 86, 96, 106, 116, 126, 137, 150, 175, 215, HEAD_S_MAX};
-static const float all_t[] = {
-    -119.5f, -117, -111, -102, -91, -80, -70, -60, -50, -42, -36, -31, -27, -23.5f, -20, -17, -14, -11, -8, -5.5f, -3, -0.5f,
-    2, 4.5f, 7.5f, 11, 15, 19, 23, 27, 30, 33, 35.5f, 38, 40.5f, 43, 45.5f, 48.5f, 52, 56, 59.5f, 62.5f, 65, 67.3f, 69, 69.8f,
-    70.2f, 71.2f, 73, 75.3f, 77.8f, 80.5f, 84, 88, 93, 98, 103, 108, 112, HEAD_T_JAW, 118, 122, 128, 137, 150, 165, 182};
+static const float all_t[] = {-119.5f, -117,   -111,  -102,  -91,   -80,   -70, -60,   -50,   -42,   -36,   -31,
+                              -27,     -23.5f, -20,   -17,   -14,   -11,   -8,  -5.5f, -3,    -0.5f, 2,     4.5f,
+                              7.5f,    11,     15,    19,    23,    27,    30,  33,    35.5f, 38,    40.5f, 43,
+                              45.5f,   48.5f,  52,    56,    59.5f, 62.5f, 65,  67.3f, 69,    69.8f, 70.2f, 71.2f,
+                              73,      75.3f,  77.8f, 80.5f, 84,    88,    93,  98,    103,   108,   112,   HEAD_T_JAW,
+                              118,     122,    128,   137,   150,   165,   182};
 _Static_assert(sizeof half_s / sizeof *half_s == HEAD_COLS / 2 + 1, "columns");
 _Static_assert(sizeof all_t / sizeof *all_t == HEAD_ROWS, "rows");
 
@@ -36,7 +38,8 @@ float curve(const float (*k)[2], int n, float x)
         m[e] = l * r > 0 ? 2 * l * r / (l + r) : 0;
     }
     float u = (x - k[i][0]) / h, v = 1 - u;
-    return k[i][1] * (1 + 2 * u) * v * v + k[i + 1][1] * u * u * (3 - 2 * u) + h * (m[0] * u * v * v - m[1] * u * u * v);
+    return k[i][1] * (1 + 2 * u) * v * v + k[i + 1][1] * u * u * (3 - 2 * u) +
+           h * (m[0] * u * v * v - m[1] * u * u * v);
 }
 
 /* The solid without features: at height y a superellipse of half-width w about z = zc, reaching zf in front and zb
@@ -50,13 +53,17 @@ static struct section section_at(float y)
     static const float w[][2] = {{-120, 0},   {-119, 13}, {-117, 24}, {-112, 38}, {-104, 53}, {-92, 64}, {-75, 71.5f},
                                  {-55, 75},   {-30, 75},  {-10, 72.5f}, {10, 70},  {25, 68.5f}, {40, 66},  {55, 62.5f},
                                  {70, 59.5f}, {82, 55},   {92, 49.5f}, {100, 43},  {106, 36}, {111, 28}, {115, 19}};
-    static const float zc[][2] = {{-120, -14}, {-60, -12}, {0, -10}, {25, -6}, {45, 1}, {60, 8}, {75, 18}, {90, 31}, {100, 42}, {108, 52}, {115, 60}};
-    static const float zf[][2] = {{-120, -14}, {-119, 8},  {-117, 22}, {-112, 41}, {-104, 58}, {-92, 72}, {-75, 83.5f},
-                                  {-55, 91},   {-35, 94.5f}, {-20, 95}, {-5, 91},   {10, 88},   {30, 87.5f}, {48, 89.5f},
-                                  {60, 91},    {72, 91},   {84, 88.5f}, {98, 89},   {106, 87},  {111, 83.5f}, {115, 78}};
-    static const float zb[][2] = {{-120, -14}, {-119, -38}, {-117, -52}, {-112, -66}, {-104, -79}, {-92, -90}, {-75, -98},
-                                  {-50, -103}, {-20, -102}, {10, -96},  {30, -91},   {45, -86},   {70, -78}};
-    static const float nf[][2] = {{-115, 2}, {-60, 2.25f}, {-20, 2.45f}, {5, 2.4f}, {30, 2.2f}, {60, 1.95f}, {85, 2.0f}, {105, 2.15f}, {115, 2}};
+    static const float zc[][2] = {{-120, -14}, {-60, -12}, {0, -10},  {25, -6},  {45, 1},  {60, 8},
+                                  {75, 18},    {90, 31},   {100, 42}, {108, 52}, {115, 60}};
+    static const float zf[][2] = {{-120, -14},  {-119, 8},    {-117, 22},   {-112, 41}, {-104, 58},  {-92, 72},
+                                  {-75, 83.5f}, {-55, 91},    {-35, 94.5f}, {-20, 95},  {-5, 91},    {10, 88},
+                                  {30, 87.5f},  {48, 89.5f},  {60, 91},     {72, 91},   {84, 88.5f}, {98, 89},
+                                  {106, 87},    {111, 83.5f}, {115, 78}};
+    static const float zb[][2] = {{-120, -14}, {-119, -38}, {-117, -52}, {-112, -66}, {-104, -79},
+                                  {-92, -90},  {-75, -98},  {-50, -103}, {-20, -102}, {10, -96},
+                                  {30, -91},   {45, -86},   {70, -78}};
+    static const float nf[][2] = {{-115, 2},   {-60, 2.25f}, {-20, 2.45f}, {5, 2.4f}, {30, 2.2f},
+                                  {60, 1.95f}, {85, 2.0f},   {105, 2.15f}, {115, 2}};
     struct section c = {CURVE(w, y), CURVE(zc, y), CURVE(zf, y), CURVE(zb, y), CURVE(nf, y)};
     return c;
 }
@@ -64,8 +71,9 @@ static struct section section_at(float y)
 /* Height of the edge of the jaw, and of the hairline behind the ear, by column. */
 static float jaw_y(float s)
 {
-    static const float k[][2] = {{0, 115},  {12, 114.6f}, {22, 112.6f}, {32, 108.5f}, {42, 103.5f}, {55, 97}, {70, 90}, {85, 83},
-                                 {98, 75}, {110, 65},  {122, 54},     {134, 44},   {146, 40},     {170, 42},  {200, 48}, {270, 52}};
+    static const float k[][2] = {{0, 115},  {12, 114.6f}, {22, 112.6f}, {32, 108.5f}, {42, 103.5f}, {55, 97},
+                                 {70, 90},  {85, 83},     {98, 75},     {110, 65},    {122, 54},    {134, 44},
+                                 {146, 40}, {170, 42},    {200, 48},    {270, 52}};
     return CURVE(k, fabsf(s));
 }
 
@@ -101,7 +109,8 @@ static void trace(struct solid *o, int level)
 /* Where column s lies on a section of the given length, as a share of it: 1 to 1 in front, the ear's column at the ear. */
 static float arc_of(float s, float y, float length)
 {
-    static const float ear[][2] = {{-120, 0.52f}, {-60, 0.52f}, {0, 0.5f}, {25, 0.49f}, {45, 0.48f}, {75, 0.46f}, {115, 0.45f}};
+    static const float ear[][2] = {{-120, 0.52f}, {-60, 0.52f}, {0, 0.5f},   {25, 0.49f},
+                                   {45, 0.48f},   {75, 0.46f},  {115, 0.45f}};
     const float flat = 45, ear_s = 140;
     float a = fabsf(s), at_ear = CURVE(ear, y) * length, front = minf(1, length / HEAD_S_MAX), at;
     if (a <= flat) {
@@ -135,7 +144,8 @@ static void section_point(const struct solid *o, float s, float y, float out[3])
 static void neck_point(const struct solid *o, float s, float t, float out[3])
 {
     static const float share[][2] = {{115, 0}, {117, 0.07f}, {120, 0.2f}, {125, 0.46f}, {133, 0.86f}, {143, 1}};
-    static const float height[][2] = {{115, 113}, {117, 115.5f}, {120, 118}, {125, 121.5f}, {133, 128}, {143, 138}, {155, 150}, {168, 165}, {182, 182}};
+    static const float height[][2] = {{115, 113}, {117, 115.5f}, {120, 118}, {125, 121.5f}, {133, 128},
+                                      {143, 138}, {155, 150},    {168, 165}, {182, 182}};
     float phi = 3.14159265f * s / HEAD_S_MAX, w = CURVE(share, t);
     float flare = smoothf(140, 182, t);
     float neck[3] = {(54 + 14 * flare) * sinf(phi), CURVE(height, t), -28 + (54 + 6 * flare) * cosf(phi)};

@@ -24,10 +24,14 @@ struct cluster {
     float fold, dark_eyes, dark_hair, curl, curl_dev, beard;
 };
 static const struct cluster clusters[CLUSTERS] = {
-    {0.16f, 0.11f, 0.5f, -0.6f, 0.4f, -0.3f, -0.4f, -0.4f, 0.4f, -0.3f, 0.1f, -0.4f, 0.1f, 0.2f, 3.2f, 0.45f, 0.45f, 0.25f, 0.2f, 0.9f},
-    {0.30f, 0.10f, -0.9f, 0.2f, -0.4f, 0.7f, 0.1f, 0.1f, -0.5f, 0.9f, -0.5f, 0.8f, 0.1f, -0.4f, 1.2f, 1.0f, 1.0f, 0.05f, 0.1f, 0.35f},
-    {0.50f, 0.13f, 0.6f, 0.1f, 0.4f, 0.0f, 0.2f, 0.0f, 0.3f, 0.0f, 0.4f, 0.0f, 0.0f, 0.0f, 3.0f, 0.95f, 0.97f, 0.25f, 0.2f, 1.0f},
-    {0.80f, 0.13f, -0.7f, 1.4f, -0.2f, 0.2f, 1.3f, 1.1f, 0.1f, 0.0f, 0.1f, 0.2f, -0.1f, 0.2f, 2.8f, 1.0f, 1.0f, 0.9f, 0.1f, 0.6f},
+    {0.16f, 0.11f, 0.5f, -0.6f, 0.4f, -0.3f, -0.4f, -0.4f, 0.4f, -0.3f,
+     0.1f,  -0.4f, 0.1f, 0.2f,  3.2f, 0.45f, 0.45f, 0.25f, 0.2f, 0.9f},
+    {0.30f, 0.10f, -0.9f, 0.2f,  -0.4f, 0.7f, 0.1f, 0.1f,  -0.5f, 0.9f,
+     -0.5f, 0.8f,  0.1f,  -0.4f, 1.2f,  1.0f, 1.0f, 0.05f, 0.1f,  0.35f},
+    {0.50f, 0.13f, 0.6f, 0.1f, 0.4f, 0.0f,  0.2f,  0.0f,  0.3f, 0.0f,
+     0.4f,  0.0f,  0.0f, 0.0f, 3.0f, 0.95f, 0.97f, 0.25f, 0.2f, 1.0f},
+    {0.80f, 0.13f, -0.7f, 1.4f, -0.2f, 0.2f, 1.3f, 1.1f, 0.1f, 0.0f,
+     0.1f,  0.2f,  -0.1f, 0.2f, 2.8f,  1.0f, 1.0f, 0.9f, 0.1f, 0.6f},
 };
 
 static void draw_skin(struct identity *id, struct lafs_rng *r, const struct cluster *c)
@@ -41,7 +45,8 @@ static void draw_skin(struct identity *id, struct lafs_rng *r, const struct clus
     int k = at >= 5 ? 4 : (int)at;
     float warm = nor(r, 0, 0.03f), red = nor(r, 0, 0.03f);
     const float tint[3] = {1 + red, 1 - 0.5f * red + 0.3f * warm, 1 - warm - 0.5f * red};
-    for (int i = 0; i < 3; i++) id->albedo[i] = lerpf(srgb(tones[k][i]), srgb(tones[k + 1][i]), at - (float)k) * tint[i];
+    for (int i = 0; i < 3; i++)
+        id->albedo[i] = lerpf(srgb(tones[k][i]), srgb(tones[k + 1][i]), at - (float)k) * tint[i];
     float young = clampf((50 - id->age) / 32, 0, 1), old = clampf((id->age - 30) / 45, 0, 1);
     id->freckle = id->tone < 0.35f && chance(r, 0.3f) ? uni(r, 0.2f, 1) : 0;
     id->blotch = uni(r, 0.3f, 1) * (0.6f + 0.7f * old);
@@ -53,7 +58,8 @@ static void draw_skin(struct identity *id, struct lafs_rng *r, const struct clus
     id->eye_dark = clampf(nor(r, 0.35f + 0.25f * id->tone, 0.25f) - 0.1f * young, 0, 1);
     id->moles = (int)lafs_rng_below(r, MAX_MOLES);
     for (int i = 0; i < id->moles; i++)
-        id->mole[i] = (struct mole){nor(r, 0, 34), uni(r, -50, 105), uni(r, 0.5f, 1.0f) * uni(r, 0.7f, 1.7f), uni(r, 0.35f, 0.85f)};
+        id->mole[i] = (struct mole){nor(r, 0, 34), uni(r, -50, 105), uni(r, 0.5f, 1.0f) * uni(r, 0.7f, 1.7f),
+                                    uni(r, 0.35f, 0.85f)};
 }
 
 static void draw_shape(struct identity *id, struct lafs_rng *r, const struct cluster *c, int shapes)
@@ -84,8 +90,9 @@ static void draw_shape(struct identity *id, struct lafs_rng *r, const struct clu
 
 static void draw_eyes(struct identity *id, struct lafs_rng *r, const struct cluster *c)
 {
-    static const float colours[7][3] = {{0.10f, 0.05f, 0.03f}, {0.16f, 0.085f, 0.045f}, {0.24f, 0.15f, 0.07f}, {0.24f, 0.22f, 0.10f},
-                                        {0.20f, 0.27f, 0.22f}, {0.22f, 0.33f, 0.45f},  {0.33f, 0.38f, 0.42f}};
+    static const float colours[7][3] = {{0.10f, 0.05f, 0.03f}, {0.16f, 0.085f, 0.045f}, {0.24f, 0.15f, 0.07f},
+                                        {0.24f, 0.22f, 0.10f}, {0.20f, 0.27f, 0.22f},   {0.22f, 0.33f, 0.45f},
+                                        {0.33f, 0.38f, 0.42f}};
     int dark = chance(r, c->dark_eyes);
     int k = dark ? (int)lafs_rng_below(r, 2) : 2 + (int)lafs_rng_below(r, 5);
     for (int i = 0; i < 3; i++) id->iris[i] = colours[k][i] * uni(r, 0.8f, 1.2f);
@@ -122,8 +129,9 @@ static void draw_mouth(struct identity *id, struct lafs_rng *r, const struct clu
 
 static void draw_hair(struct identity *id, struct lafs_rng *r, const struct cluster *c)
 {
-    static const float colours[7][3] = {{0.006f, 0.005f, 0.005f}, {0.016f, 0.010f, 0.007f}, {0.04f, 0.022f, 0.012f}, {0.085f, 0.048f, 0.024f},
-                                        {0.17f, 0.105f, 0.052f}, {0.38f, 0.26f, 0.13f}, {0.22f, 0.07f, 0.022f}};
+    static const float colours[7][3] = {{0.006f, 0.005f, 0.005f}, {0.016f, 0.010f, 0.007f}, {0.04f, 0.022f, 0.012f},
+                                        {0.085f, 0.048f, 0.024f}, {0.17f, 0.105f, 0.052f},  {0.38f, 0.26f, 0.13f},
+                                        {0.22f, 0.07f, 0.022f}};
     int k = chance(r, c->dark_hair) ? (int)lafs_rng_below(r, 2) : 2 + (int)lafs_rng_below(r, 5);
     int dyed = !id->male && chance(r, 0.15f);
     if (dyed) k = 2 + (int)lafs_rng_below(r, 5);
@@ -136,10 +144,20 @@ static void draw_hair(struct identity *id, struct lafs_rng *r, const struct clus
     id->thin = id->male ? clampf(nor(r, (id->age - 48) / 40, 0.35f), 0, 1) : 0;
     float u = uni(r, 0, 1);
     if (id->male) {
-        id->style = id->thin > 0.72f ? HAIR_BALD : u < 0.12f ? HAIR_BUZZ : u < 0.55f ? HAIR_SHORT : u < 0.9f ? HAIR_SWEPT : u < 0.96f ? HAIR_MEDIUM : HAIR_LONG;
-        if (id->curl > 0.7f && id->style > HAIR_BUZZ) id->style = u < 0.6f ? HAIR_BUZZ : u < 0.85f ? HAIR_SHORT : HAIR_AFRO;
+        id->style = id->thin > 0.72f ? HAIR_BALD
+                    : u < 0.12f      ? HAIR_BUZZ
+                    : u < 0.55f      ? HAIR_SHORT
+                    : u < 0.9f       ? HAIR_SWEPT
+                    : u < 0.96f      ? HAIR_MEDIUM
+                                     : HAIR_LONG;
+        if (id->curl > 0.7f && id->style > HAIR_BUZZ)
+            id->style = u < 0.6f ? HAIR_BUZZ : u < 0.85f ? HAIR_SHORT : HAIR_AFRO;
     } else {
-        id->style = u < 0.08f ? HAIR_SHORT : u < 0.22f ? HAIR_MEDIUM : u < 0.45f ? HAIR_BOB : u < 0.75f ? HAIR_LONG : HAIR_TIED;
+        id->style = u < 0.08f   ? HAIR_SHORT
+                    : u < 0.22f ? HAIR_MEDIUM
+                    : u < 0.45f ? HAIR_BOB
+                    : u < 0.75f ? HAIR_LONG
+                                : HAIR_TIED;
         if (id->curl > 0.7f && chance(r, 0.4f)) id->style = HAIR_AFRO;
     }
     id->part = uni(r, -1, 1);
@@ -147,7 +165,12 @@ static void draw_hair(struct identity *id, struct lafs_rng *r, const struct clus
     id->volume = clampf(nor(r, 1, 0.22f), 0.5f, 1.6f);
     id->beard_growth = id->male ? clampf(nor(r, 0.75f * c->beard, 0.2f), 0.05f, 1) : 0;
     u = uni(r, 0, 1);
-    id->beard = !id->male || u < 0.58f ? BEARD_NONE : u < 0.7f ? BEARD_STUBBLE : u < 0.79f ? BEARD_MOUSTACHE : u < 0.86f ? BEARD_GOATEE : u < 0.97f ? BEARD_FULL : BEARD_CHIN;
+    id->beard = !id->male || u < 0.58f ? BEARD_NONE
+                : u < 0.7f             ? BEARD_STUBBLE
+                : u < 0.79f            ? BEARD_MOUSTACHE
+                : u < 0.86f            ? BEARD_GOATEE
+                : u < 0.97f            ? BEARD_FULL
+                                       : BEARD_CHIN;
 }
 
 void identity_draw(struct identity *id, uint64_t seed, int bystander, uint64_t which, int shapes)
@@ -171,7 +194,11 @@ void identity_draw(struct identity *id, uint64_t seed, int bystander, uint64_t w
         id->glasses = GLASSES_ROUND + (enum glasses_kind)lafs_rng_below(r, 4);
         id->glasses_habit = uni(r, 0.5f, 1);
     }
-    static const float frames[5][3] = {{0.01f, 0.01f, 0.01f}, {0.06f, 0.03f, 0.015f}, {0.35f, 0.33f, 0.30f}, {0.30f, 0.22f, 0.10f}, {0.04f, 0.05f, 0.12f}};
+    static const float frames[5][3] = {{0.01f, 0.01f, 0.01f},
+                                       {0.06f, 0.03f, 0.015f},
+                                       {0.35f, 0.33f, 0.30f},
+                                       {0.30f, 0.22f, 0.10f},
+                                       {0.04f, 0.05f, 0.12f}};
     memcpy(id->frame, frames[lafs_rng_below(r, 5)], sizeof id->frame);
     id->frame_thick = uni(r, 0.8f, 2.6f);
     id->glasses_wide = uni(r, 21, 26);

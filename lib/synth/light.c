@@ -45,7 +45,8 @@ FAST void light_vertices(const struct lighting *l, int n, const float *normal, c
         float broad = a, tight = a * a; /* 16th */
         tight *= tight;                 /* 32nd */
         edge *= edge;
-        gloss[i] = g0 * (0.35f * broad + 0.65f * tight) * (key ? key[i] : 1) + g1 * 0.5f * b + amb * edge * edge * 0.8f * (ao ? ao[i] : 1);
+        gloss[i] = g0 * (0.35f * broad + 0.65f * tight) * (key ? key[i] : 1) + g1 * 0.5f * b +
+                   amb * edge * edge * 0.8f * (ao ? ao[i] : 1);
     }
 }
 
@@ -85,7 +86,8 @@ static void cast_triangle(float *map, const float *a, const float *b, const floa
     for (int y = y0; y <= y1; y++)
         for (int x = x0; x <= x1; x++) {
             float ox = (float)x - a[0], oy = (float)y - a[1];
-            float u = (ox * (c[1] - a[1]) - (c[0] - a[0]) * oy) * inv, v = ((b[0] - a[0]) * oy - ox * (b[1] - a[1])) * inv;
+            float u = (ox * (c[1] - a[1]) - (c[0] - a[0]) * oy) * inv,
+                  v = ((b[0] - a[0]) * oy - ox * (b[1] - a[1])) * inv;
             if (u < -0.001f || v < -0.001f || u + v > 1.001f) continue;
             float z = a[2] + u * (b[2] - a[2]) + v * (c[2] - a[2]);
             if (z > map[y * SHADOW_N + x]) map[y * SHADOW_N + x] = z;
@@ -125,7 +127,8 @@ static inline float covered(const float *map, float z, float inv, float fx, floa
     return (sum[0] * (1 - fx) + sum[1] + sum[2] + sum[3] * fx) * (1.0f / 9);
 }
 
-FAST void shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal, float *key)
+FAST void shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal,
+                      float *key)
 {
     float inv = 1 / (3 + 9 * l->soft);
     for (int k = 0; k < n; k++) {

@@ -17,7 +17,8 @@ static void smooth(float *tile, float *scratch, int radius, int step, int across
             for (int i = -radius; i <= radius; i++) sum += row[(size_t)(i & NOISE_MASK) * (size_t)step];
             for (int i = 0; i < NOISE_N; i++) {
                 scratch[i] = sum;
-                sum += row[(size_t)((i + radius + 1) & NOISE_MASK) * (size_t)step] - row[(size_t)((i - radius) & NOISE_MASK) * (size_t)step];
+                sum += row[(size_t)((i + radius + 1) & NOISE_MASK) * (size_t)step] -
+                       row[(size_t)((i - radius) & NOISE_MASK) * (size_t)step];
             }
             for (int i = 0; i < NOISE_N; i++) row[(size_t)i * (size_t)step] = scratch[i];
         }

@@ -25,7 +25,8 @@ static inline float noise_at(const float *tile, float u, float v)
     int iu = (int)u, iv = (int)v;
     iu -= u < (float)iu, iv -= v < (float)iv;
     float fu = u - (float)iu, fv = v - (float)iv;
-    const float *r0 = tile + (size_t)(iv & NOISE_MASK) * NOISE_N, *r1 = tile + (size_t)((iv + 1) & NOISE_MASK) * NOISE_N;
+    const float *r0 = tile + (size_t)(iv & NOISE_MASK) * NOISE_N,
+                *r1 = tile + (size_t)((iv + 1) & NOISE_MASK) * NOISE_N;
     int a = iu & NOISE_MASK, b = (iu + 1) & NOISE_MASK;
     float x = r0[a] + (r0[b] - r0[a]) * fu, y = r1[a] + (r1[b] - r1[a]) * fu;
     return x + (y - x) * fv;

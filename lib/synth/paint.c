@@ -41,7 +41,8 @@ static void cloth_colour(const struct skin *k, const float a[ATTRS], float out[3
     const struct noise *n = &k->m->noise;
     float s = a[A_S], t = a[A_T], x = fabsf(s), soft = 0.6f + k->f->pixel;
     const float *rgb = p->cloth_rgb;
-    float weave = 1 + 0.05f * noise_at(n->soft, s * 0.12f + p->hair_u, t * 0.12f) + 0.03f * noise_at(n->fine, s, t), skin = 0, line = 1;
+    float weave = 1 + 0.05f * noise_at(n->soft, s * 0.12f + p->hair_u, t * 0.12f) + 0.03f * noise_at(n->fine, s, t),
+          skin = 0, line = 1;
     if (p->stripes > 0) weave *= 1 - p->stripes * step_at(sinf(p->cloth & 1 ? s * 0.45f : t * 0.4f), 0.25f);
     float front = clampf(a[A_EXTRA], 0, 1);
     switch (p->cloth) {
@@ -63,7 +64,8 @@ static void cloth_colour(const struct skin *k, const float a[ATTRS], float out[3
         if (rgb == p->shirt_rgb) weave = 1;
     }
     }
-    for (int i = 0; i < 3; i++) out[i] = lerpf(rgb[i] * weave * line, p->id.albedo[i] * 0.95f, skin) * a[A_RED + i] + a[A_GLOSS] * 0.01f;
+    for (int i = 0; i < 3; i++)
+        out[i] = lerpf(rgb[i] * weave * line, p->id.albedo[i] * 0.95f, skin) * a[A_RED + i] + a[A_GLOSS] * 0.01f;
 }
 
 static void hair_colour(const struct skin *k, const float a[ATTRS], float out[3], float *alpha)
@@ -79,12 +81,16 @@ static void hair_colour(const struct skin *k, const float a[ATTRS], float out[3]
         lock = noise_at(n->soft, across * 0.35f + p->hair_v, along * 0.10f + p->hair_u);
     }
     if (wound > 0) wind = noise_at(n->curls, s * 0.8f + p->hair_u, t * 0.8f + p->hair_v);
-    float tex = lerpf(0.75f * strand + 0.5f * lock, wind, wound) * (0.4f + 0.6f * k->stub), edge = p->style == HAIR_BUZZ ? 5 : 2.6f;
+    float tex = lerpf(0.75f * strand + 0.5f * lock, wind, wound) * (0.4f + 0.6f * k->stub),
+          edge = p->style == HAIR_BUZZ ? 5 : 2.6f;
     *alpha = clampf(0.5f + (a[A_HAIR] + tex * (2.2f + 2 * p->mess)) / (2 * edge), 0, 1);
     if (p->style == HAIR_BUZZ) *alpha *= 0.72f;
-    float v = clampf(0.86f + 0.30f * tex, 0.25f, 1.8f), shine = a[A_GLOSS] * (0.035f + 0.03f * (1 - curl)) * clampf(0.7f + 0.6f * strand, 0, 2);
+    float v = clampf(0.86f + 0.30f * tex, 0.25f, 1.8f),
+          shine = a[A_GLOSS] * (0.035f + 0.03f * (1 - curl)) * clampf(0.7f + 0.6f * strand, 0, 2);
     float dense = p->style == HAIR_AFRO ? 0.75f : 1;
-    for (int i = 0; i < 3; i++) out[i] = (k->hair_rgb[i] * v * dense + 0.002f) * a[A_RED + i] + shine * (0.35f * k->gloss_rgb[i] + 0.9f * p->id.hair[i]);
+    for (int i = 0; i < 3; i++)
+        out[i] = (k->hair_rgb[i] * v * dense + 0.002f) * a[A_RED + i] +
+                 shine * (0.35f * k->gloss_rgb[i] + 0.9f * p->id.hair[i]);
 }
 
 static inline void blend(struct canvas *cv, size_t at, const float c[3], float alpha)
@@ -92,7 +98,8 @@ static inline void blend(struct canvas *cv, size_t at, const float c[3], float a
     for (int i = 0; i < 3; i++) cv->px[i][at] += (c[i] - cv->px[i][at]) * alpha;
 }
 
-static void paint_body(struct canvas *cv, const struct raster *r, const struct figure *f, const struct skin *k, const int base[PARTS + 1])
+static void paint_body(struct canvas *cv, const struct raster *r, const struct figure *f, const struct skin *k,
+                       const int base[PARTS + 1])
 {
     for (int y = r->y0; y < r->y1; y++)
         for (int x = r->x0; x < r->x1; x++) {
@@ -110,13 +117,15 @@ static void paint_body(struct canvas *cv, const struct raster *r, const struct f
                 cloth_colour(k, a, c);
             } else {
                 for (int i = 0; i < 3; i++)
-                    c[i] = k->p->id.albedo[i] * a[A_RED + i] * (i == 0 ? 1.02f : 0.86f + 0.06f * k->p->id.tone) + a[A_GLOSS] * 0.03f;
+                    c[i] = k->p->id.albedo[i] * a[A_RED + i] * (i == 0 ? 1.02f : 0.86f + 0.06f * k->p->id.tone) +
+                           a[A_GLOSS] * 0.03f;
             }
             for (int i = 0; i < 3; i++) cv->px[i][at] = c[i];
         }
 }
 
-static void paint_hair(struct canvas *cv, const struct raster *r, const struct figure *f, const struct skin *k, const int base[PARTS + 1])
+static void paint_hair(struct canvas *cv, const struct raster *r, const struct figure *f, const struct skin *k,
+                       const int base[PARTS + 1])
 {
     for (int y = r->y0; y < r->y1; y++)
         for (int x = r->x0; x < r->x1; x++) {
@@ -142,7 +151,8 @@ static void paint_hair(struct canvas *cv, const struct raster *r, const struct f
         }
 }
 
-static void paint_glasses(struct canvas *cv, const struct raster *r, const struct figure *f, const struct skin *k, int lens_from)
+static void paint_glasses(struct canvas *cv, const struct raster *r, const struct figure *f, const struct skin *k,
+                          int lens_from)
 {
     const struct pose *p = k->p;
     for (int y = r->y0; y < r->y1; y++)
@@ -157,7 +167,9 @@ static void paint_glasses(struct canvas *cv, const struct raster *r, const struc
                 for (int i = 0; i < 3; i++) c[i] = p->id.frame[i] * a[A_RED + i] + 0.12f * a[A_GLOSS] * k->gloss_rgb[i];
                 blend(cv, at, c, clampf(p->id.frame_thick / k->f->pixel, 0.35f, 1));
             } else {
-                float sheen = p->glint * clampf(noise_at(k->m->noise.soft, a[A_S] * 0.09f + p->hair_u, a[A_T] * 0.16f) - 0.2f, 0, 1);
+                float sheen =
+                    p->glint *
+                    clampf(noise_at(k->m->noise.soft, a[A_S] * 0.09f + p->hair_u, a[A_T] * 0.16f) - 0.2f, 0, 1);
                 for (int i = 0; i < 3; i++) c[i] = 0.03f + 0.04f * k->l->sky[i];
                 blend(cv, at, c, p->tint);
                 for (int i = 0; i < 3; i++) c[i] = k->l->sky[i] * 0.7f + 0.2f;
@@ -166,8 +178,8 @@ static void paint_glasses(struct canvas *cv, const struct raster *r, const struc
         }
 }
 
-void figure_paint(struct canvas *c, struct raster *r, const struct model *m, const struct figure *f, const struct pose *p,
-                  const struct lighting *l)
+void figure_paint(struct canvas *c, struct raster *r, const struct model *m, const struct figure *f,
+                  const struct pose *p, const struct lighting *l)
 {
     struct skin k;
     skin_begin(&k, m, f, p, l);
@@ -175,12 +187,16 @@ void figure_paint(struct canvas *c, struct raster *r, const struct model *m, con
     for (int i = 0; i < PARTS; i++) base[i + 1] = base[i] + f->part[i].tris;
     raster_clear(r);
     for (int i = PART_HEAD; i <= PART_TORSO; i++)
-        if (f->has[i]) raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i], f->part[i].front, f->part[i].skip);
+        if (f->has[i])
+            raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i], f->part[i].front,
+                        f->part[i].skip);
     paint_body(c, r, f, &k, base);
     if (f->has[PART_HAIR] || f->has[PART_HAT]) {
         raster_forget(r);
         for (int i = PART_HAIR; i <= PART_BRIM; i++)
-            if (f->has[i]) raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i], f->part[i].front, f->part[i].skip);
+            if (f->has[i])
+                raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i], f->part[i].front,
+                            f->part[i].skip);
         if (f->loose) {
             const struct mesh *h = &f->part[PART_HAIR];
             raster_draw(r, h->scr, h->v, h->tri, h->tris, base[PARTS], -h->front, h->skip);

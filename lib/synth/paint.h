@@ -19,8 +19,8 @@ void backdrop_paint(struct canvas *c, const struct model *m, const struct scene 
 /* Things in front of the faces. */
 void occluders_paint(struct canvas *c, const struct scene *sc);
 /* Rasters and colours one figure that has been built. */
-void figure_paint(struct canvas *c, struct raster *r, const struct model *m, const struct figure *f, const struct pose *p,
-                  const struct lighting *l);
+void figure_paint(struct canvas *c, struct raster *r, const struct model *m, const struct figure *f,
+                  const struct pose *p, const struct lighting *l);
 
 /* skin.c: everything on the skin of the head at one pixel. */
 enum { MOLE_CELLS = 32 };
@@ -38,7 +38,8 @@ struct skin {                       /* prepared once a face */
     float stub;                     /* strength of strand noise at this size */
     uint8_t moles[MOLE_CELLS * MOLE_CELLS]; /* which moles may reach into a cell of the face, as bits */
 };
-void skin_begin(struct skin *k, const struct model *m, const struct figure *f, const struct pose *p, const struct lighting *l);
+void skin_begin(struct skin *k, const struct model *m, const struct figure *f, const struct pose *p,
+                const struct lighting *l);
 void skin_colour(const struct skin *k, const float a[ATTRS], float out[3]);
 
 /* camera.c: what the camera makes of it, as 8-bit RGB (h, w, 3). */

@@ -17,7 +17,8 @@ static void project_at(const struct figure *f, const struct model *m, float s, f
  * line, so the point moves inwards along its row of the grid to where the row reaches out furthest. */
 static void jaw(const struct figure *f, const struct model *m, float *out)
 {
-    static const float at[9][2] = {{131, -3}, {130, 18}, {126, 55}, {113, 96}, {97, 114}, {74, HEAD_T_JAW}, {50, HEAD_T_JAW}, {25, HEAD_T_JAW}, {0, HEAD_T_JAW}};
+    static const float at[9][2] = {{131, -3},        {130, 18},        {126, 55},        {113, 96},      {97, 114},
+                                   {74, HEAD_T_JAW}, {50, HEAD_T_JAW}, {25, HEAD_T_JAW}, {0, HEAD_T_JAW}};
     float chin[2], root[2];
     project_at(f, m, 0, HEAD_T_JAW, chin);
     project_at(f, m, 0, -5, root);
@@ -49,9 +50,11 @@ static void eye_points(const struct pose *p, int right, float out[6][2])
     float side = right ? 1 : -1, open = p->lids[right];
     for (int i = 0; i < 4; i++) { /* inner corner, inner upper, outer upper, outer corner */
         float u = i == 0 ? -0.97f : i == 1 ? -0.36f : i == 2 ? 0.36f : 0.97f;
-        float bend = (u - id->eye_peak) / (u > id->eye_peak ? 1 - id->eye_peak : 1 + id->eye_peak), arc = maxf(0, 1 - bend * bend);
+        float bend = (u - id->eye_peak) / (u > id->eye_peak ? 1 - id->eye_peak : 1 + id->eye_peak),
+              arc = maxf(0, 1 - bend * bend);
         float low = id->eye_low * (1 - u * u) + 0.6f * (u < 0 ? -u : 0);
-        float up = -id->eye_up * powf(arc, 0.85f) * open * (1 + 0.12f * (1 - arc)) + (1 - open) * low * 0.95f + 0.6f * (u < 0 ? -u : 0);
+        float up = -id->eye_up * powf(arc, 0.85f) * open * (1 + 0.12f * (1 - arc)) + (1 - open) * low * 0.95f +
+                   0.6f * (u < 0 ? -u : 0);
         out[i][0] = side * (31 + u * id->eye_wide);
         out[i][1] = i == 0 || i == 3 ? 0.5f * (up + low) : up;
     }
@@ -64,14 +67,16 @@ static void eye_points(const struct pose *p, int right, float out[6][2])
 
 static float brow_middle(const struct identity *id, float u)
 {
-    return id->brow_t - id->brow_arch * sinf(3.14159f * clampf(u * 0.85f + 0.05f, 0, 1)) + id->brow_tail * smoothf(0.5f, 1, u) * 1.4f + 0.8f * (1 - u);
+    return id->brow_t - id->brow_arch * sinf(3.14159f * clampf(u * 0.85f + 0.05f, 0, 1)) +
+           id->brow_tail * smoothf(0.5f, 1, u) * 1.4f + 0.8f * (1 - u);
 }
 
 static float lip_edge(const struct identity *id, float s, int lower)
 {
     float a = fabsf(s), u = a / id->lip_wide, q = u < 1 ? 1 - u * u : 0, peak = (a - 5.5f) / 3.6f, dip = a / 3.2f;
     if (lower) return 70 + id->lip_low * powf(q, 0.75f) * (1 - 0.06f * expf(-dip * dip));
-    return 70 - id->lip_up * (0.30f * q + 0.70f * powf(q, 1.6f)) - 0.55f * id->lip_bow * expf(-peak * peak) + 0.9f * id->lip_bow * expf(-dip * dip);
+    return 70 - id->lip_up * (0.30f * q + 0.70f * powf(q, 1.6f)) - 0.55f * id->lip_bow * expf(-peak * peak) +
+           0.9f * id->lip_bow * expf(-dip * dip);
 }
 
 static void mouth_points(const struct identity *id, float (*st)[2])
@@ -120,12 +125,14 @@ void points_find(const struct figure *f, const struct model *m, const struct pos
     float *out = face->points68, st[68][2];
     jaw(f, m, out);
     for (int i = 0; i < 5; i++) {
-        float u = (float)i / 4, s = lerpf(id->brow_out - 1, id->brow_in + 1, u), v = (s - id->brow_in) / (id->brow_out - id->brow_in);
+        float u = (float)i / 4, s = lerpf(id->brow_out - 1, id->brow_in + 1, u),
+              v = (s - id->brow_in) / (id->brow_out - id->brow_in);
         float half = 0.35f * id->brow_thick * (1.02f - 0.72f * smoothf(0.4f, 1.05f, v)); /* marked on the upper edge */
         st[17 + i][0] = -s, st[26 - i][0] = s;
         st[17 + i][1] = st[26 - i][1] = brow_middle(id, v) - half;
     }
-    static const float nose[9][2] = {{0, -4}, {0, 9}, {0, 21}, {0, 33.5f}, {-12.5f, 43}, {-6.5f, 45}, {0, 46}, {6.5f, 45}, {12.5f, 43}};
+    static const float nose[9][2] = {{0, -4},     {0, 9},  {0, 21},    {0, 33.5f}, {-12.5f, 43},
+                                     {-6.5f, 45}, {0, 46}, {6.5f, 45}, {12.5f, 43}};
     memcpy(st[27], nose, sizeof nose);
     float eye[6][2];
     static const int order[2][6] = {{3, 2, 1, 0, 5, 4}, {0, 1, 2, 3, 4, 5}};

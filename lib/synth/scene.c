@@ -52,7 +52,9 @@ static void draw_expression(struct pose *p, struct lafs_rng *r)
     if (chance(r, 0.25f)) p->expr[EXPR_SMIRK] = uni(r, 0, 0.6f);
     if (chance(r, 0.08f)) p->expr[EXPR_SNEER] = uni(r, 0, 0.8f);
     if (chance(r, 0.05f)) p->expr[EXPR_PUFF] = uni(r, 0, 0.8f);
-    float open = clampf(nor(r, 0.93f, 0.09f) - 0.22f * p->expr[EXPR_SMILE] - 0.15f * p->expr[EXPR_FROWN] + 0.1f * p->expr[EXPR_RAISE], 0.4f, 1.12f);
+    float open = clampf(nor(r, 0.93f, 0.09f) - 0.22f * p->expr[EXPR_SMILE] - 0.15f * p->expr[EXPR_FROWN] +
+                            0.1f * p->expr[EXPR_RAISE],
+                        0.4f, 1.12f);
     if (chance(r, 0.04f)) open = uni(r, 0, 0.3f);
     p->lids[0] = p->lids[1] = open;
     p->lids[chance(r, 0.5f)] *= uni(r, 0.9f, 1);
@@ -139,7 +141,8 @@ static void place(struct scene *sc, struct lafs_rng *r)
     int rows = n > 4 ? 2 : 1, first = (n + rows - 1) / rows, at = (int)lafs_rng_below(r, (uint64_t)n);
     for (int k = 0; k < n; k++) {
         int slot = (k + at) % n, row = slot >= first, in_row = row ? n - first : first, col = row ? slot - first : slot;
-        float cell = w / (float)in_row, side = cell * 0.62f < h / (float)rows * 0.5f ? cell * 0.62f : h / (float)rows * 0.5f;
+        float cell = w / (float)in_row,
+              side = cell * 0.62f < h / (float)rows * 0.5f ? cell * 0.62f : h / (float)rows * 0.5f;
         float share = side / small * expf(nor(r, logf(0.40f), 0.12f));
         struct pose *p = &sc->pose[k];
         draw_pose(sc, p, r, distance * uni(r, 1.5f, 2.5f), share);
@@ -264,14 +267,21 @@ static void draw_occluders(struct scene *sc, struct lafs_rng *r)
     float side = chance(r, 0.5f) ? 1 : -1;
     colour(r, uni(r, 0.02f, 0.5f), uni(r, 0, 0.8f), o->rgb);
     switch (o->kind) {
-    case OCCLUDER_HAND: o->x = p->cx + side * uni(r, 15, 60) * p->scale, o->y = p->cy + uni(r, 85, 125) * p->scale; break;
-    case OCCLUDER_MIKE: o->x = p->cx + side * uni(r, 5, 40) * p->scale, o->y = p->cy + uni(r, 85, 120) * p->scale; break;
+    case OCCLUDER_HAND:
+        o->x = p->cx + side * uni(r, 15, 60) * p->scale, o->y = p->cy + uni(r, 85, 125) * p->scale;
+        break;
+    case OCCLUDER_MIKE:
+        o->x = p->cx + side * uni(r, 5, 40) * p->scale, o->y = p->cy + uni(r, 85, 120) * p->scale;
+        break;
     case OCCLUDER_BAR: o->x = p->cx + side * uni(r, 55, 80) * p->scale, o->y = p->cy; break;
-    case OCCLUDER_BLUR: o->x = p->cx + side * uni(r, 60, 100) * p->scale, o->y = p->cy + uni(r, 60, 110) * p->scale; break;
+    case OCCLUDER_BLUR:
+        o->x = p->cx + side * uni(r, 60, 100) * p->scale, o->y = p->cy + uni(r, 60, 110) * p->scale;
+        break;
     }
 }
 
-void scene_draw(struct scene *sc, const struct lafs_synth_options *opt, int shapes, const struct identity *who, int64_t number)
+void scene_draw(struct scene *sc, const struct lafs_synth_options *opt, int shapes, const struct identity *who,
+                int64_t number)
 {
     struct lafs_rng rng, *r = &rng;
     uint64_t person = (uint64_t)who->person;
@@ -281,7 +291,8 @@ void scene_draw(struct scene *sc, const struct lafs_synth_options *opt, int shap
     sc->faces = opt->faces_min + (int)lafs_rng_below(r, (uint64_t)(opt->faces_max - opt->faces_min + 1));
     sc->pose[0].id = *who;
     for (int k = 1; k < sc->faces; k++)
-        identity_draw(&sc->pose[k].id, opt->seed, 1, lafs_rng_key(person, LAFS_RNG_SYNTH, 3, (uint64_t)number, (uint64_t)k), shapes);
+        identity_draw(&sc->pose[k].id, opt->seed, 1,
+                      lafs_rng_key(person, LAFS_RNG_SYNTH, 3, (uint64_t)number, (uint64_t)k), shapes);
     draw_light(&sc->light, r);
     draw_camera(&sc->camera, r, (float)(opt->width < opt->height ? opt->width : opt->height));
     draw_background(sc, r);

@@ -80,10 +80,12 @@ void shape_features(float s, float t, float d[3])
 {
     static const float height[][2] = {{-14, 0}, {-6, 1.2f}, {2, 5.0f}, {11, 10.5f}, {20, 16.5f}, {28, 21.5f}, {33, 24},
                                       {36.2f, 23.7f}, {38.8f, 20.8f}, {41.5f, 15}, {44.2f, 8}, {47, 3}, {53, 0}};
-    static const float width[][2] = {{-12, 11}, {0, 7.4f}, {10, 7.2f}, {20, 8.0f}, {30, 9.4f}, {36, 9.8f}, {42, 8.5f}, {46, 6.5f}, {52, 7}};
+    static const float width[][2] = {{-12, 11},  {0, 7.4f},  {10, 7.2f}, {20, 8.0f}, {30, 9.4f},
+                                     {36, 9.8f}, {42, 8.5f}, {46, 6.5f}, {52, 7}};
     d[0] = d[1] = d[2] = 0;
     if (t > -16 && t < 56 && fabsf(s) < 45) {
-        float h = CURVE(height, t + 0.02f * minf(s * s, 180) * smoothf(26, 38, t)), w = CURVE(width, t), q = s / w; /* wings end above the tip */
+        float h = CURVE(height, t + 0.02f * minf(s * s, 180) * smoothf(26, 38, t)), w = CURVE(width, t),
+              q = s / w; /* wings end above the tip */
         float ridge = expf(-0.5f * q * q * (1 + 0.25f * q * q)), flank = expf(-0.5f * s * s / (15.0f * 15));
         float low = smoothf(50, 36, t) * 0 + smoothf(0, 12, t) * (1 - smoothf(34, 44, t));
         d[2] += h * ((1 - 0.22f * low) * ridge + 0.22f * low * flank);
@@ -107,54 +109,63 @@ static const struct direction directions[] = {
     [CROWN] = {0.1f, 0, 0, {{END}}},
     [NECK] = {1.3f, 0, 0.6f, {{END}}},
     [SKEW] = {0, 0, 0, {{END}}},
-    {1.3f, 0.1f, 0.25f, {{PAIR, 98, 108, 24, 22, 4.2f, 0, 0}}},                        /* width of the jaw */
-    {0.5f, 0, 0.2f, {{PAIR, 26, 111, 15, 10, 3.2f, 0, 0.6f}}},                         /* squareness of the chin */
-    {0.6f, 0.1f, 0, {{MID, 0, 110, 42, 20, 0, 4.2f, 0}}},                              /* length of the chin */
-    {0.4f, 0, 0, {{MID, 0, 102, 26, 14, 0, 0, 3.6f}}},                                 /* its prominence */
-    {0.1f, 0, 0, {{PAIR, 104, 24, 30, 20, 3.2f, 0, 0}}},                               /* width of the cheekbones */
-    {-0.3f, -0.25f, 0, {{PAIR, 46, 24, 13, 11, 0.6f, 0, 2.5f}}},                       /* their prominence */
-    {0, -0.1f, 1.1f, {{PAIR, 66, 66, 24, 26, 3.4f, 0, 2.4f}, {PAIR, 80, 112, 30, 16, 1.6f, 1.5f, 1}}}, /* fullness of the cheeks */
+    {1.3f, 0.1f, 0.25f, {{PAIR, 98, 108, 24, 22, 4.2f, 0, 0}}},  /* width of the jaw */
+    {0.5f, 0, 0.2f, {{PAIR, 26, 111, 15, 10, 3.2f, 0, 0.6f}}},   /* squareness of the chin */
+    {0.6f, 0.1f, 0, {{MID, 0, 110, 42, 20, 0, 4.2f, 0}}},        /* length of the chin */
+    {0.4f, 0, 0, {{MID, 0, 102, 26, 14, 0, 0, 3.6f}}},           /* its prominence */
+    {0.1f, 0, 0, {{PAIR, 104, 24, 30, 20, 3.2f, 0, 0}}},         /* width of the cheekbones */
+    {-0.3f, -0.25f, 0, {{PAIR, 46, 24, 13, 11, 0.6f, 0, 2.5f}}}, /* their prominence */
+    {0,
+     -0.1f,
+     1.1f,
+     {{PAIR, 66, 66, 24, 26, 3.4f, 0, 2.4f}, {PAIR, 80, 112, 30, 16, 1.6f, 1.5f, 1}}}, /* fullness of the cheeks */
     {-0.6f, 0, 0, {{MID, 0, -55, 45, 22, 0, 0, 3.6f}}},                                /* steepness of the forehead */
     {0, 0, 0, {{PAIR, 58, -45, 22, 26, 2.6f, 0, 0}}},                                  /* width of the forehead */
     {1.4f, 0.1f, 0, {{PAIR, 24, -17, 19, 7, 0, 0, 2.0f}, {MID, 0, -15, 12, 8, 0, 0, 1.4f}}}, /* ridge of the brow */
-    {0.1f, 0, 0, {{PAIR, 31, 0, 15, 16, 1.9f, 0, 0}}},                                 /* distance of the eyes */
-    {0.5f, 0.15f, -0.2f, {{PAIR, 30, 0, 14, 10, 0, 0, -2.2f}}},                        /* their depth */
-    {0.1f, 0, 0, {{PAIR, 30, -4, 24, 16, 0, 1.7f, 0}}},                                /* their height in the face */
+    {0.1f, 0, 0, {{PAIR, 31, 0, 15, 16, 1.9f, 0, 0}}},                                       /* distance of the eyes */
+    {0.5f, 0.15f, -0.2f, {{PAIR, 30, 0, 14, 10, 0, 0, -2.2f}}},                              /* their depth */
+    {0.1f, 0, 0, {{PAIR, 30, -4, 24, 16, 0, 1.7f, 0}}}, /* their height in the face */
     {-0.2f, -0.15f, 0, {{PAIR, 44, -1, 9, 9, 0, -1.7f, 0}, {PAIR, 18, 1, 7, 8, 0, 0.7f, 0}}}, /* their slant */
-    {-0.5f, -0.15f, 0, {{GROW, 31, 0, 14, 9, 1.5f, 1.0f, 0}}},                         /* their size */
-    {0.4f, 0.25f, 0, {{MID, 0, 45, 16, 15, 0, 2.9f, 0}}},                              /* length of the nose */
-    {0.5f, 0.1f, 0, {{MID, 0, 35, 9, 9.5f, 0, 0, 2.8f}}},                              /* its tip's prominence */
-    {0.3f, 0, 0, {{MID, 0, 10, 8, 13, 0, 0, 2.4f}}},                                   /* height of its bridge */
-    {0.3f, 0.1f, 0.1f, {{MID, 0, 18, 9, 17, 1.7f, 0, 0}}},                             /* width of its bridge */
-    {0.6f, 0.15f, 0.2f, {{PAIR, 14, 40, 7.5f, 8, 2.3f, 0, -0.4f}}},                    /* width of its wings */
-    {0.4f, 0.2f, 0.1f, {{PAIR, 7, 36.5f, 5, 6, 1.3f, 0, 1.0f}}},                       /* roundness of its tip */
-    {-0.4f, -0.2f, 0, {{MID, 0, 37.5f, 9, 7, 0, -2.4f, 0}}},                           /* its tip turned up */
-    {0.4f, 0.1f, 0, {{MID, 0, 17, 6, 6.5f, 0, 0, 1.7f}}},                              /* hump */
-    {-0.4f, 0, 0, {{MID, 0, -4, 9, 7.5f, 0, 0, 2.0f}}},                                /* root of the nose filled */
-    {0, 0, 0, {{PAIR, 13, 41, 5.5f, 5.5f, 0, -1.5f, 0}}},                              /* wings drawn up */
-    {0.3f, 0.1f, 0, {{PAIR, 24, 70, 10, 9, 2.8f, 0, -0.6f}}},                          /* width of the mouth */
-    {0.3f, 0.2f, 0, {{MID, 0, 72, 34, 12, 0, 2.5f, 0}}},                               /* its height in the face */
-    {-0.3f, -0.3f, 0, {{MID, 0, 64, 18, 4, 0, -1.4f, 1.1f}}},                          /* upper lip */
-    {-0.2f, -0.25f, 0, {{MID, 0, 77, 17, 4.5f, 0, 1.5f, 1.3f}}},                       /* lower lip */
-    {0, 0, 0, {{MID, 0, 68, 26, 18, 0, 0, 2.8f}}},                                     /* muzzle */
-    {0, 0, 0, {{MID, 0, 88, 26, 13, 0, 0, -2.4f}}},                                    /* receding lower jaw */
-    {0.1f, 0.2f, -0.4f, {{PAIR, 64, -28, 16, 18, -2.0f, 0, -1.2f}}},                   /* hollow temples */
-    {0.2f, 0.3f, -0.9f, {{PAIR, 56, 60, 15, 15, -1.0f, 0, -2.5f}}},                    /* hollow cheeks */
-    {0.1f, 0.6f, 0.1f, {{PAIR, 23, 53, 4.5f, 11, 0, 0, -1.1f}, {PAIR, 31, 50, 6, 11, 0.5f, 0, 1.0f}}}, /* nasolabial fold */
-    {0.1f, 0.7f, 0, {{PAIR, 31, 14, 11, 4, 0, 0, 1.2f}, {PAIR, 31, 20, 13, 3.5f, 0, 0, -0.7f}}},      /* bags under the eyes */
-    {0.6f, 0.3f, 0, {{PAIR, 28, -20, 24, 8, 0, 1.9f, 0}}},                             /* low brows */
-    {0.2f, -0.1f, 0, {{PAIR, 98, 110, 20, 16, 0, 4.0f, 0}}},                           /* angle of the jaw lower */
-    {0.4f, 0, 0, {{MID, 0, 104, 2.6f, 5, 0, 0, -1.2f}}},                               /* cleft in the chin */
-    {0.1f, 0.5f, 0, {{PAIR, 42, -8, 9, 6, 0, 1.5f, 1.3f}}},                            /* hooded eyes */
-    {-0.1f, -0.35f, 0, {{PAIR, 25, 70, 7, 6, 0, -1.3f, 0}}},                           /* corners of the mouth up */
-    {0, -0.1f, 0, {{MID, 0, 56, 3, 7, 0, 0, -0.8f}}},                                  /* depth of the philtrum */
-    {0.1f, 0.3f, 1.2f, {{MID, 0, 123, 60, 9, 0, 3.5f, 3}}},                            /* double chin */
-    {0, 0.2f, -0.3f, {{PAIR, 30, 21, 13, 8, 0, 0, -1.5f}}},                            /* flat below the eyes */
-    {0, 0.5f, 0.4f, {{PAIR, 44, 100, 14, 10, 0.8f, 2.2f, 0.8f}}},                      /* jowls */
-    {0, 0, 0, {{ONE, 31, 0, 16, 13, 0, 1.1f, 0}}},                                     /* one eye lower */
-    {0, 0, 0, {{MID, 0, 34, 9, 14, 0, 0, 0}, {ONE, 0, 34, 9, 14, 1.2f, 0, 0}}},        /* nose bent */
-    {0, 0, 0, {{ONE, 24, 70, 10, 9, 0, 0.9f, 0}}},                                     /* one corner of the mouth lower */
-    {0, 0, 0, {{ONE, 60, 60, 24, 30, 1.4f, 0, 1.0f}}},                                 /* one cheek fuller */
+    {-0.5f, -0.15f, 0, {{GROW, 31, 0, 14, 9, 1.5f, 1.0f, 0}}},                                /* their size */
+    {0.4f, 0.25f, 0, {{MID, 0, 45, 16, 15, 0, 2.9f, 0}}},                                     /* length of the nose */
+    {0.5f, 0.1f, 0, {{MID, 0, 35, 9, 9.5f, 0, 0, 2.8f}}},                                     /* its tip's prominence */
+    {0.3f, 0, 0, {{MID, 0, 10, 8, 13, 0, 0, 2.4f}}},                                          /* height of its bridge */
+    {0.3f, 0.1f, 0.1f, {{MID, 0, 18, 9, 17, 1.7f, 0, 0}}},                                    /* width of its bridge */
+    {0.6f, 0.15f, 0.2f, {{PAIR, 14, 40, 7.5f, 8, 2.3f, 0, -0.4f}}},                           /* width of its wings */
+    {0.4f, 0.2f, 0.1f, {{PAIR, 7, 36.5f, 5, 6, 1.3f, 0, 1.0f}}},                              /* roundness of its tip */
+    {-0.4f, -0.2f, 0, {{MID, 0, 37.5f, 9, 7, 0, -2.4f, 0}}},                                  /* its tip turned up */
+    {0.4f, 0.1f, 0, {{MID, 0, 17, 6, 6.5f, 0, 0, 1.7f}}},                                     /* hump */
+    {-0.4f, 0, 0, {{MID, 0, -4, 9, 7.5f, 0, 0, 2.0f}}},              /* root of the nose filled */
+    {0, 0, 0, {{PAIR, 13, 41, 5.5f, 5.5f, 0, -1.5f, 0}}},            /* wings drawn up */
+    {0.3f, 0.1f, 0, {{PAIR, 24, 70, 10, 9, 2.8f, 0, -0.6f}}},        /* width of the mouth */
+    {0.3f, 0.2f, 0, {{MID, 0, 72, 34, 12, 0, 2.5f, 0}}},             /* its height in the face */
+    {-0.3f, -0.3f, 0, {{MID, 0, 64, 18, 4, 0, -1.4f, 1.1f}}},        /* upper lip */
+    {-0.2f, -0.25f, 0, {{MID, 0, 77, 17, 4.5f, 0, 1.5f, 1.3f}}},     /* lower lip */
+    {0, 0, 0, {{MID, 0, 68, 26, 18, 0, 0, 2.8f}}},                   /* muzzle */
+    {0, 0, 0, {{MID, 0, 88, 26, 13, 0, 0, -2.4f}}},                  /* receding lower jaw */
+    {0.1f, 0.2f, -0.4f, {{PAIR, 64, -28, 16, 18, -2.0f, 0, -1.2f}}}, /* hollow temples */
+    {0.2f, 0.3f, -0.9f, {{PAIR, 56, 60, 15, 15, -1.0f, 0, -2.5f}}},  /* hollow cheeks */
+    {0.1f,
+     0.6f,
+     0.1f,
+     {{PAIR, 23, 53, 4.5f, 11, 0, 0, -1.1f}, {PAIR, 31, 50, 6, 11, 0.5f, 0, 1.0f}}}, /* nasolabial fold */
+    {0.1f,
+     0.7f,
+     0,
+     {{PAIR, 31, 14, 11, 4, 0, 0, 1.2f}, {PAIR, 31, 20, 13, 3.5f, 0, 0, -0.7f}}}, /* bags under the eyes */
+    {0.6f, 0.3f, 0, {{PAIR, 28, -20, 24, 8, 0, 1.9f, 0}}},                        /* low brows */
+    {0.2f, -0.1f, 0, {{PAIR, 98, 110, 20, 16, 0, 4.0f, 0}}},                      /* angle of the jaw lower */
+    {0.4f, 0, 0, {{MID, 0, 104, 2.6f, 5, 0, 0, -1.2f}}},                          /* cleft in the chin */
+    {0.1f, 0.5f, 0, {{PAIR, 42, -8, 9, 6, 0, 1.5f, 1.3f}}},                       /* hooded eyes */
+    {-0.1f, -0.35f, 0, {{PAIR, 25, 70, 7, 6, 0, -1.3f, 0}}},                      /* corners of the mouth up */
+    {0, -0.1f, 0, {{MID, 0, 56, 3, 7, 0, 0, -0.8f}}},                             /* depth of the philtrum */
+    {0.1f, 0.3f, 1.2f, {{MID, 0, 123, 60, 9, 0, 3.5f, 3}}},                       /* double chin */
+    {0, 0.2f, -0.3f, {{PAIR, 30, 21, 13, 8, 0, 0, -1.5f}}},                       /* flat below the eyes */
+    {0, 0.5f, 0.4f, {{PAIR, 44, 100, 14, 10, 0.8f, 2.2f, 0.8f}}},                 /* jowls */
+    {0, 0, 0, {{ONE, 31, 0, 16, 13, 0, 1.1f, 0}}},                                /* one eye lower */
+    {0, 0, 0, {{MID, 0, 34, 9, 14, 0, 0, 0}, {ONE, 0, 34, 9, 14, 1.2f, 0, 0}}},   /* nose bent */
+    {0, 0, 0, {{ONE, 24, 70, 10, 9, 0, 0.9f, 0}}},                                /* one corner of the mouth lower */
+    {0, 0, 0, {{ONE, 60, 60, 24, 30, 1.4f, 0, 1.0f}}},                            /* one cheek fuller */
 };
 enum { DIRECTIONS = sizeof directions / sizeof *directions };
 _Static_assert((int)DIRECTIONS <= (int)LAFS_SYNTH_SHAPES, "directions");
@@ -187,16 +198,23 @@ void shape_direction(int m, float s, float t, const float p[3], float d[3])
 }
 
 static const struct bump expressions[EXPR_COUNT][8] = {
-    [EXPR_SMILE] = {{PAIR, 26, 70.5f, 11, 10, 6.0f, -5.5f, -4.5f}, {PAIR, 40, 36, 13, 12, 1.2f, -2.6f, 3.2f},
-                    {MID, 0, 66, 16, 6, 0, -0.8f, -2.0f}, {MID, 0, 76, 16, 6, 0, -0.6f, -1.2f},
-                    {PAIR, 25, 53, 4, 9, 0.6f, 0, -1.4f}, {PAIR, 16, 41, 6, 6, 1.2f, -0.8f, 0}, {PAIR, 31, 11, 13, 5, 0, -1.2f, 0.8f}},
+    [EXPR_SMILE] = {{PAIR, 26, 70.5f, 11, 10, 6.0f, -5.5f, -4.5f},
+                    {PAIR, 40, 36, 13, 12, 1.2f, -2.6f, 3.2f},
+                    {MID, 0, 66, 16, 6, 0, -0.8f, -2.0f},
+                    {MID, 0, 76, 16, 6, 0, -0.6f, -1.2f},
+                    {PAIR, 25, 53, 4, 9, 0.6f, 0, -1.4f},
+                    {PAIR, 16, 41, 6, 6, 1.2f, -0.8f, 0},
+                    {PAIR, 31, 11, 13, 5, 0, -1.2f, 0.8f}},
     [EXPR_PUCKER] = {{PAIR, 24, 70, 10, 9, -7, 0, 2}, {MID, 0, 70, 16, 10, 0, 0, 5.5f}},
     [EXPR_FROWN] = {{PAIR, 11, -18, 8, 8, -2.4f, 3.6f, 1.0f}, {PAIR, 30, -19, 14, 8, -0.8f, 2.4f, 0.3f}},
     [EXPR_RAISE] = {{PAIR, 26, -20, 22, 9, 0, -5.5f, 0}, {MID, 0, -30, 40, 14, 0, -2.5f, 0}},
     [EXPR_DOWN] = {{PAIR, 26, 70.5f, 9, 8, 0.5f, 4.5f, -0.5f}, {MID, 0, 84, 14, 6, 0, -1, 1.2f}},
-    [EXPR_SMIRK] = {{ONE, 26, 70.5f, 11, 10, 4.5f, -4.5f, -3}, {ONE, 40, 38, 13, 12, 0.8f, -2, 2.2f},
+    [EXPR_SMIRK] = {{ONE, 26, 70.5f, 11, 10, 4.5f, -4.5f, -3},
+                    {ONE, 40, 38, 13, 12, 0.8f, -2, 2.2f},
                     {ONE, -22, 70, 9, 9, 1.5f, 0.5f, 0}},
-    [EXPR_SNEER] = {{PAIR, 10, 60, 9, 7, 0, -3, 0.6f}, {PAIR, 14, 40, 6, 6, 1.4f, -1.8f, 0}, {PAIR, 20, 30, 9, 9, 0, -1.2f, 1}},
+    [EXPR_SNEER] = {{PAIR, 10, 60, 9, 7, 0, -3, 0.6f},
+                    {PAIR, 14, 40, 6, 6, 1.4f, -1.8f, 0},
+                    {PAIR, 20, 30, 9, 9, 0, -1.2f, 1}},
     [EXPR_PUFF] = {{PAIR, 58, 64, 20, 18, 4, 0, 4}},
     [EXPR_PRESS] = {{MID, 0, 65, 20, 3.2f, 0, 1.8f, -1.8f}, {MID, 0, 76, 19, 3.6f, 0, -2.0f, -1.8f}},
 };

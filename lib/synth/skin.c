@@ -29,11 +29,13 @@ static void mark_moles(struct skin *k)
     for (int i = 0; i < id->moles; i++) {
         float s = id->mole[i].s + 32, t = id->mole[i].t, r = 1.5f * (id->mole[i].r + 0.3f * k->soft);
         for (int y = mole_cell(t - r); y <= mole_cell(t + r); y++)
-            for (int x = mole_cell(s - r); x <= mole_cell(s + r); x++) k->moles[y * MOLE_CELLS + x] |= (uint8_t)(1 << i);
+            for (int x = mole_cell(s - r); x <= mole_cell(s + r); x++)
+                k->moles[y * MOLE_CELLS + x] |= (uint8_t)(1 << i);
     }
 }
 
-void skin_begin(struct skin *k, const struct model *m, const struct figure *f, const struct pose *p, const struct lighting *l)
+void skin_begin(struct skin *k, const struct model *m, const struct figure *f, const struct pose *p,
+                const struct lighting *l)
 {
     *k = (struct skin){.m = m, .f = f, .p = p, .l = l};
     k->soft = maxf(0.35f, 0.55f * f->pixel);
@@ -64,7 +66,8 @@ static void eye_colour(const struct skin *k, int right, float x, float y, const 
     float open = p->lids[right];
     float low = id->eye_low * (low_arc > 0 ? low_arc : low_arc * 0.5f) + 0.6f * (u < 0 ? -u : 0);
     float rise = open * (1 + 0.12f * (1 - arc));
-    float up = -id->eye_up * (arc > 0 ? powf(arc, 0.85f) : arc) * rise + (1 - open) * low * 0.95f + 0.6f * (u < 0 ? -u : 0);
+    float up =
+        -id->eye_up * (arc > 0 ? powf(arc, 0.85f) : arc) * rise + (1 - open) * low * 0.95f + 0.6f * (u < 0 ? -u : 0);
     float w = k->soft, inside = step(y - up, w) * step(low - y, w) * step(a - fabsf(o), w);
     if (inside > 0) {
         float gx = x - p->gaze_x, gy = y - p->gaze_y + 0.5f, r2 = gx * gx + gy * gy, R = id->iris_r;
@@ -74,7 +77,8 @@ static void eye_colour(const struct skin *k, int right, float x, float y, const 
         float white[3] = {0.72f, 0.66f, 0.62f};
         mix(white, 0.60f, 0.30f, 0.26f, clampf((-u - 0.80f) * 5, 0, 0.8f));
         if (r2 < (R + 1) * (R + 1)) {
-            float r = sqrtf(r2), ring = clampf((r / R - 0.72f) * 3, 0, 1), inner = 1 - clampf((r / R - 0.35f) * 3, 0, 1);
+            float r = sqrtf(r2), ring = clampf((r / R - 0.72f) * 3, 0, 1),
+                  inner = 1 - clampf((r / R - 0.35f) * 3, 0, 1);
             float iris[3];
             for (int i = 0; i < 3; i++) iris[i] = id->iris[i] * (1 - 0.65f * ring) * (1 + 0.35f * inner);
             mix(iris, 0.004f, 0.004f, 0.004f, step(R * 0.40f - r, w * 0.8f));
@@ -107,7 +111,8 @@ static float brow_weight(const struct skin *k, float s, float t)
     const struct identity *id = &k->p->id;
     float a = fabsf(s), u = (a - id->brow_in) / (id->brow_out - id->brow_in);
     if (u < -0.12f || u > 1.12f) return 0;
-    float mid = id->brow_t - id->brow_arch * sinf(3.14159f * clampf(u * 0.85f + 0.05f, 0, 1)) + id->brow_tail * smoothf(0.5f, 1, u) * 1.4f + 0.8f * (1 - u);
+    float mid = id->brow_t - id->brow_arch * sinf(3.14159f * clampf(u * 0.85f + 0.05f, 0, 1)) +
+                id->brow_tail * smoothf(0.5f, 1, u) * 1.4f + 0.8f * (1 - u);
     float half = 0.5f * id->brow_thick * (u < 0.15f ? 0.75f + u * 1.6f : 1.02f - 0.72f * smoothf(0.4f, 1.05f, u));
     float d = (half - fabsf(t - mid)) / (k->soft + 0.35f * half);
     if (d < -1) return 0;
@@ -122,12 +127,15 @@ static void mouth_colour(const struct skin *k, float s, float y, float gap, cons
     float a = fabsf(s), wide = k->p->id.lip_wide;
     float deep = 0.10f + 0.25f * clampf(1 - gap / 14, 0, 1);
     float in[3] = {0.20f * deep * e[0], 0.05f * deep * e[1], 0.05f * deep * e[2]};
-    if (gap > 6) mix(in, 0.28f * e[0] * 0.5f, 0.09f * e[1] * 0.5f, 0.09f * e[2] * 0.5f, smoothf(0.55f, 0.9f, y / gap) * (1 - smoothf(8, 18, a)));
+    if (gap > 6)
+        mix(in, 0.28f * e[0] * 0.5f, 0.09f * e[1] * 0.5f, 0.09f * e[2] * 0.5f,
+            smoothf(0.55f, 0.9f, y / gap) * (1 - smoothf(8, 18, a)));
     float len = 8.0f - 0.012f * a * a, w = k->soft;
     float tooth = step(len - y, w) * step(wide - 3.5f - a, w * 2);
     float between = fabsf(a - 8.4f * floorf(a / 8.4f + 0.5f));
     float tile = a < 1.2f ? a : between;
-    float shade = (0.72f - 0.016f * a) * (1 - 0.22f * clampf(1 - tile / (0.4f + 0.5f * w), 0, 1)) * (0.72f + 0.28f * clampf(y / 2.5f, 0, 1));
+    float shade = (0.72f - 0.016f * a) * (1 - 0.22f * clampf(1 - tile / (0.4f + 0.5f * w), 0, 1)) *
+                  (0.72f + 0.28f * clampf(y / 2.5f, 0, 1));
     mix(in, 0.80f * e[0] * shade, 0.74f * e[1] * shade, 0.62f * e[2] * shade, tooth);
     float fill = clampf(gap / (0.8f + w), 0, 1);
     mix(c, in[0], in[1], in[2], fill);
@@ -140,7 +148,8 @@ static void lips_colour(const struct skin *k, float s, float t, const float e[3]
     float a = fabsf(s), u = a / id->lip_wide, w = k->soft;
     if (u < 1.1f) {
         float q = u < 1 ? 1 - u * u : 0, peak = (a - 5.5f) / 3.6f, dip = a / 3.2f;
-        float up = 70 - id->lip_up * (0.30f * q + 0.70f * powf(q, 1.6f)) - 0.55f * id->lip_bow * expf(-peak * peak) + 0.9f * id->lip_bow * expf(-dip * dip);
+        float up = 70 - id->lip_up * (0.30f * q + 0.70f * powf(q, 1.6f)) - 0.55f * id->lip_bow * expf(-peak * peak) +
+                   0.9f * id->lip_bow * expf(-dip * dip);
         float low = 70 + id->lip_low * powf(q, 0.75f) * (1 - 0.06f * expf(-dip * dip));
         float on = step(t - up, w + 0.3f) * step(low - t, w + 0.5f);
         if (on > 0) {
@@ -149,7 +158,8 @@ static void lips_colour(const struct skin *k, float s, float t, const float e[3]
             float stick = clampf(p->makeup * 1.1f - 0.35f, 0, 0.85f);
             for (int i = 0; i < 3; i++) {
                 float natural = id->albedo[i] * id->lip[i], painted = p->lipstick[i] * 0.42f;
-                red[i] = lerpf(natural, painted, stick) * lines * e[i] + gloss * k->gloss_rgb[i] * (0.05f + 0.06f * stick);
+                red[i] =
+                    lerpf(natural, painted, stick) * lines * e[i] + gloss * k->gloss_rgb[i] * (0.05f + 0.06f * stick);
             }
             mix(c, red[0], red[1], red[2], on * 0.92f);
         }
@@ -178,13 +188,16 @@ static float lines_at(const struct skin *k, float s, float t)
         dark += k->crease * 0.34f * clampf(1 - d * d, 0, 1) * smoothf(36, 44, t) * (1 - smoothf(60, 76, t));
     }
     if (t < -24 && id->wrinkle > 0.1f && a < 55) {
-        float wave = noise_at(k->m->noise.soft, s * 0.08f + id->noise_u, id->noise_v) * 1.6f, q = (t + wave + 62) / 9.5f;
+        float wave = noise_at(k->m->noise.soft, s * 0.08f + id->noise_u, id->noise_v) * 1.6f,
+              q = (t + wave + 62) / 9.5f;
         float d = (q - floorf(q) - 0.5f) * 9.5f / w;
-        dark += 0.17f * id->wrinkle * (1 + k->p->expr[EXPR_RAISE]) * clampf(1 - d * d, 0, 1) * (1 - smoothf(30, 55, a)) * smoothf(-68, -60, t);
+        dark += 0.17f * id->wrinkle * (1 + k->p->expr[EXPR_RAISE]) * clampf(1 - d * d, 0, 1) *
+                (1 - smoothf(30, 55, a)) * smoothf(-68, -60, t);
     }
     if (a > 44 && a < 62 && t > -16 && t < 16) { /* crow's feet */
         float q = (t + 2) / (4 + 0.28f * (a - 44)), d = (q - floorf(q) - 0.5f) * 4.5f / w;
-        dark += 0.25f * (id->wrinkle + 0.3f * k->p->expr[EXPR_SMILE] * id->wrinkle) * clampf(1 - d * d, 0, 1) * smoothf(45, 49, a) * (1 - smoothf(54, 62, a));
+        dark += 0.25f * (id->wrinkle + 0.3f * k->p->expr[EXPR_SMILE] * id->wrinkle) * clampf(1 - d * d, 0, 1) *
+                smoothf(45, 49, a) * (1 - smoothf(54, 62, a));
     }
     if (a > 16 && a < 46 && t > 5 && t < 20) { /* below the lower lid */
         float o = (a - 30) / 15, d = (t - 13 + 3.5f * o * o) / (w + 0.3f);
@@ -192,7 +205,8 @@ static float lines_at(const struct skin *k, float s, float t)
     }
     if (a < 14 && t > -32 && t < -8 && k->p->expr[EXPR_FROWN] + id->wrinkle > 0.4f) {
         float d = (a - 4.5f) / w;
-        dark += 0.22f * (k->p->expr[EXPR_FROWN] + 0.5f * id->wrinkle) * clampf(1 - d * d, 0, 1) * smoothf(-32, -26, t) * (1 - smoothf(-14, -8, t));
+        dark += 0.22f * (k->p->expr[EXPR_FROWN] + 0.5f * id->wrinkle) * clampf(1 - d * d, 0, 1) * smoothf(-32, -26, t) *
+                (1 - smoothf(-14, -8, t));
     }
     return 1 - clampf(dark, 0, 0.7f);
 }
@@ -208,7 +222,8 @@ void skin_colour(const struct skin *k, const float a[ATTRS], float out[3])
     float mel = 1 + 0.04f * blotch + grain, red = -0.025f * blotch;
     float c[3] = {id->albedo[0] * mel, id->albedo[1] * (mel - red), id->albedo[2] * (mel - red)};
     if (id->freckle > 0 && t > -50 && side < 80) {
-        float f = id->freckle * noise_at(n->spots, u * 1.9f, v * 1.9f) * (1 - smoothf(35, 80, side)) * (t < 60 ? 1 : 0.5f);
+        float f =
+            id->freckle * noise_at(n->spots, u * 1.9f, v * 1.9f) * (1 - smoothf(35, 80, side)) * (t < 60 ? 1 : 0.5f);
         c[0] *= 1 - 0.28f * f, c[1] *= 1 - 0.45f * f, c[2] *= 1 - 0.55f * f;
     }
     unsigned near = k->moles[mole_cell(t) * MOLE_CELLS + mole_cell(s + 32)];
@@ -226,9 +241,12 @@ void skin_colour(const struct skin *k, const float a[ATTRS], float out[3])
 
     float density = a[A_HAIR];
     if (density > 0.01f) {
-        float strand = noise_at(n->strand, s * 1.3f + p->hair_u, t * 0.55f + p->hair_v) + 0.6f * noise_at(n->fine, s * 1.7f, t * 1.7f);
-        float w = clampf(density * (0.85f + 0.4f * strand * k->stub), 0, 0.96f), shine = (0.8f + 0.35f * strand * k->stub);
-        mix(lit, (k->hair_rgb[0] * 0.85f + 0.004f) * e[0] * shine, (k->hair_rgb[1] * 0.85f + 0.004f) * e[1] * shine, (k->hair_rgb[2] * 0.85f + 0.005f) * e[2] * shine, w);
+        float strand = noise_at(n->strand, s * 1.3f + p->hair_u, t * 0.55f + p->hair_v) +
+                       0.6f * noise_at(n->fine, s * 1.7f, t * 1.7f);
+        float w = clampf(density * (0.85f + 0.4f * strand * k->stub), 0, 0.96f),
+              shine = (0.8f + 0.35f * strand * k->stub);
+        mix(lit, (k->hair_rgb[0] * 0.85f + 0.004f) * e[0] * shine, (k->hair_rgb[1] * 0.85f + 0.004f) * e[1] * shine,
+            (k->hair_rgb[2] * 0.85f + 0.005f) * e[2] * shine, w);
     }
     if (t < -8 && t > -34 && side < 62) {
         float w = brow_weight(k, s, t);

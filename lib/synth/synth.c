@@ -29,8 +29,10 @@ struct lafs_synth_work {
 lafs_status lafs_synth_new(struct lafs_synth **out, const struct lafs_synth_options *opt, struct lafs_err *err)
 {
     *out = NULL;
-    if (opt->width < LAFS_SYNTH_MIN_SIZE || opt->width > LAFS_SYNTH_MAX_SIZE || opt->height < LAFS_SYNTH_MIN_SIZE || opt->height > LAFS_SYNTH_MAX_SIZE)
-        return lafs_fail(err, LAFS_USAGE, "a photo's side must lie between %d and %d pixels", LAFS_SYNTH_MIN_SIZE, LAFS_SYNTH_MAX_SIZE);
+    if (opt->width < LAFS_SYNTH_MIN_SIZE || opt->width > LAFS_SYNTH_MAX_SIZE || opt->height < LAFS_SYNTH_MIN_SIZE ||
+        opt->height > LAFS_SYNTH_MAX_SIZE)
+        return lafs_fail(err, LAFS_USAGE, "a photo's side must lie between %d and %d pixels", LAFS_SYNTH_MIN_SIZE,
+                         LAFS_SYNTH_MAX_SIZE);
     if (opt->faces_min < 1 || opt->faces_max < opt->faces_min || opt->faces_max > LAFS_SYNTH_MAX_FACES)
         return lafs_fail(err, LAFS_USAGE, "a photo must show between 1 and %d faces", LAFS_SYNTH_MAX_FACES);
     struct lafs_synth *s;

@@ -68,7 +68,8 @@ TEST(labels_agree)
             for (int i = 0; i < 10; i++) CHECK_NEAR(five[i], q->points[i], 1e-4);
             for (int i = 17; i < 68; i++) /* all but the jaw line */
                 CHECK(q->points68[2 * i] >= q->box[0] - 1e-3 && q->points68[2 * i] <= q->box[0] + q->box[2] + 1e-3 &&
-                      q->points68[2 * i + 1] >= q->box[1] - 1e-3 && q->points68[2 * i + 1] <= q->box[1] + q->box[3] + 1e-3);
+                      q->points68[2 * i + 1] >= q->box[1] - 1e-3 &&
+                      q->points68[2 * i + 1] <= q->box[1] + q->box[3] + 1e-3);
             CHECK(q->box[2] > 10 && q->box[3] > 10 && q->skin >= 1 && q->skin <= 6);
             CHECK(f == 0 || q->person == -1);
             CHECK(q->points[0] < q->points[2] && q->points[6] < q->points[8] && q->points[1] < q->points[7]);
@@ -80,7 +81,8 @@ TEST(labels_agree)
 }
 
 /* Points of brows, nose and eyes after alignment, of photos taken from about in front. */
-static int inner_points(const struct lafs_synth *s, struct lafs_synth_work *w, struct lafs_synth_photo *p, int person, int *number, float out[62])
+static int inner_points(const struct lafs_synth *s, struct lafs_synth_work *w, struct lafs_synth_photo *p, int person,
+                        int *number, float out[62])
 {
     for (; *number < 200; ++*number) {
         if (lafs_synth_render(s, w, person, *number, p, &err) != LAFS_OK) return 0;
@@ -188,9 +190,11 @@ TEST(crops_lie_on_the_template)
 TEST(options_are_checked)
 {
     struct lafs_synth *s;
-    const struct lafs_synth_options bad[] = {{1, 31, 250, 1, 1}, {1, 250, 5000, 1, 1}, {1, 250, 250, 0, 1}, {1, 250, 250, 3, 2}, {1, 250, 250, 1, 9}};
+    const struct lafs_synth_options bad[] = {
+        {1, 31, 250, 1, 1}, {1, 250, 5000, 1, 1}, {1, 250, 250, 0, 1}, {1, 250, 250, 3, 2}, {1, 250, 250, 1, 9}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) CHECK_INT(lafs_synth_new(&s, &bad[i], &err), LAFS_USAGE);
-    struct lafs_synth_options small = {1, LAFS_SYNTH_MIN_SIZE, LAFS_SYNTH_MIN_SIZE, LAFS_SYNTH_MAX_FACES, LAFS_SYNTH_MAX_FACES};
+    struct lafs_synth_options small = {1, LAFS_SYNTH_MIN_SIZE, LAFS_SYNTH_MIN_SIZE, LAFS_SYNTH_MAX_FACES,
+                                       LAFS_SYNTH_MAX_FACES};
     struct lafs_synth_work *w;
     struct lafs_synth_photo p;
     lafs_synth_photo_init(&p);
