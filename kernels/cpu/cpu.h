@@ -46,5 +46,8 @@ void lafs_cpu_depthwise_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, con
 void lafs_cpu_depthwise_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy, float *dw);
 void lafs_cpu_maxpool2(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
 void lafs_cpu_upsample2_add(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
+/* render.c */
+void lafs_cpu_render(struct lafs_dev *d, int64_t n, const struct lafs_viewplan *plan, const uint8_t *const *source,
+                     const int *w, const int *h, uint8_t *const *clean, uint8_t *const *augmented);
 
 #endif
