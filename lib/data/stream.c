@@ -8,6 +8,12 @@
 #include "base/mem.h"
 #include "data/source.h"
 
+/* What was read ahead, to be given out again. */
+struct ahead {
+    lafs_status st;
+    struct lafs_sample s;
+    struct lafs_err why;
+};
 struct lafs_reader {
     struct lafs_env env;
     struct lafs_source *src; /* NULL between inputs */
@@ -18,6 +24,8 @@ struct lafs_reader {
     int photos_named;        /* photos given one by one have the names of their directories */
     lafs_status dead;        /* what every further call returns */
     struct lafs_err why;
+    struct ahead *ahead;     /* (LAFS_MAX_PEEK) or NULL */
+    int ahead_n, ahead_at;
 };
 
 lafs_status lafs_sample_check_key(const struct lafs_sample *s, struct lafs_err *err)
@@ -199,12 +207,14 @@ void lafs_reader_close(struct lafs_reader *r)
     if (r->src) r->src->ops->close(r->src);
     for (int i = 0; i < r->paths; i++) lafs_free(r->path[i]);
     lafs_free(r->path);
+    for (int i = 0; i < r->ahead_n; i++) lafs_sample_release(&r->ahead[i].s);
+    lafs_free(r->ahead);
     lafs_header_release(&r->env.header);
     lafs_buf_release(&r->env.ignored_name);
     lafs_free(r);
 }
 
-lafs_status lafs_reader_next(struct lafs_reader *r, struct lafs_sample *s, struct lafs_err *err)
+static lafs_status read_next(struct lafs_reader *r, struct lafs_sample *s, struct lafs_err *err)
 {
     lafs_sample_clear(s);
     if (r->dead == LAFS_END) return LAFS_END;
@@ -224,6 +234,30 @@ lafs_status lafs_reader_next(struct lafs_reader *r, struct lafs_sample *s, struc
     if (st == LAFS_OK) return st;
     if (st != LAFS_BAD_RECORD) r->dead = st;
     return st == LAFS_END ? st : lafs_fail(err, st, "%s", r->why.msg);
+}
+
+lafs_status lafs_reader_next(struct lafs_reader *r, struct lafs_sample *s, struct lafs_err *err)
+{
+    if (r->ahead_at == r->ahead_n) return read_next(r, s, err);
+    struct ahead *a = &r->ahead[r->ahead_at++];
+    lafs_sample_clear(s);
+    lafs_sample_swap(s, &a->s);
+    return a->st == LAFS_OK || a->st == LAFS_END ? a->st : lafs_fail(err, a->st, "%s", a->why.msg);
+}
+
+lafs_status lafs_reader_peek(struct lafs_reader *r, struct lafs_sample *s, struct lafs_err *err)
+{
+    if (!r->ahead) LAFS_TRY(lafs_alloc0(&r->ahead, LAFS_MAX_PEEK, sizeof *r->ahead, err));
+    for (int i = r->ahead_at; i < LAFS_MAX_PEEK; i++) {
+        struct ahead *a = &r->ahead[i];
+        if (i == r->ahead_n) {
+            a->st = read_next(r, &a->s, &a->why);
+            r->ahead_n++;
+        }
+        if (a->st == LAFS_OK) return lafs_sample_copy(s, &a->s, err);
+        if (a->st != LAFS_BAD_RECORD) break; /* comes up again in its turn */
+    }
+    return LAFS_END;
 }
 
 const struct lafs_header *lafs_reader_header(const struct lafs_reader *r) { return &r->env.header; }

@@ -77,6 +77,10 @@ const struct lafs_header *lafs_reader_header(const struct lafs_reader *r);
 /* LAFS_OK, LAFS_END (all inputs ended well), LAFS_BAD_RECORD (go on), LAFS_CUT, LAFS_FAILED. After LAFS_BAD_RECORD the
  * sample's key, where known, is in it. */
 lafs_status lafs_reader_next(struct lafs_reader *r, struct lafs_sample *s, struct lafs_err *err);
+/* The first good sample to come, which lafs_reader_next will give all the same: for headers that state what the
+ * pictures are. Looks at LAFS_MAX_PEEK records at most. Copied into s; LAFS_END when there is none. */
+enum { LAFS_MAX_PEEK = 64 };
+lafs_status lafs_reader_peek(struct lafs_reader *r, struct lafs_sample *s, struct lafs_err *err);
 /* Sums over the trailers read so far. */
 const struct lafs_totals *lafs_reader_totals(const struct lafs_reader *r);
 /* Files and members that were passed over as no samples (neither photos nor hidden); *first = one of them. */
