@@ -290,20 +290,38 @@ static lafs_status add_provenance(struct lafs_header *h, const struct cli_progra
     return st;
 }
 
+/* The header of the output: the input's, as the program sets it, and who we are. */
+static lafs_status make_header(struct run *r, struct lafs_header *out, struct lafs_err *err)
+{
+    const struct filter *f = r->f;
+    LAFS_TRY(lafs_header_copy(out, lafs_reader_header(r->reader), err));
+    if (f->header) LAFS_TRY(f->header(f->arg, lafs_reader_header(r->reader), out, err));
+    if (f->first) {
+        struct lafs_sample s;
+        lafs_sample_init(&s);
+        lafs_status st = lafs_reader_peek(r->reader, &s, err);
+        if (st == LAFS_OK || st == LAFS_END)
+            st = f->first(f->arg, st == LAFS_OK ? &s : NULL, lafs_reader_header(r->reader), out, err);
+        lafs_sample_release(&s);
+        LAFS_TRY(st);
+    }
+    if (f->same_pixels) lafs_reader_expect_pixels(r->reader, &out->pixels);
+    return LAFS_OK;
+}
+
 static lafs_status open_all(struct run *r, const char *const *args, int nargs, const char *const *digest_names,
                             const char *const *digest_values, int ndigests, struct lafs_err *err)
 {
     static const char *const standard_input[] = {"-"};
     const struct filter *f = r->f;
     struct lafs_header out;
-    if (nargs == 0) args = standard_input, nargs = 1;
+    int list = f->reading && f->reading->list;
+    if (nargs == 0 && !list) args = standard_input, nargs = 1;
     for (int i = 0; i < nargs; i++) r->drain |= has_writer(args[i]);
     LAFS_TRY(lafs_reader_open(&r->reader, args, nargs, f->reading, err));
     LAFS_TRY(make_batches(r, err));
     lafs_header_init(&out);
-    const struct lafs_header *in = lafs_reader_header(r->reader);
-    lafs_status st = lafs_header_copy(&out, in, err);
-    if (st == LAFS_OK && f->header) st = f->header(f->arg, in, &out, err);
+    lafs_status st = make_header(r, &out, err);
     if (st == LAFS_OK) st = add_provenance(&out, f->program, digest_names, digest_values, ndigests, err);
     if (st == LAFS_OK) st = jsonlog_open(&r->rejects, cli.rejects, 0, err);
     struct lafs_writer_options writing = {0};
@@ -395,7 +413,8 @@ int filter_run(const struct filter *f, const char *const *args, int nargs, const
 {
     struct run r = {.f = f};
     struct lafs_err err = {0};
-    if (nargs == 0 && isatty(STDIN_FILENO)) cli_misuse("no input: name files, or pipe a stream in");
+    if (nargs == 0 && !(f->reading && f->reading->list) && isatty(STDIN_FILENO))
+        cli_misuse("no input: name files, or pipe a stream in");
     if (!cli.out && isatty(STDOUT_FILENO))
         cli_misuse("not writing records to a terminal: name a file with -o, or pipe them on");
     lafs_status st = open_all(&r, args, nargs, digest_names, digest_values, ndigests, &err);

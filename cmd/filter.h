@@ -39,9 +39,13 @@ struct filter {
     lafs_status (*all)(void *arg, struct filter_item *items, int n);
     /* Called once when the first header is known, to check the pixel contract and set that of the output. */
     lafs_status (*header)(void *arg, const struct lafs_header *in, struct lafs_header *out, struct lafs_err *err);
+    /* The same with the first good sample (NULL: none), for contracts that the pictures tell. */
+    lafs_status (*first)(void *arg, const struct lafs_sample *first, const struct lafs_header *in, struct lafs_header *out,
+                         struct lafs_err *err);
+    int same_pixels; /* 1: the output's pixel contract must hold for every input: later ones of another are refused */
 };
-/* Reads args (files and directories as lafs_reader_open takes them; none: stdin), runs, writes to -o, prints the summary; returns the exit status. Honours -n, --max-bad,
- * --rejects, --log, --progress, -q. Provenance: the program's options that change results, and `digests` (n name/value
+/* Reads args (files and directories as lafs_reader_open takes them; none: stdin), runs, writes to -o, prints the summary;
+ * returns the exit status. Honours -n, --max-bad, --rejects, --log, --progress, -q. Provenance: the program's options that change results, and `digests` (n name/value
  * pairs). */
 int filter_run(const struct filter *f, const char *const *args, int nargs, const char *const *digest_names,
                const char *const *digest_values, int ndigests);

@@ -86,7 +86,10 @@ static lafs_status set_pixels(struct pack *p, const struct lafs_sample *first, c
     if (o.aligned) {
         lafs_status st = first ? picture_side(first, &px->size, err)
                                : lafs_fail(err, LAFS_FAILED, "--aligned: no picture to tell the size by");
-        if (st == LAFS_BAD_RECORD) return lafs_fail(err, LAFS_FAILED, "--aligned: '%s': %s", lafs_sample_key(first), err->msg);
+        if (st == LAFS_BAD_RECORD) {
+            lafs_err_prefix(err, "--aligned: '%s'", lafs_sample_key(first));
+            err->status = st = LAFS_FAILED;
+        }
         LAFS_TRY(st);
         snprintf(px->aligner, sizeof px->aligner, "given");
     }
@@ -132,6 +135,8 @@ int main(int argc, char **argv)
     size_t len = cli.out ? strlen(cli.out) : 0;
     if ((o.shard_samples || o.shard_bytes) && (len < 4 || strcmp(cli.out + len - 4, ".tar") || !strchr(cli.out, '%')))
         cli_misuse("--shard-samples and --shard-bytes go with -o NAME-%%06d.tar");
-    struct filter f = {.program = &program, .arg = &p, .batch = 64, .all = all, .first = first, .reader = &in, .writer = &out};
+    struct filter f = {.program = &program, .arg = &p, .batch = 64, .all = all, .first = first, .same_pixels = 1};
+    f.reading = &in;
+    f.writing = &out;
     return cli_finish(filter_run(&f, (const char *const *)args, n, NULL, NULL, 0));
 }

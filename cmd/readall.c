@@ -62,7 +62,7 @@ static int is_regular(const char *path)
 static lafs_status run(struct state *s, const char *const *args, int nargs, struct lafs_err *err)
 {
     for (int i = 0; i < nargs; i++) s->must_drain |= !is_regular(args[i]);
-    LAFS_TRY(lafs_reader_open(&s->reader, args, nargs, NULL, err));
+    LAFS_TRY(lafs_reader_open(&s->reader, args, nargs, s->r->reading, err));
     LAFS_TRY(jsonlog_open(&s->rejects, cli.rejects, 0, err));
     if (s->r->header) LAFS_TRY(s->r->header(s->r->arg, lafs_reader_header(s->reader), err));
     int64_t expected = lafs_reader_expected(s->reader);
@@ -81,7 +81,7 @@ int readall_run(const struct readall *r, const char *const *args, int nargs, str
     struct state s = {.r = r, .totals = totals};
     struct lafs_err err = {0}, ignored;
     *totals = (struct readall_totals){0};
-    if (nargs == 0) {
+    if (nargs == 0 && !(r->reading && r->reading->list)) {
         if (isatty(STDIN_FILENO)) cli_misuse("no input: name files, or pipe a stream in");
         args = standard_input, nargs = 1;
     }

@@ -13,6 +13,7 @@ struct readall {
     /* Called for each sample. LAFS_BAD_RECORD: counted and reported with err; LAFS_END: wants no more (the rest is read
      * and dropped, as a cut-off producer would be an error); worse: the program fails with err. */
     lafs_status (*each)(void *arg, struct lafs_sample *s, struct lafs_err *err);
+    const struct lafs_reader_options *reading; /* NULL: the usual */
 };
 struct readall_totals {
     int64_t records; /* good and bad ones, those after -n or LAFS_END left out */

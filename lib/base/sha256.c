@@ -17,7 +17,7 @@ static const uint32_t K[64] = {
 
 static inline uint32_t ror(uint32_t x, int n) { return x >> n | x << (32 - n); }
 
-static void blocks(uint32_t h[8], const unsigned char *p, size_t count)
+static void plain_blocks(uint32_t h[8], const unsigned char *p, size_t count)
 {
     for (; count > 0; count--, p += 64) {
         uint32_t w[64], s[8];
@@ -39,6 +39,60 @@ static void blocks(uint32_t h[8], const unsigned char *p, size_t count)
         for (int i = 0; i < 8; i++) h[i] += s[i];
     }
 }
+
+#ifdef __x86_64__
+#include <cpuid.h>
+#include <immintrin.h>
+
+/* With the processor's SHA instructions. They keep the state as two vectors, ABEF and CDGH, and do two rounds each. */
+__attribute__((target("sha,sse4.1"))) static void sha_blocks(uint32_t h[8], const unsigned char *p, size_t count)
+{
+    const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+    __m128i dcba = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)h), 0x1b);       /* lanes from the top: A B C D */
+    __m128i hgfe = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(h + 4)), 0x1b); /* E F G H */
+    __m128i abef = _mm_unpackhi_epi64(hgfe, dcba), cdgh = _mm_unpacklo_epi64(hgfe, dcba);
+    for (; count > 0; count--, p += 64) {
+        __m128i abef0 = abef, cdgh0 = cdgh, w[4]; /* w: 16 words of the message schedule, in turn */
+        for (int i = 0; i < 16; i++) {
+            __m128i *now = &w[i & 3], *last = &w[(i + 3) & 3];
+            if (i < 4) {
+                *now = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p + 16 * i)), swap);
+            } else {
+                __m128i seven = _mm_alignr_epi8(*last, w[(i + 2) & 3], 4); /* the words 7 places back */
+                *now = _mm_add_epi32(_mm_sha256msg1_epu32(*now, w[(i + 1) & 3]), seven);
+                *now = _mm_sha256msg2_epu32(*now, *last);
+            }
+            __m128i wk = _mm_add_epi32(*now, _mm_loadu_si128((const __m128i *)(K + 4 * i)));
+            cdgh = _mm_sha256rnds2_epu32(cdgh, abef, wk);
+            abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(wk, 0x0e));
+        }
+        abef = _mm_add_epi32(abef, abef0);
+        cdgh = _mm_add_epi32(cdgh, cdgh0);
+    }
+    _mm_storeu_si128((__m128i *)h, _mm_shuffle_epi32(_mm_unpackhi_epi64(cdgh, abef), 0x1b));
+    _mm_storeu_si128((__m128i *)(h + 4), _mm_shuffle_epi32(_mm_unpacklo_epi64(cdgh, abef), 0x1b));
+}
+
+static _Atomic int known; /* whether there are SHA instructions: 0: not asked yet, 1: no, 2: yes */
+
+static int has_sha(void)
+{
+    unsigned a, b, c, d;
+    if (!known) known = __builtin_cpu_supports("sse4.1") && __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 29 & 1 ? 2 : 1;
+    return known == 2;
+}
+
+static void blocks(uint32_t h[8], const unsigned char *p, size_t count)
+{
+    if (has_sha()) sha_blocks(h, p, count);
+    else plain_blocks(h, p, count);
+}
+void lafs_sha256_plain(int plain) { known = plain; }
+#else
+void lafs_sha256_plain(int plain) { (void)plain; }
+
+static void blocks(uint32_t h[8], const unsigned char *p, size_t count) { plain_blocks(h, p, count); }
+#endif
 
 void lafs_sha256_init(struct lafs_sha256 *s)
 {

@@ -379,5 +379,5 @@ void lafs_digest_member(struct lafs_sha256 *d, const char *name, const void *dat
     for (int i = 0; i < 8; i++) n[i] = (unsigned char)((uint64_t)size >> (8 * i));
     lafs_sha256_add(d, name, strlen(name) + 1);
     lafs_sha256_add(d, n, sizeof n);
-    lafs_sha256_add(d, data, size);
+    if (size) lafs_sha256_add(d, data, size);
 }

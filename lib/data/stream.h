@@ -81,6 +81,8 @@ lafs_status lafs_reader_next(struct lafs_reader *r, struct lafs_sample *s, struc
  * pictures are. Looks at LAFS_MAX_PEEK records at most. Copied into s; LAFS_END when there is none. */
 enum { LAFS_MAX_PEEK = 64 };
 lafs_status lafs_reader_peek(struct lafs_reader *r, struct lafs_sample *s, struct lafs_err *err);
+/* From now on inputs of another pixel contract than this are refused, as if the first had stated it. */
+void lafs_reader_expect_pixels(struct lafs_reader *r, const struct lafs_pixels *p);
 /* Sums over the trailers read so far. */
 const struct lafs_totals *lafs_reader_totals(const struct lafs_reader *r);
 /* Files and members that were passed over as no samples (neither photos nor hidden); *first = one of them. */
