@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "kernels/cpu/isa.h"
+
 int lafs_cpu_reserve(struct lafs_dev *d, size_t size)
 {
     for (int i = 0; i < d->workers; i++) {
@@ -33,23 +35,18 @@ void *lafs_cpu_shared(struct lafs_dev *d, size_t size)
     return d->shared.p;
 }
 
+/* What a result can depend on: the instruction set (AVX2 and AVX-512 agree, but for what others add) and the compiler. */
 static const char *instruction_set(void)
 {
-#if defined __x86_64__
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f")) return "avx512f";
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
-    return "x86-64";
-#else
-    return "generic";
-#endif
+    static const char *const name[] = {"no vector extensions", "avx2", "avx512"};
+    return name[lafs_isa_level()];
 }
 
 static lafs_status cpu_open(struct lafs_dev **out, const char *arg, struct lafs_pool *pool, struct lafs_err *err)
 {
     LAFS_TRY(lafs_host_open(out, arg, pool, err));
     struct lafs_dev *d = *out;
-    snprintf(d->text, sizeof d->text, "cpu (%s), %s", instruction_set(), lafs_cpu_blas_describe());
+    snprintf(d->text, sizeof d->text, "cpu, %s, compiler %s", instruction_set(), __VERSION__);
     return LAFS_OK;
 }
 
@@ -66,23 +63,23 @@ static const struct lafs_ops ops = {
     .copy = lafs_host_copy,
     .zero = lafs_host_zero,
     .sync = lafs_host_sync,
-    .scale = lafs_ref_scale,
-    .axpy = lafs_ref_axpy,
-    .lerp = lafs_ref_lerp,
-    .act_bwd = lafs_ref_act_bwd,
-    .dropout = lafs_ref_dropout,
-    .u8_to_f32 = lafs_ref_u8_to_f32,
-    .linear = lafs_ref_linear,
-    .linear_bwd_x = lafs_ref_linear_bwd_x,
-    .linear_bwd_w = lafs_ref_linear_bwd_w,
-    .assemble = lafs_ref_assemble,
-    .assemble_bwd = lafs_ref_assemble_bwd,
-    .add_norm = lafs_ref_add_norm,
-    .add_norm_bwd = lafs_ref_add_norm_bwd,
-    .attention = lafs_ref_attention,
-    .attention_bwd = lafs_ref_attention_bwd,
-    .rows_gather = lafs_ref_rows_gather,
-    .rows_scatter = lafs_ref_rows_scatter,
+    .scale = lafs_cpu_scale,
+    .axpy = lafs_cpu_axpy,
+    .lerp = lafs_cpu_lerp,
+    .act_bwd = lafs_cpu_act_bwd,
+    .dropout = lafs_cpu_dropout,
+    .u8_to_f32 = lafs_cpu_u8_to_f32,
+    .linear = lafs_cpu_linear,
+    .linear_bwd_x = lafs_cpu_linear_bwd_x,
+    .linear_bwd_w = lafs_cpu_linear_bwd_w,
+    .assemble = lafs_cpu_assemble,
+    .assemble_bwd = lafs_cpu_assemble_bwd,
+    .add_norm = lafs_cpu_add_norm,
+    .add_norm_bwd = lafs_cpu_add_norm_bwd,
+    .attention = lafs_cpu_attention,
+    .attention_bwd = lafs_cpu_attention_bwd,
+    .rows_gather = lafs_cpu_rows_gather,
+    .rows_scatter = lafs_cpu_rows_scatter,
     .patch_cut = lafs_cpu_patch_cut,
     .patch_cut_bwd = lafs_cpu_patch_cut_bwd,
     .grid_cut = lafs_ref_grid_cut,
@@ -94,14 +91,14 @@ static const struct lafs_ops ops = {
     .channel_scale_bwd = lafs_cpu_channel_scale_bwd,
     .minmax = lafs_ref_minmax,
     .minmax_bwd = lafs_ref_minmax_bwd,
-    .l2norm = lafs_ref_l2norm,
-    .l2norm_bwd = lafs_ref_l2norm_bwd,
-    .dino_loss = lafs_ref_dino_loss,
-    .margin_scratch = lafs_ref_margin_scratch,
-    .margin_loss = lafs_ref_margin_loss,
-    .mse = lafs_ref_mse,
-    .norms = lafs_ref_norms,
-    .adamw = lafs_ref_adamw,
+    .l2norm = lafs_cpu_l2norm,
+    .l2norm_bwd = lafs_cpu_l2norm_bwd,
+    .dino_loss = lafs_cpu_dino_loss,
+    .margin_scratch = lafs_cpu_margin_scratch,
+    .margin_loss = lafs_cpu_margin_loss,
+    .mse = lafs_cpu_mse,
+    .norms = lafs_cpu_norms,
+    .adamw = lafs_cpu_adamw,
     .render = lafs_cpu_render,
     .conv = lafs_cpu_conv,
     .conv_bwd_x = lafs_cpu_conv_bwd_x,

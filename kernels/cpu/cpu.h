@@ -6,7 +6,7 @@
 #ifndef LAFS_KERNELS_CPU_H
 #define LAFS_KERNELS_CPU_H
 
-#include "kernels/cpu/blas.h"
+#include "kernels/cpu/gemm.h"
 #include "kernels/ref/ref.h"
 
 /* Makes every worker's scratch at least `size` bytes. Called before a loop over tiles; 0 when memory is out (the device
@@ -16,6 +16,57 @@ static inline void *lafs_cpu_scratch(struct lafs_dev *d, int worker) { return d-
 /* One buffer for the whole op, shared by its tiles; NULL (and a failure in the device) when memory is out. */
 void *lafs_cpu_shared(struct lafs_dev *d, size_t size);
 
+/* elementwise.c */
+void lafs_cpu_scale(struct lafs_dev *d, int64_t n, float a, float *x);
+void lafs_cpu_axpy(struct lafs_dev *d, int64_t n, float a, const float *x, float *y);
+void lafs_cpu_lerp(struct lafs_dev *d, int64_t n, double m, const float *x, float *y);
+void lafs_cpu_act_bwd(struct lafs_dev *d, int64_t n, enum lafs_act act, const float *pre, const float *dy, float *dx);
+void lafs_cpu_dropout(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_drop *drop,
+                      const float *x, float *y);
+void lafs_cpu_u8_to_f32(struct lafs_dev *d, int64_t n, const uint8_t *x, float *y);
+void lafs_cpu_rows_gather(struct lafs_dev *d, int64_t n, int64_t width, const int64_t *row, const float *x, float *y);
+void lafs_cpu_rows_scatter(struct lafs_dev *d, int64_t n, int64_t rows, int64_t width, const int64_t *row,
+                           const float *dy, float *dx);
+/* linear.c */
+void lafs_cpu_linear(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *x,
+                     const float *w, const float *b, enum lafs_act act, const struct lafs_drop *drop, float *pre, float *y);
+void lafs_cpu_linear_bwd_x(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *dy,
+                           const float *w, float *dx);
+void lafs_cpu_linear_bwd_w(struct lafs_dev *d, int64_t rows, int64_t in, int64_t out, const float *x, const float *dy,
+                           float *dw, float *db);
+/* transformer.c */
+void lafs_cpu_assemble(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *proj, const float *cls,
+                       const float *pos, const struct lafs_drop *drop, float *x);
+void lafs_cpu_assemble_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dx,
+                           const struct lafs_drop *drop, float *dproj, float *dcls, float *dpos);
+void lafs_cpu_add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x, const float *branch,
+                       const struct lafs_drop *drop, const struct lafs_drop *path, const float *g, const float *b,
+                       float *x_out, float *y, float *mean, float *rstd);
+void lafs_cpu_add_norm_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dy,
+                           const float *x_out, const float *mean, const float *rstd, const float *g,
+                           const struct lafs_drop *drop, const struct lafs_drop *path, float *dx, float *dbranch,
+                           float *dg, float *db);
+void lafs_cpu_attention(struct lafs_dev *d, const struct lafs_seqs *s, int64_t heads, float scale, const float *qkv,
+                        float *out, float *lse);
+void lafs_cpu_attention_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t heads, float scale, const float *qkv,
+                            const float *out, const float *lse, const float *dout, float *dqkv);
+/* norm.c, dino.c, margin.c */
+void lafs_cpu_l2norm(struct lafs_dev *d, int64_t rows, int64_t width, const float *x, float *y, float *norm);
+void lafs_cpu_l2norm_bwd(struct lafs_dev *d, int64_t rows, int64_t width, const float *y, const float *norm,
+                         const float *dy, float *dx, int add);
+void lafs_cpu_dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, const float *student,
+                        const float *teacher, const float *center, float temp_s, float temp_t, float grad_scale,
+                        double *loss, float *dstudent, float *center_mean, double *stats);
+size_t lafs_cpu_margin_scratch(int64_t b, int64_t dim, int64_t classes);
+void lafs_cpu_margin_loss(struct lafs_dev *d, int64_t b, int64_t dim, int64_t classes, const float *emb,
+                          const float *weight, const struct lafs_target *target, enum lafs_margin kind, float s, float m,
+                          float grad_scale, void *scratch, double *loss, float *demb, float *dweight, float *logits);
+void lafs_cpu_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale,
+                  double *loss, float *da);
+/* optim.c */
+void lafs_cpu_norms(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const float *x, double *norm);
+void lafs_cpu_adamw(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const double *norm, double beta1,
+                    double beta2, double eps, float *p, const float *g, float *m, float *v);
 /* patch.c */
 void lafs_cpu_patch_cut(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed, const float *images,
                         const float *landmarks, float *tokens);

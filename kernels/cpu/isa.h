@@ -12,7 +12,19 @@
 
 #include "base/pool.h"
 
+/* 2: AVX-512 (F, BW, DQ, VL); 1: AVX2 and fused multiply-add; 0: what the compiler assumes. */
+int lafs_isa_level(void);
+/* For tests: use no more than this level; 2 is no limit. */
+void lafs_isa_limit(int level);
+
 #define LAFS_INLINE static inline __attribute__((always_inline))
+
+/* In front of a loop whose rounds do not depend on each other: arrays are the same or do not overlap. */
+#if defined __clang__
+#define LAFS_EACH _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define LAFS_EACH _Pragma("GCC ivdep")
+#endif
 
 #if defined __x86_64__
 /* 512-bit registers for what is bound by arithmetic; gcc would otherwise stay at 256. */
@@ -22,14 +34,6 @@
 #define LAFS_TARGET_512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,prefer-vector-width=512")))
 #endif
 #define LAFS_TARGET_256 __attribute__((target("avx2")))
-static inline int lafs_isa_level(void)
-{
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
-        return 2;
-    return __builtin_cpu_supports("avx2") ? 1 : 0;
-}
 #define LAFS_ISA_TILES(name, type, call)                                                                            \
     LAFS_TARGET_512 static void name##_512_(void *arg, int64_t tile, int worker)                                   \
     {                                                                                                               \
@@ -63,6 +67,23 @@ static inline int lafs_isa_level(void)
         call;                                                                                                       \
     }                                                                                                               \
     static lafs_tile_fn *lafs_isa_##name(void) { return name##_base_; }
+#endif
+
+/* The same for any function without a result: params and args in parentheses. lafs_isa_NAME() gives the best one. */
+#if defined __x86_64__
+#define LAFS_ISA_FN(name, params, args)                                            \
+    LAFS_TARGET_512 static void name##_512_ params { name args; }                  \
+    LAFS_TARGET_256 static void name##_256_ params { name args; }                  \
+    static void name##_base_ params { name args; }                                 \
+    static void (*lafs_isa_##name(void)) params                                    \
+    {                                                                              \
+        int level = lafs_isa_level();                                              \
+        return level == 2 ? name##_512_ : level == 1 ? name##_256_ : name##_base_; \
+    }
+#else
+#define LAFS_ISA_FN(name, params, args)              \
+    static void name##_base_ params { name args; }   \
+    static void (*lafs_isa_##name(void)) params { return name##_base_; }
 #endif
 
 #endif

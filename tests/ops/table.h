@@ -1,7 +1,7 @@
 /* The test of an op, driven by a table. For every case, at random odd shapes with a printed seed:
  *   - the CPU backend agrees with the reference (and CUDA with both, where there is one),
  *   - nothing is written around or outside the outputs, and no input is changed,
- *   - 1 and 4 threads give the same bits, and so does a sequence alone or in its batch,
+ *   - 1 and 4 threads give the same bits, and so does a sequence alone or in its batch, and AVX2 and AVX-512,
  *   - gradients of the reference agree with finite differences of the reference's forward op.
  *
  * To add an op: write `draw` (shapes, buffers), `run` (the call), for a gradient also `objective`, and a line in the
@@ -23,6 +23,7 @@
 #include "base/pool.h"
 #include "base/rng.h"
 #include "compute/backend.h"
+#include "kernels/cpu/isa.h"
 
 enum { MAX_BUFS = 20, MAX_SEQS = 12, GUARD = 1024, ROUNDS = 8 };
 enum buf_kind {
@@ -420,6 +421,13 @@ static inline int run_case(const struct op_case *c, const struct op_devices *v, 
         run_on(&o, c->run, &v->cpu4, "cpu, 4 threads");
         check_outputs(&o, fast, 1, "cpu, 4 threads");
         check_alone(&o, c, &v->cpu4, fast, "cpu");
+        for (int level = lafs_isa_level() - 1; level >= 0; level--) {
+            lafs_isa_limit(level);
+            run_on(&o, c->run, &v->cpu4, level ? "cpu, avx2" : "cpu, no vector extensions");
+            lafs_isa_limit(2);
+            /* Without fused multiply-add products round otherwise. */
+            check_outputs(&o, level ? fast : truth, level, level ? "cpu, avx2" : "cpu, no vector extensions");
+        }
         if (v->have_cuda) {
             run_on(&o, c->run, &v->cuda, "cuda");
             check_outputs(&o, truth, 0, "cuda");

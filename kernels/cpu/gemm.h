@@ -1,0 +1,39 @@
+/* Single-precision matrix products, our own: packed panels and one register-blocked kernel per instruction set.
+ *
+ * Every element of a product is summed the same way, whatever the shape, the place in the matrix and the threads: over k
+ * in blocks of LAFS_GEMM_KC, each block one chain of fused multiply-adds from zero in rising k, blocks added in order.
+ * So a row's result depends on that row and on the other matrix alone, and AVX2 and AVX-512 machines agree to the bit
+ * (the set for machines without fused multiply-add rounds twice). That is what OpenBLAS could not give: its kernels round
+ * by a row's place and by the shape, and 0.3.21 does not know the wide units of newer processors. */
+#ifndef LAFS_KERNELS_CPU_GEMM_H
+#define LAFS_KERNELS_CPU_GEMM_H
+
+#include <stdint.h>
+
+enum { LAFS_GEMM_KC = 256 };
+
+/* c (m,n) = alpha op(a) op(b) + beta c, row-major. op(a) is (m,k): a is (m,k), or (k,m) when transa; op(b) is (k,n): b
+ * is (k,n), or (n,k) when transb. lda, ldb, ldc: floats between rows as stored. beta 0: c is not read. Runs on the
+ * calling thread alone, on 400 KiB of its stack. */
+void lafs_cpu_gemm(int transa, int transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                   const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+
+struct lafs_dev;
+
+/* A product on all threads of the device's pool. */
+struct lafs_matmul {
+    int transa, transb;
+    int64_t m, n, k;
+    const float *a, *b;
+    int64_t lda, ldb;
+    int add;             /* c += the product, else c = the product */
+    float *c;            /* (m, ldc) */
+    int64_t ldc;
+    /* Unless NULL: called once for every finished block of c, on some worker, while the block is in cache. */
+    void (*finish)(const struct lafs_matmul *p, int64_t row, int64_t rows, int64_t col, int64_t cols, int worker);
+    const void *arg;     /* for finish */
+};
+/* Uses the device's shared buffer. A failure to get it is left in the device. */
+void lafs_cpu_matmul(struct lafs_dev *d, const struct lafs_matmul *p);
+
+#endif

@@ -1,0 +1,313 @@
+/* Loops of plain C that compilers turn into vector code, for bodies compiled through isa.h. Written so that every
+ * instruction set gives the same bits: no fused operations, and sums over 16 lanes that are added in one fixed order. */
+#ifndef LAFS_KERNELS_CPU_VEC_H
+#define LAFS_KERNELS_CPU_VEC_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "compute/backend.h"
+#include "kernels/cpu/isa.h"
+
+typedef float lafs_v16 __attribute__((vector_size(64)));
+typedef int32_t lafs_i16 __attribute__((vector_size(64)));
+typedef double lafs_d8 __attribute__((vector_size(64)));
+
+static inline int64_t lafs_min64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* -- elementary functions -- */
+
+/* exp, relative error 2e-7, for -87.3 <= x <= 88.3; cut to the value at these ends outside. NaN stays NaN.
+ * 2^n (1 + r + r^2 P(r)) with x = n ln 2 + r, |r| <= ln(2)/2; P a minimax fit of degree 4. */
+LAFS_INLINE float lafs_vec_exp(float x)
+{
+    x = x < -87.3f ? -87.3f : x;
+    x = x > 88.3f ? 88.3f : x;
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer, kept in the low bits */
+    float z = x * 1.442695041f + magic, n = z - magic;
+    float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    float p = 1.3814559892e-3f;
+    p = p * r + 8.3687355645e-3f;
+    p = p * r + 4.1668389859e-2f;
+    p = p * r + 1.6666520478e-1f;
+    p = p * r + 4.9999993437e-1f;
+    float e = 1 + (r + r * r * p);
+    uint32_t bits;
+    memcpy(&bits, &z, sizeof bits);
+    bits = (bits - 0x4B400000u + 127u) << 23;
+    float scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return e * scale;
+}
+
+/* The upper tail of the normal distribution at |x|, 1 - Phi(|x|), absolute error 2e-8, and *density exp(-x^2/2):
+ * density * t P(t) with t = 1/(1 + 0.28 |x|), P a minimax fit weighted for x Phi(x). */
+LAFS_INLINE float lafs_vec_tail(float x, float *density)
+{
+    float u = x < 0 ? -x : x;
+    u = u < 13.0f ? u : 13.0f;
+    float d = lafs_vec_exp(-0.5f * u * u), t = 1.0f / (1.0f + 0.28f * u);
+    float p = -0.10655125055f;
+    p = p * t + 0.39295566759f;
+    p = p * t - 0.24207487775f;
+    p = p * t + 0.27307299062f;
+    p = p * t + 0.065802892691f;
+    p = p * t + 0.11679457256f;
+    *density = d;
+    return d * (p * t);
+}
+
+LAFS_INLINE float lafs_vec_gelu(float x)
+{
+    float d, tail = lafs_vec_tail(x, &d);
+    return x < 0 ? x * tail : x - x * tail;
+}
+
+/* Phi(x) + x phi(x) */
+LAFS_INLINE float lafs_vec_gelu_slope(float x)
+{
+    float d, tail = lafs_vec_tail(x, &d);
+    return (x < 0 ? tail : 1 - tail) + x * (0.3989422804f * d);
+}
+
+LAFS_INLINE float lafs_vec_sigmoid(float x) { return 1 / (1 + lafs_vec_exp(-x)); }
+LAFS_INLINE float lafs_vec_relu6(float x) { return x < 0 ? 0 : x > 6 ? 6 : x; }
+
+/* y = act(x); y may be x. One loop per activation, so that each becomes vector code. */
+LAFS_INLINE void lafs_vec_act(enum lafs_act act, int64_t n, const float *x, float *y)
+{
+    switch (act) {
+    case LAFS_ACT_NONE:
+        if (y != x) memcpy(y, x, (size_t)n * sizeof *y);
+        break;
+    case LAFS_ACT_RELU:
+        LAFS_EACH
+        for (int64_t i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
+        break;
+    case LAFS_ACT_GELU:
+        LAFS_EACH
+        for (int64_t i = 0; i < n; i++) y[i] = lafs_vec_gelu(x[i]);
+        break;
+    case LAFS_ACT_HSWISH:
+        LAFS_EACH
+        for (int64_t i = 0; i < n; i++) y[i] = x[i] * lafs_vec_relu6(x[i] + 3) / 6;
+        break;
+    case LAFS_ACT_HSIGMOID:
+        LAFS_EACH
+        for (int64_t i = 0; i < n; i++) y[i] = lafs_vec_relu6(x[i] + 3) / 6;
+        break;
+    case LAFS_ACT_SIGMOID:
+        LAFS_EACH
+        for (int64_t i = 0; i < n; i++) y[i] = lafs_vec_sigmoid(x[i]);
+        break;
+    }
+}
+
+/* dx = dy act'(pre), with the slopes at kinks that PyTorch takes; dx may be dy. */
+LAFS_INLINE void lafs_vec_act_bwd(enum lafs_act act, int64_t n, const float *pre, const float *dy, float *dx)
+{
+    switch (act) {
+    case LAFS_ACT_NONE:
+        if (dx != dy) memcpy(dx, dy, (size_t)n * sizeof *dx);
+        break;
+    case LAFS_ACT_RELU:
+        LAFS_EACH
+        for (int64_t i = 0; i < n; i++) dx[i] = pre[i] > 0 ? dy[i] : 0;
+        break;
+    case LAFS_ACT_GELU:
+        LAFS_EACH
+        for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * lafs_vec_gelu_slope(pre[i]);
+        break;
+    case LAFS_ACT_HSWISH:
+        LAFS_EACH
+        for (int64_t i = 0; i < n; i++) {
+            float x = pre[i];
+            dx[i] = dy[i] * (lafs_vec_relu6(x + 3) / 6 + (x > -3 && x < 3 ? x / 6 : 0.0f));
+        }
+        break;
+    case LAFS_ACT_HSIGMOID:
+        LAFS_EACH
+        for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * (pre[i] > -3 && pre[i] < 3 ? 1.0f / 6 : 0.0f);
+        break;
+    case LAFS_ACT_SIGMOID:
+        LAFS_EACH
+        for (int64_t i = 0; i < n; i++) {
+            float s = lafs_vec_sigmoid(pre[i]);
+            dx[i] = dy[i] * (s * (1 - s));
+        }
+        break;
+    }
+}
+
+/* -- sums: 16 lanes, the rest of n in the first lanes, then the upper half onto the lower -- */
+
+#define LAFS_LANE_SUM_(type, lanes, v, sum)                  \
+    do {                                                     \
+        type lane_[lanes];                                   \
+        memcpy(lane_, &(v), sizeof lane_);                   \
+        for (int h_ = (lanes) / 2; h_ > 0; h_ /= 2)          \
+            for (int l_ = 0; l_ < h_; l_++) lane_[l_] += lane_[l_ + h_]; \
+        (sum) = lane_[0];                                    \
+    } while (0)
+#define LAFS_SUM16(v, sum) LAFS_LANE_SUM_(float, 16, v, sum)
+#define LAFS_SUM8D(v, sum) LAFS_LANE_SUM_(double, 8, v, sum)
+
+/* The n < 16 values at p, zeros behind. */
+LAFS_INLINE void lafs_vec_part(const float *p, int64_t n, lafs_v16 *v)
+{
+    *v = (lafs_v16){0};
+    memcpy(v, p, (size_t)n * sizeof *p);
+}
+
+LAFS_INLINE float lafs_vec_sum(int64_t n, const float *x)
+{
+    lafs_v16 acc = {0}, v;
+    float sum;
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        memcpy(&v, x + i, sizeof v);
+        acc += v;
+    }
+    lafs_vec_part(x + i, n - i, &v);
+    acc += v;
+    LAFS_SUM16(acc, sum);
+    return sum;
+}
+
+LAFS_INLINE float lafs_vec_dot(int64_t n, const float *x, const float *y)
+{
+    lafs_v16 acc = {0}, v, w;
+    float sum;
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        memcpy(&v, x + i, sizeof v);
+        memcpy(&w, y + i, sizeof w);
+        acc += v * w;
+    }
+    lafs_vec_part(x + i, n - i, &v);
+    lafs_vec_part(y + i, n - i, &w);
+    acc += v * w;
+    LAFS_SUM16(acc, sum);
+    return sum;
+}
+
+/* x.y in double */
+LAFS_INLINE double lafs_vec_dot_double(int64_t n, const float *x, const float *y)
+{
+    typedef float v8 __attribute__((vector_size(32)));
+    lafs_d8 acc = {0};
+    v8 v, w;
+    double sum;
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        memcpy(&v, x + i, sizeof v);
+        memcpy(&w, y + i, sizeof w);
+        acc += __builtin_convertvector(v, lafs_d8) * __builtin_convertvector(w, lafs_d8);
+    }
+    v = w = (v8){0};
+    memcpy(&v, x + i, (size_t)(n - i) * sizeof *x);
+    memcpy(&w, y + i, (size_t)(n - i) * sizeof *y);
+    acc += __builtin_convertvector(v, lafs_d8) * __builtin_convertvector(w, lafs_d8);
+    LAFS_SUM8D(acc, sum);
+    return sum;
+}
+
+LAFS_INLINE float lafs_vec_max(int64_t n, const float *x)
+{
+    lafs_v16 top, v;
+    float lane[16], m;
+    int64_t i = 0;
+    for (int l = 0; l < 16; l++) lane[l] = x[0];
+    memcpy(&top, lane, sizeof top);
+    for (; i + 16 <= n; i += 16) {
+        memcpy(&v, x + i, sizeof v);
+        lafs_i16 more = v > top;
+        top = (lafs_v16)((more & (lafs_i16)v) | (~more & (lafs_i16)top));
+    }
+    memcpy(lane, &top, sizeof lane);
+    m = lane[0];
+    for (int l = 1; l < 16; l++) m = lane[l] > m ? lane[l] : m;
+    for (; i < n; i++) m = x[i] > m ? x[i] : m;
+    return m;
+}
+
+/* -- dropout -- */
+
+/* The 16-bit lanes of 16 successive Philox blocks of (key, block, site, word 3): lane e of block b is drawn[8 b + e]. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "lanes are read as the halves of words, low half first");
+LAFS_INLINE void lafs_vec_philox(uint64_t key, uint64_t block, uint32_t site, uint32_t kind, uint16_t drawn[128])
+{
+    uint32_t c0[16], c1[16], c2[16], c3[16], k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32), word[64];
+    for (int l = 0; l < 16; l++) {
+        uint64_t b = block + (uint64_t)l;
+        c0[l] = (uint32_t)b;
+        c1[l] = (uint32_t)(b >> 32);
+        c2[l] = site;
+        c3[l] = kind;
+    }
+    for (int round = 0; round < 10; round++) {
+        for (int l = 0; l < 16; l++) {
+            uint64_t p0 = (uint64_t)0xD2511F53u * c0[l], p1 = (uint64_t)0xCD9E8D57u * c2[l];
+            uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1[l] ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c3[l] ^ k1;
+            c1[l] = (uint32_t)p1;
+            c3[l] = (uint32_t)p0;
+            c0[l] = n0;
+            c2[l] = n2;
+        }
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    for (int l = 0; l < 16; l++) {
+        word[4 * l] = c0[l];
+        word[4 * l + 1] = c1[l];
+        word[4 * l + 2] = c2[l];
+        word[4 * l + 3] = c3[l];
+    }
+    memcpy(drawn, word, sizeof word);
+}
+
+/* y = x dropped, for elements e0..e0+n-1 of sequence seq; y may be x. drop NULL or p = 0: a copy. */
+LAFS_INLINE void lafs_vec_drop(const struct lafs_drop *drop, int64_t seq, int64_t e0, int64_t n, const float *x, float *y)
+{
+    if (!drop || drop->p <= 0) {
+        if (y != x) memcpy(y, x, (size_t)n * sizeof *y);
+        return;
+    }
+    double p = drop->p;
+    uint32_t limit = (uint32_t)(p * 65536 + 0.5);
+    float scale = p < 1 ? (float)(1 / (1 - p)) : 0;
+    uint16_t drawn[128];
+    for (int64_t e = e0; e < e0 + n;) {
+        lafs_vec_philox(drop->key[seq], (uint64_t)e / 8, drop->site, 0, drawn);
+        int64_t skip = e % 8, end = lafs_min64(e0 + n, e - skip + 128), count = end - e;
+        const uint16_t *lane = drawn + skip;
+        LAFS_EACH
+        for (int64_t i = 0; i < count; i++) y[e - e0 + i] = lane[i] < limit ? 0 : x[e - e0 + i] * scale;
+        e = end;
+    }
+}
+
+/* The factor of a drop-path: 0 or 1/(1-p). */
+static inline float lafs_path_factor(const struct lafs_drop *path, int64_t seq)
+{
+    if (!path || path->p <= 0) return 1;
+    uint32_t counter[4] = {0, 0, path->site, 1}, word[4];
+    lafs_philox(path->key[seq], counter, word);
+    return word[0] < (double)path->p * 0x1p32 ? 0 : (float)(1 / (1 - (double)path->p));
+}
+
+/* -- rows of packed sequences -- */
+
+/* The sequence that holds a row. */
+static inline int64_t lafs_seq_of(const struct lafs_seqs *s, int64_t row)
+{
+    int64_t lo = 0, hi = s->n; /* off[lo] <= row < off[hi] */
+    while (hi - lo > 1) {
+        int64_t mid = lo + (hi - lo) / 2;
+        if (s->off[mid] <= row) lo = mid;
+        else hi = mid;
+    }
+    return lo;
+}
+
+#endif
