@@ -135,6 +135,12 @@ fuzz:
 fuzz-run: $(FUZZERS)
 	@tests/fuzz/run '$(TIME)' $^
 
+# -- the main job --
+
+.PHONY: demo
+demo: deps all
+	@$(MAKE) --no-print-directory -f examples/demo.mk OUT=demo BIN=bin
+
 # -- installation --
 
 bindir = $(DESTDIR)$(prefix)/bin

@@ -163,7 +163,8 @@ lafs_status trainrun_start(struct trainrun *t, struct lafs_err *err)
     t->run.keep = t->keep > 0 ? (int)t->keep : 1;
     t->saved = t->run.resume;
     t->saved_at = t->started = lafs_clock_now();
-    t->started_step = t->logged = step;
+    t->started_step = step;
+    t->logged = step;
     LAFS_TRY(lafs_run_log_open(&t->run, t->run.resume, err));
     pthread_t thread;
     if (pthread_create(&thread, NULL, wait_for_signals, t))

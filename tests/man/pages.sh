@@ -14,15 +14,15 @@ ok "pages are clean"
 
 # "x long" or "- long" per option of --help (x: the short name).
 options_of_help() { "$1" --help | sed -nE 's/^  (-(.), |    )--([a-z0-9-]+).*/\2 \3/p' | sed 's/^ /- /' | sort; }
-# The same from the lines `.It Fl o , Fl -output Ns = Ns Ar FILE` of a page.
+# The same from the lines `.It Fl o , Fl -output Ar FILE` (or `.It Fl o , -output Ar FILE`) of a page.
 options_of_page() {
     sed -n 's/\\-/-/g; s/\\&//g; s/^\.It Fl /Fl /p' "$1" | awk '{
-        short = "-"; long = ""
-        for (i = 1; i < NF; i++) if ($i == "Fl") {
-            if (substr($(i + 1), 1, 1) == "-") long = substr($(i + 1), 2)
-            else if (length($(i + 1)) == 1) short = $(i + 1)
+        short = "-"; flag = 0
+        for (i = 1; i <= NF; i++) {
+            if ($i ~ /^[A-Z][a-z]$/) flag = $i == "Fl"
+            else if (flag && $i ~ /^-/) { print short, substr($i, 2); short = "-" }
+            else if (flag && length($i) == 1 && $i != ",") short = $i
         }
-        if (long != "") print short, long
     }' | sort
 }
 for p in cmd/lafs-*.c; do
