@@ -8,7 +8,7 @@
 enum {
     MIN_SIZE = 16,
     MAX_SIZE = 1024,
-    GRID = 7,      /* cells a side */
+    GRID = 8,      /* cells a side: 14 pixels each of a crop of 112 */
     RADIUS = 2,    /* of the ring of 8 neighbours */
     UNIFORM = 58,  /* patterns of 8 bits with at most two changes around the ring; all others share one bin */
     BINS = UNIFORM + 1

@@ -36,7 +36,7 @@ TEST(names)
     CHECK(lafs_baseline_by_name("lbp", &k) && k == LAFS_BASELINE_LBP);
     CHECK(!lafs_baseline_by_name("hog", &k));
     CHECK_INT(lafs_baseline_dim(LAFS_BASELINE_PIXEL, 112), 37632);
-    CHECK_INT(lafs_baseline_dim(LAFS_BASELINE_LBP, 112), 2891);
+    CHECK_INT(lafs_baseline_dim(LAFS_BASELINE_LBP, 112), 3776);
     CHECK_INT(lafs_baseline_dim(LAFS_BASELINE_LBP, 15), 0);
 }
 
@@ -68,14 +68,14 @@ TEST(lbp_ignores_light)
     REQUIRE_OK(lafs_baseline_embed(LAFS_BASELINE_LBP, &im, SIZE, b, &err), &err);
     int64_t n = lafs_baseline_dim(LAFS_BASELINE_LBP, SIZE);
     CHECK_NEAR(cosine(a, b, n), 1, 1e-6);
-    /* Each half is a square root of shares that sum to 1 in each of 49 cells. */
+    /* Each half is a square root of shares that sum to 1 in each of 64 cells. */
     memset(px, 9, sizeof px);
     REQUIRE_OK(lafs_baseline_embed(LAFS_BASELINE_LBP, &im, SIZE, a, &err), &err);
     double sum = 0;
     int used = 0;
     for (int64_t i = 0; i < n; i++) sum += (double)a[i] * a[i], used += a[i] > 0;
-    CHECK_INT(used, 49); /* flat: every neighbour is at least as bright, one pattern a cell */
-    CHECK_NEAR(sum, 4 * 49, 1e-3);
+    CHECK_INT(used, 64); /* flat: every neighbour is at least as bright, one pattern a cell */
+    CHECK_NEAR(sum, 4 * 64, 1e-3);
 }
 
 TEST(other_sizes)
