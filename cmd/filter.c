@@ -82,7 +82,8 @@ static void fill(struct run *r, struct batch *b)
             b->end = LAFS_END;
             return;
         }
-        lafs_status st = lafs_reader_next(r->reader, s, &b->err);
+        const struct filter_source *from = r->f->source;
+        lafs_status st = from ? from->next(from->arg, s, &b->err) : lafs_reader_next(r->reader, s, &b->err);
         if (st == LAFS_BAD_RECORD) {
             if (!enough) note_reject(b, lafs_sample_key(s));
         } else if (st != LAFS_OK) {
@@ -316,9 +317,10 @@ static lafs_status open_all(struct run *r, const char *const *args, int nargs, c
     const struct filter *f = r->f;
     struct lafs_header out;
     int list = f->reading && f->reading->list;
-    if (nargs == 0 && !list) args = standard_input, nargs = 1;
+    if (f->source) nargs = 0;
+    else if (nargs == 0 && !list) args = standard_input, nargs = 1;
     for (int i = 0; i < nargs; i++) r->drain |= has_writer(args[i]);
-    LAFS_TRY(lafs_reader_open(&r->reader, args, nargs, f->reading, err));
+    if (!f->source) LAFS_TRY(lafs_reader_open(&r->reader, args, nargs, f->reading, err));
     LAFS_TRY(make_batches(r, err));
     lafs_header_init(&out);
     lafs_status st = make_header(r, &out, err);
@@ -361,7 +363,7 @@ static void print_summary(const struct run *r, int ok)
         if (part[i].count)
             n += (size_t)snprintf(extra + n, sizeof extra - n, ", %lld %s", (long long)part[i].count, part[i].text);
     const char *first;
-    int64_t ignored = lafs_reader_ignored(r->reader, &first);
+    int64_t ignored = r->reader ? lafs_reader_ignored(r->reader, &first) : 0;
     if (ignored) cli_warn("%lld files that are no samples were passed over, the first is '%s'", (long long)ignored, first);
     cli_warn("%lld %s read, %lld written%s", (long long)r->records, r->f->what ? r->f->what : "records",
              (long long)r->written, extra);
@@ -374,7 +376,8 @@ static void print_summary(const struct run *r, int ok)
 static int finish(struct run *r)
 {
     struct lafs_err err = {0};
-    struct lafs_totals t = *lafs_reader_totals(r->reader);
+    struct lafs_totals t = {0};
+    if (r->reader) t = *lafs_reader_totals(r->reader);
     t.count = r->written;
     t.skipped += r->bad;
     t.no_face += r->no_face;
@@ -395,7 +398,7 @@ static int run(struct run *r)
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
     r->started = lafs_clock_now();
-    int64_t expected = lafs_reader_expected(r->reader);
+    int64_t expected = r->f->source ? r->f->source->expected : lafs_reader_expected(r->reader);
     if (cli.take >= 0 && (expected < 0 || expected > cli.take)) expected = cli.take;
     progress_begin(&r->progress, r->f->what ? r->f->what : "records", expected);
     if (pthread_create(&r->thread, NULL, read_ahead, r)) {
@@ -413,7 +416,7 @@ int filter_run(const struct filter *f, const char *const *args, int nargs, const
 {
     struct run r = {.f = f};
     struct lafs_err err = {0};
-    if (nargs == 0 && !(f->reading && f->reading->list) && isatty(STDIN_FILENO))
+    if (nargs == 0 && !f->source && !(f->reading && f->reading->list) && isatty(STDIN_FILENO))
         cli_misuse("no input: name files, or pipe a stream in");
     if (!cli.out && isatty(STDOUT_FILENO))
         cli_misuse("not writing records to a terminal: name a file with -o, or pipe them on");

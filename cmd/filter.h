@@ -25,8 +25,18 @@ struct filter_item {
 /* Makes out[0..n) exist (initialised, empty) and sets it->n. */
 lafs_status filter_reserve(struct filter_item *it, int n, struct lafs_err *err);
 
+/* Where records come from instead of a reader over the command line's files: another order, or several rounds. */
+struct filter_source {
+    void *arg;
+    const struct lafs_header *header; /* what a reader's header would be */
+    int64_t expected;                 /* records; -1: unknown */
+    /* As lafs_reader_next; called from one thread, which is not the one that works. */
+    lafs_status (*next)(void *arg, struct lafs_sample *s, struct lafs_err *err);
+};
+
 struct filter {
     const struct cli_program *program;
+    const struct filter_source *source;     /* NULL: a reader over args */
     void *arg;
     const char *what;                       /* what records are called in messages: "faces"; NULL: "records" */
     int batch;                              /* samples in flight; 0: 16 per thread */

@@ -2,6 +2,7 @@
 # The pipe and the one process give the same losses to the bit, whatever the threads.
 set -eu
 . "$(dirname "$0")/lib.sh"
+weights() { tail -c +$(($(od -An -tu8 -N8 "$1") + 9)) "$1"; } # what stands behind the header of a .safetensors
 losses() { sed 's/, "seconds".*//' "$1/log.jsonl"; }
 
 lafs-synth -q --people 3 -n 3 --aligned -o faces.tar
@@ -26,7 +27,10 @@ lafs-augment -q --seed 5 --render --epochs 0-2 faces.lafs | lafs-landmark -q -m 
 expect_status 0 lafs-pretrain $tiny --landmarks part/model.safetensors -o pipe <views
 losses pipe >pipe.losses
 same one.losses pipe.losses
-same one/model.safetensors pipe/model.safetensors
+weights one/model.safetensors >one.weights
+weights pipe/model.safetensors >pipe.weights # their metadata say where the data came from
+check [ -s one.weights ]
+same one.weights pipe.weights
 ok "pipe: equal to the one process to the bit"
 
 head -c 2000000 views >cut
