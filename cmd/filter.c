@@ -295,14 +295,16 @@ static lafs_status add_provenance(struct lafs_header *h, const struct cli_progra
 static lafs_status make_header(struct run *r, struct lafs_header *out, struct lafs_err *err)
 {
     const struct filter *f = r->f;
-    LAFS_TRY(lafs_header_copy(out, lafs_reader_header(r->reader), err));
-    if (f->header) LAFS_TRY(f->header(f->arg, lafs_reader_header(r->reader), out, err));
+    const struct lafs_header *in = f->source ? f->source->header : lafs_reader_header(r->reader);
+    LAFS_TRY(lafs_header_copy(out, in, err));
+    if (f->header) LAFS_TRY(f->header(f->arg, in, out, err));
+    if (f->source) return LAFS_OK;
     if (f->first) {
         struct lafs_sample s;
         lafs_sample_init(&s);
         lafs_status st = lafs_reader_peek(r->reader, &s, err);
         if (st == LAFS_OK || st == LAFS_END)
-            st = f->first(f->arg, st == LAFS_OK ? &s : NULL, lafs_reader_header(r->reader), out, err);
+            st = f->first(f->arg, st == LAFS_OK ? &s : NULL, in, out, err);
         lafs_sample_release(&s);
         LAFS_TRY(st);
     }
