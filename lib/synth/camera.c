@@ -14,7 +14,7 @@ static void fill_tone(void)
 {
     for (int i = 0; i < TONE; i++) {
         float r = (float)i / tone_scale, x = r * r;
-        if (x > 0.7f) x = 0.7f + 0.3f * (1 - expf(-(x - 0.7f) / 0.3f)); /* shoulder */
+        if (x > 0.45f) x = 0.45f + 0.55f * (1 - expf(-(x - 0.45f) / 0.55f)); /* shoulder */
         tone[i] = 255 * (x <= 0.0031308f ? 12.92f * x : 1.055f * powf(x, 1 / 2.4f) - 0.055f);
     }
 }
@@ -103,14 +103,14 @@ static float meter(const struct canvas *c)
     for (int y = step / 2; y < c->h; y += step)
         for (int x = step / 2; x < c->w; x += step) {
             float u = 2 * (float)x / (float)c->w - 1, v = 2 * (float)y / (float)c->h - 1,
-                  w = 1 / (0.2f + u * u + v * v);
+                  w = 1 / (0.12f + u * u + v * v);
             size_t at = (size_t)y * (size_t)c->w + (size_t)x;
             float l = 0.25f * c->px[0][at] + 0.6f * c->px[1][at] + 0.15f * c->px[2][at];
             sum += w * sqrtf(l > 0 ? l : 0);
             weight += w;
         }
     float root = weight > 0 ? sum / weight : 0.4f;
-    return powf(0.46f / maxf(root, 0.05f), 1.5f);
+    return powf(0.44f / maxf(root, 0.05f), 1.65f);
 }
 
 /* What is the same for all pixels. */

@@ -20,9 +20,9 @@ static struct cut cut_of(const struct pose *p)
         [HAIR_BUZZ] = {1.8f, 1.2f, 0, 0, 0, 1.5f, 0.05f},
         [HAIR_SHORT] = {10, 5, 0, 0, 0, 4, 0.25f},
         [HAIR_SWEPT] = {17, 6.5f, 0, 0, 0, 5, 0.3f},
-        [HAIR_MEDIUM] = {15, 9, 4, 52, 112, 6, 0.25f},
-        [HAIR_BOB] = {13, 11, 9, 86, 100, 5, 0.15f},
-        [HAIR_LONG] = {12, 10, 12, 185, 96, 6, 0.18f},
+        [HAIR_MEDIUM] = {15, 13, 8, 56, 104, 6, 0.25f},
+        [HAIR_BOB] = {13, 17, 14, 92, 92, 5, 0.15f},
+        [HAIR_LONG] = {12, 16, 20, 185, 88, 6, 0.18f},
         [HAIR_TIED] = {6, 5, 0, 0, 0, 2.5f, 0.1f},
         [HAIR_AFRO] = {30, 27, 6, 0, 0, 5, 0.12f},
     };
@@ -116,7 +116,7 @@ static void build_hat(struct figure *f, const struct model *m, const struct pose
 static void hang(const struct figure *f, const struct pose *p, const struct cut *c, float s, float t, float weight,
                  float pos[3])
 {
-    float a = fabsf(s), phi = 1.02f + (a - c->open) / (HEAD_S_MAX - c->open) * (3.14159265f - 1.02f),
+    float a = fabsf(s), phi = 0.92f + (a - c->open) / (HEAD_S_MAX - c->open) * (3.14159265f - 0.92f),
           down = clampf((t - 20) / 160, 0, 1);
     float out = c->side + c->low * down * down;
     float q[3] = {(s < 0 ? -1.0f : 1.0f) * (72 + out) * sinf(phi), 20 + (c->bottom - 20) * down,

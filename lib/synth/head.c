@@ -51,8 +51,8 @@ struct section {
 static struct section section_at(float y)
 {
     static const float w[][2] = {{-120, 0},   {-119, 13}, {-117, 24}, {-112, 38}, {-104, 53}, {-92, 64}, {-75, 71.5f},
-                                 {-55, 75},   {-30, 75},  {-10, 72.5f}, {10, 70},  {25, 68.5f}, {40, 66},  {55, 62.5f},
-                                 {70, 59.5f}, {82, 55},   {92, 49.5f}, {100, 43},  {106, 36}, {111, 28}, {115, 19}};
+                                 {-55, 75},   {-30, 75},  {-10, 72.5f}, {10, 71.5f}, {25, 70.5f}, {40, 68.5f}, {55, 66},
+                                 {70, 62.5f}, {82, 58.5f}, {92, 53}, {100, 46}, {106, 38}, {111, 29}, {115, 19}};
     static const float zc[][2] = {{-120, -14}, {-60, -12}, {0, -10},  {25, -6},  {45, 1},  {60, 8},
                                   {75, 18},    {90, 31},   {100, 42}, {108, 52}, {115, 60}};
     static const float zf[][2] = {{-120, -14},  {-119, 8},    {-117, 22},   {-112, 41}, {-104, 58},  {-92, 72},
@@ -255,7 +255,10 @@ static lafs_status occlusion(struct head *h, struct lafs_err *err)
                 sum[k] += cosine * (1 - smoothf(0, 6, over));
             }
     }
-    for (int k = 0; st == LAFS_OK && k < HEAD_V; k++) h->ao[k] = clampf(sum[k] * 4 / VIEWS, 0, 1);
+    for (int k = 0; st == LAFS_OK && k < HEAD_V; k++) {
+        float free = clampf(sum[k] * 4 / VIEWS, 0, 1);
+        h->ao[k] = free * sqrtf(free); /* light that enters a hollow is dimmed at its walls */
+    }
     /* The midline's two ends and the pole see the same. Two rounds of smoothing take out the noise of the cells. */
     for (int round = 0; st == LAFS_OK && round < 2; round++) {
         memcpy(sum, h->ao, HEAD_V * sizeof *sum);

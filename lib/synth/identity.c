@@ -37,8 +37,8 @@ static const struct cluster clusters[CLUSTERS] = {
 static void draw_skin(struct identity *id, struct lafs_rng *r, const struct cluster *c)
 {
     /* sRGB of skin in even light, from light to dark; in between linear. */
-    static const float tones[6][3] = {{0.94f, 0.79f, 0.71f}, {0.89f, 0.72f, 0.61f}, {0.80f, 0.61f, 0.48f},
-                                      {0.67f, 0.48f, 0.35f}, {0.49f, 0.33f, 0.24f}, {0.31f, 0.21f, 0.16f}};
+    static const float tones[6][3] = {{0.93f, 0.76f, 0.66f}, {0.88f, 0.69f, 0.56f}, {0.79f, 0.59f, 0.44f},
+                                      {0.67f, 0.47f, 0.33f}, {0.51f, 0.34f, 0.24f}, {0.37f, 0.25f, 0.18f}};
     id->tone = clampf(nor(r, c->tone, c->tone_dev), 0, 1);
     id->skin = 1 + (int)minf(5, id->tone * 6);
     float at = id->tone * 5;
@@ -55,7 +55,7 @@ static void draw_skin(struct identity *id, struct lafs_rng *r, const struct clus
     id->pores = uni(r, 0.4f, 1);
     id->noise_u = uni(r, 0, 256);
     id->noise_v = uni(r, 0, 256);
-    id->eye_dark = clampf(nor(r, 0.35f + 0.25f * id->tone, 0.25f) - 0.1f * young, 0, 1);
+    id->eye_dark = clampf(nor(r, 0.45f + 0.2f * id->tone, 0.25f) - 0.1f * young, 0, 1);
     id->moles = (int)lafs_rng_below(r, MAX_MOLES);
     for (int i = 0; i < id->moles; i++)
         id->mole[i] = (struct mole){nor(r, 0, 34), uni(r, -50, 105), uni(r, 0.5f, 1.0f) * uni(r, 0.7f, 1.7f),
@@ -97,19 +97,19 @@ static void draw_eyes(struct identity *id, struct lafs_rng *r, const struct clus
     int k = dark ? (int)lafs_rng_below(r, 2) : 2 + (int)lafs_rng_below(r, 5);
     for (int i = 0; i < 3; i++) id->iris[i] = colours[k][i] * uni(r, 0.8f, 1.2f);
     id->iris_r = nor(r, 5.9f, 0.2f);
-    id->eye_up = clampf(nor(r, 5.4f + 0.25f * c->eye, 0.7f) - 0.012f * (id->age - 40), 3.4f, 7.5f);
-    id->eye_low = clampf(nor(r, 4.3f, 0.45f), 3.2f, 5.6f);
+    id->eye_up = clampf(nor(r, 4.9f + 0.25f * c->eye, 0.6f) - 0.012f * (id->age - 40), 3.4f, 7.5f);
+    id->eye_low = clampf(nor(r, 4.0f, 0.4f), 3.0f, 5.2f);
     id->eye_wide = clampf(nor(r, 14.6f, 0.7f), 12.8f, 16.4f);
     id->eye_peak = nor(r, -0.1f, 0.16f);
     id->fold = clampf(nor(r, c->fold, 1.1f), 0, 6);
     id->lash = clampf(nor(r, id->male ? 0.35f : 0.6f, 0.15f), 0.1f, 1);
-    id->brow_t = clampf(nor(r, -17.8f, 1.6f), -22, -14.5f);
-    id->brow_thick = clampf(nor(r, id->male ? 4.6f : 3.3f, 0.9f), 1.6f, 7);
-    id->brow_arch = nor(r, id->male ? 2.4f : 3.8f, 1.4f);
+    id->brow_t = clampf(nor(r, -16.8f, 1.6f), -21, -13.5f);
+    id->brow_thick = clampf(nor(r, id->male ? 5.6f : 4.1f, 1.0f), 1.6f, 7);
+    id->brow_arch = nor(r, id->male ? 1.7f : 2.9f, 1.3f);
     id->brow_in = clampf(nor(r, id->male ? 11.5f : 13, 2.2f), 5, 17);
     id->brow_out = clampf(nor(r, 51, 2.5f), 45, 57);
     id->brow_tail = nor(r, 2.0f, 1.6f);
-    id->brow_density = clampf(nor(r, id->male ? 0.8f : 0.65f, 0.16f) + 0.1f * c->dark_hair - 0.1f, 0.2f, 1);
+    id->brow_density = clampf(nor(r, id->male ? 0.9f : 0.75f, 0.15f) + 0.1f * c->dark_hair - 0.1f, 0.2f, 1);
 }
 
 static void draw_mouth(struct identity *id, struct lafs_rng *r, const struct cluster *c)

@@ -31,7 +31,7 @@ FAST void light_vertices(const struct lighting *l, int n, const float *normal, c
             e0 = e0 > 0 ? e0 : 0;
             e1 = e1 > 0 ? e1 : 0;
             a = a > 0 ? a : 0;
-            out[i] = a + k0 * e0 * lit + k1 * e1 * free;
+            out[i] = a + k0 * e0 * lit * (0.45f + 0.55f * free) + k1 * e1 * free;
         }
     }
     float g0 = l->colour[0][1], g1 = l->colour[1][1], amb = 0.5f * (l->sky[1] + l->ground[1]);

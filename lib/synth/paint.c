@@ -80,11 +80,11 @@ static void hair_colour(const struct skin *k, const float a[ATTRS], float out[3]
         strand = noise_at(n->strand, across + p->hair_u, along * 0.5f + p->hair_v);
         lock = noise_at(n->soft, across * 0.35f + p->hair_v, along * 0.10f + p->hair_u);
     }
-    if (wound > 0) wind = noise_at(n->curls, s * 0.8f + p->hair_u, t * 0.8f + p->hair_v);
+    if (wound > 0) wind = 0.75f * noise_at(n->curls, s * 1.5f + p->hair_u, t * 1.5f + p->hair_v);
     float tex = lerpf(0.75f * strand + 0.5f * lock, wind, wound) * (0.4f + 0.6f * k->stub),
           edge = p->style == HAIR_BUZZ ? 5 : 2.6f;
     *alpha = clampf(0.5f + (a[A_HAIR] + tex * (2.2f + 2 * p->mess)) / (2 * edge), 0, 1);
-    if (p->style == HAIR_BUZZ) *alpha *= 0.72f;
+    if (p->style == HAIR_BUZZ) *alpha *= 0.86f;
     float v = clampf(0.86f + 0.30f * tex, 0.25f, 1.8f),
           shine = a[A_GLOSS] * (0.035f + 0.03f * (1 - curl)) * clampf(0.7f + 0.6f * strand, 0, 2);
     float dense = p->style == HAIR_AFRO ? 0.75f : 1;

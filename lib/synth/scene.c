@@ -36,15 +36,15 @@ static void draw_expression(struct pose *p, struct lafs_rng *r)
 {
     memset(p->expr, 0, sizeof p->expr);
     float u = uni(r, 0, 1);
-    if (u < 0.42f) {
+    if (u < 0.48f) {
         p->expr[EXPR_SMILE] = uni(r, 0.15f, 1.1f);
-        p->expr[EXPR_OPEN] = chance(r, 0.6f) ? uni(r, 0.05f, 0.35f) * p->expr[EXPR_SMILE] : 0;
-    } else if (u < 0.60f) {
+        p->expr[EXPR_OPEN] = chance(r, 0.65f) ? uni(r, 0.1f, 0.5f) * p->expr[EXPR_SMILE] : 0;
+    } else if (u < 0.66f) {
         p->expr[EXPR_OPEN] = uni(r, 0.05f, 0.7f);
         p->expr[EXPR_PUCKER] = chance(r, 0.4f) ? uni(r, 0, 0.7f) : 0;
-    } else if (u < 0.68f) {
+    } else if (u < 0.73f) {
         p->expr[EXPR_DOWN] = uni(r, 0.2f, 1);
-    } else if (u < 0.74f) {
+    } else if (u < 0.78f) {
         p->expr[EXPR_PRESS] = uni(r, 0.2f, 1);
     }
     if (chance(r, 0.2f)) p->expr[EXPR_FROWN] = uni(r, 0.1f, 1);
@@ -185,7 +185,7 @@ static void draw_light(struct lighting *l, struct lafs_rng *r)
     }
     azimuth = clampf(azimuth, -2, 2);
     direction(azimuth, elevation, l->dir[0]);
-    float warm = nor(r, 0, 0.4f);
+    float warm = nor(r, 0, 0.3f);
     warmth(clampf(warm, -1, 1), c);
     for (int i = 0; i < 3; i++) l->colour[0][i] = key * c[i];
     warmth(clampf(nor(r, 0.2f - 0.5f * warm, 0.3f), -1, 1), c);
@@ -204,13 +204,13 @@ static void draw_light(struct lighting *l, struct lafs_rng *r)
 static void draw_background(struct scene *sc, struct lafs_rng *r)
 {
     float w = (float)sc->width, h = (float)sc->height;
-    float light = expf(nor(r, logf(0.16f), 1.0f));
+    float light = expf(nor(r, logf(0.11f), 1.0f));
     float vivid = chance(r, 0.25f) ? uni(r, 0.2f, 0.9f) : uni(r, 0, 0.25f);
     light = clampf(light, 0.004f, 0.9f);
     colour(r, light, vivid, sc->back_top);
     colour(r, light * uni(r, 0.5f, 1.6f), vivid * uni(r, 0, 1), sc->back_bottom);
     for (int i = 0; i < 3; i++) sc->back_bottom[i] = lerpf(sc->back_top[i], sc->back_bottom[i], uni(r, 0.2f, 0.9f));
-    sc->back_texture = chance(r, 0.5f) ? uni(r, 0.05f, 0.5f) : 0.03f;
+    sc->back_texture = chance(r, 0.3f) ? uni(r, 0.05f, 0.3f) : 0.03f;
     sc->back_scale = expf(uni(r, logf(0.15f), logf(1.5f))) * 60 / w;
     sc->noise_u = uni(r, 0, 256);
     sc->noise_v = uni(r, 0, 256);
@@ -233,13 +233,13 @@ static void draw_background(struct scene *sc, struct lafs_rng *r)
 static void draw_camera(struct camera *c, struct lafs_rng *r, float small)
 {
     c->exposure = expf(nor(r, 0, 0.30f));
-    float warm = nor(r, 0, 0.07f), green = nor(r, 0, 0.035f);
+    float warm = nor(r, 0, 0.05f), green = nor(r, 0, 0.035f);
     c->balance[0] = 1 + warm;
     c->balance[1] = 1 + green;
     c->balance[2] = 1 - warm * 1.2f;
-    c->contrast = clampf(nor(r, 1.08f, 0.15f), 0.7f, 1.5f);
-    c->saturation = clampf(nor(r, 0.95f, 0.2f), 0.3f, 1.5f);
-    c->blur = chance(r, 0.7f) ? uni(r, 0.35f, 0.85f) : uni(r, 0.7f, 1.9f);
+    c->contrast = clampf(nor(r, 1.17f, 0.15f), 0.8f, 1.6f);
+    c->saturation = clampf(nor(r, 1.04f, 0.18f), 0.4f, 1.5f);
+    c->blur = chance(r, 0.8f) ? uni(r, 0.3f, 0.7f) : uni(r, 0.7f, 1.6f);
     c->blur *= small < 250 ? small / 250 * 0.5f + 0.5f : 1;
     c->motion = chance(r, 0.12f) ? uni(r, 1, 5) * small / 250 : 0;
     float a = uni(r, 0, 3.14159f);

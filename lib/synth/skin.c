@@ -72,9 +72,9 @@ static void eye_colour(const struct skin *k, int right, float x, float y, const 
     if (inside > 0) {
         float gx = x - p->gaze_x, gy = y - p->gaze_y + 0.5f, r2 = gx * gx + gy * gy, R = id->iris_r;
         /* the lid shades what is just below it; corners recede */
-        float depth = y - up, shade = 0.42f + 0.58f * clampf(depth / 3.2f, 0, 1);
-        shade *= 1 - 0.35f * u * u * u * u;
-        float white[3] = {0.72f, 0.66f, 0.62f};
+        float depth = y - up, shade = 0.34f + 0.66f * clampf(depth / 4.2f, 0, 1);
+        shade *= 1 - 0.5f * u * u * u * u;
+        float white[3] = {0.56f, 0.50f, 0.46f};
         mix(white, 0.60f, 0.30f, 0.26f, clampf((-u - 0.80f) * 5, 0, 0.8f));
         if (r2 < (R + 1) * (R + 1)) {
             float r = sqrtf(r2), ring = clampf((r / R - 0.72f) * 3, 0, 1),
@@ -85,7 +85,7 @@ static void eye_colour(const struct skin *k, int right, float x, float y, const 
             mix(white, iris[0], iris[1], iris[2], step(R - r, w));
         }
         float lx = x - p->gaze_x * 0.6f - k->glint_x, ly = y + 1 - k->glint_y, g = lx * lx + ly * ly;
-        float spark = clampf(1.6f - g / (0.6f + 0.35f * w * w), 0, 1) * 0.8f * k->l->colour[0][1];
+        float spark = clampf(1.3f - g / (0.5f + 0.2f * w * w), 0, 1) * 0.5f * k->l->colour[0][1];
         for (int i = 0; i < 3; i++) c[i] += (white[i] * e[i] * shade + spark - c[i]) * inside;
     }
     if (fabsf(u) > 1.25f) return;
@@ -256,7 +256,7 @@ void skin_colour(const struct skin *k, const float a[ATTRS], float out[3])
     if (t > 57 && t < 86 && side < 31) lips_colour(k, s, t, e, a[A_GLOSS], lit);
     if (t > 38 && t < 46 && side < 12) {
         float x = (side - 6.4f) / 3.1f, y = (t - 42.2f) / 1.4f, w = clampf(1.4f - x * x - y * y, 0, 1);
-        times(lit, 1 - 0.82f * w);
+        times(lit, 1 - 0.88f * w);
     }
     memcpy(out, lit, sizeof lit);
 }
