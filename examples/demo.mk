@@ -25,10 +25,11 @@ table: $(OUT)/pixel.json $(OUT)/scratch.json $(OUT)/lafs.json $(OUT)/faces.jpg $
 
 $(OUT)/unlabelled.lafs $(OUT)/labelled.lafs $(OUT)/test.lafs: $(OUT)/%.lafs:
 	@mkdir -p $(OUT)
-	$(BIN)/lafs-synth $Q $($(shell echo $* | tr a-z A-Z)) --size 250 | $(BIN)/lafs-detect $Q --align-only -o $(OUT)/$*-%06d.tar
+	$(BIN)/lafs-synth $Q $($(shell echo $* | tr a-z A-Z)) | $(BIN)/lafs-detect $Q --align-only -o $(OUT)/$*-%06d.tar
 
 $(OUT)/pairs.txt: $(OUT)/test.lafs
-	$(BIN)/lafs-synth $Q $(TEST) --pairs $@ > /dev/null
+	$(BIN)/lafs-synth $Q $(TEST) --pairs $@ > $(OUT)/test.stream
+	rm $(OUT)/test.stream
 
 # From scratch, with the few labels alone: the baseline, and where the landmark CNN comes from.
 $(PART): $(OUT)/labelled.lafs
@@ -55,6 +56,6 @@ $(OUT)/roc.svg: $(OUT)/test.lafs $(OUT)/pairs.txt $(FT)
 $(OUT)/faces.jpg: $(OUT)/labelled.lafs
 	$(BIN)/lafs-show --contact-sheet -n 48 $< > $@
 $(OUT)/views.jpg: $(OUT)/unlabelled.lafs $(PART)
-	$(BIN)/lafs-augment $Q --render --epochs 0-1 -n 4 $< | $(BIN)/lafs-landmark $Q --keep -m $(PART) | $(BIN)/lafs-show --contact-sheet --views > $@
+	$(BIN)/lafs-augment $Q --render -n 4 $< | $(BIN)/lafs-landmark $Q --keep -m $(PART) | $(BIN)/lafs-show --contact-sheet --views > $@
 $(OUT)/ssl.svg: $(SSL)
 	$(BIN)/lafs-show --curves $(OUT)/ssl > $@
