@@ -31,7 +31,8 @@ static lafs_status make_dirs(struct unpack *u, struct lafs_err *err)
         path[i] = 0;
         int bad = mkdir(path, 0777) && errno != EEXIST;
         path[i] = '/';
-        if (bad) return lafs_fail(err, LAFS_FAILED, "cannot make the directory of '%s': %s", path, lafs_strerror(errno));
+        if (bad)
+            return lafs_fail(err, LAFS_FAILED, "cannot make the directory of '%s': %s", path, lafs_strerror(errno));
     }
     return LAFS_OK;
 }
@@ -54,7 +55,8 @@ static lafs_status file_path(struct unpack *u, const struct lafs_sample *s, stru
     lafs_status st = lafs_sample_str(s, "name", &name, &len, err);
     if (st == LAFS_OK && len > 0 && !leads_through(key, name, len)) {
         if (memchr(name, '/', len) || memchr(name, 0, len) || len > 255 || name[0] == '.')
-            return lafs_fail(err, LAFS_BAD_RECORD, "name '%.*s' is no name for a directory", len > 80 ? 80 : (int)len, name);
+            return lafs_fail(err, LAFS_BAD_RECORD, "name '%.*s' is no name for a directory", len > 80 ? 80 : (int)len,
+                             name);
         lafs_buf_put(&u->path, name, len);
         lafs_buf_putc(&u->path, '/');
     } else if (st != LAFS_OK && st != LAFS_END) {

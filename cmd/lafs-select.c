@@ -1,0 +1,434 @@
+/* lafs-select: choose samples of an index, and write an index of them. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cmd/cli.h"
+#include "cmd/jsonlog.h"
+#include "cmd/progress.h"
+#include "data/face.h"
+#include "data/index.h"
+#include "data/near.h"
+#include "data/select.h"
+#include "data/stream.h"
+
+enum { MAX_PARTS = 16, BLOCK = 512 };
+
+static struct {
+    const char *people, *not_people, *hash, *not_hash, *identities, *split, *dropped;
+    struct cli_list not_near;
+    double min;
+    int64_t shots, min_images;
+} o = {.min = 0.9};
+
+static const struct cli_option table[] = {
+    {"output", 'o', CLI_STRING, &cli.out, "FILE", "write the index to FILE; with --split, %s in it is the part's name"},
+    {"people", 0, CLI_STRING, &o.people, "FILE", "keep the people that FILE lists, one name a line"},
+    {"not-people", 0, CLI_STRING, &o.not_people, "FILE", "leave out the people that FILE lists"},
+    {"hash", 0, CLI_STRING, &o.hash, "M:R,..", "keep people whose FNV-1a-64 of the name modulo M is among R"},
+    {"not-hash", 0, CLI_STRING, &o.not_hash, "M:R,..", "leave out people whose FNV-1a-64 modulo M is among R"},
+    {"not-near", 0, CLI_LIST, &o.not_near, "INPUT", "leave out near-duplicates of the pictures in INPUT"},
+    {"min", 0, CLI_DOUBLE, &o.min, "S", "correlation from which a picture is a near-duplicate", 0.05, 1, "0.9"},
+    {"min-images", 0, CLI_INT, &o.min_images, "N", "leave out people of fewer than N images", 1, 1e15},
+    {"identities", 0, CLI_STRING, &o.identities, "N|SHARE%", "keep N people, or a share of them in per cent"},
+    {"shots", 0, CLI_INT, &o.shots, "K", "keep K images a person, or all where there are fewer", 1, 1e15},
+    {"split", 0, CLI_STRING, &o.split, "NAME=W,..", "split by person into parts of such weights, an index each"},
+    {"dropped", 0, CLI_STRING, &o.dropped, "FILE", "list what is left out, and why, in FILE as JSON lines"},
+    CLI_SEED,
+    CLI_JOBS,
+    CLI_MAX_BAD,
+    CLI_PRESET,
+    CLI_ALWAYS,
+    {0}};
+
+static const struct cli_program program = {"lafs-select", "[OPTION]... -o FILE INDEX|TAR...",
+                                           "choose samples of indexes, and write an index of them", table};
+
+struct job {
+    struct lafs_index **ix; /* (n) the inputs */
+    int n;
+    struct lafs_index *all;
+    struct lafs_select s;
+    struct lafs_near *near;
+    struct lafs_buf near_keys; /* keys of its pictures, each ended by NUL */
+    int64_t *near_key;         /* (near_n) offsets in it */
+    int64_t near_n, near_cap;
+    float *score;              /* (samples) highest correlation; with --not-near */
+    int64_t *which;            /* (samples) picture of the set */
+    struct lafs_fetch *fetch;
+    int64_t from;              /* of the block at hand */
+};
+
+/* ---- near-duplicates ---- */
+
+static lafs_status remember_key(struct job *j, const char *key, struct lafs_err *err)
+{
+    if (j->near_n == j->near_cap) {
+        int64_t cap = j->near_cap ? 2 * j->near_cap : 1024;
+        LAFS_TRY(lafs_resize(&j->near_key, (size_t)j->near_cap, (size_t)cap, sizeof *j->near_key, err));
+        j->near_cap = cap;
+    }
+    j->near_key[j->near_n++] = (int64_t)j->near_keys.size;
+    lafs_buf_put(&j->near_keys, key, strlen(key) + 1);
+    return lafs_buf_check(&j->near_keys, err);
+}
+
+static lafs_status add_pictures(struct job *j, struct lafs_reader *r, struct lafs_err *err)
+{
+    struct lafs_sample s;
+    struct lafs_image im = {0};
+    int64_t bad = 0;
+    lafs_status st;
+    lafs_sample_init(&s);
+    struct progress p;
+    progress_begin(&p, "pictures to compare with", lafs_reader_expected(r));
+    for (;;) {
+        st = lafs_reader_next(r, &s, err);
+        if (st == LAFS_OK) st = lafs_face_image(&s, cli.max_pixels, &im, err);
+        if (st == LAFS_BAD_RECORD) {
+            if (bad++ < 5) cli_warn("cannot compare with '%s': %s", lafs_sample_key(&s), err->msg);
+            continue;
+        }
+        if (st == LAFS_OK) st = lafs_near_add(j->near, &im, err);
+        if (st == LAFS_OK) st = remember_key(j, lafs_sample_key(&s), err);
+        if (st != LAFS_OK) break;
+        progress_update(&p, j->near_n);
+    }
+    progress_end(&p);
+    lafs_image_release(&im);
+    lafs_sample_release(&s);
+    if (st != LAFS_END) return st;
+    if ((double)bad > cli.max_bad * (double)(bad + j->near_n))
+        return lafs_fail(err, LAFS_FAILED,
+                         "%lld of %lld pictures of --not-near cannot be read, more than --max-bad %g allows",
+                         (long long)bad, (long long)(bad + j->near_n), cli.max_bad);
+    return LAFS_OK;
+}
+
+static void compare_one(void *arg, int64_t i, int worker)
+{
+    struct job *j = arg;
+    struct lafs_sample s;
+    struct lafs_image im = {0};
+    struct lafs_err err = {.status = LAFS_OK};
+    (void)worker;
+    i += j->from;
+    if (j->s.drop[i] != LAFS_KEPT) return;
+    lafs_sample_init(&s);
+    lafs_status st = lafs_fetch_sample(j->fetch, i, &s, &err);
+    if (st == LAFS_OK) st = lafs_face_image(&s, cli.max_pixels, &im, &err);
+    if (st == LAFS_OK) j->score[i] = (float)lafs_near_best(j->near, &im, o.min, &j->which[i]);
+    else j->which[i] = st == LAFS_BAD_RECORD ? -2 : -3; /* what it is, is told when its turn comes */
+    if (st == LAFS_OK && j->which[i] >= 0) j->s.drop[i] = LAFS_DROP_NEAR;
+    lafs_image_release(&im);
+    lafs_sample_release(&s);
+}
+
+/* Those that could not be compared, in the order of the index. */
+static lafs_status judge_block(struct job *j, int64_t n, int64_t *bad, struct lafs_err *err)
+{
+    for (int64_t i = j->from; i < j->from + n; i++) {
+        if (j->which[i] > -2) continue;
+        struct lafs_sample s;
+        struct lafs_image im = {0};
+        lafs_sample_init(&s);
+        lafs_status st = lafs_fetch_sample(j->fetch, i, &s, err); /* again, for its message */
+        if (st == LAFS_OK) st = lafs_face_image(&s, cli.max_pixels, &im, err);
+        lafs_image_release(&im);
+        lafs_sample_release(&s);
+        if (st != LAFS_OK && st != LAFS_BAD_RECORD) return st;
+        if (st == LAFS_OK) return lafs_fail(err, LAFS_FAILED, "out of memory");
+        if ((*bad)++ < 5) cli_warn("leaving out '%s': %s", j->all->sample[i].key, err->msg);
+        j->s.drop[i] = LAFS_DROP_BAD;
+    }
+    return LAFS_OK;
+}
+
+static lafs_status compare_all(struct job *j, struct lafs_err *err)
+{
+    int64_t samples = j->all->samples, bad = 0, compared = 0;
+    struct progress p;
+    LAFS_TRY(lafs_fetch_open(&j->fetch, j->all, err));
+    LAFS_TRY(lafs_alloc0(&j->score, (size_t)samples, sizeof *j->score, err));
+    LAFS_TRY(lafs_alloc(&j->which, (size_t)samples, sizeof *j->which, err));
+    for (int64_t i = 0; i < samples; i++) {
+        j->which[i] = -1;
+        compared += j->s.drop[i] == LAFS_KEPT;
+    }
+    progress_begin(&p, "samples", samples);
+    lafs_status st = LAFS_OK;
+    for (j->from = 0; j->from < samples && st == LAFS_OK; j->from += BLOCK) {
+        int64_t n = samples - j->from < BLOCK ? samples - j->from : BLOCK;
+        lafs_pool_for(cli_pool(), n, compare_one, j);
+        st = judge_block(j, n, &bad, err);
+        progress_update(&p, j->from + n);
+    }
+    progress_end(&p);
+    if (st == LAFS_OK && (double)bad > cli.max_bad * (double)compared)
+        st = lafs_fail(err, LAFS_FAILED, "%lld of %lld pictures cannot be read, more than --max-bad %g allows",
+                       (long long)bad, (long long)compared, cli.max_bad);
+    return st;
+}
+
+static lafs_status drop_near(struct job *j, struct lafs_err *err)
+{
+    struct lafs_reader *r;
+    if (o.not_near.n == 0) return LAFS_OK;
+    LAFS_TRY(lafs_near_new(&j->near, err));
+    LAFS_TRY(lafs_reader_open(&r, o.not_near.v, o.not_near.n, NULL, err));
+    lafs_status st = add_pictures(j, r, err);
+    lafs_reader_close(r);
+    return st == LAFS_OK ? compare_all(j, err) : st;
+}
+
+/* ---- other choices ---- */
+
+static lafs_status by_list(struct job *j, const char *path, int keep, struct lafs_err *err)
+{
+    struct lafs_people *p;
+    int64_t found;
+    if (!path) return LAFS_OK;
+    LAFS_TRY(lafs_people_read(&p, path, err));
+    lafs_select_people(&j->s, p, keep, &found);
+    cli_note("%lld of %lld people of '%s' are in the index", (long long)found, (long long)lafs_people_count(p), path);
+    if (found == 0) cli_warn("nobody of '%s' is in the index", path);
+    lafs_people_free(p);
+    return LAFS_OK;
+}
+
+static lafs_status by_hash(struct job *j, const char *text, int keep, struct lafs_err *err)
+{
+    int64_t m;
+    uint8_t *in;
+    if (!text) return LAFS_OK;
+    LAFS_TRY(lafs_select_parse_hash(text, &m, &in, err));
+    lafs_select_hash(&j->s, m, in, keep);
+    lafs_free(in);
+    return LAFS_OK;
+}
+
+/* "10%" or "500". */
+static lafs_status parse_identities(const char *text, int64_t *n, double *share, struct lafs_err *err)
+{
+    const char *p = text;
+    int64_t whole = 0, part = 0, scale = 1;
+    int digits = 0, point = 0;
+    for (; (*p >= '0' && *p <= '9') || (*p == '.' && !point); p++) {
+        if (*p == '.') {
+            point = 1;
+        } else if (digits++ < 15) {
+            if (point) part = part * 10 + (*p - '0'), scale *= 10;
+            else whole = whole * 10 + (*p - '0');
+        }
+    }
+    *share = ((double)whole + (double)part / (double)scale) / 100;
+    *n = -1;
+    if (digits > 0 && digits <= 15 && strcmp(p, "%") == 0 && *share > 0 && *share <= 1) return LAFS_OK;
+    *n = whole;
+    if (digits > 0 && digits <= 15 && !*p && !point && whole > 0) return LAFS_OK;
+    return lafs_fail(err, LAFS_USAGE, "--identities '%s': a number of people, or a share like 10%%", text);
+}
+
+static lafs_status choose(struct job *j, struct lafs_err *err)
+{
+    int64_t n = -1;
+    double share = 0;
+    LAFS_TRY(by_list(j, o.people, 1, err));
+    LAFS_TRY(by_list(j, o.not_people, 0, err));
+    LAFS_TRY(by_hash(j, o.hash, 1, err));
+    LAFS_TRY(by_hash(j, o.not_hash, 0, err));
+    if (o.identities) LAFS_TRY(parse_identities(o.identities, &n, &share, err));
+    LAFS_TRY(drop_near(j, err));
+    if (o.min_images) LAFS_TRY(lafs_select_min_images(&j->s, o.min_images, err));
+    if (o.identities) LAFS_TRY(lafs_select_identities(&j->s, n, share, err));
+    if (o.shots) LAFS_TRY(lafs_select_shots(&j->s, o.shots, err));
+    return LAFS_OK;
+}
+
+/* ---- output ---- */
+
+struct part {
+    char name[64];
+    double until; /* cumulative weight, of 1 */
+};
+
+static lafs_status parse_split(const char *text, struct part *part, int *n, struct lafs_err *err)
+{
+    const char *p = text;
+    double sum = 0;
+    for (*n = 0;; (*n)++) {
+        size_t len = strcspn(p, "=,");
+        if (*n == MAX_PARTS || len == 0 || len >= sizeof part->name || p[len] != '=' || memchr(p, '/', len)) break;
+        memcpy(part[*n].name, p, len);
+        part[*n].name[len] = 0;
+        p += len + 1;
+        int64_t weight = 0;
+        if (*p < '0' || *p > '9') break;
+        for (; *p >= '0' && *p <= '9' && weight < 1000000; p++) weight = weight * 10 + (*p - '0');
+        part[*n].until = sum += (double)weight;
+        if (weight == 0 || (*p && *p != ',')) break;
+        if (*p++) continue;
+        for (int i = 0; i <= *n; i++) part[i].until /= sum;
+        (*n)++;
+        return LAFS_OK;
+    }
+    return lafs_fail(err, LAFS_USAGE, "--split '%s': write NAME=WEIGHT,NAME=WEIGHT.., as in train=80,val=20", text);
+}
+
+static int64_t people_of(const struct job *j, const uint8_t *take, uint8_t *seen)
+{
+    int64_t n = 0;
+    memset(seen, 0, (size_t)j->s.people);
+    for (int64_t i = 0; i < j->all->samples; i++) {
+        if (!take[i] || j->s.person[i] < 0 || seen[j->s.person[i]]) continue;
+        seen[j->s.person[i]] = 1;
+        n++;
+    }
+    return n;
+}
+
+static lafs_status write_part(struct job *j, const uint8_t *take, uint8_t *seen, const char *path, struct lafs_err *err)
+{
+    struct lafs_index *ix;
+    LAFS_TRY(lafs_index_subset(&ix, j->all, take, path, err));
+    int64_t samples = ix->samples;
+    lafs_status st = samples ? lafs_index_write(ix, path, err)
+                             : lafs_fail(err, LAFS_FAILED, "nothing is left for '%s'; it was not written", path);
+    lafs_index_free(ix);
+    if (st == LAFS_OK)
+        cli_warn("'%s': %lld images of %lld people", path, (long long)samples, (long long)people_of(j, take, seen));
+    return st;
+}
+
+static lafs_status write_parts(struct job *j, uint8_t *take, uint8_t *seen, struct lafs_err *err)
+{
+    struct part part[MAX_PARTS];
+    int n = 0;
+    const char *percent = strstr(cli.out, "%s");
+    if (o.split) LAFS_TRY(parse_split(o.split, part, &n, err));
+    if (!o.split) {
+        for (int64_t i = 0; i < j->all->samples; i++) take[i] = j->s.drop[i] == LAFS_KEPT;
+        return write_part(j, take, seen, cli.out, err);
+    }
+    for (int k = 0; k < n; k++) {
+        struct lafs_buf path;
+        for (int64_t i = 0; i < j->all->samples; i++) {
+            double at = lafs_select_place(&j->s, i);
+            take[i] = j->s.drop[i] == LAFS_KEPT && at < part[k].until && (k == 0 || at >= part[k - 1].until);
+        }
+        lafs_buf_init(&path);
+        lafs_buf_put(&path, cli.out, (size_t)(percent - cli.out));
+        lafs_buf_puts(&path, part[k].name);
+        lafs_buf_puts(&path, percent + 2);
+        const char *p = lafs_buf_str(&path);
+        lafs_status st = p ? write_part(j, take, seen, p, err) : lafs_buf_check(&path, err);
+        lafs_buf_release(&path);
+        LAFS_TRY(st);
+    }
+    return LAFS_OK;
+}
+
+static const char *const reasons[LAFS_DROPS] = {
+    [LAFS_KEPT] = "kept",
+    [LAFS_DROP_NAMELESS] = "without a name",
+    [LAFS_DROP_PEOPLE] = "not on the list of --people",
+    [LAFS_DROP_NOT_PEOPLE] = "by --not-people",
+    [LAFS_DROP_HASH] = "by their hash",
+    [LAFS_DROP_NEAR] = "near-duplicates",
+    [LAFS_DROP_FEW] = "of people with fewer than --min-images",
+    [LAFS_DROP_IDENTITIES] = "of people not drawn",
+    [LAFS_DROP_SHOTS] = "beyond --shots",
+    [LAFS_DROP_BAD] = "that cannot be read",
+};
+
+static void report(const struct job *j)
+{
+    int64_t count[LAFS_DROPS] = {0};
+    for (int64_t i = 0; i < j->all->samples; i++) count[j->s.drop[i]]++;
+    cli_warn("%lld images of %lld people read", (long long)j->all->samples, (long long)j->s.people);
+    for (int k = 1; k < LAFS_DROPS; k++)
+        if (count[k]) cli_warn("left out %lld %s", (long long)count[k], reasons[k]);
+}
+
+static lafs_status list_dropped(const struct job *j, struct lafs_err *err)
+{
+    struct jsonlog l;
+    if (!o.dropped) return LAFS_OK;
+    LAFS_TRY(jsonlog_open(&l, o.dropped, 0, err));
+    lafs_status st = LAFS_OK;
+    for (int64_t i = 0; i < j->all->samples && st == LAFS_OK; i++) {
+        if (j->s.drop[i] == LAFS_KEPT) continue;
+        jsonlog_begin(&l);
+        jsonlog_str(&l, "key", j->all->sample[i].key);
+        jsonlog_str(&l, "name", j->all->sample[i].name);
+        jsonlog_str(&l, "reason", reasons[j->s.drop[i]]);
+        if (j->s.drop[i] == LAFS_DROP_NEAR) {
+            jsonlog_str(&l, "near", (const char *)j->near_keys.data + j->near_key[j->which[i]]);
+            jsonlog_double(&l, "correlation", (int)((double)j->score[i] * 1e4) / 1e4);
+        }
+        st = jsonlog_end(&l, err);
+    }
+    struct lafs_err ignored;
+    lafs_status closed = jsonlog_close(&l, st == LAFS_OK ? err : &ignored);
+    return st == LAFS_OK ? closed : st;
+}
+
+/* ---- */
+
+static lafs_status open_inputs(struct job *j, char **args, int n, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_alloc0(&j->ix, (size_t)n, sizeof *j->ix, err));
+    for (; j->n < n; j->n++) {
+        LAFS_TRY(lafs_index_open(&j->ix[j->n], args[j->n], err));
+        if (j->ix[j->n]->bad)
+            cli_warn("'%s': %lld samples have no usable key: %s", args[j->n], (long long)j->ix[j->n]->bad,
+                     j->ix[j->n]->bad_why.msg);
+    }
+    return lafs_index_join(&j->all, j->ix, n, err);
+}
+
+static lafs_status run(struct job *j, char **args, int n, struct lafs_err *err)
+{
+    uint8_t *take = NULL, *seen = NULL;
+    LAFS_TRY(open_inputs(j, args, n, err));
+    LAFS_TRY(lafs_select_init(&j->s, j->all, (uint64_t)cli.seed, err));
+    LAFS_TRY(choose(j, err));
+    report(j);
+    LAFS_TRY(list_dropped(j, err));
+    lafs_status st = lafs_alloc(&take, (size_t)j->all->samples, 1, err);
+    if (st == LAFS_OK) st = lafs_alloc(&seen, (size_t)j->s.people, 1, err);
+    if (st == LAFS_OK) st = write_parts(j, take, seen, err);
+    lafs_free(take);
+    lafs_free(seen);
+    return st;
+}
+
+static void release(struct job *j)
+{
+    lafs_fetch_close(j->fetch);
+    lafs_near_free(j->near);
+    lafs_buf_release(&j->near_keys);
+    lafs_free(j->near_key);
+    lafs_free(j->score);
+    lafs_free(j->which);
+    lafs_select_release(&j->s);
+    lafs_index_free(j->all);
+    for (int i = 0; i < j->n; i++) lafs_index_free(j->ix[i]);
+    lafs_free(j->ix);
+}
+
+int main(int argc, char **argv)
+{
+    int n;
+    char **args = cli_parse(&program, argc, argv, &n);
+    struct job j = {.n = 0};
+    struct lafs_err err = {0};
+    if (n == 0) cli_misuse("no index: name one, or a tar");
+    if (!cli.out) cli_misuse("-o FILE is missing: paths in an index are relative to it");
+    if (!o.split != !strstr(cli.out, "%s")) cli_misuse("--split goes with -o NAME-%%s.lafs, and %%s with --split");
+    lafs_status st = run(&j, args, n, &err);
+    int status = st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
+    release(&j);
+    return cli_finish(status);
+}
