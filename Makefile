@@ -26,7 +26,7 @@ endif
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all -DLAFS_SAN -g)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -ffp-contract=off -fno-math-errno -pthread $(WARN) $(SANFLAGS) -I. -Ilib $(CFLAGS)
 # What a program does not use it does not load.
-LDLIBS = -Wl,--as-needed -larchive -ljpeg -lopenblas -lmsgpackc -lm -ldl
+LDLIBS = -Wl,--as-needed -larchive -ljpeg -lmsgpackc -lm -ldl
 
 # As many jobs as processors, unless the command line says otherwise.
 ifeq ($(MAKELEVEL),0)
@@ -53,6 +53,9 @@ SHIM := $B/tests/inject/shim.so
 .SECONDARY:
 .PHONY: all
 all: $(PROGRAMS) bin
+
+# Where plugins are looked for: the prefix that was built for.
+$B/lib/compute/backend.o: ALL_CFLAGS += -DLAFS_LIBDIR='"$(prefix)/lib/lafs"'
 
 $B/%.o: %.c
 	@mkdir -p $(@D)
@@ -141,6 +144,19 @@ fuzz-run: $(FUZZERS)
 demo: deps all
 	@$(MAKE) --no-print-directory -f examples/demo.mk OUT=demo BIN=bin
 
+# -- speed: make bench, or make bench-NAME for tests/bench/NAME.c --
+
+BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
+BENCHES := $(BENCH_SRC:%.c=$B/%)
+$(BENCHES): $B/%: $B/%.o $B/libcmd.a $B/liblafs.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+.PHONY: bench
+bench: $(BENCHES)
+	@for b in $^; do echo "== $$(basename $$b)"; $$b || exit 1; done
+.PHONY: $(BENCH_SRC:tests/bench/%.c=bench-%)
+$(BENCH_SRC:tests/bench/%.c=bench-%): bench-%: $B/tests/bench/%
+	@$<
+
 # -- installation --
 
 bindir = $(DESTDIR)$(prefix)/bin
@@ -162,4 +178,4 @@ install: $(PROGRAMS)
 clean:
 	rm -rf build bin
 
--include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $(FUZZ_SRC:%.c=$B/%.d)
+-include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $(FUZZ_SRC:%.c=$B/%.d) $(BENCH_SRC:%.c=$B/%.d)

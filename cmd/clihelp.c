@@ -115,7 +115,6 @@ void cli_print_version(const struct cli_program *p, int verbose)
     print_library("libarchive", "archive_version_details", "archive_version_details");
     print_library("libjpeg", NULL, "jpeg_std_error");
     print_library("msgpack-c", "msgpack_version", "msgpack_version");
-    print_library("openblas", "openblas_get_config", "openblas_get_config");
     print_instruction_sets();
     if (lafs_backend_open) {
         print_device("cpu");

@@ -37,7 +37,8 @@ LAFS_INLINE void softmax_rows(int64_t m, int64_t n, float *s, float *inv, float 
         if (lse) lse[i * heads] = l;
     }
 }
-LAFS_ISA_FN(softmax_rows, (int64_t m, int64_t n, float *s, float *inv, float *lse, int64_t heads), (m, n, s, inv, lse, heads))
+LAFS_ISA_FN(softmax_rows, (int64_t m, int64_t n, float *s, float *inv, float *lse, int64_t heads),
+            (m, n, s, inv, lse, heads))
 
 /* out (m, HEAD) rows times inv. */
 static void scale_rows(int64_t m, const float *inv, float *out, int64_t ld)
@@ -74,8 +75,8 @@ void lafs_cpu_attention(struct lafs_dev *d, const struct lafs_seqs *s, int64_t h
 }
 
 /* p = exp(s - lse) in place; ds = p (dp - D) with D_i = dout_i . out_i. */
-LAFS_INLINE void score_rows_bwd(int64_t m, int64_t n, const float *lse, int64_t heads, const float *out, const float *dout,
-                                int64_t ld, float *p, float *ds)
+LAFS_INLINE void score_rows_bwd(int64_t m, int64_t n, const float *lse, int64_t heads, const float *out,
+                                const float *dout, int64_t ld, float *p, float *ds)
 {
     for (int64_t i = 0; i < m; i++, p += n, ds += n) {
         float l = lse[i * heads], along = lafs_vec_dot(HEAD, out + i * ld, dout + i * ld);
@@ -88,7 +89,7 @@ LAFS_INLINE void score_rows_bwd(int64_t m, int64_t n, const float *lse, int64_t 
 LAFS_ISA_FN(score_rows_bwd, (int64_t m, int64_t n, const float *lse, int64_t heads, const float *out, const float *dout,
                              int64_t ld, float *p, float *ds), (m, n, lse, heads, out, dout, ld, p, ds))
 
-/* dv = p^T do; dp = do v^T; ds = p (dp - D); dq = scale ds k; dk = scale ds^T q; sums over blocks of queries in order. */
+/* dv = p^T do; dp = do v^T; ds = p (dp - D); dq = scale ds k; dk = scale ds^T q; blocks of queries added in order. */
 static void backward_tile(void *arg, int64_t tile, int worker)
 {
     const struct attention *j = arg;

@@ -35,7 +35,7 @@ void *lafs_cpu_shared(struct lafs_dev *d, size_t size)
     return d->shared.p;
 }
 
-/* What a result can depend on: the instruction set (AVX2 and AVX-512 agree, but for what others add) and the compiler. */
+/* What a result can depend on: fused multiply-add or none, and the compiler. */
 static const char *instruction_set(void)
 {
     static const char *const name[] = {"no vector extensions", "avx2", "avx512"};

@@ -188,8 +188,9 @@ void lafs_cpu_dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt
 {
     int64_t pairs = 0, kl_pairs = vt > 0 ? vs - 1 : 0, hits = 0;
     for (int t = 0; t < vt; t++) pairs += vs - (t < vs);
-    struct dino j = {.d = d, .b = b, .k = k, .vs = vs, .vt = vt, .student = student, .teacher = teacher, .center = center,
-                     .inv_s = 1 / temp_s, .inv_t = 1 / temp_t, .dstudent = dstudent, .center_mean = center_mean};
+    struct dino j = {.d = d, .b = b, .k = k, .vs = vs, .vt = vt, .student = student, .teacher = teacher,
+                     .center = center, .inv_s = 1 / temp_s, .inv_t = 1 / temp_t, .dstudent = dstudent,
+                     .center_mean = center_mean};
     j.factor = pairs ? (float)(grad_scale / ((double)(pairs * b) * temp_s)) : 0;
     size_t room = (size_t)(vs + vt) * sizeof(struct view) + (size_t)(vt > vs ? vt : vs) * BLOCK * sizeof(float);
     j.image = lafs_cpu_shared(d, (size_t)b * sizeof *j.image + (size_t)(vt * b) * sizeof *j.best + (size_t)k);

@@ -14,7 +14,8 @@ enum {
 
 struct kernel_set {
     int mr, stride, nr; /* rows of a tile, floats a k of packed a (>= mr, a multiple of 4), columns of a tile */
-    void (*kernel)(int rows, int cols, int64_t k, const float *a, const float *b, float alpha, int add, float *c, int64_t ldc);
+    void (*kernel)(int rows, int cols, int64_t k, const float *a, const float *b, float alpha, int add, float *c,
+                   int64_t ldc);
 };
 
 #if defined __x86_64__
@@ -159,7 +160,8 @@ static void pack_panel(const struct source *s, int64_t i, int w, int64_t q0, int
 }
 
 /* All panels of `width` of rows i0..i0+rows-1, one k block: to (panels, k, stride). */
-static void pack_block(const struct source *s, int64_t i0, int64_t rows, int width, int64_t q0, int64_t k, float *to, int stride)
+static void pack_block(const struct source *s, int64_t i0, int64_t rows, int width, int64_t q0, int64_t k, float *to,
+                       int stride)
 {
     for (int64_t i = 0; i < rows; i += width, to += k * stride) {
         int64_t w = rows - i < width ? rows - i : width;
@@ -168,8 +170,8 @@ static void pack_block(const struct source *s, int64_t i0, int64_t rows, int wid
 }
 
 /* c (m,n) = or += alpha a b for packed blocks of one k block: m <= MB, n <= NB. */
-static void multiply(const struct kernel_set *ks, int64_t m, int64_t n, int64_t k, const float *a, const float *b, float alpha,
-                     int add, float *c, int64_t ldc)
+static void multiply(const struct kernel_set *ks, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                     float alpha, int add, float *c, int64_t ldc)
 {
     for (int64_t j = 0; j < n; j += ks->nr) {
         const float *bp = b + j / ks->nr * k * ks->nr;
@@ -268,8 +270,8 @@ static void multiply_tile(void *arg, int64_t index, int worker)
     int64_t row = j->a.i0 + i, col = j->b.i0 + n;
     float *c = p->c + row * p->ldc + col;
     for (int64_t block = 0; block * KC < j->a.k; block++)
-        multiply(j->ks, mb, nb, min64(KC, j->a.k - block * KC), packed_at(&j->a, block, i), packed_at(&j->b, block, n), 1,
-                 p->add || !j->first || block > 0, c, p->ldc);
+        multiply(j->ks, mb, nb, min64(KC, j->a.k - block * KC), packed_at(&j->a, block, i), packed_at(&j->b, block, n),
+                 1, p->add || !j->first || block > 0, c, p->ldc);
     if (j->last && p->finish) p->finish(p, row, mb, col, nb, worker);
 }
 
@@ -285,13 +287,15 @@ void lafs_cpu_matmul(struct lafs_dev *d, const struct lafs_matmul *p)
     if (p->k <= 0 && !p->add) scale_rows(p->m, p->n, 0, p->c, p->ldc);
     /* Chunks: all of k up to 2048, then as many columns and rows as fit. */
     int64_t kc = min64(p->k, 8 * KC);
-    int64_t nc = min64(p->n, round_down(CHUNK / (kc > 0 ? kc : 1), NB)), mc = min64(p->m, round_down(CHUNK / (kc > 0 ? kc : 1), MB));
+    int64_t most = CHUNK / (kc > 0 ? kc : 1);
+    int64_t nc = min64(p->n, round_down(most, NB)), mc = min64(p->m, round_down(most, MB));
     int64_t size_b = round_up(nc, ks->nr) * kc, size_a = round_up(mc, ks->mr) / ks->mr * ks->stride * kc;
     size_b = round_up(size_b, 16);
     float *room = lafs_cpu_shared(d, (size_t)(size_a + size_b) * sizeof *room);
     if (!room) return;
     j.b = (struct packed){.s = source_b(p->transb, p->b, p->ldb), .width = ks->nr, .stride = ks->nr, .to = room};
-    j.a = (struct packed){.s = source_a(p->transa, p->a, p->lda), .width = ks->mr, .stride = ks->stride, .to = room + size_b};
+    j.a = (struct packed){
+        .s = source_a(p->transa, p->a, p->lda), .width = ks->mr, .stride = ks->stride, .to = room + size_b};
     for (j.b.i0 = 0; j.b.i0 < p->n; j.b.i0 += nc) {
         j.b.rows = min64(nc, p->n - j.b.i0);
         j.b.panels = (j.b.rows + ks->nr - 1) / ks->nr;

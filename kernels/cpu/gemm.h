@@ -1,10 +1,10 @@
 /* Single-precision matrix products, our own: packed panels and one register-blocked kernel per instruction set.
  *
- * Every element of a product is summed the same way, whatever the shape, the place in the matrix and the threads: over k
- * in blocks of LAFS_GEMM_KC, each block one chain of fused multiply-adds from zero in rising k, blocks added in order.
+ * Every element of a product is summed the same way, whatever the shape, the place in the matrix and the threads: over
+ * k in blocks of LAFS_GEMM_KC, each one chain of fused multiply-adds from zero in rising k, blocks added in order.
  * So a row's result depends on that row and on the other matrix alone, and AVX2 and AVX-512 machines agree to the bit
- * (the set for machines without fused multiply-add rounds twice). That is what OpenBLAS could not give: its kernels round
- * by a row's place and by the shape, and 0.3.21 does not know the wide units of newer processors. */
+ * (the set for machines without fused multiply-add rounds twice). That is what OpenBLAS could not give: its kernels
+ * round by a row's place and by the shape, and 0.3.21 does not know the wide units of newer processors. */
 #ifndef LAFS_KERNELS_CPU_GEMM_H
 #define LAFS_KERNELS_CPU_GEMM_H
 

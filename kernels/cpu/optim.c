@@ -88,7 +88,8 @@ LAFS_ISA_TILES(adamw, struct optim, adamw_tile(j, tile))
 void lafs_cpu_adamw(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const double *norm, double beta1,
                     double beta2, double eps, float *p, const float *g, float *m, float *v)
 {
-    struct optim j = {.n = n, .seg = seg, .norm = norm, .beta1 = beta1, .beta2 = beta2, .eps = eps, .p = p, .g = g, .m = m, .v = v};
+    struct optim j = {
+        .n = n, .seg = seg, .norm = norm, .beta1 = beta1, .beta2 = beta2, .eps = eps, .p = p, .g = g, .m = m, .v = v};
     j.first = number_tiles(d, n, seg, 0);
     if (j.first) lafs_pool_for(d->pool, j.first[n], lafs_isa_adamw(), &j);
 }

@@ -38,8 +38,8 @@ static int64_t rows_per_tile(int64_t width)
     return n < 1 ? 1 : n;
 }
 
-void lafs_cpu_assemble(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *proj, const float *cls,
-                       const float *pos, const struct lafs_drop *drop, float *x)
+void lafs_cpu_assemble(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *proj,
+                       const float *cls, const float *pos, const struct lafs_drop *drop, float *x)
 {
     struct assemble j = {.s = s, .width = width, .proj = proj, .cls = cls, .pos = pos, .drop = drop, .x = x};
     j.per_tile = rows_per_tile(width);
@@ -81,8 +81,10 @@ LAFS_ISA_TILES(assemble_bwd, struct assemble_bwd, assemble_bwd_tile(&j->a, tile,
 void lafs_cpu_assemble_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dx,
                            const struct lafs_drop *drop, float *dproj, float *dcls, float *dpos)
 {
-    struct assemble_bwd j = {{.s = s, .width = width, .dx = dx, .drop = drop, .dproj = dproj, .dcls = dcls, .dpos = dpos}, d};
-    if (lafs_cpu_reserve(d, (size_t)(3 * width) * sizeof(float))) lafs_pool_for(d->pool, s->max_len, lafs_isa_assemble_bwd(), &j);
+    struct assemble_bwd j = {
+        {.s = s, .width = width, .dx = dx, .drop = drop, .dproj = dproj, .dcls = dcls, .dpos = dpos}, d};
+    if (lafs_cpu_reserve(d, (size_t)(3 * width) * sizeof(float)))
+        lafs_pool_for(d->pool, s->max_len, lafs_isa_assemble_bwd(), &j);
 }
 
 /* -- residual and LayerNorm -- */
@@ -153,12 +155,13 @@ LAFS_ISA_TILES(add_norm, struct add_norm, add_norm_tile(j, tile, lafs_cpu_scratc
 /* No dropout: NULL, so that rows are not copied. */
 static const struct lafs_drop *active(const struct lafs_drop *drop) { return drop && drop->p > 0 ? drop : NULL; }
 
-void lafs_cpu_add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x, const float *branch,
-                       const struct lafs_drop *drop, const struct lafs_drop *path, const float *g, const float *b,
-                       float *x_out, float *y, float *mean, float *rstd)
+void lafs_cpu_add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x,
+                       const float *branch, const struct lafs_drop *drop, const struct lafs_drop *path, const float *g,
+                       const float *b, float *x_out, float *y, float *mean, float *rstd)
 {
     struct add_norm j = {.d = d, .s = s, .width = width, .per_tile = rows_per_tile(width), .x = x, .branch = branch,
-                         .drop = active(drop), .path = path, .g = g, .b = b, .x_out = x_out, .y = y, .mean = mean, .rstd = rstd};
+                         .drop = active(drop), .path = path, .g = g, .b = b, .x_out = x_out, .y = y, .mean = mean,
+                         .rstd = rstd};
     if (!lafs_cpu_reserve(d, (size_t)width * sizeof(float))) return;
     lafs_pool_for(d->pool, (lafs_seqs_rows(s) + j.per_tile - 1) / j.per_tile, lafs_isa_add_norm(), &j);
 }

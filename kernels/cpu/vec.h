@@ -1,5 +1,5 @@
 /* Loops of plain C that compilers turn into vector code, for bodies compiled through isa.h. Written so that every
- * instruction set gives the same bits: no fused operations, and sums over 16 lanes that are added in one fixed order. */
+ * instruction set gives the same bits: no fused operations, and sums over 16 lanes, added in one fixed order. */
 #ifndef LAFS_KERNELS_CPU_VEC_H
 #define LAFS_KERNELS_CPU_VEC_H
 
@@ -233,41 +233,43 @@ LAFS_INLINE float lafs_vec_max(int64_t n, const float *x)
 
 /* -- dropout -- */
 
-/* The 16-bit lanes of 16 successive Philox blocks of (key, block, site, word 3): lane e of block b is drawn[8 b + e]. */
+/* The 16-bit lanes of 16 successive Philox blocks: lane e of block + b is drawn[8 b + e]; site, kind: words 2 and 3. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "lanes are read as the halves of words, low half first");
 LAFS_INLINE void lafs_vec_philox(uint64_t key, uint64_t block, uint32_t site, uint32_t kind, uint16_t drawn[128])
 {
-    uint32_t c0[16], c1[16], c2[16], c3[16], k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32), word[64];
+    /* Words in 64-bit lanes: the products are 64 bits wide. */
+    uint64_t c0[16], c1[16], c2[16], c3[16];
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32), word[64];
     for (int l = 0; l < 16; l++) {
         uint64_t b = block + (uint64_t)l;
         c0[l] = (uint32_t)b;
-        c1[l] = (uint32_t)(b >> 32);
+        c1[l] = b >> 32;
         c2[l] = site;
         c3[l] = kind;
     }
     for (int round = 0; round < 10; round++) {
         for (int l = 0; l < 16; l++) {
-            uint64_t p0 = (uint64_t)0xD2511F53u * c0[l], p1 = (uint64_t)0xCD9E8D57u * c2[l];
-            uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1[l] ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c3[l] ^ k1;
+            uint64_t p0 = (uint64_t)0xD2511F53u * (uint32_t)c0[l], p1 = (uint64_t)0xCD9E8D57u * (uint32_t)c2[l];
+            c0[l] = (p1 >> 32) ^ c1[l] ^ k0;
+            c2[l] = (p0 >> 32) ^ c3[l] ^ k1;
             c1[l] = (uint32_t)p1;
             c3[l] = (uint32_t)p0;
-            c0[l] = n0;
-            c2[l] = n2;
         }
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
     for (int l = 0; l < 16; l++) {
-        word[4 * l] = c0[l];
-        word[4 * l + 1] = c1[l];
-        word[4 * l + 2] = c2[l];
-        word[4 * l + 3] = c3[l];
+        word[4 * l] = (uint32_t)c0[l];
+        word[4 * l + 1] = (uint32_t)c1[l];
+        word[4 * l + 2] = (uint32_t)c2[l];
+        word[4 * l + 3] = (uint32_t)c3[l];
     }
     memcpy(drawn, word, sizeof word);
 }
 
 /* y = x dropped, for elements e0..e0+n-1 of sequence seq; y may be x. drop NULL or p = 0: a copy. */
-LAFS_INLINE void lafs_vec_drop(const struct lafs_drop *drop, int64_t seq, int64_t e0, int64_t n, const float *x, float *y)
+LAFS_INLINE void lafs_vec_drop(const struct lafs_drop *drop, int64_t seq, int64_t e0, int64_t n, const float *x,
+                               float *y)
 {
     if (!drop || drop->p <= 0) {
         if (y != x) memcpy(y, x, (size_t)n * sizeof *y);

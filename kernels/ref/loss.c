@@ -146,7 +146,7 @@ void lafs_ref_dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt
     lafs_free(g.lse_s);
 }
 
-/* The reference keeps in scratch: cos (b,classes), its gradient (b,classes), 1/|emb| (b), 1/|weight| (classes); doubles. */
+/* Kept in scratch, as doubles: cos (b,classes), its gradient (b,classes), 1/|emb| (b), 1/|weight| (classes). */
 size_t lafs_ref_margin_scratch(int64_t b, int64_t dim, int64_t classes)
 {
     (void)dim;
@@ -196,8 +196,9 @@ static double margin_row(int64_t classes, const struct lafs_target *t, enum lafs
 }
 
 void lafs_ref_margin_loss(struct lafs_dev *d, int64_t b, int64_t dim, int64_t classes, const float *emb,
-                          const float *weight, const struct lafs_target *target, enum lafs_margin kind, float s, float m,
-                          float grad_scale, void *scratch, double *loss, float *demb, float *dweight, float *logits)
+                          const float *weight, const struct lafs_target *target, enum lafs_margin kind, float s,
+                          float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
+                          float *logits)
 {
     (void)d;
     double *cosine = scratch, *dcos = cosine + b * classes, *inv_e = dcos + b * classes, *inv_w = inv_e + b;
@@ -220,14 +221,16 @@ void lafs_ref_margin_loss(struct lafs_dev *d, int64_t b, int64_t dim, int64_t cl
         for (int64_t j = 0; j < dim; j++) {
             double sum = 0;
             for (int64_t c = 0; c < classes; c++)
-                sum += dcos[i * classes + c] * (weight[c * dim + j] * inv_w[c] - cosine[i * classes + c] * emb[i * dim + j] * inv_e[i]);
+                sum += dcos[i * classes + c] *
+                       (weight[c * dim + j] * inv_w[c] - cosine[i * classes + c] * emb[i * dim + j] * inv_e[i]);
             demb[i * dim + j] = (float)(sum * inv_e[i]);
         }
     for (int64_t c = 0; c < classes; c++)
         for (int64_t j = 0; j < dim; j++) {
             double sum = 0;
             for (int64_t i = 0; i < b; i++)
-                sum += dcos[i * classes + c] * (emb[i * dim + j] * inv_e[i] - cosine[i * classes + c] * weight[c * dim + j] * inv_w[c]);
+                sum += dcos[i * classes + c] *
+                       (emb[i * dim + j] * inv_e[i] - cosine[i * classes + c] * weight[c * dim + j] * inv_w[c]);
             dweight[c * dim + j] += (float)(sum * inv_w[c]);
         }
 }

@@ -96,7 +96,8 @@ static int is_number(const char *s)
     return n > 0 && n < 5 && s[n] == '\0';
 }
 
-lafs_status lafs_backend_open(struct lafs_backend *b, const char *name, struct lafs_pool *pool, const char **why, struct lafs_err *err)
+lafs_status lafs_backend_open(struct lafs_backend *b, const char *name, struct lafs_pool *pool, const char **why,
+                              struct lafs_err *err)
 {
     static char reason[LAFS_ERR_MSG + 64];
     struct lafs_err own = {0};

@@ -39,7 +39,8 @@ lafs_status lafs_params_add(struct lafs_params *ps, const char *name, int ndim, 
     struct lafs_param p = {.ndim = ndim, .off = ps->size, .trainable = trainable, .init = init, .a = a, .depth = depth};
     if (strlen(name) >= sizeof p.name) return lafs_fail(err, LAFS_FAILED, "parameter name '%s' is too long", name);
     if (lafs_params_find(ps, name)) return lafs_fail(err, LAFS_FAILED, "parameter '%s' is declared twice", name);
-    if (ndim < 0 || ndim > LAFS_MAX_DIMS) return lafs_fail(err, LAFS_FAILED, "parameter '%s' has %d dimensions", name, ndim);
+    if (ndim < 0 || ndim > LAFS_MAX_DIMS)
+        return lafs_fail(err, LAFS_FAILED, "parameter '%s' has %d dimensions", name, ndim);
     memcpy(p.name, name, strlen(name) + 1);
     for (int i = 0; i < ndim; i++) p.shape[i] = shape[i];
     p.size = elements(ndim, shape);

@@ -7,8 +7,14 @@ static void draw_flat(struct op *o)
     whole(o, "y", ADD, o->dim[0]);
 }
 static void run_scale(struct op *o, const struct lafs_backend *b) { b->ops->scale(b->dev, o->dim[0], 0.7f, F(o, "y")); }
-static void run_axpy(struct op *o, const struct lafs_backend *b) { b->ops->axpy(b->dev, o->dim[0], -1.3f, F(o, "x"), F(o, "y")); }
-static void run_lerp(struct op *o, const struct lafs_backend *b) { b->ops->lerp(b->dev, o->dim[0], 0.996f, F(o, "x"), F(o, "y")); }
+static void run_axpy(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->axpy(b->dev, o->dim[0], -1.3f, F(o, "x"), F(o, "y"));
+}
+static void run_lerp(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->lerp(b->dev, o->dim[0], 0.996f, F(o, "x"), F(o, "y"));
+}
 
 static void draw_act(struct op *o)
 {
@@ -78,7 +84,10 @@ static void run_dropout_in_place(struct op *o, const struct lafs_backend *b)
     struct lafs_drop drop = drop_of(o, "keys", o->num[0], 5);
     b->ops->dropout(b->dev, &o->s, o->dim[0], &drop, F(o, "y"), F(o, "y"));
 }
-static void run_dropout_none(struct op *o, const struct lafs_backend *b) { b->ops->dropout(b->dev, &o->s, o->dim[0], NULL, F(o, "x"), F(o, "y")); }
+static void run_dropout_none(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->dropout(b->dev, &o->s, o->dim[0], NULL, F(o, "x"), F(o, "y"));
+}
 
 static void draw_u8(struct op *o)
 {
@@ -86,7 +95,10 @@ static void draw_u8(struct op *o)
     add_buf(o, "x", IN, WHOLE, o->dim[0], 1);
     whole(o, "y", OUT, o->dim[0])->tol = 1.2e-7;
 }
-static void run_u8(struct op *o, const struct lafs_backend *b) { b->ops->u8_to_f32(b->dev, o->dim[0], P(o, "x"), F(o, "y")); }
+static void run_u8(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->u8_to_f32(b->dev, o->dim[0], P(o, "x"), F(o, "y"));
+}
 
 static void draw_gather(struct op *o)
 {

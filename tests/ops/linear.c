@@ -41,7 +41,8 @@ static void draw_wide(struct op *o)
 /* Backward: the forward op with act none, no dropout. */
 static void run_plain(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->linear(b->dev, &o->s, o->dim[0], o->dim[1], F(o, "x"), F(o, "w"), F(o, "b"), LAFS_ACT_NONE, NULL, NULL, F(o, "y"));
+    b->ops->linear(b->dev, &o->s, o->dim[0], o->dim[1], F(o, "x"), F(o, "w"), F(o, "b"), LAFS_ACT_NONE, NULL, NULL,
+                   F(o, "y"));
 }
 static double objective_linear(struct op *o, const struct lafs_backend *ref)
 {
@@ -76,7 +77,8 @@ static void draw_bwd_w(struct op *o)
 }
 static void run_bwd_w(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->linear_bwd_w(b->dev, lafs_seqs_rows(&o->s), o->dim[0], o->dim[1], F(o, "x"), F(o, "dy"), F(o, "dw"), F(o, "db"));
+    b->ops->linear_bwd_w(b->dev, lafs_seqs_rows(&o->s), o->dim[0], o->dim[1], F(o, "x"), F(o, "dy"), F(o, "dw"),
+                         F(o, "db"));
 }
 static void draw_bwd_w_long(struct op *o)
 {
@@ -93,7 +95,8 @@ static const struct op_case cases[] = {
     {"linear", draw_linear, run_linear},
     {"linear wide", draw_wide, run_linear},
     {"linear_bwd_x", draw_bwd_x, run_bwd_x, .objective = objective_linear, .grad = {{"x", "dx"}}, .step = 0.25},
-    {"linear_bwd_w", draw_bwd_w, run_bwd_w, .objective = objective_linear, .grad = {{"w", "dw"}, {"b", "db"}}, .step = 0.25},
+    {"linear_bwd_w", draw_bwd_w, run_bwd_w, .objective = objective_linear, .grad = {{"w", "dw"}, {"b", "db"}},
+     .step = 0.25},
     {"linear_bwd_w long", draw_bwd_w_long, run_bwd_w},
 };
 OPS_MAIN(cases)

@@ -63,13 +63,15 @@ static void draw_dino(struct op *o)
 }
 static void run_dino(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->dino_loss(b->dev, o->dim[0], o->dim[1], (int)o->dim[2], (int)o->dim[3], F(o, "student"), F(o, "teacher"), F(o, "center"),
-                      (float)o->num[0], (float)o->num[1], 1.7f, P(o, "loss"), F(o, "dstudent"), F(o, "center_mean"), P(o, "stats"));
+    b->ops->dino_loss(b->dev, o->dim[0], o->dim[1], (int)o->dim[2], (int)o->dim[3], F(o, "student"), F(o, "teacher"),
+                      F(o, "center"), (float)o->num[0], (float)o->num[1], 1.7f, P(o, "loss"), F(o, "dstudent"),
+                      F(o, "center_mean"), P(o, "stats"));
 }
 static void run_dino_forward(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->dino_loss(b->dev, o->dim[0], o->dim[1], (int)o->dim[2], (int)o->dim[3], F(o, "student"), F(o, "teacher"), F(o, "center"),
-                      (float)o->num[0], (float)o->num[1], 1.7f, P(o, "loss"), NULL, F(o, "center_mean"), P(o, "stats"));
+    b->ops->dino_loss(b->dev, o->dim[0], o->dim[1], (int)o->dim[2], (int)o->dim[3], F(o, "student"), F(o, "teacher"),
+                      F(o, "center"), (float)o->num[0], (float)o->num[1], 1.7f, P(o, "loss"), NULL, F(o, "center_mean"),
+                      P(o, "stats"));
 }
 static void draw_dino_forward(struct op *o)
 {
@@ -111,15 +113,17 @@ static void draw_margin(struct op *o)
 }
 static void run_margin(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->margin_loss(b->dev, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), target, (enum lafs_margin)o->dim[3],
-                        (float)o->num[0], 0.4f, 0.6f, P(o, "scratch"), P(o, "loss"), F(o, "demb"), F(o, "dweight"), F(o, "logits"));
+    b->ops->margin_loss(b->dev, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), target,
+                        (enum lafs_margin)o->dim[3], (float)o->num[0], 0.4f, 0.6f, P(o, "scratch"), P(o, "loss"),
+                        F(o, "demb"), F(o, "dweight"), F(o, "logits"));
     /* What is left in scratch is nobody's business. */
     b->ops->zero(b->dev, P(o, "scratch"), bytes_of(o, find_buf(o, "scratch")));
 }
 static void run_margin_forward(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->margin_loss(b->dev, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), target, (enum lafs_margin)o->dim[3],
-                        (float)o->num[0], 0.4f, 0.6f, P(o, "scratch"), P(o, "loss"), NULL, NULL, F(o, "logits"));
+    b->ops->margin_loss(b->dev, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), target,
+                        (enum lafs_margin)o->dim[3], (float)o->num[0], 0.4f, 0.6f, P(o, "scratch"), P(o, "loss"), NULL,
+                        NULL, F(o, "logits"));
     b->ops->zero(b->dev, P(o, "scratch"), bytes_of(o, find_buf(o, "scratch")));
 }
 static void draw_margin_forward(struct op *o)
@@ -159,7 +163,8 @@ static void draw_segments(struct op *o)
     int64_t at = 0;
     o->dim[0] = below(o, 1, 6);
     for (int64_t i = 0; i < o->dim[0]; i++) {
-        segment[i] = (struct lafs_segment){.off = at, .size = below(o, 1, i == 0 ? 150000 : 500), .lr = 1e-3f, .decay = 0.1f};
+        segment[i] =
+            (struct lafs_segment){.off = at, .size = below(o, 1, i == 0 ? 150000 : 500), .lr = 1e-3f, .decay = 0.1f};
         segment[i].clip = below(o, 0, 1) ? 3 : 0;
         segment[i].step = below(o, 1, 300);
         segment[i].skip = below(o, 0, 4) == 0;
@@ -196,7 +201,8 @@ static const struct op_case cases[] = {
     {"l2norm_bwd", draw_l2norm_bwd, run_l2norm_bwd, prepare_l2norm_bwd, objective_l2norm, {{"x", "dx"}}},
     {"dino_loss", draw_dino, run_dino, .objective = objective_dino, .grad = {{"student", "dstudent"}}},
     {"dino_loss forward", draw_dino_forward, run_dino_forward},
-    {"margin_loss", draw_margin, run_margin, .objective = objective_margin, .grad = {{"emb", "demb"}, {"weight", "dweight"}}, .step = 2e-3},
+    {"margin_loss", draw_margin, run_margin, .objective = objective_margin,
+     .grad = {{"emb", "demb"}, {"weight", "dweight"}}, .step = 2e-3},
     {"margin_loss forward", draw_margin_forward, run_margin_forward},
     {"mse", draw_mse, run_mse, .objective = objective_mse, .grad = {{"a", "da"}}},
     {"norms", draw_segments, run_norms},

@@ -8,7 +8,10 @@
  * table; see tests/ops/elementwise.c for the shortest examples.
  *
  *     static void draw_scale(struct op *o) { o->dim[0] = below(o, 1, 3000); whole(o, "x", ADD, o->dim[0]); }
- *     static void run_scale(struct op *o, const struct lafs_backend *b) { b->ops->scale(b->dev, o->dim[0], 0.7f, F(o, "x")); }
+ *     static void run_scale(struct op *o, const struct lafs_backend *b)
+ *     {
+ *         b->ops->scale(b->dev, o->dim[0], 0.7f, F(o, "x"));
+ *     }
  *     static const struct op_case cases[] = {{"scale", draw_scale, run_scale}};
  *     OPS_MAIN(cases)
  */
@@ -76,7 +79,10 @@ struct op_case {
 
 /* -- for draw -- */
 
-static inline int64_t below(struct op *o, int64_t lo, int64_t hi) { return lo + (int64_t)lafs_rng_below(&o->rng, (uint64_t)(hi - lo + 1)); }
+static inline int64_t below(struct op *o, int64_t lo, int64_t hi)
+{
+    return lo + (int64_t)lafs_rng_below(&o->rng, (uint64_t)(hi - lo + 1));
+}
 
 static inline struct buf *find_buf(struct op *o, const char *name)
 {
@@ -98,7 +104,8 @@ static inline int64_t count_of(const struct op *o, const struct buf *b)
 }
 
 /* Adds a buffer of floats, filled with values in (-1, 1). */
-static inline struct buf *add_buf(struct op *o, const char *name, enum buf_kind kind, enum buf_unit unit, int64_t width, size_t item)
+static inline struct buf *add_buf(struct op *o, const char *name, enum buf_kind kind, enum buf_unit unit, int64_t width,
+                                  size_t item)
 {
     if (o->bufs == MAX_BUFS) abort();
     struct buf *b = &o->buf[o->bufs++];
@@ -115,9 +122,18 @@ static inline struct buf *add_buf(struct op *o, const char *name, enum buf_kind 
     }
     return b;
 }
-static inline struct buf *rows(struct op *o, const char *name, enum buf_kind kind, int64_t width) { return add_buf(o, name, kind, PER_ROW, width, 4); }
-static inline struct buf *whole(struct op *o, const char *name, enum buf_kind kind, int64_t n) { return add_buf(o, name, kind, WHOLE, n, 4); }
-static inline struct buf *per_seq(struct op *o, const char *name, enum buf_kind kind, int64_t width) { return add_buf(o, name, kind, PER_SEQ, width, 4); }
+static inline struct buf *rows(struct op *o, const char *name, enum buf_kind kind, int64_t width)
+{
+    return add_buf(o, name, kind, PER_ROW, width, 4);
+}
+static inline struct buf *whole(struct op *o, const char *name, enum buf_kind kind, int64_t n)
+{
+    return add_buf(o, name, kind, WHOLE, n, 4);
+}
+static inline struct buf *per_seq(struct op *o, const char *name, enum buf_kind kind, int64_t width)
+{
+    return add_buf(o, name, kind, PER_SEQ, width, 4);
+}
 static inline float *init_f(struct op *o, const char *name) { return (float *)find_buf(o, name)->init; }
 static inline void scale_buf(struct op *o, const char *name, float a, float shift)
 {
@@ -151,7 +167,8 @@ static inline void draw_images(struct op *o, int64_t most)
 static inline void draw_keys(struct op *o, const char *name)
 {
     struct buf *b = add_buf(o, name, IN, PER_SEQ, 1, 8);
-    for (int64_t i = 0; i < o->s.n; i++) ((uint64_t *)b->init)[i] = (uint64_t)lafs_rng_u32(&o->rng) << 32 | lafs_rng_u32(&o->rng);
+    for (int64_t i = 0; i < o->s.n; i++)
+        ((uint64_t *)b->init)[i] = (uint64_t)lafs_rng_u32(&o->rng) << 32 | lafs_rng_u32(&o->rng);
 }
 
 /* -- for run: the device array of a buffer (NULL when absent) -- */
@@ -188,7 +205,8 @@ static inline void op_release(struct op *o)
 static inline unsigned char guard_byte(size_t i) { return (unsigned char)(0xA5 ^ i * 7); }
 
 /* Uploads all buffers between guards, calls `run`, downloads; checks guards, inputs and sticky errors. */
-static inline void run_on(struct op *o, void (*run)(struct op *, const struct lafs_backend *), const struct lafs_backend *b, const char *label)
+static inline void run_on(struct op *o, void (*run)(struct op *, const struct lafs_backend *),
+                          const struct lafs_backend *b, const char *label)
 {
     struct lafs_err err = {0};
     int64_t *dev_off = NULL;
@@ -239,8 +257,8 @@ static inline void run_on(struct op *o, void (*run)(struct op *, const struct la
 }
 
 /* For prepare: runs a forward op on the reference and keeps what it wrote as the input `to` of this case. */
-static inline void run_ref_into(struct op *o, void (*run)(struct op *, const struct lafs_backend *), const struct lafs_backend *ref,
-                                int n, const char *const *to)
+static inline void run_ref_into(struct op *o, void (*run)(struct op *, const struct lafs_backend *),
+                                const struct lafs_backend *ref, int n, const char *const *to)
 {
     enum buf_kind kind[MAX_BUFS];
     for (int i = 0; i < o->bufs; i++) {
@@ -256,7 +274,8 @@ static inline void run_ref_into(struct op *o, void (*run)(struct op *, const str
 }
 
 /* For objective: runs a forward op on the reference; results are read with result(). */
-static inline void run_ref(struct op *o, void (*run)(struct op *, const struct lafs_backend *), const struct lafs_backend *ref)
+static inline void run_ref(struct op *o, void (*run)(struct op *, const struct lafs_backend *),
+                           const struct lafs_backend *ref)
 {
     enum buf_kind kind[MAX_BUFS];
     for (int i = 0; i < o->bufs; i++) {
@@ -278,7 +297,8 @@ static inline double weighted(struct op *o, const char *y, const char *dy)
 
 static inline double value_at(const struct buf *b, const unsigned char *p, int64_t e)
 {
-    if (b->integer) return b->item == 4 ? ((const int32_t *)p)[e] : b->item == 8 ? (double)((const int64_t *)p)[e] : p[e];
+    if (b->integer)
+        return b->item == 4 ? ((const int32_t *)p)[e] : b->item == 8 ? (double)((const int64_t *)p)[e] : p[e];
     return b->item == 4 ? ((const float *)p)[e] : b->item == 8 ? ((const double *)p)[e] : p[e];
 }
 
@@ -297,8 +317,9 @@ static inline void compare(struct op *o, const struct buf *b, const unsigned cha
     }
     double limit = b->integer || b->item == 1 ? 0 : b->tol * (big > 0 ? big : 1);
     if (!(off <= limit))
-        OP_FAIL(o, "%s: '%s'[%lld of %lld] is %.9g, the reference says %.9g (off %.3g of the largest, allowed %.3g)", label, b->name,
-                (long long)worst, (long long)n, value_at(b, b->host, worst), value_at(b, want, worst), off / (big > 0 ? big : 1), b->tol);
+        OP_FAIL(o, "%s: '%s'[%lld of %lld] is %.9g, the reference says %.9g (off %.3g of the largest, allowed %.3g)",
+                label, b->name, (long long)worst, (long long)n, value_at(b, b->host, worst), value_at(b, want, worst),
+                off / (big > 0 ? big : 1), b->tol);
 }
 
 static inline size_t bytes_of(const struct op *o, const struct buf *b) { return (size_t)count_of(o, b) * b->item; }
@@ -330,11 +351,15 @@ static inline void drop_outputs(const struct op *o, unsigned char **kept)
 /* Where sequence q of buffer b begins, in elements. */
 static inline int64_t first_of(const struct op *o, const struct buf *b, int64_t q)
 {
-    return b->unit == PER_ROW ? o->off[q] * b->width : b->unit == PER_SEQ ? q * b->width : b->unit == PER_TOKEN ? (o->off[q] - q) * b->width : 0;
+    return b->unit == PER_ROW     ? o->off[q] * b->width
+           : b->unit == PER_SEQ   ? q * b->width
+           : b->unit == PER_TOKEN ? (o->off[q] - q) * b->width
+                                  : 0;
 }
 
 /* Runs each sequence alone; its rows must have the bits that they have in the batch (`want`). */
-static inline void check_alone(struct op *o, const struct op_case *c, const struct lafs_backend *b, unsigned char *const *want, const char *label)
+static inline void check_alone(struct op *o, const struct op_case *c, const struct lafs_backend *b,
+                               unsigned char *const *want, const char *label)
 {
     for (int64_t q = 0; q < o->s.n && o->s.n > 1 && !o->failed; q++) {
         struct op one = *o;
@@ -356,7 +381,8 @@ static inline void check_alone(struct op *o, const struct op_case *c, const stru
             struct buf *u = &one.buf[i];
             if (u->kind == IN || u->absent || u->unit == WHOLE) continue;
             if (memcmp(u->host, want[i] + (size_t)first_of(o, u, q) * u->item, bytes_of(&one, u)))
-                OP_FAIL(o, "%s: sequence %lld of %lld alone has other bits in '%s'", label, (long long)q, (long long)o->s.n, u->name);
+                OP_FAIL(o, "%s: sequence %lld of %lld alone has other bits in '%s'", label, (long long)q,
+                        (long long)o->s.n, u->name);
         }
         one.host_index = NULL;
         o->failed |= one.failed;
@@ -388,9 +414,11 @@ static inline void check_gradients(struct op *o, const struct op_case *c, const 
                 f[j] = c->objective(o, ref);
             }
             v[e] = at;
-            double want = (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * step), have = (double)got[e] - (g->kind == ADD ? before[e] : 0);
+            double want = (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * step),
+                   have = (double)got[e] - (g->kind == ADD ? before[e] : 0);
             if (!(fabs(have - want) <= tol * fmax(big, 1e-3)))
-                OP_FAIL(o, "ref: gradient '%s'[%lld of %lld] is %.7g, differences say %.7g (largest %.3g)", g->name, (long long)e, (long long)n, have, want, big);
+                OP_FAIL(o, "ref: gradient '%s'[%lld of %lld] is %.7g, differences say %.7g (largest %.3g)", g->name,
+                        (long long)e, (long long)n, have, want, big);
         }
     }
     drop_outputs(o, kept);
@@ -459,12 +487,14 @@ static inline int ops_main(const struct op_case *c, int n)
     struct lafs_err err = {0};
     memset(&v, 0, sizeof v);
     if (lafs_pool_new(&v.pool, 4, &err) != LAFS_OK || lafs_backend_open(&v.ref, "ref", NULL, NULL, &err) != LAFS_OK ||
-        lafs_backend_open(&v.cpu1, "cpu", NULL, NULL, &err) != LAFS_OK || lafs_backend_open(&v.cpu4, "cpu", v.pool, NULL, &err) != LAFS_OK) {
+        lafs_backend_open(&v.cpu1, "cpu", NULL, NULL, &err) != LAFS_OK ||
+        lafs_backend_open(&v.cpu4, "cpu", v.pool, NULL, &err) != LAFS_OK) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }
     v.have_cuda = lafs_backend_open(&v.cuda, "cuda", NULL, NULL, &err) == LAFS_OK;
-    fprintf(stderr, "%s%s%s\n", v.cpu1.ops->describe(v.cpu1.dev), v.have_cuda ? ", " : "", v.have_cuda ? v.cuda.ops->describe(v.cuda.dev) : "");
+    fprintf(stderr, "%s%s%s\n", v.cpu1.ops->describe(v.cpu1.dev), v.have_cuda ? ", " : "",
+            v.have_cuda ? v.cuda.ops->describe(v.cuda.dev) : "");
     int bad = 0;
     for (int i = 0; i < n; i++) bad |= run_case(&c[i], &v, seed);
     lafs_backend_close(&v.ref);

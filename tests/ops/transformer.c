@@ -67,8 +67,8 @@ static void draw_add_norm(struct op *o)
 static void run_add_norm(struct op *o, const struct lafs_backend *b)
 {
     struct lafs_drop drop = drop_of(o, "keys", o->num[0], 1), path = drop_of(o, "keys", o->num[1], 2);
-    b->ops->add_norm(b->dev, &o->s, o->dim[0], F(o, "x"), F(o, "branch"), &drop, o->num[1] > 0 ? &path : NULL, F(o, "g"),
-                     F(o, "b"), F(o, "x_out"), F(o, "y"), F(o, "mean"), F(o, "rstd"));
+    b->ops->add_norm(b->dev, &o->s, o->dim[0], F(o, "x"), F(o, "branch"), &drop, o->num[1] > 0 ? &path : NULL,
+                     F(o, "g"), F(o, "b"), F(o, "x_out"), F(o, "y"), F(o, "mean"), F(o, "rstd"));
 }
 static void draw_add_norm_in_place(struct op *o)
 {
@@ -107,8 +107,8 @@ static void prepare_add_norm_bwd(struct op *o, const struct lafs_backend *ref)
 static void run_add_norm_bwd(struct op *o, const struct lafs_backend *b)
 {
     struct lafs_drop drop = drop_of(o, "keys", o->num[0], 1), path = drop_of(o, "keys", o->num[1], 2);
-    b->ops->add_norm_bwd(b->dev, &o->s, o->dim[0], F(o, "dy"), F(o, "x_out"), F(o, "mean"), F(o, "rstd"), F(o, "g"), &drop,
-                         o->num[1] > 0 ? &path : NULL, F(o, "dx"), F(o, "dbranch"), F(o, "dg"), F(o, "db"));
+    b->ops->add_norm_bwd(b->dev, &o->s, o->dim[0], F(o, "dy"), F(o, "x_out"), F(o, "mean"), F(o, "rstd"), F(o, "g"),
+                         &drop, o->num[1] > 0 ? &path : NULL, F(o, "dx"), F(o, "dbranch"), F(o, "dg"), F(o, "db"));
 }
 static double objective_add_norm(struct op *o, const struct lafs_backend *ref)
 {
@@ -159,7 +159,8 @@ static void prepare_attention_bwd(struct op *o, const struct lafs_backend *ref)
 }
 static void run_attention_bwd(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->attention_bwd(b->dev, &o->s, o->dim[0], (float)o->num[0], F(o, "qkv"), F(o, "out"), F(o, "lse"), F(o, "dout"), F(o, "dqkv"));
+    b->ops->attention_bwd(b->dev, &o->s, o->dim[0], (float)o->num[0], F(o, "qkv"), F(o, "out"), F(o, "lse"),
+                          F(o, "dout"), F(o, "dqkv"));
 }
 static double objective_attention(struct op *o, const struct lafs_backend *ref)
 {
@@ -173,10 +174,27 @@ static const struct op_case cases[] = {
      .grad = {{"proj", "dproj"}, {"cls", "dcls"}, {"pos", "dpos"}}, .step = 0.25},
     {"add_norm", draw_add_norm, run_add_norm},
     {"add_norm in place", draw_add_norm_in_place, run_add_norm_in_place},
-    {"add_norm_bwd", draw_add_norm_bwd, run_add_norm_bwd, prepare_add_norm_bwd, objective_add_norm,
-     {{"branch", "dbranch"}, {"g", "dg"}, {"b", "db"}}, .step = 0.02},
-    {"add_norm_bwd x", draw_add_norm_bwd, run_add_norm_bwd, prepare_add_norm_bwd, objective_add_norm_x, {{"x", "dx"}}, .step = 0.02},
+    {"add_norm_bwd",
+     draw_add_norm_bwd,
+     run_add_norm_bwd,
+     prepare_add_norm_bwd,
+     objective_add_norm,
+     {{"branch", "dbranch"}, {"g", "dg"}, {"b", "db"}},
+     .step = 0.02},
+    {"add_norm_bwd x",
+     draw_add_norm_bwd,
+     run_add_norm_bwd,
+     prepare_add_norm_bwd,
+     objective_add_norm_x,
+     {{"x", "dx"}},
+     .step = 0.02},
     {"attention", draw_attention, run_attention},
-    {"attention_bwd", draw_attention_bwd, run_attention_bwd, prepare_attention_bwd, objective_attention, {{"qkv", "dqkv"}}, .step = 0.05},
+    {"attention_bwd",
+     draw_attention_bwd,
+     run_attention_bwd,
+     prepare_attention_bwd,
+     objective_attention,
+     {{"qkv", "dqkv"}},
+     .step = 0.05},
 };
 OPS_MAIN(cases)
