@@ -6,14 +6,17 @@
 
 #include "base/mem.h"
 
+enum { SPINS = 4000 };
+
 struct lafs_pool {
     int threads;            /* the caller included */
     pthread_t *thread;      /* (threads - 1) */
     pthread_mutex_t lock;
     pthread_cond_t work, done;
-    uint64_t round;         /* counts loops; a worker joins each round once */
-    int busy;               /* workers that have not finished this round */
-    int quit;
+    _Atomic uint64_t round; /* counts loops; a worker joins each round at most once */
+    int open;               /* the present round still takes workers in */
+    int busy;               /* workers inside it: those that woke too late are not waited for */
+    _Atomic int quit;
     lafs_tile_fn *fn;
     void *arg;
     int64_t count;
@@ -41,24 +44,38 @@ static void take_tiles(struct lafs_pool *p, int worker)
     inside = NULL;
 }
 
+/* Loops follow each other closely: a worker looks out for the next one for a moment before it sleeps. */
+static void look_out(struct lafs_pool *p, uint64_t seen)
+{
+    for (int i = 0; i < SPINS && atomic_load_explicit(&p->round, memory_order_relaxed) == seen; i++) {
+        if (atomic_load_explicit(&p->quit, memory_order_relaxed)) return;
+#if defined __x86_64__ || defined __i386__
+        __builtin_ia32_pause();
+#endif
+    }
+}
+
 static void *run(void *arg)
 {
     struct starter s = *(struct starter *)arg;
     lafs_free(arg);
     struct lafs_pool *p = s.pool;
     uint64_t seen = 0;
-    pthread_mutex_lock(&p->lock);
     for (;;) {
+        look_out(p, seen);
+        pthread_mutex_lock(&p->lock);
         while (!p->quit && p->round == seen) pthread_cond_wait(&p->work, &p->lock);
-        if (p->quit) break;
+        int quit = p->quit, join = p->open;
         seen = p->round;
+        p->busy += join && !quit;
         pthread_mutex_unlock(&p->lock);
+        if (quit) return NULL;
+        if (!join) continue;
         take_tiles(p, s.worker);
         pthread_mutex_lock(&p->lock);
         if (--p->busy == 0) pthread_cond_signal(&p->done);
+        pthread_mutex_unlock(&p->lock);
     }
-    pthread_mutex_unlock(&p->lock);
-    return NULL;
 }
 
 static void stop(struct lafs_pool *p, int started)
@@ -131,12 +148,13 @@ void lafs_pool_for(struct lafs_pool *p, int64_t count, lafs_tile_fn *fn, void *a
     p->arg = arg;
     p->count = count;
     atomic_store_explicit(&p->next, 0, memory_order_relaxed);
-    p->busy = p->threads - 1;
+    p->open = 1;
     p->round++;
     pthread_cond_broadcast(&p->work);
     pthread_mutex_unlock(&p->lock);
     take_tiles(p, 0);
     pthread_mutex_lock(&p->lock);
+    p->open = 0;
     while (p->busy) pthread_cond_wait(&p->done, &p->lock);
     pthread_mutex_unlock(&p->lock);
 }
