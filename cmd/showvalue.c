@@ -109,7 +109,8 @@ static int is_nd(const void *data, size_t size, struct lafs_nd *a)
            lafs_nd_decode(data, size, a, NULL) == LAFS_OK;
 }
 
-static lafs_status put_value(struct lafs_buf *out, struct lafs_walk *w, size_t inline_max, int depth, struct lafs_err *err);
+static lafs_status put_value(struct lafs_buf *out, struct lafs_walk *w, size_t inline_max, int depth,
+                             struct lafs_err *err);
 
 static lafs_status put_map(struct lafs_buf *out, struct lafs_walk *w, size_t pairs, size_t inline_max, int depth,
                            struct lafs_err *err)
@@ -129,7 +130,8 @@ static lafs_status put_map(struct lafs_buf *out, struct lafs_walk *w, size_t pai
     return LAFS_OK;
 }
 
-static lafs_status put_value(struct lafs_buf *out, struct lafs_walk *w, size_t inline_max, int depth, struct lafs_err *err)
+static lafs_status put_value(struct lafs_buf *out, struct lafs_walk *w, size_t inline_max, int depth,
+                             struct lafs_err *err)
 {
     struct lafs_walk from = *w, after = *w;
     struct lafs_mp_value v;

@@ -379,7 +379,7 @@ static void put_legend(struct lafs_buf *b, const struct frame *f, const struct l
 
 static void put_plot(struct lafs_buf *b, const struct lafs_plot *p, double x, double y, double w, double h, int number)
 {
-    struct frame f = {x + 64, y + (p->title ? 34 : 14), w - 64 - 18, 0, p->x, p->y};
+    struct frame f = {x + 64, y + (p->title ? 34 : 14), w - 64 - 24, 0, p->x, p->y};
     f.h = y + h - f.y - (p->x.label ? 46 : 26);
     fit_axis(&f.ax, p, 0);
     fit_axis(&f.ay, p, 1);

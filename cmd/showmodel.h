@@ -1,0 +1,21 @@
+/* What a model file or a run directory is. */
+#ifndef LAFS_CMD_SHOWMODEL_H
+#define LAFS_CMD_SHOWMODEL_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Looks at the first bytes. */
+int is_model(const char *path);
+/* A directory with config.json or log.jsonl. */
+int is_run(const char *path);
+/* Appends metadata and tensors, as text or as one JSON object. */
+lafs_status model_text(const char *path, int json, struct lafs_buf *out, struct lafs_err *err);
+/* Appends one tensor as .npy. */
+lafs_status model_npy(const char *path, const char *tensor, struct lafs_buf *out, struct lafs_err *err);
+/* Appends options, checkpoints and the last line of the log. */
+lafs_status run_text(const char *path, int json, struct lafs_buf *out, struct lafs_err *err);
+/* Appends the curves of log.jsonl (path: the run, or the file) as SVG. */
+lafs_status run_curves(const char *path, struct lafs_buf *out, struct lafs_err *err);
+
+#endif
