@@ -104,6 +104,13 @@ $(SHIM): tests/inject/shim.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE -O1 -fPIC -shared $(WARN) -o $@ $< -ldl
 
+# Plugins to load: tests/plugin/NAME.c is NAME/lafs-cuda.so.
+PLUGINS := $(patsubst tests/plugin/%.c,$B/tests/plugin/%/lafs-cuda.so,$(wildcard tests/plugin/*.c))
+$(PLUGINS): $B/tests/plugin/%/lafs-cuda.so: tests/plugin/%.c lib/compute/backend.h
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE -O1 -fPIC -shared $(WARN) -I. -Ilib -o $@ $<
+$B/tests/unit/backend: | $(PLUGINS)
+
 CLI_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/cli/*.sh)))
 TREE_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/tree/*.sh)))
 MAN_TESTS := $(sort $(filter-out %/prepare.sh,$(wildcard tests/man/*.sh)))
