@@ -22,7 +22,8 @@ static struct {
        .local_max = -1, .randaugment = 1, .crop_min = 0.9, .jitter = 0.1, .erase = 0.5};
 
 static const struct cli_option options[] = {
-    {"epochs", 0, CLI_STRING, &o.epochs, "A-B", "draw the views of epochs A to B, both included, counted from 0", 0, 0, "0"},
+    {"epochs", 0, CLI_STRING, &o.epochs, "A-B", "draw the views of epochs A to B, both included, counted from 0", 0, 0,
+     "0"},
     {"render", 0, CLI_FLAG, &o.render, NULL, "add the pixels of the views, and leave the picture out", 0, 0, NULL},
     {"keep", 0, CLI_FLAG, &o.keep, NULL, "with --render, keep the picture too", 0, 0, NULL},
     {"resume", 0, CLI_STRING, &o.resume, "RUN", "begin where the newest checkpoint of RUN stands", 0, 0, NULL},
@@ -34,7 +35,8 @@ static const struct cli_option options[] = {
     {"local-max", 0, CLI_DOUBLE, &o.local_max, "SHARE", "largest area of a local crop", -1, 1, "1, dino 0.4"},
     {"train", 0, CLI_FLAG, &o.train, NULL, "one view an image, as fine-tuning sees it", 0, 0, NULL},
     {"randaugment", 0, CLI_DOUBLE, &o.randaugment, "M", "with --train: magnitude of RandAugment; -1: off", -1, 10, "1"},
-    {"crop-min", 0, CLI_DOUBLE, &o.crop_min, "SHARE", "with --train: smallest area of the crop; 1: off", 0.01, 1, "0.9"},
+    {"crop-min", 0, CLI_DOUBLE, &o.crop_min, "SHARE", "with --train: smallest area of the crop; 1: off", 0.01, 1,
+     "0.9"},
     {"jitter", 0, CLI_DOUBLE, &o.jitter, "X", "with --train: colour jitter; 0: off", 0, 1, "0.1"},
     {"erase", 0, CLI_DOUBLE, &o.erase, "P", "with --train: share of images with an erased rectangle", 0, 1, "0.5"},
     {"no-flip", 0, CLI_FLAG, &o.no_flip, NULL, "with --train: do not mirror images", 0, 0, NULL},
@@ -122,7 +124,8 @@ static lafs_status resume(struct lafs_err *err)
     lafs_st_close(st);
     LAFS_TRY(status);
     if (cursor[1] < 0 || cursor[2] < 0 || cursor[2] > s.ix->samples)
-        return lafs_fail(err, LAFS_FAILED, "'%s' stands at epoch %" PRId64 ", image %" PRId64 "; the index has %" PRId64 " images",
+        return lafs_fail(err, LAFS_FAILED,
+                         "'%s' stands at epoch %" PRId64 ", image %" PRId64 "; the index has %" PRId64 " images",
                          o.resume, cursor[1], cursor[2], s.ix->samples);
     s.epoch = cursor[1];
     s.position = cursor[2];
@@ -245,7 +248,8 @@ static void configure(void)
     if (o.local_min >= 0) v->local_scale[0] = (float)o.local_min;
     if (o.local_max >= 0) v->local_scale[1] = (float)o.local_max;
     if (v->local_scale[0] > v->local_scale[1] || v->local_scale[0] <= 0)
-        cli_misuse("a local crop's area cannot be from %g to %g of the image's", (double)v->local_scale[0], (double)v->local_scale[1]);
+        cli_misuse("a local crop's area cannot be from %g to %g of the image's", (double)v->local_scale[0],
+                   (double)v->local_scale[1]);
     lafs_train_views_default(&s.train);
     s.train.flip = !o.no_flip;
     s.train.randaugment_m = (float)o.randaugment;

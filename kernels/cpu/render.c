@@ -1,7 +1,8 @@
 /* Views, as kernels/ref/render.c says and with its bits, fast.
  *
- * Inside, a picture is three planes, so that loops run over whole lines of one kind of value. The sources that are cropped
- * first are split and turned once for all their views. Tiles are sources, then views; each worker has its own scratch. */
+ * Inside, a picture is three planes, so that loops run over whole lines of one kind of value. The sources that are
+ * cropped first are split and turned once for all their views. Tiles are sources, then views; each worker has its own
+ * scratch. */
 #include <math.h>
 #include <string.h>
 
@@ -61,7 +62,10 @@ struct work {
     uint8_t *blur[2];
 };
 
-static int is_crop(const struct lafs_view_op *op) { return op->kind == LAFS_OP_CROP_BICUBIC || op->kind == LAFS_OP_CROP_BILINEAR; }
+static int is_crop(const struct lafs_view_op *op)
+{
+    return op->kind == LAFS_OP_CROP_BICUBIC || op->kind == LAFS_OP_CROP_BILINEAR;
+}
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
@@ -69,7 +73,8 @@ static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 static void lay_out(struct work *k, struct room *r, const struct lafs_viewplan *plan, int w, int h)
 {
     int n = plan->out_size, early = plan->ops == 0 || !is_crop(&plan->op[0]), turns = 0, cw = w, ch = h, pw = w, ph = h;
-    size_t plane = blocks16(n) * blocks16(n), line = blocks64(n), taps_across = TAPS, taps_down = TAPS, wide = 0, blurred = 0;
+    size_t plane = blocks16(n) * blocks16(n), line = blocks64(n), taps_across = TAPS, taps_down = TAPS, wide = 0,
+           blurred = 0;
     for (int i = 0; i < plan->ops; i++) {
         const struct lafs_view_op *op = &plan->op[i];
         if (op->kind == LAFS_OP_BLUR) blurred = larger(blurred, blur_room(pw, ph));
@@ -104,7 +109,8 @@ static void lay_out(struct work *k, struct room *r, const struct lafs_viewplan *
 
 /* -- between interleaved pixels and planes -- */
 
-LAFS_INLINE void split(const uint8_t *restrict px, int64_t n, uint8_t *restrict r, uint8_t *restrict g, uint8_t *restrict b)
+LAFS_INLINE void split(const uint8_t *restrict px, int64_t n, uint8_t *restrict r, uint8_t *restrict g,
+                       uint8_t *restrict b)
 {
     for (int64_t i = 0; i < n; i++) {
         r[i] = px[3 * i];
@@ -152,16 +158,19 @@ static void exchange(struct work *k)
 }
 
 /* Crops the turned picture in[] (lines `stride` bytes apart) into the planes. */
-LAFS_INLINE void crop(struct work *k, const uint8_t *const in[3], size_t stride, const struct lafs_view_op *op, int n, int mirror)
+LAFS_INLINE void crop(struct work *k, const uint8_t *const in[3], size_t stride, const struct lafs_view_op *op, int n,
+                      int mirror)
 {
-    const int top = (int)op->a[0], left = (int)op->a[1], h = (int)op->a[2], w = (int)op->a[3], bicubic = op->kind == LAFS_OP_CROP_BICUBIC;
+    const int top = (int)op->a[0], left = (int)op->a[1], h = (int)op->a[2], w = (int)op->a[3],
+              bicubic = op->kind == LAFS_OP_CROP_BICUBIC;
     const size_t h64 = blocks64(h), n16 = blocks16(n);
     k->across.taps = resize_taps(bicubic, w, n);
     k->down.taps = resize_taps(bicubic, h, n);
     resize_weights(&k->across, bicubic, w, k->weight);
     resize_weights(&k->down, bicubic, h, k->weight);
     for (int c = 0; c < 3; c++) {
-        resize_lines(&k->across, in[c] + (size_t)left * stride + (size_t)top, stride, w, h, k->wide, h64, mirror, k->acc);
+        resize_lines(&k->across, in[c] + (size_t)left * stride + (size_t)top, stride, w, h, k->wide, h64, mirror,
+                     k->acc);
         turn(k->wide, h64, h, n, k->wide_turned, n16);
         resize_lines(&k->down, k->wide_turned, n16, h, n, k->p[c], (size_t)n, 0, k->acc);
     }
@@ -185,7 +194,8 @@ LAFS_INLINE void pointwise(struct work *k, const struct lafs_view_op *op)
 static void erase(struct work *k, const float a[4])
 {
     for (int c = 0; c < 3; c++)
-        for (int y = (int)a[0]; y < (int)a[0] + (int)a[2]; y++) memset(k->p[c] + (size_t)y * (size_t)k->w + (size_t)a[1], 0, (size_t)a[3]);
+        for (int y = (int)a[0]; y < (int)a[0] + (int)a[2]; y++)
+            memset(k->p[c] + (size_t)y * (size_t)k->w + (size_t)a[1], 0, (size_t)a[3]);
 }
 
 LAFS_INLINE void crop_again(struct work *k, const struct lafs_view_op *op, int n)
@@ -296,7 +306,8 @@ static int64_t survey(const struct job *j, struct turned *t, int64_t *which, siz
 void lafs_cpu_render(struct lafs_dev *d, int64_t n, const struct lafs_viewplan *plan, const uint8_t *const *source,
                      const int *w, const int *h, uint8_t *const *clean, uint8_t *const *augmented)
 {
-    struct job j = {.n = n, .plan = plan, .source = source, .w = w, .h = h, .clean = clean, .augmented = augmented, .d = d};
+    struct job j = {
+        .n = n, .plan = plan, .source = source, .w = w, .h = h, .clean = clean, .augmented = augmented, .d = d};
     struct turned *t;
     int64_t *which;
     struct lafs_err err = {0};

@@ -12,7 +12,10 @@ struct picture {
     uint8_t *px; /* (h, w, 3); malloc */
 };
 
-static const uint8_t *at(const struct picture *p, int y, int x) { return p->px + ((size_t)y * (size_t)p->w + (size_t)x) * 3; }
+static const uint8_t *at(const struct picture *p, int y, int x)
+{
+    return p->px + ((size_t)y * (size_t)p->w + (size_t)x) * 3;
+}
 
 static int clamp(int v, int lo, int hi) { return v < lo ? lo : v > hi ? hi : v; }
 
@@ -36,8 +39,8 @@ static double triangle(double x)
     return x < 1 ? 1 - x : 0;
 }
 
-/* Output i of n reads inputs first..first+count-1 of len with weights k (fixed point, 22 bits): the kernel is stretched by
- * the factor when reducing, cut at the border, and scaled to sum 1. */
+/* Output i of n reads inputs first..first+count-1 of len with weights k (fixed point, 22 bits): the kernel is stretched
+ * by the factor when reducing, cut at the border, and scaled to sum 1. */
 static int weights(int bicubic, int len, int n, int i, int *first, int32_t *k)
 {
     double scale = (double)len / n, stretch = scale < 1 ? 1 : scale, support = (bicubic ? 2 : 1) * stretch;
@@ -46,7 +49,8 @@ static int weights(int bicubic, int len, int n, int i, int *first, int32_t *k)
     if (lo < 0) lo = 0;
     if (hi > len) hi = len;
     *first = lo;
-    for (int j = lo; j < hi; j++) sum += bicubic ? cubic((j - centre + 0.5) / stretch) : triangle((j - centre + 0.5) / stretch);
+    for (int j = lo; j < hi; j++)
+        sum += bicubic ? cubic((j - centre + 0.5) / stretch) : triangle((j - centre + 0.5) / stretch);
     for (int j = lo; j < hi; j++) {
         double v = bicubic ? cubic((j - centre + 0.5) / stretch) : triangle((j - centre + 0.5) / stretch);
         if (sum != 0) v /= sum;
@@ -69,14 +73,16 @@ static int crop(const struct picture *in, const float a[4], int bicubic, int n, 
                 for (int c = 0; c < 3; c++) {
                     int64_t sum = 1 << 21;
                     for (int j = 0; j < count; j++) sum += (int64_t)k[j] * at(in, top + y, left + first + j)[c];
-                    wide[((size_t)y * (size_t)n + (size_t)x) * 3 + (size_t)c] = (uint8_t)clamp((int)(sum >> 22), 0, 255);
+                    wide[((size_t)y * (size_t)n + (size_t)x) * 3 + (size_t)c] =
+                        (uint8_t)clamp((int)(sum >> 22), 0, 255);
                 }
         }
         for (int y = 0; y < n; y++) {
             count = weights(bicubic, h, n, y, &first, k);
             for (int i = 0; i < n * 3; i++) {
                 int64_t sum = 1 << 21;
-                for (int j = 0; j < count; j++) sum += (int64_t)k[j] * wide[(size_t)(first + j) * (size_t)n * 3 + (size_t)i];
+                for (int j = 0; j < count; j++)
+                    sum += (int64_t)k[j] * wide[(size_t)(first + j) * (size_t)n * 3 + (size_t)i];
                 out->px[(size_t)y * (size_t)n * 3 + (size_t)i] = (uint8_t)clamp((int)(sum >> 22), 0, 255);
             }
         }
@@ -92,7 +98,8 @@ static int crop(const struct picture *in, const float a[4], int bicubic, int n, 
 static void flip(const struct picture *in, struct picture *out)
 {
     for (int y = 0; y < in->h; y++)
-        for (int x = 0; x < in->w; x++) memcpy(out->px + ((size_t)y * (size_t)in->w + (size_t)x) * 3, at(in, y, in->w - 1 - x), 3);
+        for (int x = 0; x < in->w; x++)
+            memcpy(out->px + ((size_t)y * (size_t)in->w + (size_t)x) * 3, at(in, y, in->w - 1 - x), 3);
 }
 
 /* Value of channel c at (x, y), pixel centres at integers here, edges replicated. */
@@ -103,15 +110,18 @@ static double sample(const struct picture *in, double x, double y, int c, int bi
     for (int j = lo; j <= hi; j++) {
         double v[4];
         for (int i = lo; i <= hi; i++) v[i - lo] = at(in, clamp(iy + j, 0, in->h - 1), clamp(ix + i, 0, in->w - 1))[c];
-        row[j - lo] = bicubic ? v[1] + dx * (v[2] - v[0] + dx * (2 * (v[0] - v[1]) + v[2] - v[3] + dx * (v[1] - v[0] - v[2] + v[3])))
-                              : v[0] + (v[1] - v[0]) * dx;
+        row[j - lo] =
+            bicubic
+                ? v[1] + dx * (v[2] - v[0] + dx * (2 * (v[0] - v[1]) + v[2] - v[3] + dx * (v[1] - v[0] - v[2] + v[3])))
+                : v[0] + (v[1] - v[0]) * dx;
     }
     if (!bicubic) return row[0] + (row[1] - row[0]) * dy;
-    return row[1] + dy * (row[2] - row[0] + dy * (2 * (row[0] - row[1]) + row[2] - row[3] + dy * (row[1] - row[0] - row[2] + row[3])));
+    return row[1] + dy * (row[2] - row[0] +
+                          dy * (2 * (row[0] - row[1]) + row[2] - row[3] + dy * (row[1] - row[0] - row[2] + row[3])));
 }
 
-/* out(x, y) = in at m (x, y), positions counted from the picture's corner; what comes from outside is 128. Here (unlike in
- * resizing) PIL's bicubic has a = -1. */
+/* out(x, y) = in at m (x, y), positions counted from the picture's corner; what comes from outside is 128. Here (unlike
+ * in resizing) PIL's bicubic has a = -1. */
 static void affine(const struct picture *in, const double m[6], int bicubic, struct picture *out)
 {
     for (int y = 0; y < in->h; y++)
@@ -144,7 +154,8 @@ static void geometry(const struct picture *in, const struct lafs_view_op *op, st
 static void erase(const struct picture *in, const float a[4], struct picture *out)
 {
     memcpy(out->px, in->px, (size_t)in->w * (size_t)in->h * 3);
-    for (int y = (int)a[0]; y < (int)a[0] + (int)a[2]; y++) memset(out->px + ((size_t)y * (size_t)in->w + (size_t)a[1]) * 3, 0, (size_t)a[3] * 3);
+    for (int y = (int)a[0]; y < (int)a[0] + (int)a[2]; y++)
+        memset(out->px + ((size_t)y * (size_t)in->w + (size_t)a[1]) * 3, 0, (size_t)a[3] * 3);
 }
 
 /* -- photometry -- */
@@ -173,7 +184,8 @@ static void hue_pixel(const uint8_t in[3], int shift, uint8_t out[3])
     if (b < min) min = b;
     int h8 = 0, s8 = 0;
     if (max != min) {
-        float range = (float)(max - min), rc = (float)(max - r) / range, gc = (float)(max - g) / range, bc = (float)(max - b) / range;
+        float range = (float)(max - min), rc = (float)(max - r) / range, gc = (float)(max - g) / range,
+              bc = (float)(max - b) / range;
         float h = r == max ? bc - gc : g == max ? (float)(2.0 + rc - bc) : (float)(4.0 + gc - rc);
         h = (float)fmod(h / 6.0 + 1.0, 1.0);
         h8 = clamp((int)(h * 255.0), 0, 255);
@@ -256,13 +268,15 @@ static void sharpness(const struct picture *in, float factor, struct picture *ou
             }
 }
 
-/* One box pass along lines of n values `step` bytes apart: 2 radius + 1 full values and `edge` of the two next to them. */
+/* One box pass along lines of n values `step` bytes apart: 2 radius + 1 full values and `edge` of the two next to them.
+ */
 static void box_line(const uint8_t *in, uint8_t *out, int n, size_t step, int radius, uint32_t full, uint32_t edge)
 {
     for (int x = 0; x < n; x++) {
         uint32_t sum = 0;
         for (int i = -radius; i <= radius; i++) sum += in[(size_t)clamp(x + i, 0, n - 1) * step];
-        uint32_t ends = (uint32_t)in[(size_t)clamp(x - radius - 1, 0, n - 1) * step] + in[(size_t)clamp(x + radius + 1, 0, n - 1) * step];
+        uint32_t ends = (uint32_t)in[(size_t)clamp(x - radius - 1, 0, n - 1) * step] +
+                        in[(size_t)clamp(x + radius + 1, 0, n - 1) * step];
         out[(size_t)x * step] = (uint8_t)((sum * full + ends * edge + (1u << 23)) >> 24);
     }
 }
@@ -281,7 +295,8 @@ static int blur(const struct picture *in, float sigma, struct picture *out)
         uint8_t *t = out->px;
         if (pass < 3)
             for (size_t y = 0; y < (size_t)in->h; y++)
-                for (size_t c = 0; c < 3; c++) box_line(out->px + y * row + c, other + y * row + c, in->w, 3, radius, full, edge);
+                for (size_t c = 0; c < 3; c++)
+                    box_line(out->px + y * row + c, other + y * row + c, in->w, 3, radius, full, edge);
         else
             for (size_t x = 0; x < row; x++) box_line(out->px + x, other + x, in->h, row, radius, full, edge);
         out->px = other;
@@ -329,7 +344,8 @@ static int advance(struct picture *p, const struct lafs_view_op *op, int n)
     return ok;
 }
 
-static lafs_status view(const struct lafs_viewplan *plan, const uint8_t *source, int w, int h, uint8_t *clean, uint8_t *augmented, struct lafs_err *err)
+static lafs_status view(const struct lafs_viewplan *plan, const uint8_t *source, int w, int h, uint8_t *clean,
+                        uint8_t *augmented, struct lafs_err *err)
 {
     LAFS_TRY(lafs_viewplan_check(plan, w, h, err));
     size_t size = (size_t)w * (size_t)h * 3, result = (size_t)plan->out_size * (size_t)plan->out_size * 3;
@@ -351,7 +367,8 @@ void lafs_ref_render(struct lafs_dev *d, int64_t n, const struct lafs_viewplan *
 {
     for (int64_t i = 0; i < n; i++) {
         struct lafs_err err = {0};
-        if (view(&plan[i], source[i], w[i], h[i], clean ? clean[i] : NULL, augmented ? augmented[i] : NULL, &err) != LAFS_OK)
+        if (view(&plan[i], source[i], w[i], h[i], clean ? clean[i] : NULL, augmented ? augmented[i] : NULL, &err) !=
+            LAFS_OK)
             lafs_host_failed(d, &err);
     }
 }

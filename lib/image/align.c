@@ -38,7 +38,8 @@ lafs_status lafs_similarity(const float *from, const float *to, int n, double m[
     if (pp <= 1e-10 * (px * px + py * py + 1e-20) || qq <= 1e-10 * (qx * qx + qy * qy + 1e-20))
         return lafs_fail(err, LAFS_BAD_RECORD, "the points coincide");
     re /= pp, im /= pp;
-    if (re * re + im * im <= 1e-12 * qq / pp) return lafs_fail(err, LAFS_BAD_RECORD, "no similarity brings the points together");
+    if (re * re + im * im <= 1e-12 * qq / pp)
+        return lafs_fail(err, LAFS_BAD_RECORD, "no similarity brings the points together");
     m[0] = re, m[1] = -im, m[2] = qx - re * px + im * py;
     m[3] = im, m[4] = re, m[5] = qy - im * px - re * py;
     return LAFS_OK;
@@ -140,7 +141,8 @@ static void warp(const struct plane *p, const double inv[6], struct lafs_image *
     }
 }
 
-/* The part of the source that the output sees, in whole blocks of f x f pixels: block columns [x0, x1), rows [y0, y1). */
+/* The part of the source that the output sees, in whole blocks of f x f pixels: block columns [x0, x1), rows [y0, y1).
+ */
 static void seen(const struct lafs_image *in, const double inv[6], const struct lafs_image *out, int f, int box[4])
 {
     double lo[2] = {INFINITY, INFINITY}, hi[2] = {-INFINITY, -INFINITY};
@@ -178,7 +180,8 @@ static void reduce(const struct lafs_image *in, const int box[4], int f, uint8_t
         }
 }
 
-lafs_status lafs_warp_affine(const struct lafs_image *in, const double m[6], struct lafs_image *out, struct lafs_err *err)
+lafs_status lafs_warp_affine(const struct lafs_image *in, const double m[6], struct lafs_image *out,
+                             struct lafs_err *err)
 {
     double inv[6];
     LAFS_TRY(lafs_affine_invert(m, inv, err));

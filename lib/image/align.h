@@ -19,7 +19,8 @@ lafs_status lafs_affine_invert(const double m[6], double inv[6], struct lafs_err
 
 /* out (out->w x out->h, allocated by the caller) = in warped by m (in -> out), bilinear, zero border. Where the map
  * shrinks by more than 2, the source is box-filtered down first, by powers of two, so that large faces do not alias. */
-lafs_status lafs_warp_affine(const struct lafs_image *in, const double m[6], struct lafs_image *out, struct lafs_err *err);
+lafs_status lafs_warp_affine(const struct lafs_image *in, const double m[6], struct lafs_image *out,
+                             struct lafs_err *err);
 
 /* 68 points (68,2) -> 5: means of corners 36,39 and 42,45; 30; 48; 54. */
 void lafs_points68_to_5(const float *p68, float *p5);

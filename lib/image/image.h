@@ -21,7 +21,8 @@ lafs_status lafs_image_new(struct lafs_image *im, int w, int h, struct lafs_err 
 /* Decodes a JPEG to RGB, with its EXIF orientation applied. Grey, CMYK/YCCK (Adobe-inverted or not) and progressive are
  * normal. Headers that claim more than max_pixels are refused before decoding (0: the default). A truncated body is
  * LAFS_BAD_RECORD. */
-lafs_status lafs_jpeg_decode(struct lafs_image *im, const void *data, size_t size, int64_t max_pixels, struct lafs_err *err);
+lafs_status lafs_jpeg_decode(struct lafs_image *im, const void *data, size_t size, int64_t max_pixels,
+                             struct lafs_err *err);
 /* Width and height as displayed, without decoding. */
 lafs_status lafs_jpeg_size(const void *data, size_t size, int *w, int *h, struct lafs_err *err);
 /* Appends a baseline JPEG, 4:4:4 for quality >= 90 and 4:2:0 below; quality 1..100. The same bytes every time. */

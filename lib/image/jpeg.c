@@ -1,5 +1,5 @@
-/* JPEG files through libjpeg-turbo: the only file that knows it. Its error exits are caught by setjmp inside one call of
- * guarded(); nothing that must be released lives in the frames that longjmp leaves. */
+/* JPEG files through libjpeg-turbo: the only file that knows it. Its error exits are caught by setjmp inside one call
+ * of guarded(); nothing that must be released lives in the frames that longjmp leaves. */
 #include <ctype.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -128,8 +128,8 @@ static int orientation(const struct jpeg_decompress_struct *c)
     return 1;
 }
 
-/* Turns stored pixels into displayed ones: displayed (x, y) is stored (x, y), for 5..8 (y, x), counted from the right or
- * from the bottom as listed. */
+/* Turns stored pixels into displayed ones: displayed (x, y) is stored (x, y), for 5..8 (y, x), counted from the right
+ * or from the bottom as listed. */
 static lafs_status orient(struct lafs_image *im, int o, struct lafs_err *err)
 {
     if (o <= 1) return LAFS_OK;
@@ -216,7 +216,8 @@ static lafs_status guarded_decode(struct reading *r, struct lafs_image *im, cons
     return LAFS_OK;
 }
 
-lafs_status lafs_jpeg_decode(struct lafs_image *im, const void *data, size_t size, int64_t max_pixels, struct lafs_err *err)
+lafs_status lafs_jpeg_decode(struct lafs_image *im, const void *data, size_t size, int64_t max_pixels,
+                             struct lafs_err *err)
 {
     struct reading r;
     memset(&r, 0, sizeof r);

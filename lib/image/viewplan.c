@@ -1,5 +1,5 @@
-/* Drawing of view plans: spec "Stage 2" and "Augmentation, exactly". The order of draws is part of every result: a change
- * here changes what a seed means. */
+/* Drawing of view plans: spec "Stage 2" and "Augmentation, exactly". The order of draws is part of every result: a
+ * change here changes what a seed means. */
 #include "image/viewplan.h"
 
 #include <math.h>
@@ -14,10 +14,13 @@ static void add(struct lafs_viewplan *p, int kind, double a0, double a1, double 
 
 static int chance(struct lafs_rng *r, double p) { return lafs_rng_double(r) < p; }
 
-static double log_uniform(struct lafs_rng *r, double lo, double hi) { return exp(lafs_rng_uniform(r, log(lo), log(hi))); }
+static double log_uniform(struct lafs_rng *r, double lo, double hi)
+{
+    return exp(lafs_rng_uniform(r, log(lo), log(hi)));
+}
 
-/* a: top, left, height, width. Ten tries; then, as torchvision does, the largest centred part of a permitted ratio: of a
- * square image the whole. */
+/* a: top, left, height, width. Ten tries; then, as torchvision does, the largest centred part of a permitted ratio: of
+ * a square image the whole. */
 static void resized_crop(struct lafs_rng *r, int w, int h, const float scale[2], double a[4])
 {
     const double lo = 3.0 / 4, hi = 4.0 / 3;
@@ -51,7 +54,8 @@ static void jitter(struct lafs_rng *r, struct lafs_viewplan *p, const double v[4
         order[i] = order[k];
         order[k] = t;
     }
-    for (int i = 0; i < 4; i++) factor[i] = i < 3 ? lafs_rng_uniform(r, 1 - v[i], 1 + v[i]) : lafs_rng_uniform(r, -v[3], v[3]);
+    for (int i = 0; i < 4; i++)
+        factor[i] = i < 3 ? lafs_rng_uniform(r, 1 - v[i], 1 + v[i]) : lafs_rng_uniform(r, -v[3], v[3]);
     for (int i = 0; i < 4; i++) add(p, kind[order[i]], factor[order[i]], 0, 0, 0);
 }
 
@@ -64,7 +68,8 @@ void lafs_pretrain_views_default(struct lafs_pretrain_views *v, int method_dino)
         .local_size = method_dino ? 48 : 112, .local_scale = {method_dino ? 0.05f : 0.4f, method_dino ? 0.4f : 1}};
 }
 
-static void plan_view(const struct lafs_pretrain_views *v, int w, int h, int view, struct lafs_rng *r, struct lafs_viewplan *p)
+static void plan_view(const struct lafs_pretrain_views *v, int w, int h, int view, struct lafs_rng *r,
+                      struct lafs_viewplan *p)
 {
     static const double amount[4] = {0.4, 0.4, 0.2, 0.1};
     int local = view >= v->globals, second = !local && view > 0;
@@ -104,9 +109,10 @@ void lafs_train_views_default(struct lafs_train_views *v)
 /* One operation of `rand-m1-mstd0.5-inc1` on an image of w x h, applied with p 0.5. */
 static void randaugment(struct lafs_rng *r, double magnitude, int w, int h, struct lafs_viewplan *p)
 {
-    static const int kind[13] = {LAFS_OP_ROTATE, LAFS_OP_SHEAR_X, LAFS_OP_SHEAR_Y, LAFS_OP_TRANSLATE_X, LAFS_OP_TRANSLATE_Y,
-                                 LAFS_OP_POSTERIZE, LAFS_OP_SATURATION, LAFS_OP_CONTRAST, LAFS_OP_BRIGHTNESS,
-                                 LAFS_OP_SHARPNESS, LAFS_OP_AUTOCONTRAST, LAFS_OP_EQUALIZE, LAFS_OP_INVERT};
+    static const int kind[13] = {LAFS_OP_ROTATE,      LAFS_OP_SHEAR_X,   LAFS_OP_SHEAR_Y,      LAFS_OP_TRANSLATE_X,
+                                 LAFS_OP_TRANSLATE_Y, LAFS_OP_POSTERIZE, LAFS_OP_SATURATION,   LAFS_OP_CONTRAST,
+                                 LAFS_OP_BRIGHTNESS,  LAFS_OP_SHARPNESS, LAFS_OP_AUTOCONTRAST, LAFS_OP_EQUALIZE,
+                                 LAFS_OP_INVERT};
     int k = kind[lafs_rng_below(r, 13)];
     if (!chance(r, 0.5)) return;
     double m = fmin(fmax(magnitude + 0.5 * lafs_rng_normal(r), 0), 10), sign = chance(r, 0.5) ? -1 : 1;
@@ -166,7 +172,8 @@ void lafs_plan_landmarks(int R, float sigma, int subset, uint64_t seed, int64_t 
                          float *noise, int32_t *index)
 {
     struct lafs_rng r;
-    lafs_rng_init(&r, lafs_rng_key(seed, LAFS_RNG_PERTURB, (uint64_t)epoch, lafs_fnv1a(key, strlen(key)), (uint64_t)view));
+    lafs_rng_init(&r,
+                  lafs_rng_key(seed, LAFS_RNG_PERTURB, (uint64_t)epoch, lafs_fnv1a(key, strlen(key)), (uint64_t)view));
     for (int i = 0; i < 2 * R; i++) noise[i] = (float)(sigma * lafs_rng_normal(&r));
     for (int i = 0; i < subset; i++) index[i] = (int32_t)lafs_rng_below(&r, (uint64_t)R);
 }
@@ -213,19 +220,23 @@ static int op_fits(const struct lafs_view_op *op, int w, int h)
 
 lafs_status lafs_viewplan_check(const struct lafs_viewplan *p, int w, int h, struct lafs_err *err)
 {
-    if (p->kind < LAFS_VIEW_GLOBAL || p->kind > LAFS_VIEW_TRAIN) return lafs_fail(err, LAFS_BAD_RECORD, "a view of unknown kind %d", p->kind);
+    if (p->kind < LAFS_VIEW_GLOBAL || p->kind > LAFS_VIEW_TRAIN)
+        return lafs_fail(err, LAFS_BAD_RECORD, "a view of unknown kind %d", p->kind);
     if (p->out_size < 1 || p->out_size > LAFS_VIEW_MAX_SIZE)
         return lafs_fail(err, LAFS_BAD_RECORD, "a view of %d pixels", p->out_size);
     if (p->ops < 0 || p->ops > LAFS_VIEW_MAX_OPS || p->clean_ops < 0 || p->clean_ops > p->ops)
         return lafs_fail(err, LAFS_BAD_RECORD, "a view with %d operations, %d of them clean", p->ops, p->clean_ops);
-    if (w < 0 || h < 0 || (w == 0) != (h == 0)) return lafs_fail(err, LAFS_BAD_RECORD, "a view of a source of %d x %d", w, h);
+    if (w < 0 || h < 0 || (w == 0) != (h == 0))
+        return lafs_fail(err, LAFS_BAD_RECORD, "a view of a source of %d x %d", w, h);
     for (int i = 0;; i++) {
         if ((i == p->clean_ops || i == p->ops) && w != 0 && (w != p->out_size || h != p->out_size))
-            return lafs_fail(err, LAFS_BAD_RECORD, "a view of %d pixels whose operations give %d x %d", p->out_size, w, h);
+            return lafs_fail(err, LAFS_BAD_RECORD, "a view of %d pixels whose operations give %d x %d", p->out_size, w,
+                             h);
         if (i == p->ops) return LAFS_OK;
         const struct lafs_view_op *op = &p->op[i];
         if (!op_fits(op, w, h))
-            return lafs_fail(err, LAFS_BAD_RECORD, "a view's operation %d (kind %d) has impossible parameters", i + 1, op->kind);
+            return lafs_fail(err, LAFS_BAD_RECORD, "a view's operation %d (kind %d) has impossible parameters", i + 1,
+                             op->kind);
         if (op->kind == LAFS_OP_CROP_BICUBIC || op->kind == LAFS_OP_CROP_BILINEAR) w = h = p->out_size;
     }
 }

@@ -15,7 +15,7 @@ enum lafs_view_kind { LAFS_VIEW_GLOBAL = 0, LAFS_VIEW_LOCAL = 1, LAFS_VIEW_TRAIN
 
 /* Operations on u8 RGB images, after spec "Augmentation, exactly" (PIL and torchvision semantics). */
 enum lafs_view_op_kind {
-    LAFS_OP_CROP_BICUBIC = 1, /* a: top, left, height, width (integers): cut out, then resize to out_size, antialiased */
+    LAFS_OP_CROP_BICUBIC = 1, /* a: top, left, height, width (integers): cut out, resized to out_size, antialiased */
     LAFS_OP_CROP_BILINEAR,    /* the same with the triangle filter */
     LAFS_OP_FLIP,             /* mirror left-right */
     LAFS_OP_BRIGHTNESS,       /* a[0]: factor */
@@ -54,8 +54,8 @@ struct lafs_viewplan {
 };
 
 /* LAFS_BAD_RECORD unless `render` can carry out the plan on a source of w x h pixels: known operations with finite
- * parameters in range, crops and erasures inside, the result (and the clean crop) out_size x out_size. w = 0: the source
- * is not known; everything but the fit of the source is checked. */
+ * parameters in range, crops and erasures inside, the result (and the clean crop) out_size x out_size. w = 0: the
+ * source is not known; everything but the fit of the source is checked. */
 lafs_status lafs_viewplan_check(const struct lafs_viewplan *plan, int w, int h, struct lafs_err *err);
 
 /* How pretraining draws views; the defaults are the paper's. */

@@ -39,10 +39,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct lafs_sample t;
         lafs_sample_init(&t);
         lafs_views_set(&t, v, n);
-        if (lafs_sample_check(&t, &err) != LAFS_OK || lafs_views_get(&t, again, LAFS_MAX_VIEWS, &m, &err) != LAFS_OK || m != n)
+        if (lafs_sample_check(&t, &err) != LAFS_OK || lafs_views_get(&t, again, LAFS_MAX_VIEWS, &m, &err) != LAFS_OK ||
+            m != n)
             abort();
         for (int i = 0; i < n; i++) {
-            if (memcmp(&v[i].plan, &again[i].plan, sizeof v[i].plan) || v[i].n != again[i].n || v[i].R != again[i].R) abort();
+            if (memcmp(&v[i].plan, &again[i].plan, sizeof v[i].plan) || v[i].n != again[i].n || v[i].R != again[i].R)
+                abort();
             render(&v[i].plan);
         }
         lafs_sample_release(&t);

@@ -51,13 +51,19 @@ static int plan_of(const struct lafs_json *p, struct lafs_viewplan *plan)
         {"ra_sharpness", LAFS_OP_SHARPNESS, "factor"}};
     *plan = (struct lafs_viewplan){.kind = LAFS_VIEW_TRAIN, .out_size = SIDE, .ops = 1, .clean_ops = 1};
     if (!strncmp(p->key, "crop_", 5)) {
-        plan->op[0] = (struct lafs_view_op){LAFS_OP_CROP_BICUBIC, {number(p, "top"), number(p, "left"), number(p, "height"), number(p, "width")}};
+        plan->op[0] = (struct lafs_view_op){
+            LAFS_OP_CROP_BICUBIC, {number(p, "top"), number(p, "left"), number(p, "height"), number(p, "width")}};
         return 1;
     }
     if (!strcmp(p->key, "chain")) {
-        static const struct lafs_view_op chain[8] = {
-            {LAFS_OP_CROP_BICUBIC, {5, 9, 97, 88}}, {LAFS_OP_FLIP, {0}}, {LAFS_OP_BRIGHTNESS, {0.8f}}, {LAFS_OP_CONTRAST, {1.35f}},
-            {LAFS_OP_SATURATION, {0.9f}}, {LAFS_OP_HUE, {0.05f}}, {LAFS_OP_BLUR, {1.3f}}, {LAFS_OP_SOLARIZE, {0}}};
+        static const struct lafs_view_op chain[8] = {{LAFS_OP_CROP_BICUBIC, {5, 9, 97, 88}},
+                                                     {LAFS_OP_FLIP, {0}},
+                                                     {LAFS_OP_BRIGHTNESS, {0.8f}},
+                                                     {LAFS_OP_CONTRAST, {1.35f}},
+                                                     {LAFS_OP_SATURATION, {0.9f}},
+                                                     {LAFS_OP_HUE, {0.05f}},
+                                                     {LAFS_OP_BLUR, {1.3f}},
+                                                     {LAFS_OP_SOLARIZE, {0}}};
         memcpy(plan->op, chain, sizeof chain);
         plan->ops = 8;
         plan->clean_ops = 2;
@@ -71,8 +77,8 @@ static int plan_of(const struct lafs_json *p, struct lafs_viewplan *plan)
     return 0;
 }
 
-static void check_result(const struct lafs_ops *ops, struct lafs_dev *d, const struct lafs_st *g, const struct lafs_json *p,
-                         const uint8_t *face, const uint8_t *big)
+static void check_result(const struct lafs_ops *ops, struct lafs_dev *d, const struct lafs_st *g,
+                         const struct lafs_json *p, const uint8_t *face, const uint8_t *big)
 {
     static uint8_t got[SIDE * SIDE * 3];
     struct lafs_viewplan plan;
@@ -96,7 +102,9 @@ static void check_result(const struct lafs_ops *ops, struct lafs_dev *d, const s
         more += diff > 2;
         worst = diff > worst ? diff : worst;
     }
-    if (one > SIDE * SIDE * 3 / 1000 || more) FAIL_("%s: %s: %d values differ by more than 1, %d by more than 2, worst %d", ops->name, p->key, one, more, worst);
+    if (one > SIDE * SIDE * 3 / 1000 || more)
+        FAIL_("%s: %s: %d values differ by more than 1, %d by more than 2, worst %d", ops->name, p->key, one, more,
+              worst);
 }
 
 static void check_backend(const struct lafs_ops *ops)

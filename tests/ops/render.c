@@ -1,4 +1,5 @@
-/* Rendering of views: the CPU backend gives the reference's bits, whatever the plan, the source's size and the threads. */
+/* Rendering of views: the CPU backend gives the reference's bits, whatever the plan, the source's size and the threads.
+ */
 #include "tests/ops/ops.h"
 
 enum { GUARDED = 64, CASES = 200 };
@@ -106,7 +107,8 @@ static void render(const struct lafs_backend *b, struct out *clean, struct out *
 static void describe(const struct lafs_viewplan *p, int w, int h)
 {
     fprintf(stderr, "  source %d x %d, result %d, clean after %d:", w, h, p->out_size, p->clean_ops);
-    for (int i = 0; i < p->ops; i++) fprintf(stderr, " %d(%g %g %g %g)", p->op[i].kind, p->op[i].a[0], p->op[i].a[1], p->op[i].a[2], p->op[i].a[3]);
+    for (int i = 0; i < p->ops; i++)
+        fprintf(stderr, " %d(%g %g %g %g)", p->op[i].kind, p->op[i].a[0], p->op[i].a[1], p->op[i].a[2], p->op[i].a[3]);
     fputc('\n', stderr);
 }
 
@@ -220,7 +222,8 @@ TEST(hue_of_every_colour)
     size_t differ = 0;
     struct lafs_viewplan p = {.out_size = SIDE, .ops = 1, .clean_ops = 1, .op = {{LAFS_OP_HUE, {0}}}};
     for (int z = 0; z < PLANES; z += 3) { /* 0, 3 .. 255 */
-        for (int i = 0; i < SIDE * SIDE; i++) px[3 * i] = (uint8_t)(i & 255), px[3 * i + 1] = (uint8_t)(i >> 8), px[3 * i + 2] = (uint8_t)z;
+        for (int i = 0; i < SIDE * SIDE; i++)
+            px[3 * i] = (uint8_t)(i & 255), px[3 * i + 1] = (uint8_t)(i >> 8), px[3 * i + 2] = (uint8_t)z;
         p.op[0].a[0] = (float)(z % 5 == 0 ? 0 : (z * 37 % 256 - 128) / 256.0);
         o.ref.ops->render(o.ref.dev, 1, &p, &src, &side, &side, NULL, &a);
         o.cpu.ops->render(o.cpu.dev, 1, &p, &src, &side, &side, NULL, &b);
@@ -276,8 +279,9 @@ TEST(impossible_plans_are_refused)
     uint8_t *px = random_source(40, 30);
     const uint8_t *src[2] = {px, px};
     int w[2] = {40, 40}, h[2] = {30, 30};
-    struct lafs_viewplan p[2] = {{.out_size = 20, .ops = 1, .clean_ops = 1, .op = {{LAFS_OP_CROP_BICUBIC, {0, 0, 31, 20}}}},
-                                 {.out_size = 20, .ops = 1, .clean_ops = 1, .op = {{LAFS_OP_CROP_BICUBIC, {0, 0, 30, 20}}}}};
+    struct lafs_viewplan p[2] = {
+        {.out_size = 20, .ops = 1, .clean_ops = 1, .op = {{LAFS_OP_CROP_BICUBIC, {0, 0, 31, 20}}}},
+        {.out_size = 20, .ops = 1, .clean_ops = 1, .op = {{LAFS_OP_CROP_BICUBIC, {0, 0, 30, 20}}}}};
     struct lafs_backend *b[2] = {&o.ref, &o.cpu};
     for (int k = 0; k < 2; k++) {
         struct lafs_err err = {0};
@@ -298,4 +302,5 @@ TEST(impossible_plans_are_refused)
     ops_close(&o);
 }
 
-TEST_MAIN(random_plans, large_sources, drawn_plans, hue_of_every_colour, only_what_is_asked, impossible_plans_are_refused)
+TEST_MAIN(random_plans, large_sources, drawn_plans, hue_of_every_colour, only_what_is_asked,
+          impossible_plans_are_refused)

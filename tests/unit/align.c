@@ -22,7 +22,8 @@ TEST(similarity_recovers)
     lafs_rng_init(&r, 7);
     for (int t = 0; t < 100; t++) {
         double s = exp(lafs_rng_uniform(&r, -2, 2)), a = lafs_rng_uniform(&r, -3.1, 3.1);
-        double want[6] = {s * cos(a), -s * sin(a), lafs_rng_uniform(&r, -90, 90), s * sin(a), s * cos(a), lafs_rng_uniform(&r, -90, 90)};
+        double want[6] = {s * cos(a), -s * sin(a), lafs_rng_uniform(&r, -90, 90),
+                          s * sin(a), s * cos(a),  lafs_rng_uniform(&r, -90, 90)};
         double inv[6], m[6];
         REQUIRE_OK(lafs_affine_invert(want, inv, &err), &err);
         lafs_affine_apply(inv, to, 5, from);
@@ -55,7 +56,8 @@ TEST(similarity_is_the_least_squares_one)
         double best = residual(from, to, m);
         for (int k = 0; k < 40; k++) { /* any other similarity is worse */
             double da = lafs_rng_uniform(&r, -.01, .01), db = lafs_rng_uniform(&r, -.01, .01);
-            double o[6] = {m[0] + da, m[1] - db, m[2] + lafs_rng_uniform(&r, -1, 1), m[3] + db, m[4] + da, m[5] + lafs_rng_uniform(&r, -1, 1)};
+            double o[6] = {m[0] + da, m[1] - db, m[2] + lafs_rng_uniform(&r, -1, 1),
+                           m[3] + db, m[4] + da, m[5] + lafs_rng_uniform(&r, -1, 1)};
             CHECK(residual(from, to, o) > best);
         }
     }
@@ -109,7 +111,9 @@ TEST(warp_is_bilinear)
         noise(&in, 1 + (int)lafs_rng_below(&r, 30), 1 + (int)lafs_rng_below(&r, 30), (uint64_t)t);
         noise(&out, 25, 19, 99);
         double s = exp(lafs_rng_uniform(&r, -0.6, 1)), a = t % 4 == 0 ? 0 : lafs_rng_uniform(&r, -3.1, 3.1);
-        double m[6] = {s * cos(a), -s * sin(a), lafs_rng_uniform(&r, -10, 25), s * sin(a), s * cos(a), lafs_rng_uniform(&r, -10, 20)}, inv[6];
+        double m[6] = {s * cos(a), -s * sin(a), lafs_rng_uniform(&r, -10, 25),
+                       s * sin(a), s * cos(a),  lafs_rng_uniform(&r, -10, 20)},
+               inv[6];
         if (t == 0) m[0] = m[4] = 1, m[1] = m[3] = 0, m[2] = 2, m[5] = -3; /* whole pixels */
         REQUIRE_OK(lafs_affine_invert(m, inv, &err), &err);
         REQUIRE_OK(lafs_warp_affine(&in, m, &out, &err), &err);
@@ -117,7 +121,9 @@ TEST(warp_is_bilinear)
             for (int x = 0; x < out.w; x++)
                 for (int k = 0; k < 3; k++) {
                     double v = truth(&in, inv[0] * x + inv[1] * y + inv[2], inv[3] * x + inv[4] * y + inv[5], k);
-                    if (fabs(v - out.px[(y * out.w + x) * 3 + k]) > 0.502) FAIL_("case %d (%d, %d, %d): %g, not %g", t, x, y, k, (double)out.px[(y * out.w + x) * 3 + k], v);
+                    if (fabs(v - out.px[(y * out.w + x) * 3 + k]) > 0.502)
+                        FAIL_("case %d (%d, %d, %d): %g, not %g", t, x, y, k, (double)out.px[(y * out.w + x) * 3 + k],
+                              v);
                 }
     }
     lafs_image_release(&in);
@@ -176,7 +182,10 @@ TEST(warp_far_away_is_black)
     struct lafs_image in = {0}, out = {0};
     struct lafs_err err = {0};
     noise(&in, 20, 20, 3);
-    static const double far[][6] = {{1, 0, 1e6, 0, 1, 0}, {1e-7, 0, 1e9, 0, 1e-7, -1e9}, {1e-200, 0, 5, 0, 1e-200, 5}, {1e200, 0, -1e250, 0, 1e200, 5}};
+    static const double far[][6] = {{1, 0, 1e6, 0, 1, 0},
+                                    {1e-7, 0, 1e9, 0, 1e-7, -1e9},
+                                    {1e-200, 0, 5, 0, 1e-200, 5},
+                                    {1e200, 0, -1e250, 0, 1e200, 5}};
     for (int t = 0; t < 4; t++) {
         noise(&out, 16, 16, 4);
         if (lafs_warp_affine(&in, far[t], &out, &err) != LAFS_OK) continue; /* or refused */

@@ -3,8 +3,8 @@
 #include "base/rng.h"
 #include "image/image.h"
 
-/* The files of tests/fuzz/corpus/jpeg show 48 x 32 pixels in four fields: 32 x 16 red, 16 x 16 green, below them blue and
- * yellow. */
+/* The files of tests/fuzz/corpus/jpeg show 48 x 32 pixels in four fields: 32 x 16 red, 16 x 16 green, below them blue
+ * and yellow. */
 static const int colour[4][3] = {{200, 40, 40}, {40, 180, 60}, {50, 60, 210}, {220, 210, 60}};
 
 static void load(const char *name, struct lafs_buf *b)
@@ -81,8 +81,10 @@ static void with_app1(const struct lafs_buf *b, const void *seg, size_t n, struc
 
 static size_t exif(unsigned char *p, int big, int type, int value)
 {
-    static const unsigned char le[] = "Exif\0\0II\x2a\0\x08\0\0\0\x02\0\x0f\x01\x02\0\x01\0\0\0\0\0\0\0\x12\x01\x03\0\x01\0\0\0\0\0\0\0\0\0\0\0";
-    static const unsigned char be[] = "Exif\0\0MM\0\x2a\0\0\0\x08\0\x02\x01\x0f\0\x02\0\0\0\x01\0\0\0\0\x01\x12\0\x03\0\0\0\x01\0\0\0\0\0\0\0\0";
+    static const unsigned char le[] =
+        "Exif\0\0II\x2a\0\x08\0\0\0\x02\0\x0f\x01\x02\0\x01\0\0\0\0\0\0\0\x12\x01\x03\0\x01\0\0\0\0\0\0\0\0\0\0\0";
+    static const unsigned char be[] =
+        "Exif\0\0MM\0\x2a\0\0\0\x08\0\x02\x01\x0f\0\x02\0\0\0\x01\0\0\0\0\x01\x12\0\x03\0\0\0\x01\0\0\0\0\0\0\0\0";
     memcpy(p, big ? be : le, sizeof le - 1);
     p[big ? 31 : 30] = (unsigned char)type;
     p[big ? (type == 4 ? 39 : 37) : 36] = (unsigned char)value;
@@ -153,7 +155,8 @@ TEST(every_truncation_is_bad)
             unsigned char *cut = malloc(n + 1);
             memcpy(cut, b.data, n);
             lafs_status st = lafs_jpeg_decode(&im, cut, n, 0, &err);
-            if (st != LAFS_BAD_RECORD || im.px || !err.msg[0]) FAIL_("%s cut to %zu of %zu: %d", file[f], n, b.size, st);
+            if (st != LAFS_BAD_RECORD || im.px || !err.msg[0])
+                FAIL_("%s cut to %zu of %zu: %d", file[f], n, b.size, st);
             free(cut);
             lafs_image_release(&im);
         }
@@ -220,7 +223,8 @@ TEST(claims_are_checked_before_decoding)
     CHECK_INT(lafs_jpeg_decode(&im, b.data, b.size, 48 * 32 - 1, &err), LAFS_BAD_RECORD);
     CHECK(strstr(err.msg, "48 x 32"));
     CHECK_INT(lafs_jpeg_decode(&im, b.data, b.size, 48 * 32, &err), LAFS_OK);
-    b.data[sof + 5] = 0x4E, b.data[sof + 6] = 0x20, b.data[sof + 7] = 0x4E, b.data[sof + 8] = 0x20; /* 20,000 x 20,000 */
+    b.data[sof + 5] = 0x4E, b.data[sof + 6] = 0x20, b.data[sof + 7] = 0x4E,
+                 b.data[sof + 8] = 0x20; /* 20,000 x 20,000 */
     CHECK_INT(lafs_jpeg_decode(&im, b.data, b.size, 0, &err), LAFS_BAD_RECORD);
     CHECK_STR(err.msg, "picture of 20000 x 20000 is more than 100000000 pixels");
     CHECK(!im.px);
@@ -296,5 +300,5 @@ TEST(impossible_images)
 }
 
 TEST_MAIN(colour_spaces, grey, exif_orientation, broken_exif_is_ignored, every_truncation_is_bad,
-          corrupt_data_is_bad_and_stray_bytes_are_not, no_jpeg, claims_are_checked_before_decoding, scan_bomb, encode_decode,
-          impossible_images)
+          corrupt_data_is_bad_and_stray_bytes_are_not, no_jpeg, claims_are_checked_before_decoding, scan_bomb,
+          encode_decode, impossible_images)

@@ -1,5 +1,5 @@
-/* Statistics of the drawn plans against spec "Stage 2" and "Augmentation, exactly". Tolerances are 4.5 standard deviations
- * of the estimate, seeds are fixed: a failure is a defect, not chance. */
+/* Statistics of the drawn plans against spec "Stage 2" and "Augmentation, exactly". Tolerances are 4.5 standard
+ * deviations of the estimate, seeds are fixed: a failure is a defect, not chance. */
 #include "tests/test.h"
 
 #include "base/rng.h"
@@ -28,7 +28,8 @@ static void check_uniform(const char *what, const struct spread *s, double lo, d
     double w = hi - lo, mean = s->sum / s->n, var = s->sq / s->n - mean * mean;
     if (!(s->n > 500)) FAIL_("%s: only %g draws", what, s->n);
     if (!(s->lo >= lo - 1e-6 && s->hi <= hi + 1e-6)) FAIL_("%s: %g..%g outside %g..%g", what, s->lo, s->hi, lo, hi);
-    if (!(s->lo < lo + 12 * w / s->n && s->hi > hi - 12 * w / s->n)) FAIL_("%s: %g..%g does not reach %g..%g", what, s->lo, s->hi, lo, hi);
+    if (!(s->lo < lo + 12 * w / s->n && s->hi > hi - 12 * w / s->n))
+        FAIL_("%s: %g..%g does not reach %g..%g", what, s->lo, s->hi, lo, hi);
     if (!(fabs(mean - (lo + hi) / 2) < 4.5 * w / sqrt(12 * s->n))) FAIL_("%s: mean %g", what, mean);
     if (!(fabs(var / (w * w / 12) - 1) < 4.5 * sqrt(0.8 / s->n))) FAIL_("%s: variance %g", what, var);
 }
@@ -99,7 +100,12 @@ static void count_view(struct tally *t, const struct lafs_viewplan *p)
     int stage = 0;
     for (int i = 0; i < p->ops; i++) {
         int k = p->op[i].kind;
-        int s = k == LAFS_OP_CROP_BICUBIC ? 1 : k == LAFS_OP_FLIP ? 2 : k <= LAFS_OP_HUE ? 3 : k == LAFS_OP_GRAY ? 4 : k == LAFS_OP_BLUR ? 5 : 6;
+        int s = k == LAFS_OP_CROP_BICUBIC ? 1
+                : k == LAFS_OP_FLIP       ? 2
+                : k <= LAFS_OP_HUE        ? 3
+                : k == LAFS_OP_GRAY       ? 4
+                : k == LAFS_OP_BLUR       ? 5
+                                          : 6;
         if (s < stage || (s == stage && s != 3)) FAIL_("operation %d out of order", k);
         stage = s;
     }
@@ -150,7 +156,8 @@ static void crop_truth(double lo, double hi, struct spread *area, struct spread 
         double w = SIDE, h = SIDE;
         int t = 0;
         for (; t < 10; t++) {
-            double a = SIDE * SIDE * lafs_rng_uniform(&r, lo, hi), q = exp(lafs_rng_uniform(&r, log(0.75), log(4.0 / 3)));
+            double a = SIDE * SIDE * lafs_rng_uniform(&r, lo, hi),
+                   q = exp(lafs_rng_uniform(&r, log(0.75), log(4.0 / 3)));
             w = rint(sqrt(a * q)), h = rint(sqrt(a / q));
             if (w <= SIDE && h <= SIDE) break;
         }
@@ -180,7 +187,8 @@ TEST(crops)
         crop_truth(dino ? 0.05 : 0.4, dino ? 0.4 : 1, &area[1], &ratio[1], &full);
         for (int k = 0; k < 2; k++) {
             struct spread *s = k ? ratio : area;
-            double m0 = s[0].sum / s[0].n, m1 = s[1].sum / s[1].n, v0 = s[0].sq / s[0].n - m0 * m0, v1 = s[1].sq / s[1].n - m1 * m1;
+            double m0 = s[0].sum / s[0].n, m1 = s[1].sum / s[1].n, v0 = s[0].sq / s[0].n - m0 * m0,
+                   v1 = s[1].sq / s[1].n - m1 * m1;
             CHECK_NEAR(m0, m1, 4.5 * sqrt(v1 * (1 / s[0].n + 1 / s[1].n)));
             CHECK_NEAR(v0 / v1, 1, 0.06);
             CHECK_NEAR(s[0].lo, s[1].lo, 0.02);
@@ -220,9 +228,11 @@ TEST(odd_sources)
             lafs_pretrain_views_default(&v, i & 1);
             lafs_plan_pretrain(&v, side[s][0], side[s][1], 5, i, "k", plans);
             for (int k = 0; k < 10; k++)
-                if (lafs_viewplan_check(&plans[k], side[s][0], side[s][1], &err) != LAFS_OK) FAIL_("%d x %d: %s", side[s][0], side[s][1], err.msg);
+                if (lafs_viewplan_check(&plans[k], side[s][0], side[s][1], &err) != LAFS_OK)
+                    FAIL_("%d x %d: %s", side[s][0], side[s][1], err.msg);
             lafs_plan_train(&t, side[s][0], side[s][1], 5, i, "k", plans);
-            if (lafs_viewplan_check(plans, side[s][0], side[s][1], &err) != LAFS_OK) FAIL_("%d x %d: %s", side[s][0], side[s][1], err.msg);
+            if (lafs_viewplan_check(plans, side[s][0], side[s][1], &err) != LAFS_OK)
+                FAIL_("%d x %d: %s", side[s][0], side[s][1], err.msg);
         }
 }
 
@@ -311,9 +321,10 @@ TEST(train_views)
     CHECK_SHARE(erased, n, 0.5);
     CHECK_SHARE(ra_n, 2 * n, 0.5);
     CHECK_SHARE(cubic, geo, 0.5);
-    static const int kind[13] = {LAFS_OP_ROTATE, LAFS_OP_SHEAR_X, LAFS_OP_SHEAR_Y, LAFS_OP_TRANSLATE_X, LAFS_OP_TRANSLATE_Y,
-                                 LAFS_OP_POSTERIZE, LAFS_OP_SATURATION, LAFS_OP_CONTRAST, LAFS_OP_BRIGHTNESS,
-                                 LAFS_OP_SHARPNESS, LAFS_OP_AUTOCONTRAST, LAFS_OP_EQUALIZE, LAFS_OP_INVERT};
+    static const int kind[13] = {LAFS_OP_ROTATE,      LAFS_OP_SHEAR_X,   LAFS_OP_SHEAR_Y,      LAFS_OP_TRANSLATE_X,
+                                 LAFS_OP_TRANSLATE_Y, LAFS_OP_POSTERIZE, LAFS_OP_SATURATION,   LAFS_OP_CONTRAST,
+                                 LAFS_OP_BRIGHTNESS,  LAFS_OP_SHARPNESS, LAFS_OP_AUTOCONTRAST, LAFS_OP_EQUALIZE,
+                                 LAFS_OP_INVERT};
     for (int i = 0; i < 13; i++) CHECK_SHARE(ra[kind[i]], ra_n, 1.0 / 13);
     check_uniform("brightness", &bright, 0.9, 1.1);
     check_uniform("hue", &hue, -0.1, 0.1);
@@ -332,10 +343,16 @@ TEST(train_views)
 /* Every parameter of a RandAugment operation as a function of m, over many draws. */
 TEST(randaugment_amounts)
 {
-    static const struct { int kind; double centre, slope; } rule[] = {
-        {LAFS_OP_ROTATE, 0, 3}, {LAFS_OP_SHEAR_X, 0, 0.03}, {LAFS_OP_SHEAR_Y, 0, 0.03}, {LAFS_OP_TRANSLATE_X, 0, 0.045 * 112},
-        {LAFS_OP_TRANSLATE_Y, 0, 0.045 * 112}, {LAFS_OP_SATURATION, 1, 0.09}, {LAFS_OP_CONTRAST, 1, 0.09},
-        {LAFS_OP_BRIGHTNESS, 1, 0.09}, {LAFS_OP_SHARPNESS, 1, 0.09}};
+    static const struct { int kind; double centre, slope;
+    } rule[] = {{LAFS_OP_ROTATE, 0, 3},
+                {LAFS_OP_SHEAR_X, 0, 0.03},
+                {LAFS_OP_SHEAR_Y, 0, 0.03},
+                {LAFS_OP_TRANSLATE_X, 0, 0.045 * 112},
+                {LAFS_OP_TRANSLATE_Y, 0, 0.045 * 112},
+                {LAFS_OP_SATURATION, 1, 0.09},
+                {LAFS_OP_CONTRAST, 1, 0.09},
+                {LAFS_OP_BRIGHTNESS, 1, 0.09},
+                {LAFS_OP_SHARPNESS, 1, 0.09}};
     struct lafs_train_views t;
     lafs_train_views_default(&t);
     t.jitter = t.erase_p = 0;
@@ -375,7 +392,8 @@ TEST(randaugment_amounts)
 
 TEST(train_parts_can_be_off)
 {
-    struct lafs_train_views t = {.size = 112, .flip = 0, .randaugment_m = -1, .crop_scale_min = 1, .jitter = 0, .erase_p = 0};
+    struct lafs_train_views t = {
+        .size = 112, .flip = 0, .randaugment_m = -1, .crop_scale_min = 1, .jitter = 0, .erase_p = 0};
     struct lafs_viewplan p;
     for (int i = 0; i < 50; i++) {
         lafs_plan_train(&t, 112, 112, 1, i, "a", &p);
@@ -428,7 +446,12 @@ TEST(check_refuses)
     CHECK_INT(lafs_viewplan_check(&good, 0, 0, &err), LAFS_OK);
     CHECK_INT(lafs_viewplan_check(&good, 96, 112, &err), LAFS_BAD_RECORD);
     CHECK_INT(lafs_viewplan_check(&good, 112, 101, &err), LAFS_BAD_RECORD);
-#define BAD(change) do { p = good; change; CHECK_INT(lafs_viewplan_check(&p, 112, 112, &err), LAFS_BAD_RECORD); } while (0)
+#define BAD(change)                                                                                                    \
+    do {                                                                                                               \
+        p = good;                                                                                                      \
+        change;                                                                                                        \
+        CHECK_INT(lafs_viewplan_check(&p, 112, 112, &err), LAFS_BAD_RECORD);                                           \
+    } while (0)
     BAD(p.kind = 3);
     BAD(p.kind = -1);
     BAD(p.out_size = 0);

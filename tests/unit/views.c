@@ -21,7 +21,8 @@ static void fill(struct lafs_view *v)
     memset(v, 0, 10 * sizeof *v);
     for (int i = 0; i < 10; i++) {
         v[i].plan = plan[i];
-        for (int k = 0; k < 112 * 112 * 3; k++) px[0][i][k] = (uint8_t)lafs_rng_u32(&r), px[1][i][k] = (uint8_t)lafs_rng_u32(&r);
+        for (int k = 0; k < 112 * 112 * 3; k++)
+            px[0][i][k] = (uint8_t)lafs_rng_u32(&r), px[1][i][k] = (uint8_t)lafs_rng_u32(&r);
         for (int k = 0; k < 392; k++) landmarks[i][k] = (float)lafs_rng_uniform(&r, 0, 112);
         for (int k = 0; k < 36; k++) index_of[i][k] = (int32_t)lafs_rng_below(&r, 196);
         for (int k = 0; k < 36 * 192; k++) patches[i][k] = (float)lafs_rng_uniform(&r, -1, 1);
@@ -54,7 +55,8 @@ TEST(round_trip)
             CHECK(!memcmp(&v[i].plan, &w[i].plan, sizeof v[i].plan));
             CHECK(same(v[i].clean, w[i].clean, size) && same(v[i].augmented, w[i].augmented, size));
             CHECK(same(v[i].landmarks, w[i].landmarks, sizeof landmarks[0]) && v[i].R == w[i].R);
-            CHECK(same(v[i].index, w[i].index, sizeof index_of[0]) && same(v[i].patches, w[i].patches, sizeof patches[0]));
+            CHECK(same(v[i].index, w[i].index, sizeof index_of[0]) &&
+                  same(v[i].patches, w[i].patches, sizeof patches[0]));
             CHECK(v[i].n == w[i].n && v[i].p == w[i].p);
         }
         lafs_views_set(&s, w, 10);
@@ -138,14 +140,21 @@ TEST(refused)
 
 TEST(wrong_arrays)
 {
-    static const struct { const char *name, *type; int64_t shape[4]; int ndim; size_t item; lafs_status want; } t[] = {
-        {"clean", "|u1", {10, 10, 3}, 3, 1, LAFS_OK}, {"clean", "|u1", {10, 11, 3}, 3, 1, LAFS_BAD_RECORD},
-        {"augmented", "|u1", {11, 10, 3}, 3, 1, LAFS_BAD_RECORD}, {"clean", "<f4", {10, 10, 3}, 3, 4, LAFS_BAD_RECORD},
-        {"clean", "|u1", {10, 10, 1}, 3, 1, LAFS_BAD_RECORD}, {"landmarks", "<f4", {5, 2}, 2, 4, LAFS_OK},
-        {"landmarks", "<f8", {5, 2}, 2, 8, LAFS_BAD_RECORD}, {"landmarks", "<f4", {5, 3}, 2, 4, LAFS_BAD_RECORD},
-        {"index", "<i4", {3}, 1, 4, LAFS_OK}, {"index", "<i8", {3}, 1, 8, LAFS_BAD_RECORD},
-        {"patches", "<f4", {2, 8, 8, 3}, 4, 4, LAFS_OK}, {"patches", "<f4", {2, 8, 7, 3}, 4, 4, LAFS_BAD_RECORD},
-        {"patches", "<f4", {2, 8, 8, 4}, 4, 4, LAFS_BAD_RECORD}, {"patches", "<f4", {0, 8, 8, 3}, 4, 4, LAFS_BAD_RECORD}};
+    static const struct { const char *name, *type; int64_t shape[4]; int ndim; size_t item; lafs_status want;
+    } t[] = {{"clean", "|u1", {10, 10, 3}, 3, 1, LAFS_OK},
+             {"clean", "|u1", {10, 11, 3}, 3, 1, LAFS_BAD_RECORD},
+             {"augmented", "|u1", {11, 10, 3}, 3, 1, LAFS_BAD_RECORD},
+             {"clean", "<f4", {10, 10, 3}, 3, 4, LAFS_BAD_RECORD},
+             {"clean", "|u1", {10, 10, 1}, 3, 1, LAFS_BAD_RECORD},
+             {"landmarks", "<f4", {5, 2}, 2, 4, LAFS_OK},
+             {"landmarks", "<f8", {5, 2}, 2, 8, LAFS_BAD_RECORD},
+             {"landmarks", "<f4", {5, 3}, 2, 4, LAFS_BAD_RECORD},
+             {"index", "<i4", {3}, 1, 4, LAFS_OK},
+             {"index", "<i8", {3}, 1, 8, LAFS_BAD_RECORD},
+             {"patches", "<f4", {2, 8, 8, 3}, 4, 4, LAFS_OK},
+             {"patches", "<f4", {2, 8, 7, 3}, 4, 4, LAFS_BAD_RECORD},
+             {"patches", "<f4", {2, 8, 8, 4}, 4, 4, LAFS_BAD_RECORD},
+             {"patches", "<f4", {0, 8, 8, 3}, 4, 4, LAFS_BAD_RECORD}};
     static const char zero[8192];
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         struct lafs_buf b;
@@ -211,7 +220,8 @@ TEST(random_bytes)
         size_t cut = i % 4 ? size : lafs_rng_below(&r, size);
         unsigned char *p = malloc(cut + 1);
         memcpy(p, good_bytes, cut);
-        for (int k = 0; k < 1 + i % 3 && cut; k++) p[lafs_rng_below(&r, i & 8 ? cut : cut < 600 ? cut : 600)] = (unsigned char)lafs_rng_u32(&r);
+        for (int k = 0; k < 1 + i % 3 && cut; k++)
+            p[lafs_rng_below(&r, i & 8 ? cut : cut < 600 ? cut : 600)] = (unsigned char)lafs_rng_u32(&r);
         lafs_sample_init(&t);
         lafs_sample_set_raw(&t, "views", p, cut);
         lafs_status st = lafs_views_get(&t, w, 64, &n, &e);
@@ -229,7 +239,8 @@ TEST(names)
 {
     CHECK_STR(lafs_view_op_name(LAFS_OP_ERASE), "erase");
     CHECK_STR(lafs_view_kind_name(LAFS_VIEW_TRAIN), "train");
-    CHECK(!lafs_view_op_name(0) && !lafs_view_op_name(LAFS_OP_ERASE + 1) && !lafs_view_kind_name(3) && !lafs_view_kind_name(-1));
+    CHECK(!lafs_view_op_name(0) && !lafs_view_op_name(LAFS_OP_ERASE + 1) && !lafs_view_kind_name(3) &&
+          !lafs_view_kind_name(-1));
     CHECK_INT(lafs_view_op_args(LAFS_OP_ROTATE), 2);
 }
 
