@@ -9,7 +9,7 @@ Q ?= -q
 SIZE := --size xs --seed 1
 
 # People never meet: numbers of lafs-synth's people, first and how many.
-UNLABELLED := --people-from 0 --people 700 -n 2
+UNLABELLED := --people-from 0 --people 400 -n 2
 LABELLED := --people-from 10000 --people 100 -n 4
 TEST := --people-from 20000 --people 120 -n 4
 
