@@ -1,13 +1,18 @@
-#!/bin/bash
+#!/bin/sh
 # usage: tests/man/prepare.sh DIR
 #
-# Makes in DIR what the examples of the manual pages work on: photos/, faces.lafs with faces-000000.tar (aligned crops
-# of 112 with names), ssl.lafs (the same without names), pairs.txt (LFW form), part.safetensors (a small untrained model).
-# Programs are those on PATH.
+# Makes in DIR what the examples of the manual pages work on: photos/ (NAME/NAME_0001.jpg), faces.lafs with
+# faces-000000.tar (aligned crops of 112 with names), ssl.lafs (the same without names), pairs.txt (LFW form),
+# part.safetensors (a small model, hardly trained). Programs are those on PATH.
 set -eu
 cd "$1"
-lafs-synth -q --people 8 -n 32 --size 250 --seed 7 -o photos.tar
-mkdir photos
-tar -xf photos.tar -C photos --wildcards '*.jpg'
-lafs-detect -q --align-only photos.lafs -o faces-%06d.tar
-mv photos.tar photos.lafs "$OLDPWD"/ 2>/dev/null || true
+people="--people 10 -n 4 --seed 7"
+lafs-synth -q $people --pairs pairs.txt | lafs-shard -q --to-dir photos
+lafs-synth -q $people --aligned -o faces-%06d.tar
+mkdir flat
+lafs-shard -q --to-dir crops faces.lafs
+for f in crops/*/*.jpg; do ln "$f" flat/; done
+lafs-shard -q --aligned -o ssl-%06d.tar flat
+lafs-finetune -q --stage 1 --size xs --batch 8 --epochs 1 -o run faces.lafs
+mv run/model.safetensors part.safetensors
+rm -r crops flat run
