@@ -89,6 +89,12 @@ void cli_misuse(const char *fmt, ...)
     exit(EXIT_MISUSE);
 }
 
+_Noreturn static void no_memory(void)
+{
+    cli_error("out of memory");
+    exit(EXIT_FAILED);
+}
+
 int cli_fail(const struct lafs_err *err)
 {
     cli_error("%s", err->msg[0] ? err->msg : "failed");
@@ -193,10 +199,7 @@ static void set_number(const struct cli_option *o, const char *value, const char
 static void append_list(struct cli_list *l, const char *value)
 {
     const char **v = realloc(l->v, (size_t)(l->n + 1) * sizeof *v);
-    if (!v) {
-        cli_error("out of memory");
-        exit(EXIT_FAILED);
-    }
+    if (!v) no_memory();
     v[l->n++] = value;
     l->v = v;
 }
@@ -387,10 +390,7 @@ static void remember_initial_values(void)
     size_t n = 0;
     while (program->options[n].name) n++;
     state = calloc(n + 1, sizeof *state);
-    if (!state) {
-        cli_error("out of memory");
-        exit(EXIT_FAILED);
-    }
+    if (!state) no_memory();
     for (size_t i = 0; i < n; i++) {
         const struct cli_option *o = &program->options[i];
         switch (o->type) {
@@ -446,7 +446,8 @@ static const char *value_text(const struct cli_option *o)
         for (int i = 0; i < ((struct cli_list *)o->value)->n; i++)
             lafs_buf_printf(&b, "%s%s", i ? " " : "", ((struct cli_list *)o->value)->v[i]);
     else lafs_buf_puts(&b, *(const char **)o->value ? *(const char **)o->value : "");
-    return lafs_buf_str(&b) ? lafs_buf_str(&b) : "";
+    if (!lafs_buf_str(&b)) no_memory();
+    return lafs_buf_str(&b);
 }
 
 static int same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
@@ -471,10 +472,7 @@ int cli_prov_options(const struct cli_program *p, const char *const **names, con
     while (p->options[rows].name) rows++;
     name = calloc(rows + 1, sizeof *name);
     value = calloc(rows + 1, sizeof *value);
-    if (!name || !value) {
-        cli_error("out of memory");
-        exit(EXIT_FAILED);
-    }
+    if (!name || !value) no_memory();
     int n = 0;
     for (size_t i = 0; i < rows; i++) {
         const struct cli_option *o = &p->options[i];

@@ -277,6 +277,8 @@ static lafs_status shard_next(struct lafs_source *src, struct lafs_sample *s, st
         if (sh->ended)
             return sh->members ? end_sample(sh, s, err) : lafs_section_finish(&sh->section, sh->name, err);
         enum kind kind = sh->m.regular ? split_name(sh, sh->m.name) : KIND_SKIP;
+        LAFS_TRY(lafs_buf_check(&sh->key, err));
+        LAFS_TRY(lafs_buf_check(&sh->suffix, err));
         if (kind == KIND_SKIP) {
             size_t len = strlen(sh->m.name);
             if (sh->m.regular || len == 0 || sh->m.name[len - 1] != '/') lafs_env_ignore(src->env, sh->m.name);

@@ -1,14 +1,19 @@
 /* LD_PRELOADed: makes one call fail. LAFS_FAIL="KIND:N" fails the N-th call (from 1) of its kind:
- *   alloc   malloc, calloc, realloc, aligned_alloc, posix_memalign: no memory, once
+ *   alloc   malloc, calloc, realloc, aligned_alloc, posix_memalign, called by the program or the C library: no memory,
+ *           once (libarchive, for one, does not survive that: it is left alone)
  *   write   write, pwrite (not to stderr): no space, from then on
  *   fsync   input/output error, once
  *   rename  input/output error, once
  *   short   no failure: from then on writes of more than one byte write half
+ * LAFS_FAIL_TRAP=1 raises SIGTRAP there, for a debugger.
  * LAFS_FAIL_COUNT=FILE appends the number of calls of each kind at exit, as "KIND N" lines. Calls before main, and after
  * exit began, are not counted. */
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +25,7 @@ static const char *const kind_name[KINDS] = {"alloc", "write", "fsync", "rename"
 static _Atomic long calls[KINDS];
 static long fail_at[KINDS];
 static _Atomic int running;
+static int trap;
 
 extern void *__libc_malloc(size_t n);
 extern void *__libc_calloc(size_t n, size_t size);
@@ -37,23 +43,44 @@ static int fails(enum kind k, int from_then_on)
 {
     if (!atomic_load(&running)) return 0;
     long n = atomic_fetch_add(&calls[k], 1) + 1;
-    return fail_at[k] && (from_then_on ? n >= fail_at[k] : n == fail_at[k]);
+    int fail = fail_at[k] && (from_then_on ? n >= fail_at[k] : n == fail_at[k]);
+    if (fail && trap) raise(SIGTRAP);
+    return fail;
 }
 
-static void *no_memory(void)
+/* Where the code of the program and of the C library lies. */
+static struct { uintptr_t from, to; } ours[8];
+static int spans;
+
+static int note_code(struct dl_phdr_info *info, size_t size, void *arg)
 {
-    errno = ENOMEM;
-    return NULL;
+    (void)size, (void)arg;
+    if (info->dlpi_name[0] && !strstr(info->dlpi_name, "/libc.so")) return 0; /* the program itself has no name */
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD && (info->dlpi_phdr[i].p_flags & PF_X) && spans < 8) {
+            ours[spans].from = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+            ours[spans].to = ours[spans].from + info->dlpi_phdr[i].p_memsz;
+            spans++;
+        }
+    return 0;
 }
 
-void *malloc(size_t n) { return fails(ALLOC, 0) ? no_memory() : __libc_malloc(n); }
-void *calloc(size_t n, size_t size) { return fails(ALLOC, 0) ? no_memory() : __libc_calloc(n, size); }
-void *realloc(void *p, size_t n) { return fails(ALLOC, 0) ? no_memory() : __libc_realloc(p, n); }
-void *aligned_alloc(size_t alignment, size_t n) { return fails(ALLOC, 0) ? no_memory() : __libc_memalign(alignment, n); }
+static int no_memory(const void *caller)
+{
+    for (int i = 0; i < spans; i++)
+        if ((uintptr_t)caller >= ours[i].from && (uintptr_t)caller < ours[i].to) return fails(ALLOC, 0);
+    return 0;
+}
+#define TRY(call) (no_memory(__builtin_return_address(0)) ? (errno = ENOMEM, NULL) : (call))
+
+void *malloc(size_t n) { return TRY(__libc_malloc(n)); }
+void *calloc(size_t n, size_t size) { return TRY(__libc_calloc(n, size)); }
+void *realloc(void *p, size_t n) { return TRY(__libc_realloc(p, n)); }
+void *aligned_alloc(size_t alignment, size_t n) { return TRY(__libc_memalign(alignment, n)); }
 
 int posix_memalign(void **p, size_t alignment, size_t n)
 {
-    *p = fails(ALLOC, 0) ? NULL : __libc_memalign(alignment, n);
+    *p = TRY(__libc_memalign(alignment, n));
     return *p ? 0 : ENOMEM;
 }
 
@@ -111,10 +138,12 @@ static void at_end(void)
 /* The last constructor to run, as the library is preloaded. */
 __attribute__((constructor)) static void begin(void)
 {
+    trap = getenv("LAFS_FAIL_TRAP") != NULL;
     const char *s = getenv("LAFS_FAIL"), *colon = s ? strchr(s, ':') : NULL;
     for (int k = 0; k < KINDS; k++)
         if (colon && strlen(kind_name[k]) == (size_t)(colon - s) && !strncmp(s, kind_name[k], (size_t)(colon - s)))
             fail_at[k] = strtol(colon + 1, NULL, 10);
     atexit(at_end);
+    dl_iterate_phdr(note_code, NULL);
     atomic_store(&running, 1);
 }

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Programs survive failing allocations, writes, fsync and rename: a message, exit status 1, nothing half written.
+set -eu
+. "$(dirname "$0")/../cli/lib.sh"
+. "$TOP/tests/inject/lib.sh"
+
+lafs-synth -q --people 2 -n 2 --size 96 --seed 3 -o photos
+lafs-synth -q --people 2 -n 2 --aligned --seed 3 --pairs pairs.txt -o faces.tar
+lafs-embed -q --baseline pixel -o emb faces.lafs
+mkdir -p dir/ann dir/bob
+tar -xf faces.tar --wildcards '*.jpg'
+find . -name '*_0001.jpg' -exec cp {} dir/ann/a.jpg \; -exec cp {} dir/bob/b.jpg \;
+
+inject "lafs-shard, a tar from directories" 40 lafs-shard -q -o out/x-%06d.tar dir
+inject "lafs-shard, a stream from shards" 40 lafs-shard -q faces.lafs
+inject "lafs-shard, directories from shards" 40 lafs-shard -q --to-dir out/photos faces.lafs
+inject "lafs-detect" 40 lafs-detect -q -j2 --align-only -o out/faces.msg photos
+inject "lafs-embed" 40 lafs-embed -q -j2 --baseline lbp -o out/emb faces.lafs
+inject "lafs-verify" 40 lafs-verify -q -j2 --pairs pairs.txt --bootstrap 20 --json --plot out/roc.svg emb
+inject "lafs-synth" 40 lafs-synth -q -j2 --people 1 -n 1 --size 64 --aligned -o out/s.tar
