@@ -9,6 +9,7 @@ enum {
     KC = LAFS_GEMM_KC,
     MB = 96,           /* rows of a tile: a multiple of every set's MR */
     NB = 256,          /* columns of a tile: a multiple of every set's width */
+    SMALL = 2 << 20,   /* multiply-adds that are not worth waking other threads for, tens of microseconds */
     CHUNK = 2 << 20    /* floats packed at once, of either matrix: 8 MiB, to stay in the last cache */
 };
 
@@ -293,6 +294,7 @@ void lafs_cpu_matmul(struct lafs_dev *d, const struct lafs_matmul *p)
     size_b = round_up(size_b, 16);
     float *room = lafs_cpu_shared(d, (size_t)(size_a + size_b) * sizeof *room);
     if (!room) return;
+    struct lafs_pool *pool = p->m * p->n * p->k < SMALL ? NULL : d->pool;
     j.b = (struct packed){.s = source_b(p->transb, p->b, p->ldb), .width = ks->nr, .stride = ks->nr, .to = room};
     j.a = (struct packed){
         .s = source_a(p->transa, p->a, p->lda), .width = ks->mr, .stride = ks->stride, .to = room + size_b};
@@ -305,12 +307,12 @@ void lafs_cpu_matmul(struct lafs_dev *d, const struct lafs_matmul *p)
             j.a.k = j.b.k = min64(kc, p->k - q);
             j.first = q == 0;
             j.last = q + kc >= p->k;
-            lafs_pool_for(d->pool, pack_tasks(&j.b), pack_b, &j);
+            lafs_pool_for(pool, pack_tasks(&j.b), pack_b, &j);
             for (j.a.i0 = 0; j.a.i0 < p->m; j.a.i0 += mc) {
                 j.a.rows = min64(mc, p->m - j.a.i0);
                 j.a.panels = (j.a.rows + ks->mr - 1) / ks->mr;
-                lafs_pool_for(d->pool, pack_tasks(&j.a), pack_a, &j);
-                lafs_pool_for(d->pool, (j.a.rows + MB - 1) / MB * j.tiles_n, multiply_tile, &j);
+                lafs_pool_for(pool, pack_tasks(&j.a), pack_a, &j);
+                lafs_pool_for(pool, (j.a.rows + MB - 1) / MB * j.tiles_n, multiply_tile, &j);
             }
         }
     }

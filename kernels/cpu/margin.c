@@ -28,6 +28,7 @@ struct margin {
     float *cosine;                  /* (b,classes): cos, then logit/s, then g / |w| */
     float *unit, *dunit;            /* (b,dim): e^, sum_c g w^ */
     float *inv_e, *inv_w;           /* (b) (classes) */
+    float *along;                   /* (classes): sum_i g cos / |w|^2, what dweight loses along w */
     struct side *side;              /* (b) */
     float *demb, *dweight, *logits;
 };
@@ -38,7 +39,7 @@ size_t lafs_cpu_margin_scratch(int64_t b, int64_t dim, int64_t classes)
 {
     size_t f = sizeof(float);
     return aligned((size_t)(b * classes) * f) + 2 * aligned((size_t)(b * dim) * f) + aligned((size_t)b * f) +
-           aligned((size_t)classes * f) + aligned((size_t)b * sizeof(struct side));
+           2 * aligned((size_t)classes * f) + aligned((size_t)b * sizeof(struct side));
 }
 
 static void carve(struct margin *j, void *scratch)
@@ -54,6 +55,8 @@ static void carve(struct margin *j, void *scratch)
     j->inv_e = (float *)p;
     p += aligned((size_t)j->b * f);
     j->inv_w = (float *)p;
+    p += aligned((size_t)j->classes * f);
+    j->along = (float *)p;
     p += aligned((size_t)j->classes * f);
     j->side = (struct side *)p;
 }
@@ -152,7 +155,7 @@ LAFS_INLINE void softmax_tile(const struct margin *j, int64_t i)
 }
 LAFS_ISA_TILES(softmax, struct margin, softmax_tile(j, tile))
 
-/* COLS columns of all rows: g / |w| into `cosine`; dweight gets its part along w, - w (sum_i g cos) / |w|^2. */
+/* COLS columns of all rows: g / |w| into `cosine`, and the sums along w. */
 LAFS_INLINE void slope_tile(const struct margin *j, int64_t tile)
 {
     int64_t from = tile * COLS, n = lafs_min64(COLS, j->classes - from);
@@ -178,14 +181,28 @@ LAFS_INLINE void slope_tile(const struct margin *j, int64_t tile)
         for (int k = 0; k < s->n; k++)
             if (s->c[k] >= from && s->c[k] < from + n) z[s->c[k] - from] = hidden[k];
     }
-    for (int64_t c = 0; c < n; c++) {
-        const float *w = j->weight + (from + c) * j->dim;
-        float *dw = j->dweight + (from + c) * j->dim, a = along[c] * inv[c];
-        LAFS_EACH
-        for (int64_t k = 0; k < j->dim; k++) dw[k] -= a * w[k];
-    }
+    for (int64_t c = 0; c < n; c++) j->along[from + c] = along[c] * inv[c];
 }
 LAFS_ISA_TILES(slope, struct margin, slope_tile(j, tile))
+
+/* A finished block of dweight loses its part along w. */
+LAFS_INLINE void along_rows(const struct lafs_matmul *p, int64_t row, int64_t rows, int64_t col, int64_t cols)
+{
+    const struct margin *j = p->arg;
+    for (int64_t r = row; r < row + rows; r++) {
+        const float *w = j->weight + r * j->dim + col;
+        float *dw = p->c + r * p->ldc + col, a = j->along[r];
+        LAFS_EACH
+        for (int64_t c = 0; c < cols; c++) dw[c] -= a * w[c];
+    }
+}
+LAFS_ISA_FN(along_rows, (const struct lafs_matmul *p, int64_t row, int64_t rows, int64_t col, int64_t cols),
+            (p, row, rows, col, cols))
+static void along_block(const struct lafs_matmul *p, int64_t row, int64_t rows, int64_t col, int64_t cols, int worker)
+{
+    (void)worker;
+    lafs_isa_along_rows()(p, row, rows, col, cols);
+}
 
 LAFS_INLINE void demb_tile(const struct margin *j, int64_t i)
 {
@@ -219,7 +236,8 @@ void lafs_cpu_margin_loss(struct lafs_dev *d, int64_t b, int64_t dim, int64_t cl
     struct lafs_matmul back_e = {.m = b, .n = dim, .k = classes, .a = j.cosine, .lda = classes, .b = weight, .ldb = dim,
                                  .c = j.dunit, .ldc = dim};
     struct lafs_matmul back_w = {.transa = 1, .m = classes, .n = dim, .k = b, .a = j.cosine, .lda = classes,
-                                 .b = j.unit, .ldb = dim, .add = 1, .c = dweight, .ldc = dim};
+                                 .b = j.unit, .ldb = dim, .add = 1, .c = dweight, .ldc = dim,
+                                 .finish = along_block, .arg = &j};
     lafs_cpu_matmul(d, &back_e);
     lafs_cpu_matmul(d, &back_w);
     lafs_pool_for(d->pool, b, lafs_isa_demb(), &j);

@@ -120,6 +120,22 @@ OP dino(void)
     B->dino_loss(DEV, HEAD_ROWS / 10, K, 10, 2, t.student, t.teacher, t.center, 0.1f, 0.04f, 1, &loss, t.dstudent,
                  t.center, stats);
 }
+enum { CLASSES = 20000, FACES = 64 };
+static struct lafs_target target[FACES];
+static float *emb, *classes, *dclasses, *demb;
+static void *scratch;
+static void margin_setup(void)
+{
+    emb = floats(FACES * D), demb = floats(FACES * D), classes = floats(CLASSES * D), dclasses = floats(CLASSES * D);
+    scratch = floats((int64_t)(B->margin_scratch(FACES, D, CLASSES) / sizeof(float) + 1));
+    for (int i = 0; i < FACES; i++) target[i] = (struct lafs_target){i * 7, i * 11, i % 2 ? 1 : 0.3f};
+}
+OP margin(void)
+{
+    double loss;
+    B->margin_loss(DEV, FACES, D, CLASSES, emb, classes, target, LAFS_MARGIN_COSFACE, 64, 0.4f, 1, scratch, &loss, demb,
+                   dclasses, NULL);
+}
 enum { PARAMS = 64000000 };
 static struct lafs_segment segment = {0, PARAMS, 1e-3f, 0.1f, 3, 1, 0};
 static double norm;
@@ -244,6 +260,8 @@ int main(void)
     head_setup();
     report("last layer, K 100000", last_layer, 2.0 * HEAD_ROWS * 256 * K, HEAD_ROWS / 10, "image");
     report("DINO loss and gradient", dino, 0, HEAD_ROWS / 10, "image");
+    margin_setup();
+    report("CosFace, 20000 classes", margin, 6.0 * FACES * D * CLASSES, FACES, "face");
     t.p = floats(PARAMS), t.m = floats(PARAMS), t.v = floats(PARAMS), t.gr = floats(PARAMS);
     memset(t.v, 0, sizeof(float) * PARAMS);
     report("norms, 64 M", norms, 0, 1, "step");
