@@ -73,7 +73,7 @@ $B/libcmd.a: $(COMMON_OBJ)
 $B/lafs-%: $B/cmd/lafs-%.o $B/libcmd.a $B/liblafs.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(TESTS): $B/%: $B/%.o $B/libcmd.a $B/liblafs.a
+$(TESTS) $B/tests/torch/driver: $B/%: $B/%.o $B/libcmd.a $B/liblafs.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # bin/ holds links to the build made last: what shell scripts and people call.
@@ -118,7 +118,7 @@ INJECT_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/inject/*.sh)))
 
 # What each kind of build tests. Threads matter to few; the tree is the same under any sanitizer.
 ifeq ($(SAN),)
-CHECK := $(TREE_TESTS) $(TESTS) $(REPLAYS) $(CLI_TESTS) $(MAN_TESTS) $(INJECT_TESTS)
+CHECK := $(TREE_TESTS) $(TESTS) $(REPLAYS) $(CLI_TESTS) $(MAN_TESTS) $(INJECT_TESTS) tests/torch/twin.sh
 else ifeq ($(SAN),thread)
 CHECK := $(foreach n,rng pool loader stream index filter shard train pretrain finetune run,\
   $(filter $B/tests/unit/$n $B/tests/unit/$n-% $B/tests/unit/$n_% tests/cli/$n.sh tests/cli/$n-%.sh tests/cli/lafs-$n%,$(TESTS) $(CLI_TESTS)))
@@ -130,7 +130,7 @@ CHECK := $(foreach c,$(CHECK),$(if $(findstring $T,$c),$c))
 endif
 
 .PHONY: check
-check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(INJECT_TESTS),$(CHECK)),$(SHIM))
+check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(INJECT_TESTS),$(CHECK)),$(SHIM)) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
 	@CC='$(CC)' SAN='$(SAN)' tests/run $B $(CHECK)
 
 FUZZERS := $(patsubst %,$B/fuzz/%,$(or $F,$(FUZZ_SRC:tests/fuzz/%.c=%)))
@@ -185,4 +185,4 @@ install: $(PROGRAMS)
 clean:
 	rm -rf build bin
 
--include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $(FUZZ_SRC:%.c=$B/%.d) $(BENCH_SRC:%.c=$B/%.d)
+-include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $B/tests/torch/driver.d $(FUZZ_SRC:%.c=$B/%.d) $(BENCH_SRC:%.c=$B/%.d)
