@@ -11,27 +11,46 @@ struct grid {
     float *px[3]; /* (h, w) each */
 };
 
+/* How much of a blob is seen in n cells of a row; u, v: coordinates in its axes of the first, steps to the next. */
+FAST static void coverage(const struct blob *b, float u0, float v0, float du, float dv, float inv, int n,
+                          float *restrict alpha)
+{
+    const float rx = b->rx, ry = b->ry, ix = 1 / rx, iy = 1 / ry, small = rx < ry ? rx : ry, none = 0, full = 1;
+    if (b->box) {
+        for (int x = 0; x < n; x++) {
+            float p = rx - fabsf(u0 + du * (float)x), q = ry - fabsf(v0 + dv * (float)x), d = p < q ? p : q,
+                  a = 0.5f + d * inv;
+            a = a > none ? a : none;
+            alpha[x] = a < full ? a : full;
+        }
+    } else {
+        for (int x = 0; x < n; x++) {
+            float p = (u0 + du * (float)x) * ix, q = (v0 + dv * (float)x) * iy,
+                  a = 0.5f + (1 - sqrtf(p * p + q * q)) * small * inv;
+            a = a > none ? a : none;
+            alpha[x] = a < full ? a : full;
+        }
+    }
+}
+
+FAST static void cover(float *restrict px, const float *restrict alpha, int n, float colour)
+{
+    for (int x = 0; x < n; x++) px[x] += (colour - px[x]) * alpha[x];
+}
+
 static void blob_paint(struct grid *g, const struct blob *b)
 {
-    float unit = (float)g->unit, c = cosf(b->angle), s = sinf(b->angle), reach = b->rx + b->ry + 2 * b->edge;
-    float inv = 1 / (2 * maxf(b->edge, 0.7f * unit)), small = minf(b->rx, b->ry), ix = 1 / b->rx, iy = 1 / b->ry;
-    int x0 = (int)maxf(0, (b->x - reach) / unit), x1 = (int)minf((float)g->w - 1, (b->x + reach) / unit);
-    int y0 = (int)maxf(0, (b->y - reach) / unit), y1 = (int)minf((float)g->h - 1, (b->y + reach) / unit);
-    for (int y = y0; y <= y1; y++) {
-        size_t row = (size_t)y * (size_t)g->w;
-        float oy = (float)y * unit - b->y;
-        for (int x = x0; x <= x1; x++) {
-            float ox = (float)x * unit - b->x, u = fabsf(c * ox + s * oy), v = fabsf(c * oy - s * ox), d;
-            if (b->box) {
-                float du = b->rx - u, dv = b->ry - v;
-                d = du < dv ? du : dv;
-            } else {
-                float p = u * ix, q = v * iy;
-                d = (1 - sqrtf(p * p + q * q)) * small;
-            }
-            float a = clampf(0.5f + d * inv, 0, 1);
-            for (int i = 0; i < 3; i++) g->px[i][row + (size_t)x] += (b->rgb[i] - g->px[i][row + (size_t)x]) * a;
-        }
+    float unit = (float)g->unit, c = cosf(b->angle), s = sinf(b->angle), alpha[LAFS_SYNTH_MAX_SIZE + 2];
+    float inv = 1 / (2 * maxf(b->edge, 0.7f * unit));
+    float wide = fabsf(c) * b->rx + fabsf(s) * b->ry + 2 * b->edge,
+          high = fabsf(s) * b->rx + fabsf(c) * b->ry + 2 * b->edge;
+    int x0 = (int)maxf(0, (b->x - wide) / unit), x1 = (int)minf((float)g->w - 1, (b->x + wide) / unit);
+    int y0 = (int)maxf(0, (b->y - high) / unit), y1 = (int)minf((float)g->h - 1, (b->y + high) / unit);
+    for (int y = y0; y <= y1 && x0 <= x1; y++) {
+        size_t row = (size_t)y * (size_t)g->w + (size_t)x0;
+        float oy = (float)y * unit - b->y, ox = (float)x0 * unit - b->x;
+        coverage(b, c * ox + s * oy, c * oy - s * ox, c * unit, -s * unit, inv, x1 - x0 + 1, alpha);
+        for (int i = 0; i < 3; i++) cover(g->px[i] + row, alpha, x1 - x0 + 1, b->rgb[i]);
     }
 }
 
@@ -54,28 +73,26 @@ static void fill(struct grid *g, const struct model *m, const struct scene *sc)
     }
 }
 
-/* out[x] = row a, where it lies between two cells, bilinearly. */
-FAST static void spread(const float *a, int w, int unit, float *out)
+/* Between n + 1 values of a, the n half way: out[2 i] = a[i], out[2 i + 1] lies between a[i] and a[i + 1]. */
+static void twice(const float *a, int n, float *out)
 {
-    float inv = 1 / (float)unit;
-    if (unit == 2) {
-        for (int x = 0; x + 1 < w; x += 2) {
-            out[x] = a[x / 2];
-            out[x + 1] = 0.5f * (a[x / 2] + a[x / 2 + 1]);
-        }
-        if (w & 1) out[w - 1] = a[(w - 1) / 2];
-        return;
+    int i = 0;
+    for (; i + 4 <= n; i += 4) {
+        vec4 p = *(const vec4 *)(a + i), q = 0.5f * (p + *(const vec4 *)(a + i + 1));
+        *(vec4 *)(out + 2 * i) = __builtin_shufflevector(p, q, 0, 4, 1, 5);
+        *(vec4 *)(out + 2 * i + 4) = __builtin_shufflevector(p, q, 2, 6, 3, 7);
     }
-    for (int x = 0, s = 0, r = 0; x < w; x++) {
-        out[x] = a[s] + (a[s + 1] - a[s]) * ((float)r * inv);
-        if (++r == unit) r = 0, s++;
+    for (; i < n; i++) {
+        out[2 * i] = a[i];
+        out[2 * i + 1] = 0.5f * (a[i] + a[i + 1]);
     }
+    out[2 * n] = a[n];
 }
 
 void backdrop_paint(struct canvas *cv, const struct model *m, const struct scene *sc)
 {
-    struct grid g = {.unit = (cv->w + 124) / 125};
-    float row[LAFS_SYNTH_MAX_SIZE + 2];
+    struct grid g = {.unit = canvas_unit(cv->w)};
+    float line[2][LAFS_SYNTH_MAX_SIZE + 2 * CANVAS_UNIT + 2];
     g.w = cv->w / g.unit + 2;
     g.h = cv->h / g.unit + 2;
     for (int i = 0; i < 3; i++) g.px[i] = cv->small + (size_t)i * (size_t)g.w * (size_t)g.h;
@@ -86,8 +103,10 @@ void backdrop_paint(struct canvas *cv, const struct model *m, const struct scene
         float fy = (float)(y % g.unit) * inv;
         for (int i = 0; i < 3; i++) {
             const float *a = g.px[i] + (size_t)(y / g.unit) * (size_t)g.w, *b = a + g.w;
-            for (int x = 0; x < g.w; x++) row[x] = a[x] + (b[x] - a[x]) * fy;
-            spread(row, cv->w, g.unit, cv->px[i] + (size_t)y * (size_t)cv->w);
+            int turn = 0, n = g.w - 1;
+            for (int x = 0; x < g.w; x++) line[0][x] = a[x] + (b[x] - a[x]) * fy;
+            for (int unit = g.unit; unit > 1; unit /= 2, n *= 2, turn ^= 1) twice(line[turn], n, line[turn ^ 1]);
+            memcpy(cv->px[i] + (size_t)y * (size_t)cv->w, line[turn], (size_t)cv->w * sizeof(float));
         }
     }
 }

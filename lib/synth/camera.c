@@ -72,25 +72,34 @@ static int gaussian(float sigma, float k[REACH + 1])
     return r;
 }
 
+/* out += in, moved by `by` pixels; the ends of the row repeat. */
+FAST static void add_moved(const float *restrict in, float *restrict out, int w, int by)
+{
+    int from = by < 0 ? -by : 0, to = by > 0 ? w - by : w;
+    from = from < w ? from : w;
+    to = to > from ? to : from;
+    for (int x = 0; x < from; x++) out[x] += in[0];
+    for (int x = from; x < to; x++) out[x] += in[x + by];
+    for (int x = to; x < w; x++) out[x] += in[w - 1];
+}
+
 /* The picture moved while the shutter was open. */
 static void smear(struct canvas *c, float length, float dx, float dy)
 {
-    int n = (int)(2 * length) + 1;
-    n = n > 32 ? 32 : n;
+    int n = (int)length + 2;
+    n = n > 16 ? 16 : n;
     size_t all = (size_t)c->w * (size_t)c->h;
+    float inv = 1 / (float)n;
     for (int p = 0; p < 3; p++) {
         memset(c->scratch, 0, all * sizeof(float));
         for (int k = 0; k < n; k++) {
-            float at = length * ((float)k / (float)(n > 1 ? n - 1 : 1) - 0.5f);
+            float at = length * ((float)k / (float)(n - 1) - 0.5f);
             int ox = (int)lrintf(at * dx), oy = (int)lrintf(at * dy);
             for (int y = 0; y < c->h; y++) {
                 int sy = y + oy < 0 ? 0 : y + oy >= c->h ? c->h - 1 : y + oy;
-                const float *in = c->px[p] + (size_t)sy * (size_t)c->w;
-                float *out = c->scratch + (size_t)y * (size_t)c->w;
-                for (int x = 0; x < c->w; x++) out[x] += in[x + ox < 0 ? 0 : x + ox >= c->w ? c->w - 1 : x + ox];
+                add_moved(c->px[p] + (size_t)sy * (size_t)c->w, c->scratch + (size_t)y * (size_t)c->w, c->w, ox);
             }
         }
-        float inv = 1 / (float)n;
         for (size_t i = 0; i < all; i++) c->px[p][i] = c->scratch[i] * inv;
     }
 }
@@ -152,6 +161,11 @@ FAST static void finish_row(const struct film *f, int w, const float *const t[3]
     }
 }
 
+FAST static void widen(const int8_t *restrict in, int n, float *restrict out)
+{
+    for (int x = 0; x < n; x++) out[x] = (float)in[x] * (1.0f / NOISE_ONE);
+}
+
 /* px: the three channels of row y. */
 static void develop_row(const struct canvas *c, const float *const px[3], const struct model *m, const struct scene *sc,
                         int y, const struct film *f, uint8_t *rgb)
@@ -171,11 +185,11 @@ static void develop_row(const struct canvas *c, const float *const px[3], const 
             for (int x = 0; x < n; x++) t[i][x] = tone[index[x]];
         }
         for (uint32_t i = 0; i < 4; i++) {
-            const float *row = m->noise.grain + (size_t)(((uint32_t)y + seed_v + 61 * i) & NOISE_MASK) * NOISE_N;
+            const int8_t *row = m->noise.grain + (size_t)(((uint32_t)y + seed_v + 61 * i) & NOISE_MASK) * NOISE_N;
             uint32_t at = ((uint32_t)x0 + seed_u + 89 * i) & NOISE_MASK,
                      first = NOISE_N - at < (uint32_t)n ? NOISE_N - at : (uint32_t)n;
-            memcpy(g[i], row + at, first * sizeof(float));
-            memcpy(g[i] + first, row, ((uint32_t)n - first) * sizeof(float));
+            widen(row + at, (int)first, g[i]);
+            widen(row, n - (int)first, g[i] + first);
         }
         finish_row(f, n, (const float *const[3]){t[0], t[1], t[2]}, (const float *const[4]){g[0], g[1], g[2], g[3]},
                    (uint8_t *const[3]){out[0], out[1], out[2]});

@@ -401,9 +401,9 @@ static void light_rest(struct figure *f, const struct lighting *l)
         ao[k] = 0.3f + 0.7f * under;
     }
     light_part(f, PART_TORSO, l, ao, hard);
-    if (f->has[PART_GLASSES]) light_part(f, PART_GLASSES, l, NULL, hard);
-    if (f->has[PART_HAT]) light_part(f, PART_HAT, l, NULL, hard);
-    if (f->has[PART_BRIM]) light_part(f, PART_BRIM, l, NULL, hard);
+    for (int k = 0; k < HEAD_V; k++) ao[k] = 1;
+    for (int e = PART_HAT; e <= PART_GLASSES; e++)
+        if (f->has[e]) light_part(f, (enum part)e, l, ao, hard);
     if (f->has[PART_HAIR]) {
         struct mesh *h = &f->part[PART_HAIR];
         for (int k = 0; k < HEAD_V; k++) ao[k] = h->attr[k].v[A_EXTRA];
@@ -430,6 +430,7 @@ void figure_build(struct figure *f, const struct model *m, const struct pose *p,
     if (f->has[PART_EAR_RIGHT]) build_ear(f, m, p, 1);
     if (p->glasses != GLASSES_NONE) build_glasses(f, m, p);
     hair_build(f, m, p);
+    if (f->loose) f->has[PART_EAR_LEFT] = f->has[PART_EAR_RIGHT] = 0; /* hair hangs over them */
     shadow_begin(f, l);
     shadow_cast(f, f->part[f->has[PART_HAIR] ? PART_HAIR : PART_HEAD].pos, HEAD_COLS, HEAD_ROWS, 2, -1);
     if (f->has[PART_HAT]) shadow_cast(f, f->part[PART_HAT].pos, HEAD_COLS, HEAD_ROWS, 2, -1);

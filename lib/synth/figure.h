@@ -73,7 +73,7 @@ void figure_build(struct figure *f, const struct model *m, const struct pose *p,
 void figure_project(const struct figure *f, const struct pose *p, const float in[3], float out[3]);
 
 /* light.c */
-/* Light at n vertices from normals, share of free sky (NULL: 1) and share of the key light (NULL: 1): rgb (3,n) and
+/* Light at n vertices from normals, share of free sky and share of the key light that arrives (n each): rgb (3,n) and
  * gloss (n). wrap: how far light reaches round edges, by channel (skin: red reaches furthest). */
 void light_vertices(const struct lighting *l, int n, const float *normal, const float *ao, const float *key,
                     const float wrap[3], float *rgb, float *gloss);

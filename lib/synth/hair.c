@@ -111,14 +111,15 @@ static void build_hat(struct figure *f, const struct model *m, const struct pose
     f->has[PART_BRIM] = 1;
 }
 
-/* Hair that hangs leaves the skin: from the ears down it follows a curtain, an upright oval about the head. Point k of the
- * shell, at column s and row t, goes there by weight. */
+/* Hair that hangs leaves the skin: from the ears down it follows a curtain, an upright oval about the head. The point
+ * of the shell at column s and row t goes there by weight. */
 static void hang(const struct figure *f, const struct pose *p, const struct cut *c, float s, float t, float weight,
                  float pos[3])
 {
     float a = fabsf(s), phi = 0.92f + (a - c->open) / (HEAD_S_MAX - c->open) * (3.14159265f - 0.92f),
           down = clampf((t - 20) / 160, 0, 1);
-    float out = c->side + c->low * down * down;
+    /* It leaves the cheek gradually. */
+    float out = 4 + (c->side - 4 + c->low * down * down) * smoothf(c->open - 6, c->open + 46, a);
     float q[3] = {(s < 0 ? -1.0f : 1.0f) * (72 + out) * sinf(phi), 20 + (c->bottom - 20) * down,
                   -22 + (78 + out) * cosf(phi)};
     (void)f;
@@ -146,7 +147,7 @@ void hair_build(struct figure *f, const struct model *m, const struct pose *p)
             float t = h->t[i], d = line - t;
             if (p->hat != HAT_NONE) d = minf(d, t - hat + 9);
             hair->skip[k] = d < -6;
-            if (d > 16 && p->style != HAIR_BUZZ) head->skip[k] = 1;
+            if (d > 16 && p->style != HAIR_BUZZ && (loose == 0 || t < -30)) head->skip[k] = 1;
             float thick = 0, free = 1;
             if (d > -6) {
                 float top = 1 - smoothf(-88, -28, t);
@@ -154,6 +155,8 @@ void hair_build(struct figure *f, const struct model *m, const struct pose *p)
                 float rise = smoothf(-4, p->style == HAIR_AFRO ? 22 : 14, d);
                 thick *=
                     rise * (1 + c.bump * noise_at(m->noise.soft, s * cell + p->hair_u, t * cell * 0.6f + p->hair_v));
+                /* what will hang starts from close to the temple */
+                if (loose > 0) thick *= lerpf(1, smoothf(c.open - 16, c.open + 40, a), smoothf(-75, -35, t));
                 if (p->hat != HAT_NONE) thick = minf(thick, 6);
                 free = (0.45f + 0.55f * smoothf(0, 30, d)) * (0.55f + 0.45f * m->head.ao[k]);
             }

@@ -106,7 +106,8 @@ static void trace(struct solid *o, int level)
     }
 }
 
-/* Where column s lies on a section of the given length, as a share of it: 1 to 1 in front, the ear's column at the ear. */
+/* Where column s lies on a section of the given length, as a share of it: 1 to 1 in front, the ear's column
+ * at the ear. */
 static float arc_of(float s, float y, float length)
 {
     static const float ear[][2] = {{-120, 0.52f}, {-60, 0.52f}, {0, 0.5f},   {25, 0.49f},
@@ -178,7 +179,7 @@ void grid_triangles(int cols, int rows, int32_t *tri)
         }
 }
 
-FAST void grid_normals(const float *pos, int cols, int rows, int closed, float *normal)
+FAST static void normals_of(const float *pos, int cols, int rows, int closed, float *normal)
 {
     const int v = cols * rows;
     const float *x = pos, *y = pos + v, *z = pos + 2 * v;
@@ -196,6 +197,11 @@ FAST void grid_normals(const float *pos, int cols, int rows, int closed, float *
             normal[2 * v + k] = nz * g;
         }
     }
+}
+
+void grid_normals(const float *pos, int cols, int rows, int closed, float *normal)
+{
+    normals_of(pos, cols, rows, closed, normal);
 }
 
 static int locate(const float *knots, int n, float x, float *frac)
@@ -327,10 +333,12 @@ void head_release(struct head *h)
     *h = (struct head){0};
 }
 
-FAST void head_add(float *restrict pos, const float *restrict d, float w)
+FAST static void add(float *restrict pos, const float *restrict d, float w)
 {
     for (int k = 0; k < 3 * HEAD_V; k++) pos[k] += w * d[k];
 }
+
+void head_add(float *restrict pos, const float *restrict d, float w) { add(pos, d, w); }
 
 void head_pose(const struct head *h, const float *shape, const float *expr, float *pos)
 {

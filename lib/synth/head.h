@@ -69,12 +69,12 @@ float curve(const float (*knot)[2], int n, float x);
 
 static inline float minf(float a, float b) { return a < b ? a : b; }
 static inline float maxf(float a, float b) { return a > b ? a : b; }
-static inline float clampf(float v, float lo, float hi) { return v < lo ? lo : v > hi ? hi : v; }
+static inline float clampf(float v, float lo, float hi) { return minf(hi, maxf(lo, v)); }
 static inline float lerpf(float a, float b, float w) { return a + (b - a) * w; }
 /* 0 below a, 1 above b (a < b), smooth in between. */
 static inline float smoothf(float a, float b, float x)
 {
-    float u = clampf((x - a) / (b - a), 0, 1);
+    float u = clampf((x - a) * (1 / (b - a)), 0, 1);
     return u * u * (3 - 2 * u);
 }
 

@@ -8,46 +8,70 @@
 enum { SHADOW_N = 84 };
 static const float shadow_cell = 4.2f, shadow_origin = -SHADOW_N * 4.2f / 2;
 
-FAST void light_vertices(const struct lighting *l, int n, const float *normal, const float *ao, const float *key,
-                    const float wrap[3], float *rgb, float *gloss)
+/* One channel: ambient, key and second light at n normals. */
+struct channel {
+    float mid, up, side, key, fill, wrap, inv; /* inv: 1 / (1 + wrap) */
+    const float *d0, *d1;
+};
+
+FAST static void diffuse(const struct channel *c, int n, const float *restrict normal, const float *restrict ao,
+                         const float *restrict key, float *restrict out)
 {
     const float *nx = normal, *ny = normal + n, *nz = normal + 2 * (size_t)n;
+    const float x0 = c->d0[0], y0 = c->d0[1], z0 = c->d0[2], x1 = c->d1[0], y1 = c->d1[1], z1 = c->d1[2];
+    for (int i = 0; i < n; i++) {
+        float a = (c->mid - c->up * ny[i] + c->side * nx[i]) * ao[i];
+        float e0 = (nx[i] * x0 + ny[i] * y0 + nz[i] * z0 + c->wrap) * c->inv;
+        float e1 = (nx[i] * x1 + ny[i] * y1 + nz[i] * z1 + c->wrap) * c->inv;
+        e0 = e0 > 0 ? e0 : 0;
+        e1 = e1 > 0 ? e1 : 0;
+        a = a > 0 ? a : 0;
+        out[i] = a + c->key * e0 * key[i] * (0.45f + 0.55f * ao[i]) + c->fill * e1 * ao[i];
+    }
+}
+
+/* h: the unit vectors half way between the lights and the camera. */
+FAST static void mirror(const float h[LIGHTS][3], const float strength[3], int n, const float *restrict normal,
+                        const float *restrict ao, const float *restrict key, float *restrict gloss)
+{
+    const float *nx = normal, *ny = normal + n, *nz = normal + 2 * (size_t)n;
+    for (int i = 0; i < n; i++) {
+        float a = nx[i] * h[0][0] + ny[i] * h[0][1] + nz[i] * h[0][2],
+              b = nx[i] * h[1][0] + ny[i] * h[1][1] + nz[i] * h[1][2];
+        float edge = nz[i] > 0 ? 1 - nz[i] : 1;
+        a = a > 0 ? a : 0;
+        b = b > 0 ? b : 0;
+        a *= a, a *= a, a *= a, b *= b, b *= b, b *= b; /* 8th power */
+        float tight = a * a * a * a;                    /* 32nd */
+        edge *= edge;
+        gloss[i] =
+            strength[0] * (0.35f * a + 0.65f * tight) * key[i] + strength[1] * b + strength[2] * edge * edge * ao[i];
+    }
+}
+
+void light_vertices(const struct lighting *l, int n, const float *normal, const float *ao, const float *key,
+                    const float wrap[3], float *rgb, float *gloss)
+{
+    for (int c = 0; c < 3; c++) {
+        struct channel ch = {0.5f * (l->sky[c] + l->ground[c]),
+                             0.5f * (l->sky[c] - l->ground[c]),
+                             l->side[c],
+                             l->colour[0][c],
+                             l->colour[1][c],
+                             wrap[c],
+                             1 / (1 + wrap[c]),
+                             l->dir[0],
+                             l->dir[1]};
+        diffuse(&ch, n, normal, ao, key, rgb + (size_t)c * (size_t)n);
+    }
     float half[LIGHTS][3];
     for (int k = 0; k < LIGHTS; k++) {
         float h[3] = {l->dir[k][0], l->dir[k][1], l->dir[k][2] + 1};
         float g = 1 / sqrtf(h[0] * h[0] + h[1] * h[1] + h[2] * h[2] + 1e-6f);
         for (int c = 0; c < 3; c++) half[k][c] = h[c] * g;
     }
-    for (int c = 0; c < 3; c++) {
-        float mid = 0.5f * (l->sky[c] + l->ground[c]), up = 0.5f * (l->sky[c] - l->ground[c]), side = l->side[c];
-        float k0 = l->colour[0][c], k1 = l->colour[1][c], w = wrap[c], inv = 1 / (1 + wrap[c]);
-        const float *d0 = l->dir[0], *d1 = l->dir[1];
-        float *out = rgb + (size_t)c * (size_t)n;
-        for (int i = 0; i < n; i++) {
-            float free = ao ? ao[i] : 1, lit = key ? key[i] : 1;
-            float a = (mid - up * ny[i] + side * nx[i]) * free;
-            float e0 = (nx[i] * d0[0] + ny[i] * d0[1] + nz[i] * d0[2] + w) * inv;
-            float e1 = (nx[i] * d1[0] + ny[i] * d1[1] + nz[i] * d1[2] + w) * inv;
-            e0 = e0 > 0 ? e0 : 0;
-            e1 = e1 > 0 ? e1 : 0;
-            a = a > 0 ? a : 0;
-            out[i] = a + k0 * e0 * lit * (0.45f + 0.55f * free) + k1 * e1 * free;
-        }
-    }
-    float g0 = l->colour[0][1], g1 = l->colour[1][1], amb = 0.5f * (l->sky[1] + l->ground[1]);
-    for (int i = 0; i < n; i++) {
-        float h0 = nx[i] * half[0][0] + ny[i] * half[0][1] + nz[i] * half[0][2];
-        float h1 = nx[i] * half[1][0] + ny[i] * half[1][1] + nz[i] * half[1][2];
-        h0 = h0 > 0 ? h0 : 0;
-        h1 = h1 > 0 ? h1 : 0;
-        float a = h0 * h0, b = h1 * h1, edge = 1 - (nz[i] > 0 ? nz[i] : 0);
-        a *= a, a *= a, b *= b, b *= b; /* 8th power */
-        float broad = a, tight = a * a; /* 16th */
-        tight *= tight;                 /* 32nd */
-        edge *= edge;
-        gloss[i] = g0 * (0.35f * broad + 0.65f * tight) * (key ? key[i] : 1) + g1 * 0.5f * b +
-                   amb * edge * edge * 0.8f * (ao ? ao[i] : 1);
-    }
+    const float strength[3] = {l->colour[0][1], 0.5f * l->colour[1][1], 0.4f * (l->sky[1] + l->ground[1])};
+    mirror((const float (*)[3])half, strength, n, normal, ao, key, gloss);
 }
 
 void shadow_begin(struct figure *f, const struct lighting *l)
@@ -115,19 +139,17 @@ void shadow_cast(struct figure *f, const float *pos, int cols, int rows, int ste
 /* Share of the 3 x 3 cells about a place that lie before z, of 4 x 4 from map on: between the cells bilinear. */
 static inline float covered(const float *map, float z, float inv, float fx, float fy)
 {
-    float sum[4] = {0, 0, 0, 0};
     const float wy[4] = {1 - fy, 1, 1, fy};
-    for (int e = 0; e < 4; e++, map += SHADOW_N)
-        for (int g = 0; g < 4; g++) {
-            float over = (map[g] - z) * inv;
-            over = 0 > over ? 0 : over;
-            over = 1 < over ? 1 : over;
-            sum[g] += over * wy[e];
-        }
+    const vec4 none = {0, 0, 0, 0}, full = {1, 1, 1, 1};
+    vec4 sum = none;
+    for (int e = 0; e < 4; e++, map += SHADOW_N) {
+        vec4 over = (*(const vec4 *)map - z) * inv;
+        sum += vec4_min(vec4_max(over, none), full) * wy[e];
+    }
     return (sum[0] * (1 - fx) + sum[1] + sum[2] + sum[3] * fx) * (1.0f / 9);
 }
 
-FAST void shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal,
+void shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal,
                       float *key)
 {
     float inv = 1 / (3 + 9 * l->soft);

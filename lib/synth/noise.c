@@ -71,26 +71,39 @@ static void make_spots(float *tile)
     }
 }
 
+static void keep(const float *work, int8_t *tile)
+{
+    for (int i = 0; i < CELLS; i++) tile[i] = (int8_t)lrintf(fmaxf(-127, fminf(127, work[i] * NOISE_ONE)));
+}
+
 lafs_status noise_init(struct noise *n, struct lafs_err *err)
 {
     *n = (struct noise){0};
-    float **tile[] = {&n->soft, &n->fine, &n->grain, &n->strand, &n->spots, &n->curls};
-    for (size_t i = 0; i < sizeof tile / sizeof *tile; i++) LAFS_TRY(lafs_alloc(tile[i], CELLS, sizeof(float), err));
-    float scratch[NOISE_N];
-    make(n->soft, scratch, 1, 4, 4);
-    make(n->fine, scratch, 2, 1, 1);
-    make(n->grain, scratch, 3, 0, 0);
-    make(n->strand, scratch, 4, 0, 14);
-    make_spots(n->spots);
-    make(n->curls, scratch, 5, 2, 2);
-    for (int i = 0; i < CELLS; i++) n->curls[i] = 1 - 2 * fminf(1, fabsf(n->curls[i]));
-    normalise(n->curls);
+    int8_t **tile[] = {&n->soft, &n->fine, &n->grain, &n->strand, &n->spots, &n->curls};
+    for (size_t i = 0; i < sizeof tile / sizeof *tile; i++) LAFS_TRY(lafs_alloc(tile[i], CELLS, 1, err));
+    float *work, scratch[NOISE_N];
+    LAFS_TRY(lafs_alloc(&work, CELLS, sizeof *work, err));
+    make(work, scratch, 1, 4, 4);
+    keep(work, n->soft);
+    make(work, scratch, 2, 1, 1);
+    keep(work, n->fine);
+    make(work, scratch, 3, 0, 0);
+    keep(work, n->grain);
+    make(work, scratch, 4, 0, 14);
+    keep(work, n->strand);
+    make(work, scratch, 5, 2, 2);
+    for (int i = 0; i < CELLS; i++) work[i] = 1 - 2 * fminf(1, fabsf(work[i]));
+    normalise(work);
+    keep(work, n->curls);
+    make_spots(work);
+    keep(work, n->spots);
+    lafs_free(work);
     return LAFS_OK;
 }
 
 void noise_release(struct noise *n)
 {
-    float *tile[] = {n->soft, n->fine, n->grain, n->strand, n->spots, n->curls};
+    int8_t *tile[] = {n->soft, n->fine, n->grain, n->strand, n->spots, n->curls};
     for (size_t i = 0; i < sizeof tile / sizeof *tile; i++) lafs_free(tile[i]);
     *n = (struct noise){0};
 }

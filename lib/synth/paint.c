@@ -1,3 +1,4 @@
+#include "synth/fast.h"
 #include "synth/paint.h"
 
 #include <math.h>
@@ -5,10 +6,17 @@
 
 #include "base/mem.h"
 
+int canvas_unit(int w)
+{
+    int unit = 1;
+    while (unit < CANVAS_UNIT && unit * 150 < w) unit *= 2;
+    return unit;
+}
+
 lafs_status canvas_init(struct canvas *c, int w, int h, struct lafs_err *err)
 {
     *c = (struct canvas){.w = w, .h = h};
-    size_t n = (size_t)w * (size_t)h, unit = ((size_t)w + 124) / 125;
+    size_t n = (size_t)w * (size_t)h, unit = (size_t)canvas_unit(w);
     for (int i = 0; i < 3; i++) LAFS_TRY(lafs_alloc(&c->px[i], n, sizeof(float), err));
     LAFS_TRY(lafs_alloc(&c->small, 3 * ((size_t)w / unit + 2), ((size_t)h / unit + 2) * sizeof(float), err));
     size_t held = (size_t)w * 80; /* rows that the lens needs: camera.c */
@@ -24,26 +32,32 @@ void canvas_release(struct canvas *c)
 }
 
 /* Attributes of the triangle seen at a pixel. */
-static inline void interpolate(const struct mesh *m, int tri, float b1, float b2, float out[ATTRS])
+static inline void interpolate(const struct mesh *m, int tri, uint32_t weights, float out[ATTRS])
 {
     const int32_t *t = m->tri + 3 * (size_t)tri;
     const float *a = m->attr[t[0]].v, *b = m->attr[t[1]].v, *c = m->attr[t[2]].v;
+    float b1, b2;
+    raster_weights(weights, &b1, &b2);
     float b0 = 1 - b1 - b2;
-    for (int i = 0; i < ATTRS; i++) out[i] = b0 * a[i] + b1 * b[i] + b2 * c[i];
+    for (int i = 0; i < ATTRS; i += 4)
+        *(vec4 *)(out + i) = b0 * *(const vec4 *)(a + i) + b1 * *(const vec4 *)(b + i) + b2 * *(const vec4 *)(c + i);
 }
+_Static_assert(ATTRS % 4 == 0, "attributes go in fours");
 
 static inline float step_at(float x, float w) { return clampf(0.5f + x / (2 * w), 0, 1); }
 
 /* Cloth, and the skin that a collar leaves free. s: mm to image right on the chest, t: mm below the chin. */
-static void cloth_colour(const struct skin *k, const float a[ATTRS], float out[3])
+static inline void cloth_colour(const struct skin *k, const float a[ATTRS], float out[3])
 {
     const struct pose *p = k->p;
     const struct noise *n = &k->m->noise;
     float s = a[A_S], t = a[A_T], x = fabsf(s), soft = 0.6f + k->f->pixel;
     const float *rgb = p->cloth_rgb;
-    float weave = 1 + 0.05f * noise_at(n->soft, s * 0.12f + p->hair_u, t * 0.12f) + 0.03f * noise_at(n->fine, s, t),
-          skin = 0, line = 1;
-    if (p->stripes > 0) weave *= 1 - p->stripes * step_at(sinf(p->cloth & 1 ? s * 0.45f : t * 0.4f), 0.25f);
+    float weave = 1 + 0.04f * noise_near(n->fine, s, t), skin = 0, line = 1;
+    if (p->stripes > 0) {
+        float at = (p->cloth & 1 ? s : t) * 0.07f + 64, wave = fabsf(2 * (at - (float)(int)at) - 1); /* 0..1 and back */
+        weave *= 1 - p->stripes * step_at(wave - 0.5f, 0.15f);
+    }
     float front = clampf(a[A_EXTRA], 0, 1);
     switch (p->cloth) {
     case CLOTH_TSHIRT: skin = 1 - step_at(t - 158 - 8 * clampf(1 - x / 60, 0, 1), soft); break;
@@ -68,7 +82,7 @@ static void cloth_colour(const struct skin *k, const float a[ATTRS], float out[3
         out[i] = lerpf(rgb[i] * weave * line, p->id.albedo[i] * 0.95f, skin) * a[A_RED + i] + a[A_GLOSS] * 0.01f;
 }
 
-static void hair_colour(const struct skin *k, const float a[ATTRS], float out[3], float *alpha)
+static inline void hair_colour(const struct skin *k, const float a[ATTRS], float out[3], float *alpha)
 {
     const struct pose *p = k->p;
     const struct noise *n = &k->m->noise;
@@ -77,8 +91,8 @@ static void hair_colour(const struct skin *k, const float a[ATTRS], float out[3]
     float along = t, across = s * 1.5f + 0.35f * p->part * (t + 60) * (t < -40 ? 1 : 0.3f);
     float wound = clampf(curl * 1.4f - 0.2f, 0, 1), strand = 0, lock = 0, wind = 0;
     if (wound < 1) {
-        strand = noise_at(n->strand, across + p->hair_u, along * 0.5f + p->hair_v);
-        lock = noise_at(n->soft, across * 0.35f + p->hair_v, along * 0.10f + p->hair_u);
+        strand = noise_across(n->strand, across + p->hair_u, along * 0.5f + p->hair_v);
+        lock = noise_across(n->soft, across * 0.35f + p->hair_v, along * 0.10f + p->hair_u);
     }
     if (wound > 0) wind = 0.75f * noise_at(n->curls, s * 1.5f + p->hair_u, t * 1.5f + p->hair_v);
     float tex = lerpf(0.75f * strand + 0.5f * lock, wind, wound) * (0.4f + 0.6f * k->stub),
@@ -98,19 +112,19 @@ static inline void blend(struct canvas *cv, size_t at, const float c[3], float a
     for (int i = 0; i < 3; i++) cv->px[i][at] += (c[i] - cv->px[i][at]) * alpha;
 }
 
-static void paint_body(struct canvas *cv, const struct raster *r, const struct figure *f, const struct skin *k,
+FAST static void paint_body(struct canvas *cv, const struct raster *r, const struct figure *f, const struct skin *k,
                        const int base[PARTS + 1])
 {
     for (int y = r->y0; y < r->y1; y++)
         for (int x = r->x0; x < r->x1; x++) {
             size_t at = (size_t)y * (size_t)r->w + (size_t)x;
-            const struct seen *see = &r->px[at];
-            int id = see->id;
+            size_t from = (size_t)y * (size_t)r->stride + (size_t)x;
+            int id = r->id[from];
             if (id < 0) continue;
             int part = PART_HEAD;
             while (id >= base[part + 1]) part++;
             float a[ATTRS], c[3];
-            interpolate(&f->part[part], id - base[part], see->b1, see->b2, a);
+            interpolate(&f->part[part], id - base[part], r->weight[from], a);
             if (part == PART_HEAD) {
                 skin_colour(k, a, c);
             } else if (part == PART_TORSO) {
@@ -124,20 +138,20 @@ static void paint_body(struct canvas *cv, const struct raster *r, const struct f
         }
 }
 
-static void paint_hair(struct canvas *cv, const struct raster *r, const struct figure *f, const struct skin *k,
+FAST static void paint_hair(struct canvas *cv, const struct raster *r, const struct figure *f, const struct skin *k,
                        const int base[PARTS + 1])
 {
     for (int y = r->y0; y < r->y1; y++)
         for (int x = r->x0; x < r->x1; x++) {
             size_t at = (size_t)y * (size_t)r->w + (size_t)x;
-            const struct seen *see = &r->px[at];
-            int id = see->id;
+            size_t from = (size_t)y * (size_t)r->stride + (size_t)x;
+            int id = r->id[from];
             if (id < 0) continue;
             int part = PART_HAIR, inner = id >= base[PARTS]; /* the inside of what hangs behind */
             if (inner) id -= base[PARTS] - base[PART_HAIR];
             while (id >= base[part + 1]) part++;
             float a[ATTRS], c[3], alpha = 1;
-            interpolate(&f->part[part], id - base[part], see->b1, see->b2, a);
+            interpolate(&f->part[part], id - base[part], r->weight[from], a);
             if (part == PART_HAIR) {
                 hair_colour(k, a, c, &alpha);
                 for (int i = 0; inner && i < 3; i++) c[i] *= 0.3f;
@@ -158,11 +172,11 @@ static void paint_glasses(struct canvas *cv, const struct raster *r, const struc
     for (int y = r->y0; y < r->y1; y++)
         for (int x = r->x0; x < r->x1; x++) {
             size_t at = (size_t)y * (size_t)r->w + (size_t)x;
-            const struct seen *see = &r->px[at];
-            int id = see->id;
+            size_t from = (size_t)y * (size_t)r->stride + (size_t)x;
+            int id = r->id[from];
             if (id < 0) continue;
             float a[ATTRS], c[3];
-            interpolate(&f->part[PART_GLASSES], id, see->b1, see->b2, a);
+            interpolate(&f->part[PART_GLASSES], id, r->weight[from], a);
             if (id < lens_from) {
                 for (int i = 0; i < 3; i++) c[i] = p->id.frame[i] * a[A_RED + i] + 0.12f * a[A_GLOSS] * k->gloss_rgb[i];
                 blend(cv, at, c, clampf(p->id.frame_thick / k->f->pixel, 0.35f, 1));

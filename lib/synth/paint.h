@@ -11,6 +11,9 @@ struct canvas {
     float *scratch; /* of the camera */
     float *small;   /* for the surroundings */
 };
+/* The surroundings are painted in cells of so many pixels, a power of two. */
+enum { CANVAS_UNIT = 32 };
+int canvas_unit(int w);
 lafs_status canvas_init(struct canvas *c, int w, int h, struct lafs_err *err);
 void canvas_release(struct canvas *c);
 

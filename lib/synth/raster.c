@@ -4,29 +4,34 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "synth/fast.h"
 
 lafs_status raster_init(struct raster *r, int w, int h, struct lafs_err *err)
 {
-    *r = (struct raster){.w = w, .h = h, .x1 = w, .y1 = h};
-    LAFS_TRY(lafs_alloc(&r->px, (size_t)w * (size_t)h, sizeof *r->px, err));
+    *r = (struct raster){.w = w, .h = h, .stride = (w + 3) / 4 * 4, .x1 = w, .y1 = h};
+    size_t n = (size_t)r->stride * (size_t)h;
+    LAFS_TRY(lafs_alloc(&r->z, n, sizeof *r->z, err));
+    LAFS_TRY(lafs_alloc(&r->id, n, sizeof *r->id, err));
+    LAFS_TRY(lafs_alloc(&r->weight, n, sizeof *r->weight, err));
+    memset(r->weight, 0, n * sizeof *r->weight);
     raster_clear(r);
     return LAFS_OK;
 }
 
 void raster_release(struct raster *r)
 {
-    lafs_free(r->px);
+    lafs_free(r->z);
+    lafs_free(r->id);
+    lafs_free(r->weight);
     *r = (struct raster){0};
 }
 
 static void clear(struct raster *r, int depth)
 {
     for (int y = r->y0; y < r->y1; y++) {
-        struct seen *row = r->px + (size_t)y * (size_t)r->w;
-        if (depth)
-            for (int x = r->x0; x < r->x1; x++) row[x] = (struct seen){0, -1, 0, 0};
-        else
-            for (int x = r->x0; x < r->x1; x++) row[x].id = -1;
+        size_t at = (size_t)y * (size_t)r->stride + (size_t)r->x0, n = (size_t)(r->x1 - r->x0);
+        if (depth) memset(r->z + at, 0, n * sizeof *r->z);
+        memset(r->id + at, 0xff, n * sizeof *r->id);
     }
 }
 
@@ -39,11 +44,20 @@ void raster_clear(struct raster *r)
 
 void raster_forget(struct raster *r) { clear(r, 0); }
 
-static float min3(float a, float b, float c) { return a < b ? (a < c ? a : c) : (b < c ? b : c); }
-static float max3(float a, float b, float c) { return a > b ? (a > c ? a : c) : (b > c ? b : c); }
+static inline float min3(float a, float b, float c)
+{
+    float m = a < b ? a : b;
+    return m < c ? m : c;
+}
+
+static inline float max3(float a, float b, float c)
+{
+    float m = a > b ? a : b;
+    return m > c ? m : c;
+}
 
 /* One triangle; p[0..2] are x, y, nearness of its vertices. */
-static void fill(struct raster *r, const float x[3], const float y[3], const float z[3], float area, int32_t id)
+static inline void fill(struct raster *r, const float x[3], const float y[3], const float z[3], float area, int32_t id)
 {
     float lox = min3(x[0], x[1], x[2]), hix = max3(x[0], x[1], x[2]);
     float loy = min3(y[0], y[1], y[2]), hiy = max3(y[0], y[1], y[2]);
@@ -60,31 +74,29 @@ static void fill(struct raster *r, const float x[3], const float y[3], const flo
     float inv = 1 / area, ox = (float)x0 - x[0], oy = (float)y0 - y[0];
     float ux = (y[2] - y[0]) * inv, uy = (x[0] - x[2]) * inv, vx = (y[0] - y[1]) * inv, vy = (x[1] - x[0]) * inv;
     float u0 = ox * ux + oy * uy, v0 = ox * vx + oy * vy;
-    float at[3] = {u0, v0, 1 - u0 - v0}, sx[3] = {ux, vx, -ux - vx}, sy[3] = {uy, vy, -uy - vy}, solve[3];
-    for (int e = 0; e < 3; e++) solve[e] = sx[e] > 1e-12f || sx[e] < -1e-12f ? -1 / sx[e] : 0;
-    float dz1 = z[1] - z[0], dz2 = z[2] - z[0], wide = (float)(x1 - x0);
-    for (int py = y0; py <= y1; py++) {
-        float lo = 0, hi = wide;
-        for (int e = 0; e < 3; e++) { /* where the weight is at least nearly 0 */
-            float edge = (at[e] + 1e-4f) * solve[e];
-            if (sx[e] > 1e-12f) lo = edge > lo ? edge : lo;
-            else if (sx[e] < -1e-12f) hi = edge < hi ? edge : hi;
-            else if (at[e] < -1e-4f) hi = -1;
+    const vec4 lanes = {0, 1, 2, 3}, eps = {-1e-4f, -1e-4f, -1e-4f, -1e-4f};
+    const vec4i number = {id, id, id, id};
+    float dz1 = z[1] - z[0], dz2 = z[2] - z[0];
+    /* Four pixels at a time, at multiples of four, without a branch: most triangles are a few pixels small. */
+    int from = x0 & ~3;
+    vec4 offset = lanes + (float)(from - x0);
+    for (int py = y0; py <= y1; py++, u0 += uy, v0 += vy) {
+        size_t row = (size_t)py * (size_t)r->stride;
+        vec4 u = u0 + offset * ux, v = v0 + offset * vx;
+        for (int px = from; px <= x1; px += 4, u += 4 * ux, v += 4 * vx) {
+            vec4 *zs = (vec4 *)(r->z + row + px), near = z[0] + u * dz1 + v * dz2, old = *zs;
+            vec4i *ids = (vec4i *)(r->id + row + px), *weights = (vec4i *)(r->weight + row + px);
+            vec4i in = (u >= eps) & (v >= eps) & ((1 - u - v) >= eps) & (near > old);
+            vec4i pack = (__builtin_convertvector((u + 0.01f) * 60000, vec4i) << 16) |
+                         __builtin_convertvector((v + 0.01f) * 60000, vec4i);
+            *zs = (vec4)((in & (vec4i)near) | (~in & (vec4i)old));
+            *ids = (in & number) | (~in & *ids);
+            *weights = (in & pack) | (~in & *weights);
         }
-        if (lo <= hi) {
-            int from = (int)lo, to = (int)hi;
-            from += (float)from < lo;
-            struct seen *row = r->px + (size_t)py * (size_t)r->w + (size_t)x0;
-            for (int k = from; k <= to; k++) {
-                float u = at[0] + (float)k * sx[0], v = at[1] + (float)k * sx[1], near = z[0] + u * dz1 + v * dz2;
-                if (near > row[k].z) row[k] = (struct seen){near, id, u, v};
-            }
-        }
-        for (int e = 0; e < 3; e++) at[e] += sy[e];
     }
 }
 
-void raster_draw(struct raster *r, const float *p, int nv, const int32_t *tri, int n, int base, int front,
+FAST static void draw(struct raster *r, const float *p, int nv, const int32_t *tri, int n, int base, int front,
                  const uint8_t *skip)
 {
     const float *X = p, *Y = p + nv, *Z = p + 2 * (size_t)nv;
@@ -96,4 +108,10 @@ void raster_draw(struct raster *r, const float *p, int nv, const int32_t *tri, i
         float x[3] = {X[a], X[b], X[c]}, y[3] = {Y[a], Y[b], Y[c]}, z[3] = {Z[a], Z[b], Z[c]};
         fill(r, x, y, z, area, base + k);
     }
+}
+
+void raster_draw(struct raster *r, const float *p, int v, const int32_t *tri, int n, int base, int front,
+                 const uint8_t *skip)
+{
+    draw(r, p, v, tri, n, base, front, skip);
 }

@@ -6,16 +6,18 @@
 
 #include "base/err.h"
 
-struct seen {
-    float z;       /* nearness: larger is nearer; 0: nothing there */
-    int32_t id;    /* number of the triangle; -1: none */
-    float b1, b2;  /* weights of its second and third vertex */
-};
 struct raster {
-    int w, h;
-    struct seen *px;    /* (h, w) */
+    int w, h, stride;   /* rows are stride apart, a multiple of 4 */
+    float *z;           /* (h, stride) nearness: larger is nearer; 0: nothing there */
+    int32_t *id;        /* (h, stride) number of the triangle seen; -1: none */
+    uint32_t *weight;   /* (h, stride) those of its second and third vertex: raster_weights */
     int x0, y0, x1, y1; /* what has been drawn lies in [x0, x1) x [y0, y1) */
 };
+static inline void raster_weights(uint32_t packed, float *b1, float *b2)
+{
+    *b1 = (float)(int)(packed >> 16) * (1.0f / 60000) - 0.01f;
+    *b2 = (float)(int)(packed & 0xffff) * (1.0f / 60000) - 0.01f;
+}
 lafs_status raster_init(struct raster *r, int w, int h, struct lafs_err *err);
 void raster_release(struct raster *r);
 /* Forgets what was drawn; raster_forget leaves the depths, so that what follows is hidden by what was there. */

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "synth/fast.h"
 #include "synth/paint.h"
 
 static inline void mix(float *c, float r, float g, float b, float w)
@@ -54,7 +55,7 @@ void skin_begin(struct skin *k, const struct model *m, const struct figure *f, c
     k->glint_y = clampf(3.0f * l->dir[0][1], -2.6f, 2.6f);
 }
 
-/* Open eye at (x, y) mm from its centre, x to image right; out: x counted outwards. c holds the skin, lit; e the light. */
+/* Open eye at (x, y) mm from its centre, x to image right. c holds the skin, lit; e the light. */
 static void eye_colour(const struct skin *k, int right, float x, float y, const float e[3], float c[3])
 {
     const struct pose *p = k->p;
@@ -179,7 +180,7 @@ static void lips_colour(const struct skin *k, float s, float t, const float e[3]
 }
 
 /* Fine lines of age and expression: a factor on the colour. */
-static float lines_at(const struct skin *k, float s, float t)
+static inline float lines_at(const struct skin *k, float s, float t)
 {
     const struct identity *id = &k->p->id;
     float a = fabsf(s), dark = 0, w = 0.9f + 0.5f * k->f->pixel;
@@ -211,14 +212,14 @@ static float lines_at(const struct skin *k, float s, float t)
     return 1 - clampf(dark, 0, 0.7f);
 }
 
-void skin_colour(const struct skin *k, const float a[ATTRS], float out[3])
+FAST static void colour(const struct skin *k, const float a[ATTRS], float out[3])
 {
     const struct pose *p = k->p;
     const struct identity *id = &p->id;
     const struct noise *n = &k->m->noise;
     const float s = a[A_S], t = a[A_T], *e = a + A_RED, side = fabsf(s);
     float u = s * 0.55f + id->noise_u, v = t * 0.55f + id->noise_v;
-    float blotch = id->blotch * noise_at(n->soft, u, v), grain = k->grain * noise_near(n->fine, u * 3.1f, v * 3.1f);
+    float blotch = id->blotch * noise_near(n->soft, u, v), grain = k->grain * noise_near(n->fine, u * 3.1f, v * 3.1f);
     float mel = 1 + 0.04f * blotch + grain, red = -0.025f * blotch;
     float c[3] = {id->albedo[0] * mel, id->albedo[1] * (mel - red), id->albedo[2] * (mel - red)};
     if (id->freckle > 0 && t > -50 && side < 80) {
@@ -241,8 +242,8 @@ void skin_colour(const struct skin *k, const float a[ATTRS], float out[3])
 
     float density = a[A_HAIR];
     if (density > 0.01f) {
-        float strand = noise_at(n->strand, s * 1.3f + p->hair_u, t * 0.55f + p->hair_v) +
-                       0.6f * noise_at(n->fine, s * 1.7f, t * 1.7f);
+        float strand = noise_across(n->strand, s * 1.3f + p->hair_u, t * 0.55f + p->hair_v) +
+                       0.6f * noise_near(n->fine, s * 1.7f, t * 1.7f);
         float w = clampf(density * (0.85f + 0.4f * strand * k->stub), 0, 0.96f),
               shine = (0.8f + 0.35f * strand * k->stub);
         mix(lit, (k->hair_rgb[0] * 0.85f + 0.004f) * e[0] * shine, (k->hair_rgb[1] * 0.85f + 0.004f) * e[1] * shine,
@@ -260,3 +261,5 @@ void skin_colour(const struct skin *k, const float a[ATTRS], float out[3])
     }
     memcpy(out, lit, sizeof lit);
 }
+
+void skin_colour(const struct skin *k, const float a[ATTRS], float out[3]) { colour(k, a, out); }

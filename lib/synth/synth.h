@@ -61,7 +61,7 @@ void lafs_synth_work_free(struct lafs_synth_work *w);
 lafs_status lafs_synth_render(const struct lafs_synth *s, struct lafs_synth_work *w, int64_t person, int64_t number,
                               struct lafs_synth_photo *out, struct lafs_err *err);
 
-/* The aligned crop of face[0]: size (a multiple of 112) squared, by its true points. points and box are those in the crop. */
+/* The aligned crop of face[0], size (a multiple of 112) squared, by its true points. points and box are in the crop. */
 lafs_status lafs_synth_align(const struct lafs_synth_photo *p, int size, struct lafs_image *crop, double matrix[6],
                              float points[10], float points68[136], float box[4], struct lafs_err *err);
 
@@ -75,8 +75,8 @@ struct lafs_synth_person {
 };
 void lafs_synth_describe(const struct lafs_synth *s, int64_t person, struct lafs_synth_person *out);
 
-/* "s000042", or with a seed other than 1 "s7-000042", since another seed makes other people. NUL-terminated; no slash, no
- * dot. */
+/* "s000042", or with a seed other than 1 "s7-000042", since another seed makes other people. NUL-terminated, without a
+ * slash or dot. */
 enum { LAFS_SYNTH_NAME = 48 };
 void lafs_synth_name(uint64_t seed, int64_t person, char name[LAFS_SYNTH_NAME]);
 
