@@ -72,7 +72,8 @@ struct lafs_detect_options {
 #define LAFS_DETECT_DEFAULT ((struct lafs_detect_options){.min_score = 0.8f, .max_overlap = 0.3f})
 
 /* The factors used for a photo: those of the options, bounded so that no resized photo has more than 2^24 pixels; or,
- * when none are given, automatic ones. Returns their number. */
+ * when none are given, automatic ones: from twice the size (photos up to 400 pixels), the size, or 1600 pixels (larger
+ * photos) down by halves, while the longer side has 160 pixels. Returns their number. */
 int lafs_detect_scales(const struct lafs_detect_options *opt, int w, int h, float scale[LAFS_MAX_SCALES]);
 
 /* All faces of a photo. The result depends on the photo and the options alone. */
