@@ -81,7 +81,7 @@ static lafs_status add_pictures(struct job *j, struct lafs_reader *r, struct laf
     int64_t bad = 0;
     lafs_status st;
     lafs_sample_init(&s);
-    struct progress p;
+    struct progress p = {0};
     progress_begin(&p, "pictures to compare with", lafs_reader_expected(r));
     for (;;) {
         st = lafs_reader_next(r, &s, err);
@@ -148,7 +148,7 @@ static lafs_status judge_block(struct job *j, int64_t n, int64_t *bad, struct la
 static lafs_status compare_all(struct job *j, struct lafs_err *err)
 {
     int64_t samples = j->all->samples, bad = 0, compared = 0;
-    struct progress p;
+    struct progress p = {0};
     LAFS_TRY(lafs_fetch_open(&j->fetch, j->all, err));
     LAFS_TRY(lafs_alloc0(&j->score, (size_t)samples, sizeof *j->score, err));
     LAFS_TRY(lafs_alloc(&j->which, (size_t)samples, sizeof *j->which, err));

@@ -73,11 +73,11 @@ static lafs_status picture_side(const struct lafs_sample *s, int *side, struct l
     return LAFS_OK;
 }
 
-static lafs_status set_pixels(struct pack *p, const struct lafs_sample *first, const struct lafs_header *in,
-                              struct lafs_header *out, struct lafs_err *err)
+static lafs_status set_pixels(struct pack *p, const struct lafs_sample *first, struct lafs_header *out,
+                              struct lafs_err *err)
 {
     struct lafs_pixels *px = &out->pixels;
-    int stated = in->pixels.aligner[0] && strcmp(in->pixels.aligner, "none");
+    int stated = px->aligner[0] && strcmp(px->aligner, "none") && strcmp(px->aligner, "given");
     if (o.aligned && stated)
         return lafs_fail(err, LAFS_USAGE, "--aligned: the input says itself how it is aligned: '%s'", px->aligner);
     if (o.channels && px->channels[0] && strcmp(px->channels, o.channels))
@@ -102,7 +102,8 @@ static lafs_status set_pixels(struct pack *p, const struct lafs_sample *first, c
 static lafs_status first(void *arg, const struct lafs_sample *s, const struct lafs_header *in, struct lafs_header *out,
                          struct lafs_err *err)
 {
-    return set_pixels(arg, s, in, out, err);
+    (void)in;
+    return set_pixels(arg, s, out, err);
 }
 
 static lafs_status all(void *arg, struct filter_item *items, int n)
@@ -123,8 +124,10 @@ int main(int argc, char **argv)
     int n;
     char **args = cli_parse(&program, argc, argv, &n);
     struct pack p = {.pixels = {0}};
-    struct lafs_reader_options in = {.list = o.list, .photos_unknown = 1};
+    struct lafs_reader_options in = {.list = o.list, .photos = {0, "none", "rgb"}};
     struct lafs_writer_options out = {.shard_samples = o.shard_samples, .shard_bytes = o.shard_bytes};
+    if (o.aligned) snprintf(in.photos.aligner, sizeof in.photos.aligner, "given");
+    if (o.channels) snprintf(in.photos.channels, sizeof in.photos.channels, "%s", o.channels);
     if (strcmp(o.names, "dir") == 0) in.names = LAFS_NAMES_DIR;
     if (strcmp(o.names, "none") == 0) in.names = LAFS_NAMES_NONE;
     if (o.to_dir) {

@@ -128,9 +128,8 @@ lafs_status lafs_env_photos(struct lafs_env *env, const char *input, struct lafs
 {
     struct lafs_header h;
     lafs_header_init(&h);
-    memcpy(h.pixels.aligner, "none", 5);
-    memcpy(h.pixels.channels, "rgb", 4);
-    if (env->opt.photos_unknown) h.pixels = (struct lafs_pixels){0};
+    h.pixels = (struct lafs_pixels){0, "none", "rgb"};
+    if (env->opt.photos.aligner[0]) h.pixels = env->opt.photos;
     return lafs_env_header(env, &h, input, err);
 }
 

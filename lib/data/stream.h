@@ -62,7 +62,7 @@ struct lafs_reader_options {
     int keep_foreign;      /* 1: bare maps and foreign shards are fine (the default everywhere) */
     size_t max_record;     /* 0: LAFS_MAX_RECORD */
     enum lafs_names names;
-    int photos_unknown;    /* 1: photos come with an unknown pixel contract, not "photos of any size" */
+    struct lafs_pixels photos; /* what photos count as; without an aligner: {0, "none", "rgb"}, photos of any size */
     const char *list;      /* NULL, or a file ("-": stdin) of paths of photos, one a line, read after `paths` */
 };
 /* paths: read one after the other, as one stream; "-" is stdin. By their first bytes: MessagePack streams, tar shards

@@ -677,8 +677,40 @@ TEST_MAIN(stream_round_trip, stream_cut_at_every_byte, stream_damage_is_seen, st
           tars_of_photos, directories, keys_in_an_index, index_cut_and_damaged, epoch_order_depends_on_keys_alone)
 #undef main
 
-int main(void)
+/* For the tests of programs: N small records on stdout, as a stream, or as bare maps. */
+static int generate(const char *count, int bare)
 {
+    struct lafs_sample s;
+    struct lafs_header h;
+    struct lafs_writer *w = NULL;
+    struct lafs_buf b;
+    char key[64];
+    long n = strtol(count, NULL, 10);
+    lafs_sample_init(&s);
+    lafs_header_init(&h);
+    lafs_buf_init(&b);
+    lafs_status st = bare ? LAFS_OK : lafs_writer_open(&w, &(struct lafs_writer_options){0}, &h, &e);
+    for (long i = 0; i < n && st == LAFS_OK; i++) {
+        lafs_sample_clear(&s);
+        int len = snprintf(key, sizeof key, "p%ld/k%ld", i / 20, i);
+        lafs_sample_set_str(&s, "key", key);
+        lafs_sample_set_bin(&s, "jpg", "\xff\xd8\xff and what a small photo holds", 34);
+        lafs_sample_set_strn(&s, "name", key, strcspn(key, "/"));
+        lafs_sample_set_int(&s, "number", i + len);
+        lafs_buf_clear(&b);
+        if (bare) lafs_sample_encode(&s, &b);
+        if (bare && fwrite(b.data, 1, b.size, stdout) != b.size) st = LAFS_FAILED;
+        if (!bare) st = lafs_writer_put(w, &s, &e);
+    }
+    if (st == LAFS_OK && !bare) st = lafs_writer_close(w, &(struct lafs_totals){.ok = 1}, &e);
+    if (st != LAFS_OK) fprintf(stderr, "generator: %s\n", e.msg);
+    return fflush(stdout) || st != LAFS_OK;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "--stream") == 0) return generate(argv[2], 0);
+    if (argc == 3 && strcmp(argv[1], "--bare") == 0) return generate(argv[2], 1);
     const char *tmp = getenv("TMPDIR");
     snprintf(dir, sizeof dir, "%.30s/lafs-stream-%ld", tmp ? tmp : "/tmp", (long)getpid());
     if (mkdir(dir, 0777)) return 1;

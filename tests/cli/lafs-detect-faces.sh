@@ -1,0 +1,78 @@
+#!/bin/sh
+# lafs-detect with a detector whose answers are known: keys, counts, fields, options, threads.
+set -eu
+. "$(dirname "$0")/lib.sh"
+. "$TOP/tests/cli/detector.inc"
+toy_detector always.safetensors always
+toy_detector never.safetensors never
+lafs-synth -q --people 3 -n 6 --size 96 --seed 3 -o photos.tar # 9 cells each
+mkdir dir
+tar -xf photos.tar -C dir --wildcards '*.jpg'
+all='-m always.safetensors --one-scale'
+
+expect_status 0 lafs-detect $all -o one.mp dir
+message "6 photos read, 54 written"
+expect_status 0 lafs-detect $all -o again.mp -j 4 dir
+expect_status 0 lafs-detect $all -j 1 dir >piped.mp
+same one.mp again.mp
+same one.mp piped.mp
+ok "every cell is a face, the same bytes on 1 and 4 threads"
+
+expect_status 0 lafs-detect $all -q -o f-%06d.tar dir
+check test -s f.lafs
+tar -tf f-000000.tar >members
+check test "$(grep -c '_0001-f[0-8]\.jpg$' members)" -eq "$((9 * $(find dir -name '*_0001.jpg' | wc -l)))"
+hasnt members "-f9"
+has f.lafs "arcface5"
+ok "shards with their index; keys end in -f0 .. -f8"
+
+expect_status 0 lafs-detect $all --best -o b-%06d.tar dir
+message "6 photos read, 6 written"
+tar -tf b-000000.tar | sed -n 's/\.jpg$//p' >keys
+(cd dir && find . -name '*.jpg' | sed 's,^\./,,; s,\.jpg$,,' | sort) >want
+same keys want
+# Of nine equal boxes the middle one is the most central: from (32, 32) on.
+tar -xOf b-000000.tar --wildcards '*.mp' >fields
+has fields "$(printf 'size\222\140\140')"
+ok "--best keeps the photo's key and takes the middle face"
+
+expect_status 0 lafs-detect -m never.safetensors -o none.mp --log log.json dir
+message "6 photos read, 0 written, 6 without a face"
+has log.json '"no_face":6'
+expect_status 0 lafs-shard -q -o none-%06d.tar none.mp
+ok "photos without a face are counted apart, and no failure"
+
+expect_status 0 lafs-detect $all --min-size 33 -o none.mp dir
+message "0 written"
+expect_status 0 lafs-detect $all --min-size 32 -n 1 -o some.mp dir
+message "1 photos read, 9 written"
+expect_status 0 lafs-detect -m always.safetensors --scales 2 -n 1 -o some.mp dir
+message "36 written"
+expect_status 0 lafs-detect -m always.safetensors --scales 0.5,0.25 -n 1 -o some.mp dir
+message "4 written"
+ok "--min-size, --scales, -n"
+
+expect_status 0 lafs-detect $all -q --best --raw -n 1 -o raw.mp dir
+has raw.mp rgb
+check test "$(wc -c <raw.mp)" -gt 37632
+expect_status 0 lafs-detect $all -q --best --size 224 -n 1 -o big.tar dir
+has big.lafs 224
+expect_status 0 lafs-detect $all -q --best --no-crop -n 1 -o whole.tar dir
+tar -xOf whole.tar --wildcards '*.jpg' >whole.jpg
+check cmp whole.jpg dir/"$(head -n 1 want)".jpg
+hasnt whole.lafs arcface5
+ok "--raw, --size, --no-crop"
+
+# The orientation "rotate by 90 degrees" put into a photo: what was 96 x 64 is displayed as 64 x 96.
+lafs-synth -q --people 1 -n 1 --size 96x64 -o wide.tar
+tar -xOf wide.tar --wildcards '*.jpg' >plain.jpg
+{
+    head -c 2 plain.jpg
+    printf '\377\341\000\042Exif\000\000MM\000\052\000\000\000\010\000\001\001\022\000\003\000\000\000\001\000\006\000\000\000\000\000\000'
+    tail -c +3 plain.jpg
+} >turned.jpg
+expect_status 0 lafs-detect $all -q --best -o plain.mp plain.jpg
+expect_status 0 lafs-detect $all -q --best -o turned.mp turned.jpg
+has plain.mp "$(printf 'size\222\140\100')"
+has turned.mp "$(printf 'size\222\100\140')"
+ok "the EXIF orientation counts"

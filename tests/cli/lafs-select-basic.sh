@@ -1,0 +1,117 @@
+#!/bin/sh
+# lafs-select: each choice, relative paths, reports, misuse.
+set -eu
+. "$(dirname "$0")/lib.sh"
+
+for p in ann bob cy dan eve fay; do
+    n=$(((n = ${n:-0} + 1)))
+    mkdir -p "d/$p"
+    for i in $(seq "$n"); do printf '\377\330\377 %s %s' $p "$i" >"d/$p/$i.jpg"; done
+done
+lafs-shard -q d -o x-%03d.tar --shard-samples 8
+names() { sed -n '/^[0-9]/p' "$1" | cut -f5 | sort -u | tr '\n' ' '; }
+count() { tail -n 1 "$1" | cut -f3; }
+
+expect_status 0 lafs-select x.lafs -o y.lafs
+same x.lafs y.lafs
+expect_status 0 lafs-select --min-images 3 --shots 2 -o y.lafs x.lafs --dropped y.jsonl
+message '21 images of 6 people read'
+message 'left out 3 of people with fewer than --min-images'
+message 'left out 10 beyond --shots'
+check test "$(names y.lafs)" = "cy dan eve fay "
+check test "$(count y.lafs)" = 8
+check test "$(wc -l <y.jsonl)" = 13
+has y.jsonl '{"key": "ann/1", "name": "ann", "reason": "of people with fewer than --min-images"}'
+expect_status 0 lafs-select --identities 50% --seed 4 -o half.lafs x.lafs
+expect_status 0 lafs-select --identities 1 --seed 4 -o one.lafs x.lafs
+check test "$(names half.lafs | wc -w)" = 3
+for p in $(names one.lafs); do names half.lafs >got; has got "$p"; done
+ok "images, identities, shots"
+
+printf '2\nbob\t2\nnobody\t1\n' >people
+expect_status 0 lafs-select -v --people people -o y.lafs x.lafs
+message "1 of 2 people of 'people' are in the index"
+check test "$(names y.lafs)" = "bob "
+expect_status 0 lafs-select --not-people people -o y.lafs x.lafs
+check test "$(names y.lafs)" = "ann cy dan eve fay "
+expect_status 0 lafs-select --hash 2:0 -o a.lafs x.lafs
+expect_status 0 lafs-select --not-hash 2:0 -o b.lafs x.lafs
+check test "$(($(count a.lafs) + $(count b.lafs)))" = 21
+expect_status 0 lafs-select --hash 4:1,3 -o c.lafs x.lafs
+same b.lafs c.lafs
+expect_status 0 lafs-select a.lafs b.lafs -o c.lafs
+check test "$(count c.lafs)" = 21
+expect_status 0 lafs-select a.lafs x.lafs -o c.lafs
+check test "$(count c.lafs)" = 21
+expect_status 1 lafs-select --people people --not-people people -o none.lafs x.lafs
+message "nothing is left for 'none.lafs'"
+check test ! -e none.lafs
+ok "people, hashes, unions"
+
+expect_status 0 lafs-select --split train=2,test=1 --seed 5 -o part-%s.lafs x.lafs
+check test "$(($(count part-train.lafs) + $(count part-test.lafs)))" = 21
+check test -z "$({ names part-train.lafs; names part-test.lafs; } | tr ' ' '\n' | sort | uniq -d | tr -d '\n')"
+lafs-select -q --not-people people --split train=2,test=1 --seed 5 -o less-%s.lafs x.lafs
+for p in $(names less-train.lafs); do names part-train.lafs >got; has got "$p"; done
+mkdir -p deep/er other
+expect_status 0 lafs-select --shots 1 -o deep/er/y.lafs x.lafs
+has deep/er/y.lafs '../../x-000.tar'
+expect_status 0 lafs-select -o other/y.lafs deep/er/y.lafs
+has other/y.lafs '	../x-000.tar'
+expect_status 0 lafs-shard deep/er/y.lafs -o z.tar
+check test "$(tail -n 1 z.lafs)" = "end	1	6"
+tar -cf foreign.tar -C d .
+expect_status 0 lafs-select --shots 1 -o y.lafs foreign.tar
+has y.lafs "foreign.tar	$(wc -c <foreign.tar)	-"
+expect_status 0 lafs-shard y.lafs -o z.tar
+check test "$(count z.lafs)" = 6
+gzip foreign.tar
+expect_status 1 lafs-select --shots 1 -o y.lafs foreign.tar.gz
+message "unpack it with: gzip -dk 'foreign.tar.gz'"
+ok "splits by person; paths relative to the index"
+
+lafs-synth -q --people 6 -n 4 --size 112 --seed 3 -o s.tar
+lafs-select -q --split train=1,test=1 --seed 2 -o s-%s.lafs s.lafs
+tests=$(count s-test.lafs)
+expect_status 0 lafs-select --not-near s-test.lafs -o clean.lafs s.lafs --dropped near.jsonl -j 1
+message 'near-duplicates'
+check test "$(($(count clean.lafs) + $(wc -l <near.jsonl)))" = 24
+check test "$(grep -c '"correlation": \(1\|0.9999\)' near.jsonl)" -ge "$tests"
+expect_status 0 lafs-select --not-near s-test.lafs -o clean4.lafs s.lafs -j 4
+same clean.lafs clean4.lafs
+expect_status 0 lafs-select --not-near clean.lafs --min 0.999 -o rest.lafs s-test.lafs
+check test "$(count rest.lafs)" = "$tests"
+expect_status 1 lafs-select --not-near x.lafs -o y.lafs s.lafs
+message 'cannot be read, more than --max-bad'
+ok "near-duplicates of a test set"
+
+for misuse in "--identities 0" "--identities 10x" "--identities 101%" "--hash 10:10 " "--hash x" "--shots 0" "--min 2" \
+    "--split a=1,b=" "--split a=1" "-o y-%s.lafs"; do
+    # shellcheck disable=SC2086
+    expect_status 2 lafs-select -o y.lafs $misuse x.lafs
+done
+expect_status 2 lafs-select x.lafs
+message '-o FILE is missing'
+expect_status 2 lafs-select --split a=1,b= -o y-%s.lafs x.lafs
+expect_status 1 lafs-select -o y.lafs nowhere.lafs
+message "no such file"
+expect_status 1 lafs-select -o nowhere/y.lafs x.lafs
+message "nowhere/y.lafs"
+lafs-shard -q d >x.stream
+expect_status 1 lafs-select -o y.lafs x.stream
+message 'make shards of it'
+head -n 5 x.lafs >cut.lafs
+expect_status 3 lafs-select -o y.lafs cut.lafs
+lafs-shard -q d/ann d/bob -o dup.tar
+expect_status 1 lafs-select -o y.lafs x.lafs dup.lafs
+message "key 'ann/1' is in "
+sed '2s/none/given/' s.lafs >given.lafs
+expect_status 1 lafs-select -o y.lafs x.lafs given.lafs
+message "indexes of different pixels"
+expect_status 1 lafs-select -o y.lafs --people nowhere x.lafs
+printf 'a\tb\n' >bad
+expect_status 1 lafs-select -o y.lafs --people bad x.lafs
+message "'bad': line 1"
+expect_status 1 lafs-select -o /dev/full x.lafs
+message 'no space left'
+ok "messages"

@@ -1,0 +1,143 @@
+#!/bin/sh
+# lafs-shard: bad records, cut input, killed producers, full disks, misuse.
+set -eu
+. "$(dirname "$0")/lib.sh"
+generate=${LAFS_BUILD:-$(dirname "$(readlink -f "$(command -v lafs-shard)")")}/tests/unit/stream
+
+jpeg() { mkdir -p "$(dirname "$1")"; printf '\377\330\377 %s' "$1" >"$1"; }
+for i in 1 2 3; do jpeg "d/ann/$i.jpg"; jpeg "d/bob/$i.jpg"; done
+printf '\211PNG\r\n\032\n' >d/bob/4.png
+printf '\211PNG\r\n\032\n' >d/bob/5.jpg
+: >d/bob/6.jpg
+echo hello >d/notes.txt
+
+expect_status 1 lafs-shard d -o x.tar --rejects r.jsonl
+message "skipping 'bob/4': png pictures are not read yet: convert it to JPEG first"
+message "skipping 'bob/5': no JPEG photo but a PNG picture"
+message "skipping 'bob/6': the photo is empty"
+message '3 of 9 records were bad'
+message "notes.txt"
+check test "$(wc -l <r.jsonl)" = 3
+has r.jsonl 'bob/5'
+check test ! -e x.lafs
+expect_status 0 lafs-shard d -o x.tar --max-bad 0.5
+check test -e x.lafs
+expect_status 1 lafs-shard d -o x.tar
+check test ! -e x.lafs
+lafs-shard -q d >bad.stream || true
+expect_status 3 lafs-shard bad.stream -o y.tar
+message 'the producer of'
+check test ! -e y.tar
+ok "bad photos are named, counted, and judged at the end"
+
+rm d/bob/[456]* d/notes.txt
+lafs-shard -q d >good.stream
+lafs-shard -q d -o good-%02d.tar --shard-samples 4
+size=$(wc -c <good.stream)
+for cut in 1 30 "$((size / 2))" "$((size - 1))"; do
+    head -c "$cut" good.stream >cut.stream
+    expect_status 3 lafs-shard cut.stream -o y.tar
+    message 'cut off'
+    expect_status 3 lafs-shard -o y.stream <cut.stream
+    check test "$(echo y*)" = 'y*'
+done
+: >empty
+expect_status 3 lafs-shard empty -o y.tar
+message "'empty' is empty"
+size=$(wc -c <good-00.tar)
+for cut in 700 "$((size - 1024))" "$((size - 512))"; do
+    head -c "$cut" good-00.tar >cut.tar
+    expect_status 3 lafs-shard cut.tar -o y.tar
+    message 'cut off'
+    cp cut.tar copy-00.tar
+done
+tar -cf foreign.tar -C d .
+head -c "$(($(tar -tvRf foreign.tar | sed -n 's/^block \([0-9]*\): \*\* Block of NULs.*/\1/p') * 512))" foreign.tar >cut.tar
+expect_status 3 lafs-shard cut.tar -o y.tar
+message 'no two zero blocks'
+head -n 3 good.lafs >cut.lafs
+expect_status 3 lafs-shard cut.lafs -o y.tar
+message 'no closing line'
+cat good.stream good.stream >twice.stream
+expect_status 0 lafs-shard twice.stream -o y.stream
+expect_status 1 lafs-shard twice.stream -o y.tar
+message 'was there before'
+check test ! -e y.lafs
+ok "cut input gives status 3 and no output"
+
+mkfifo fifo
+$generate --stream 100000000 >fifo 2>/dev/null &
+producer=$!
+lafs-shard -q fifo -o y-%03d.tar 2>err --shard-samples 2000 &
+reader=$!
+until [ -e y-001.tar ] || ! kill -0 $reader 2>/dev/null; do sleep 0.1; done
+kill -9 $producer
+status=0
+wait $reader || status=$?
+check test $status = 3
+has err 'cut off'
+check test "$(echo y-*.tar .y* y.lafs)" = 'y-*.tar .y* y.lafs'
+wait $producer 2>/dev/null || true
+$generate --stream 100000000 >fifo 2>/dev/null &
+producer=$!
+lafs-shard -q fifo -o y-%03d.tar 2>err --shard-samples 2000 &
+reader=$!
+until [ -e y-001.tar ] || ! kill -0 $reader 2>/dev/null; do sleep 0.1; done
+kill -TERM $reader
+status=0
+wait $reader || status=$?
+check test $status = 143
+check test "$(echo .y* y.lafs)" = '.y* y.lafs'
+kill $producer 2>/dev/null || true
+wait $producer 2>/dev/null || true
+rm -f y*
+ok "a killed producer, and a killed reader"
+
+status=0
+lafs-shard d >/dev/full 2>stderr || status=$?
+check test $status = 1
+message 'no space left'
+$generate --stream 20000 >big.stream
+(ulimit -f 600 && exec lafs-shard big.stream -o y.stream) 2>stderr && fail_ "a full disk went unseen"
+message "cannot write 'y.stream': file too large"
+(ulimit -f 600 && exec lafs-shard big.stream -o y-%d.tar) 2>stderr && fail_ "a full disk went unseen"
+message 'file too large'
+check test "$(echo y* .y*)" = 'y* .y*'
+ok "full disks"
+
+expect_status 1 lafs-shard nowhere -o y.tar
+message "cannot open 'nowhere': no such file"
+expect_status 1 lafs-shard d -o nowhere/y.tar
+message "nowhere/y.tar"
+echo hello >text
+expect_status 1 lafs-shard text -o y.tar
+message 'looks like text'
+cp good.stream junk && printf '\305' >>junk
+expect_status 3 lafs-shard junk -o y.tar
+cp good.stream junk && printf '\301' >>junk
+expect_status 1 lafs-shard junk -o y.tar
+message 'damaged'
+expect_status 1 lafs-shard <good.lafs -o y.tar
+message 'cannot come from standard input'
+for misuse in "-n 12x" "--names all" "-o y%s.tar" "-o %d.tar" "-o y-%d-%d.tar" "--shard-samples 3" "--shard-bytes 0 -o y-%d.tar" \
+    "--to-dir e -o y.tar" "--to-dir e --aligned" "--nonsense"; do
+    # shellcheck disable=SC2086
+    expect_status 2 lafs-shard $misuse d
+done
+rm good-01.tar
+expect_status 1 lafs-shard good.lafs -o y.tar
+message "cannot open 'good-01.tar'"
+head -c 9000 foreign.tar >good-01.tar
+expect_status 1 lafs-shard good.lafs -o y.tar
+message 'it was changed or cut off'
+check test "$(echo y*)" = 'y*'
+ok "messages"
+
+if [ -n "${SAN:-}" ]; then
+    skip "a million records in little memory" "sanitizers want much"
+else
+    $generate --stream 1000000 | (ulimit -v 300000 && lafs-shard) 2>err | (ulimit -v 300000 && lafs-shard >m.stream) 2>stderr
+    has err '1000000 records read, 1000000 written'
+    message '1000000 records read, 1000000 written'
+    ok "a million records in little memory"
+fi

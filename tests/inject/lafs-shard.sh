@@ -1,0 +1,14 @@
+#!/bin/sh
+# lafs-shard and lafs-select when memory, disk or renames fail: a clean failure each time.
+set -eu
+. "$(dirname "$0")/../cli/lib.sh"
+. "$TOP/tests/inject/lib.sh"
+
+for i in 1 2 3 4 5 6; do
+    mkdir -p "d/p$i"
+    printf '\377\330\377 %s' $i >"d/p$i/J\303\266rg $i.jpg"
+done
+lafs-shard -q d -o x-%02d.tar --shard-samples 4
+inject "directory to shards" 25 lafs-shard -q d -o out/y-%02d.tar --shard-samples 2
+inject "index to a stream file" 25 lafs-shard -q x.lafs -o out/y.stream
+inject "select" 25 lafs-select -q --shots 1 -o out/y.lafs x.lafs
