@@ -280,13 +280,16 @@ static lafs_status add_provenance(struct lafs_header *h, const struct cli_progra
                                   const char *const *digest_values, int ndigests, struct lafs_err *err)
 {
     const char *const *names, *const *values, **all;
-    int n = cli_prov_options(p, &names, &values), total = n + ndigests;
-    LAFS_TRY(lafs_alloc(&all, 2 * (size_t)total, sizeof *all, err));
-    for (int i = 0; i < total; i++) {
-        all[i] = i < n ? names[i] : digest_names[i - n];
-        all[total + i] = i < n ? values[i] : digest_values[i - n];
+    int n = cli_prov_options(p, &names, &values), total = 0;
+    LAFS_TRY(lafs_alloc(&all, 2 * (size_t)(n + ndigests), sizeof *all, err));
+    for (int i = 0; i < n + ndigests; i++) {
+        int given = 0; /* a digest stands in for the path of the option of its name */
+        for (int k = 0; k < ndigests && i < n; k++) given |= !strcmp(names[i], digest_names[k]);
+        if (given) continue;
+        all[total] = i < n ? names[i] : digest_names[i - n];
+        all[n + ndigests + total++] = i < n ? values[i] : digest_values[i - n];
     }
-    lafs_status st = lafs_header_add_prov(h, p->name, lafs_version, all, all + total, total, err);
+    lafs_status st = lafs_header_add_prov(h, p->name, lafs_version, all, all + n + ndigests, total, err);
     lafs_free(all);
     return st;
 }

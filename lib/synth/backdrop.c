@@ -89,9 +89,9 @@ static void twice(const float *a, int n, float *out)
     out[2 * n] = a[n];
 }
 
-void backdrop_paint(struct canvas *cv, const struct model *m, const struct scene *sc)
+void lafs_synth_backdrop_paint(struct canvas *cv, const struct model *m, const struct scene *sc)
 {
-    struct grid g = {.unit = canvas_unit(cv->w)};
+    struct grid g = {.unit = lafs_synth_canvas_unit(cv->w)};
     float line[2][LAFS_SYNTH_MAX_SIZE + 2 * CANVAS_UNIT + 2];
     g.w = cv->w / g.unit + 2;
     g.h = cv->h / g.unit + 2;
@@ -132,7 +132,7 @@ static void capsule(struct canvas *cv, float x, float y, float angle, float len,
         }
 }
 
-void occluders_paint(struct canvas *cv, const struct scene *sc)
+void lafs_synth_occluders_paint(struct canvas *cv, const struct scene *sc)
 {
     const float *skin = sc->pose[0].id.albedo;
     float light = 0.5f * (sc->light.sky[1] + sc->light.ground[1]) + 0.6f * sc->light.colour[0][1];

@@ -19,7 +19,7 @@ static void fill_tone(void)
     }
 }
 
-void camera_tables(void)
+void lafs_synth_camera_tables(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, fill_tone);
@@ -212,7 +212,7 @@ static void black_border(const struct scene *sc, uint8_t *rgb)
         }
 }
 
-void camera_take(struct canvas *c, const struct model *m, const struct scene *sc, uint8_t *rgb)
+void lafs_synth_camera_take(struct canvas *c, const struct model *m, const struct scene *sc, uint8_t *rgb)
 {
     const struct camera *cam = &sc->camera;
     float g = meter(c) * cam->exposure;

@@ -43,7 +43,7 @@ static void fields_at(float s, float t, float f[FIELDS])
 static lafs_status topology(int cols, int rows, int32_t **tri, struct lafs_err *err)
 {
     LAFS_TRY(lafs_alloc(tri, 6 * (size_t)(cols - 1) * (size_t)(rows - 1), sizeof **tri, err));
-    grid_triangles(cols, rows, *tri);
+    lafs_synth_grid_triangles(cols, rows, *tri);
     return LAFS_OK;
 }
 
@@ -83,11 +83,11 @@ static lafs_status glasses_topology(struct model *m, struct lafs_err *err)
     return LAFS_OK;
 }
 
-lafs_status model_init(struct model *m, struct lafs_err *err)
+lafs_status lafs_synth_model_init(struct model *m, struct lafs_err *err)
 {
     *m = (struct model){0};
-    LAFS_TRY(head_init(&m->head, err));
-    LAFS_TRY(noise_init(&m->noise, err));
+    LAFS_TRY(lafs_synth_head_init(&m->head, err));
+    LAFS_TRY(lafs_synth_noise_init(&m->noise, err));
     LAFS_TRY(lafs_alloc(&m->field, FIELDS * (size_t)HEAD_V, sizeof(float), err));
     for (int i = 0; i < HEAD_ROWS; i++)
         for (int j = 0; j < HEAD_COLS; j++) {
@@ -101,10 +101,10 @@ lafs_status model_init(struct model *m, struct lafs_err *err)
     return glasses_topology(m, err);
 }
 
-void model_release(struct model *m)
+void lafs_synth_model_release(struct model *m)
 {
-    head_release(&m->head);
-    noise_release(&m->noise);
+    lafs_synth_head_release(&m->head);
+    lafs_synth_noise_release(&m->noise);
     lafs_free(m->field);
     lafs_free(m->ear_tri);
     lafs_free(m->torso_tri);
@@ -115,7 +115,7 @@ void model_release(struct model *m)
 
 /* -- one figure -- */
 
-lafs_status figure_init(struct figure *f, const struct model *m, struct lafs_err *err)
+lafs_status lafs_synth_figure_init(struct figure *f, const struct model *m, struct lafs_err *err)
 {
     *f = (struct figure){.cached = -2};
     const struct {
@@ -147,7 +147,7 @@ lafs_status figure_init(struct figure *f, const struct model *m, struct lafs_err
     return LAFS_OK;
 }
 
-void figure_release(struct figure *f)
+void lafs_synth_figure_release(struct figure *f)
 {
     for (int k = 0; k < PARTS; k++) {
         lafs_free(f->part[k].pos);
@@ -172,7 +172,7 @@ static void rotate(const float m[9], int n, const float *in, float *out)
     }
 }
 
-void figure_project(const struct figure *f, const struct pose *p, const float in[3], float out[3])
+void lafs_synth_figure_project(const struct figure *f, const struct pose *p, const float in[3], float out[3])
 {
     float q = p->distance / (p->distance - in[2]);
     out[0] = f->anchor[0] + p->scale * in[0] * q;
@@ -195,18 +195,18 @@ static void build_head(struct figure *f, const struct model *m, const struct pos
 {
     const struct head *h = &m->head;
     if (p->id.person < 0 || f->cached != p->id.person) {
-        head_pose(h, p->id.shape, NULL, f->base);
+        lafs_synth_head_pose(h, p->id.shape, NULL, f->base);
         f->cached = p->id.person < 0 ? -2 : p->id.person;
     }
     memcpy(f->local, f->base, 3 * HEAD_V * sizeof(float));
     for (int k = 0; k < h->shapes; k++)
         if (p->shape[k] != p->id.shape[k])
-            head_add(f->local, h->shape + (size_t)k * 3 * HEAD_V, p->shape[k] - p->id.shape[k]);
+            lafs_synth_head_add(f->local, h->shape + (size_t)k * 3 * HEAD_V, p->shape[k] - p->id.shape[k]);
     for (int k = 0; k < EXPR_COUNT; k++)
-        if (p->expr[k] != 0) head_add(f->local, h->expr + (size_t)k * 3 * HEAD_V, p->expr[k]);
+        if (p->expr[k] != 0) lafs_synth_head_add(f->local, h->expr + (size_t)k * 3 * HEAD_V, p->expr[k]);
     struct mesh *head = &f->part[PART_HEAD];
     rotate(p->rot, HEAD_V, f->local, head->pos);
-    grid_normals(head->pos, HEAD_COLS, HEAD_ROWS, 1, head->normal);
+    lafs_synth_grid_normals(head->pos, HEAD_COLS, HEAD_ROWS, 1, head->normal);
     int upper = 0;
     while (h->t[upper] < 69.75f) upper++;
     for (int j = 0; j < HEAD_COLS; j++) {
@@ -226,7 +226,7 @@ static void build_ear(struct figure *f, const struct model *m, const struct pose
     static const float height[EAR_ROWS] = {-3, -2.5f, 4.5f, 3, 6.5f, 5.5f, -3};
     struct mesh *e = &f->part[right ? PART_EAR_RIGHT : PART_EAR_LEFT];
     float at[3], side = right ? 1 : -1, local[3 * EAR_COLS * EAR_ROWS];
-    head_point(&m->head, f->local, side * 141, 9, at);
+    lafs_synth_head_point(&m->head, f->local, side * 141, 9, at);
     float flare = p->id.ear_flare, size = p->id.ear_size;
     for (int i = 0; i < EAR_ROWS; i++)
         for (int j = 0; j < EAR_COLS; j++) {
@@ -242,7 +242,7 @@ static void build_ear(struct figure *f, const struct model *m, const struct pose
             local[2 * e->v + k] = at[2] - size * (back * cosf(flare) - out * sinf(flare) * 0.6f) + 4;
         }
     rotate(p->rot, e->v, local, e->pos);
-    grid_normals(e->pos, EAR_COLS, EAR_ROWS, 1, e->normal);
+    lafs_synth_grid_normals(e->pos, EAR_COLS, EAR_ROWS, 1, e->normal);
     if (right) return;
     for (int k = 0; k < 3 * e->v; k++) e->normal[k] = -e->normal[k]; /* the mirror image turns the other way round */
 }
@@ -270,7 +270,7 @@ static void build_torso(struct figure *f, const struct pose *p)
             m->attr[k].v[A_EXTRA] = smoothf(-0.1f, 0.3f, c); /* front */
         }
     rotate(p->body, m->v, local, m->pos);
-    grid_normals(m->pos, TORSO_COLS, TORSO_ROWS, 1, m->normal);
+    lafs_synth_grid_normals(m->pos, TORSO_COLS, TORSO_ROWS, 1, m->normal);
     f->has[PART_TORSO] = 1;
 }
 
@@ -289,11 +289,11 @@ static void build_glasses(struct figure *f, const struct model *m, const struct 
     struct mesh *g = &f->part[PART_GLASSES];
     float local[3 * GLASSES_V], *X = local, *Y = local + GLASSES_V, *Z = local + 2 * GLASSES_V;
     float eye[2][3], root[3], ear[2][3];
-    head_point(&m->head, f->local, -31, 0, eye[0]);
-    head_point(&m->head, f->local, 31, 0, eye[1]);
-    head_point(&m->head, f->local, 0, 3, root);
-    head_point(&m->head, f->local, -138, -4, ear[0]);
-    head_point(&m->head, f->local, 138, -4, ear[1]);
+    lafs_synth_head_point(&m->head, f->local, -31, 0, eye[0]);
+    lafs_synth_head_point(&m->head, f->local, 31, 0, eye[1]);
+    lafs_synth_head_point(&m->head, f->local, 0, 3, root);
+    lafs_synth_head_point(&m->head, f->local, -138, -4, ear[0]);
+    lafs_synth_head_point(&m->head, f->local, 138, -4, ear[1]);
     float thick = p->glasses == GLASSES_SUN ? maxf(1.6f, p->id.frame_thick) : p->id.frame_thick,
           wide = p->id.glasses_wide;
     if (p->glasses == GLASSES_HALF) thick *= 0.5f;
@@ -352,8 +352,8 @@ static void light_head(struct figure *f, const struct model *m, const struct pos
     static const float skin_wrap[3] = {0.30f, 0.14f, 0.08f};
     struct mesh *head = &f->part[PART_HEAD];
     float *rgb = f->light, *gloss = f->light + 3 * HEAD_V, *key = f->light + 4 * HEAD_V;
-    shadow_read(f, l, HEAD_V, head->pos, head->normal, key);
-    light_vertices(l, HEAD_V, head->normal, m->head.ao, key, skin_wrap, rgb, gloss);
+    lafs_synth_shadow_read(f, l, HEAD_V, head->pos, head->normal, key);
+    lafs_synth_light_vertices(l, HEAD_V, head->normal, m->head.ao, key, skin_wrap, rgb, gloss);
     const float *ruddy = m->field, *eye = m->field + F_EYE * (size_t)HEAD_V,
                 *brown = m->field + F_BROWN * (size_t)HEAD_V;
     float red = 0.22f * p->id.ruddy * p->flush * (1 - 0.5f * p->id.tone), dark = 0.34f * p->id.eye_dark,
@@ -378,8 +378,8 @@ static void light_part(struct figure *f, enum part which, const struct lighting 
     struct mesh *m = &f->part[which];
     size_t n = (size_t)m->v;
     float *rgb = f->light, *gloss = f->light + 3 * n, *key = f->light + 4 * n;
-    shadow_read(f, l, m->v, m->pos, m->normal, key);
-    light_vertices(l, m->v, m->normal, ao, key, wrap, rgb, gloss);
+    lafs_synth_shadow_read(f, l, m->v, m->pos, m->normal, key);
+    lafs_synth_light_vertices(l, m->v, m->normal, ao, key, wrap, rgb, gloss);
     for (size_t k = 0; k < n; k++) {
         for (size_t c = 0; c < 3; c++) m->attr[k].v[A_RED + c] = rgb[c * n + k];
         m->attr[k].v[A_GLOSS] = gloss[k];
@@ -411,7 +411,7 @@ static void light_rest(struct figure *f, const struct lighting *l)
     }
 }
 
-void figure_build(struct figure *f, const struct model *m, const struct pose *p, const struct lighting *l)
+void lafs_synth_figure_build(struct figure *f, const struct model *m, const struct pose *p, const struct lighting *l)
 {
     memset(f->has, 0, sizeof f->has);
     f->loose = 0;
@@ -429,12 +429,12 @@ void figure_build(struct figure *f, const struct model *m, const struct pose *p,
     if (f->has[PART_EAR_LEFT]) build_ear(f, m, p, 0);
     if (f->has[PART_EAR_RIGHT]) build_ear(f, m, p, 1);
     if (p->glasses != GLASSES_NONE) build_glasses(f, m, p);
-    hair_build(f, m, p);
+    lafs_synth_hair_build(f, m, p);
     if (f->loose) f->has[PART_EAR_LEFT] = f->has[PART_EAR_RIGHT] = 0; /* hair hangs over them */
-    shadow_begin(f, l);
-    shadow_cast(f, f->part[f->has[PART_HAIR] ? PART_HAIR : PART_HEAD].pos, HEAD_COLS, HEAD_ROWS, 2, -1);
-    if (f->has[PART_HAT]) shadow_cast(f, f->part[PART_HAT].pos, HEAD_COLS, HEAD_ROWS, 2, -1);
-    if (f->has[PART_BRIM]) shadow_cast(f, f->part[PART_BRIM].pos, BRIM_COLS, BRIM_ROWS, 1, 0);
+    lafs_synth_shadow_begin(f, l);
+    lafs_synth_shadow_cast(f, f->part[f->has[PART_HAIR] ? PART_HAIR : PART_HEAD].pos, HEAD_COLS, HEAD_ROWS, 2, -1);
+    if (f->has[PART_HAT]) lafs_synth_shadow_cast(f, f->part[PART_HAT].pos, HEAD_COLS, HEAD_ROWS, 2, -1);
+    if (f->has[PART_BRIM]) lafs_synth_shadow_cast(f, f->part[PART_BRIM].pos, BRIM_COLS, BRIM_ROWS, 1, 0);
     light_head(f, m, p, l);
     light_rest(f, l);
     for (int k = 0; k < PARTS; k++)

@@ -27,7 +27,7 @@ enum {
 enum part { PART_HEAD, PART_EAR_LEFT, PART_EAR_RIGHT, PART_TORSO, PART_HAIR, PART_HAT, PART_BRIM, PART_GLASSES, PARTS };
 
 struct mesh {
-    int v, tris, front;  /* front as in raster_draw */
+    int v, tris, front;  /* front as in lafs_synth_raster_draw */
     float *pos;          /* (3, v) camera axes, mm, origin at the head's */
     float *normal;       /* (3, v) */
     float *scr;          /* (3, v) pixels and nearness */
@@ -46,8 +46,8 @@ struct model { /* everything that all photos share */
     int32_t *ear_tri, *torso_tri, *brim_tri, *glasses_tri;
     int glasses_tris, lens_from;                      /* triangles of the lenses come last */
 };
-lafs_status model_init(struct model *m, struct lafs_err *err);
-void model_release(struct model *m);
+lafs_status lafs_synth_model_init(struct model *m, struct lafs_err *err);
+void lafs_synth_model_release(struct model *m);
 
 struct figure {
     struct mesh part[PARTS];
@@ -63,28 +63,28 @@ struct figure {
     int64_t cached;      /* the person whose base shape is in base; -2: none */
     float *base;         /* (3, V) */
 };
-lafs_status figure_init(struct figure *f, const struct model *m, struct lafs_err *err);
-void figure_release(struct figure *f);
+lafs_status lafs_synth_figure_init(struct figure *f, const struct model *m, struct lafs_err *err);
+void lafs_synth_figure_release(struct figure *f);
 
 /* Poses, lights and projects all parts that this person has. */
-void figure_build(struct figure *f, const struct model *m, const struct pose *p, const struct lighting *l);
+void lafs_synth_figure_build(struct figure *f, const struct model *m, const struct pose *p, const struct lighting *l);
 
 /* Camera-space point to pixels. */
-void figure_project(const struct figure *f, const struct pose *p, const float in[3], float out[3]);
+void lafs_synth_figure_project(const struct figure *f, const struct pose *p, const float in[3], float out[3]);
 
 /* light.c */
 /* Light at n vertices from normals, share of free sky and share of the key light that arrives (n each): rgb (3,n) and
  * gloss (n). wrap: how far light reaches round edges, by channel (skin: red reaches furthest). */
-void light_vertices(const struct lighting *l, int n, const float *normal, const float *ao, const float *key,
+void lafs_synth_light_vertices(const struct lighting *l, int n, const float *normal, const float *ao, const float *key,
                     const float wrap[3], float *rgb, float *gloss);
-void shadow_begin(struct figure *f, const struct lighting *l);
-/* A grid, every step-th vertex of it. side: as front in raster_draw (-1: only what faces the light; 0: all). */
-void shadow_cast(struct figure *f, const float *pos, int cols, int rows, int step, float side);
+void lafs_synth_shadow_begin(struct figure *f, const struct lighting *l);
+/* A grid, every step-th vertex of it. side: as front in lafs_synth_raster_draw (-1: only what faces the light; 0: all). */
+void lafs_synth_shadow_cast(struct figure *f, const float *pos, int cols, int rows, int step, float side);
 /* Share of the key light that arrives, (n). */
-void shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal,
+void lafs_synth_shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal,
                  float *key);
 
 /* hair.c: the shells of hair and hat over the head. */
-void hair_build(struct figure *f, const struct model *m, const struct pose *p);
+void lafs_synth_hair_build(struct figure *f, const struct model *m, const struct pose *p);
 
 #endif

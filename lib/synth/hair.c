@@ -83,14 +83,14 @@ static void build_hat(struct figure *f, const struct model *m, const struct pose
                 hat->pos[c * HEAD_V + k] = head->pos[c * HEAD_V + k] + head->normal[c * HEAD_V + k] * thick;
         }
     }
-    grid_normals(hat->pos, HEAD_COLS, HEAD_ROWS, 1, hat->normal);
+    lafs_synth_grid_normals(hat->pos, HEAD_COLS, HEAD_ROWS, 1, hat->normal);
     f->has[PART_HAT] = 1;
     if (p->hat == HAT_BEANIE) return;
     struct mesh *b = &f->part[PART_BRIM];
     float reach = p->hat == HAT_CAP ? 58 : 42, half = p->hat == HAT_CAP ? 92 : HEAD_S_MAX;
     for (int j = 0; j < BRIM_COLS; j++) {
         float u = 2 * (float)j / (BRIM_COLS - 1) - 1, s = half * u, at[3];
-        head_point(h, f->local, s, minf(hat_line(p, s), 20), at);
+        lafs_synth_head_point(h, f->local, s, minf(hat_line(p, s), 20), at);
         float len = hypotf(at[0], at[2]) + 1e-3f,
               out = p->hat == HAT_CAP ? reach * sqrtf(maxf(0.02f, 1 - u * u)) : reach;
         float dir[2] = {at[0] / len, at[2] / len};
@@ -106,7 +106,7 @@ static void build_hat(struct figure *f, const struct model *m, const struct pose
             b->attr[k].v[A_HAIR] = 20;
         }
     }
-    grid_normals(b->pos, BRIM_COLS, BRIM_ROWS, 0, b->normal);
+    lafs_synth_grid_normals(b->pos, BRIM_COLS, BRIM_ROWS, 0, b->normal);
     for (int k = 0; k < 3 * b->v; k++) b->normal[k] = -b->normal[k];
     f->has[PART_BRIM] = 1;
 }
@@ -129,7 +129,7 @@ static void hang(const struct figure *f, const struct pose *p, const struct cut 
     }
 }
 
-void hair_build(struct figure *f, const struct model *m, const struct pose *p)
+void lafs_synth_hair_build(struct figure *f, const struct model *m, const struct pose *p)
 {
     struct mesh *hair = &f->part[PART_HAIR];
     const struct mesh *head = &f->part[PART_HEAD];
@@ -172,7 +172,7 @@ void hair_build(struct figure *f, const struct model *m, const struct pose *p)
             for (int e = 0; e < 3; e++) hair->pos[e * HEAD_V + k] = at[e];
         }
     }
-    grid_normals(hair->pos, HEAD_COLS, HEAD_ROWS, 1, hair->normal);
+    lafs_synth_grid_normals(hair->pos, HEAD_COLS, HEAD_ROWS, 1, hair->normal);
     f->has[PART_HAIR] = 1;
     f->loose = c.bottom > 0;
 }

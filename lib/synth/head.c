@@ -19,7 +19,7 @@ static const float all_t[] = {-119.5f, -117,   -111,  -102,  -91,   -80,   -70, 
 _Static_assert(sizeof half_s / sizeof *half_s == HEAD_COLS / 2 + 1, "columns");
 _Static_assert(sizeof all_t / sizeof *all_t == HEAD_ROWS, "rows");
 
-float curve(const float (*k)[2], int n, float x)
+float lafs_synth_curve(const float (*k)[2], int n, float x)
 {
     if (x <= k[0][0]) return k[0][1];
     if (x >= k[n - 1][0]) return k[n - 1][1];
@@ -167,7 +167,7 @@ static void mean_point(const struct solid *o, float s, float t, float out[3])
     section_point(o, s, y, out);
 }
 
-void grid_triangles(int cols, int rows, int32_t *tri)
+void lafs_synth_grid_triangles(int cols, int rows, int32_t *tri)
 {
     for (int i = 0; i + 1 < rows; i++)
         for (int j = 0; j + 1 < cols; j++) {
@@ -199,7 +199,7 @@ FAST static void normals_of(const float *pos, int cols, int rows, int closed, fl
     }
 }
 
-void grid_normals(const float *pos, int cols, int rows, int closed, float *normal)
+void lafs_synth_grid_normals(const float *pos, int cols, int rows, int closed, float *normal)
 {
     normals_of(pos, cols, rows, closed, normal);
 }
@@ -216,7 +216,7 @@ static int locate(const float *knots, int n, float x, float *frac)
     return lo;
 }
 
-void head_point(const struct head *h, const float *pos, float s, float t, float out[3])
+void lafs_synth_head_point(const struct head *h, const float *pos, float s, float t, float out[3])
 {
     float fs, ft;
     int j = locate(h->s, HEAD_COLS, s, &fs), i = locate(h->t, HEAD_ROWS, t, &ft);
@@ -284,21 +284,21 @@ static void sculpt(struct head *h, const struct solid *o, int i, int j)
     size_t k = (size_t)i * HEAD_COLS + (size_t)j;
     float p[3], d[3];
     mean_point(o, h->s[j], h->t[i], p);
-    shape_features(h->s[j], h->t[i], d);
+    lafs_synth_shape_features(h->s[j], h->t[i], d);
     for (size_t c = 0; c < 3; c++) h->pos[c * HEAD_V + k] = p[c] + d[c];
     for (int m = 0; m < h->shapes; m++) {
-        shape_direction(m, h->s[j], h->t[i], p, d);
+        lafs_synth_shape_direction(m, h->s[j], h->t[i], p, d);
         for (size_t c = 0; c < 3; c++) h->shape[((size_t)m * 3 + c) * HEAD_V + k] = d[c];
     }
     for (int m = 0; m < EXPR_COUNT; m++) {
-        shape_expression(m, h->s[j], h->t[i], d);
+        lafs_synth_shape_expression(m, h->s[j], h->t[i], d);
         for (size_t c = 0; c < 3; c++) h->expr[((size_t)m * 3 + c) * HEAD_V + k] = d[c];
     }
 }
 
-lafs_status head_init(struct head *h, struct lafs_err *err)
+lafs_status lafs_synth_head_init(struct head *h, struct lafs_err *err)
 {
-    *h = (struct head){.shapes = shape_count()};
+    *h = (struct head){.shapes = lafs_synth_shape_count()};
     LAFS_TRY(lafs_alloc(&h->pos, 3 * HEAD_V, sizeof(float), err));
     LAFS_TRY(lafs_alloc(&h->normal, 3 * HEAD_V, sizeof(float), err));
     LAFS_TRY(lafs_alloc(&h->ao, HEAD_V, sizeof(float), err));
@@ -314,15 +314,15 @@ lafs_status head_init(struct head *h, struct lafs_err *err)
         h->s[mid - j] = -half_s[j];
     }
     memcpy(h->t, all_t, sizeof all_t);
-    grid_triangles(HEAD_COLS, HEAD_ROWS, h->tri);
+    lafs_synth_grid_triangles(HEAD_COLS, HEAD_ROWS, h->tri);
     for (int i = 0; i < HEAD_ROWS; i++)
         for (int j = 0; j < HEAD_COLS; j++) sculpt(h, o, i, j);
     lafs_free(o);
-    grid_normals(h->pos, HEAD_COLS, HEAD_ROWS, 1, h->normal);
+    lafs_synth_grid_normals(h->pos, HEAD_COLS, HEAD_ROWS, 1, h->normal);
     return occlusion(h, err);
 }
 
-void head_release(struct head *h)
+void lafs_synth_head_release(struct head *h)
 {
     lafs_free(h->pos);
     lafs_free(h->shape);
@@ -338,13 +338,13 @@ FAST static void add(float *restrict pos, const float *restrict d, float w)
     for (int k = 0; k < 3 * HEAD_V; k++) pos[k] += w * d[k];
 }
 
-void head_add(float *restrict pos, const float *restrict d, float w) { add(pos, d, w); }
+void lafs_synth_head_add(float *restrict pos, const float *restrict d, float w) { add(pos, d, w); }
 
-void head_pose(const struct head *h, const float *shape, const float *expr, float *pos)
+void lafs_synth_head_pose(const struct head *h, const float *shape, const float *expr, float *pos)
 {
     memcpy(pos, h->pos, 3 * HEAD_V * sizeof(float));
     for (int m = 0; m < h->shapes; m++)
-        if (shape[m] != 0) head_add(pos, h->shape + (size_t)m * 3 * HEAD_V, shape[m]);
+        if (shape[m] != 0) lafs_synth_head_add(pos, h->shape + (size_t)m * 3 * HEAD_V, shape[m]);
     for (int m = 0; expr && m < EXPR_COUNT; m++)
-        if (expr[m] != 0) head_add(pos, h->expr + (size_t)m * 3 * HEAD_V, expr[m]);
+        if (expr[m] != 0) lafs_synth_head_add(pos, h->expr + (size_t)m * 3 * HEAD_V, expr[m]);
 }

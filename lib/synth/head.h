@@ -46,26 +46,26 @@ struct head {
     float *ao;                  /* (V) share of the sky that the mean head leaves free, cosine-weighted, 0..1 */
     int32_t *tri;               /* (TRIS, 3), counter-clockwise seen from outside with y up */
 };
-lafs_status head_init(struct head *h, struct lafs_err *err);
-void head_release(struct head *h);
+lafs_status lafs_synth_head_init(struct head *h, struct lafs_err *err);
+void lafs_synth_head_release(struct head *h);
 
 /* pos (3,V) = mean + shapes and expressions. */
-void head_pose(const struct head *h, const float *shape, const float *expr, float *pos);
+void lafs_synth_head_pose(const struct head *h, const float *shape, const float *expr, float *pos);
 
 /* pos += w d, both (3,V). */
-void head_add(float *restrict pos, const float *restrict d, float w);
+void lafs_synth_head_add(float *restrict pos, const float *restrict d, float w);
 
 /* Unit normals (3,V), outward, of any grid of cols x rows vertices; the first and last column are one where closed. */
-void grid_normals(const float *pos, int cols, int rows, int closed, float *normal);
+void lafs_synth_grid_normals(const float *pos, int cols, int rows, int closed, float *normal);
 /* Triangles of a grid, two a cell. */
-void grid_triangles(int cols, int rows, int32_t *tri);
+void lafs_synth_grid_triangles(int cols, int rows, int32_t *tri);
 
 /* The point of the surface at (s, t): bilinear in the grid. */
-void head_point(const struct head *h, const float *pos, float s, float t, float out[3]);
+void lafs_synth_head_point(const struct head *h, const float *pos, float s, float t, float out[3]);
 
 /* Smooth curve through knots (x ascending), C1, monotone where the knots are; constant outside. */
-float curve(const float (*knot)[2], int n, float x);
-#define CURVE(k, x) curve(k, (int)(sizeof(k) / sizeof((k)[0])), x)
+float lafs_synth_curve(const float (*knot)[2], int n, float x);
+#define CURVE(k, x) lafs_synth_curve(k, (int)(sizeof(k) / sizeof((k)[0])), x)
 
 static inline float minf(float a, float b) { return a < b ? a : b; }
 static inline float maxf(float a, float b) { return a > b ? a : b; }

@@ -67,7 +67,7 @@ static void draw_shape(struct identity *id, struct lafs_rng *r, const struct clu
     float man = id->male ? 0.5f : -0.5f, years = (id->age - 40) / 10;
     for (int m = 0; m < shapes; m++) {
         float male, age, weight;
-        shape_bias(m, &male, &age, &weight);
+        lafs_synth_shape_bias(m, &male, &age, &weight);
         id->shape[m] = nor(r, 0, 1) + male * man + age * years * 0.6f + weight * id->weight;
     }
     /* numbers of directions: see shape.c */
@@ -173,7 +173,7 @@ static void draw_hair(struct identity *id, struct lafs_rng *r, const struct clus
                                        : BEARD_CHIN;
 }
 
-void identity_draw(struct identity *id, uint64_t seed, int bystander, uint64_t which, int shapes)
+void lafs_synth_identity_draw(struct identity *id, uint64_t seed, int bystander, uint64_t which, int shapes)
 {
     struct lafs_rng rng, *r = &rng;
     lafs_rng_init(r, lafs_rng_key(seed, LAFS_RNG_SYNTH, bystander ? 2 : 0, which, 0));

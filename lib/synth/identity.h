@@ -68,6 +68,6 @@ struct identity {
 };
 
 /* which: number of the person, or for a bystander a number of the photo and place. */
-void identity_draw(struct identity *id, uint64_t seed, int bystander, uint64_t which, int shapes);
+void lafs_synth_identity_draw(struct identity *id, uint64_t seed, int bystander, uint64_t which, int shapes);
 
 #endif

@@ -49,7 +49,7 @@ FAST static void mirror(const float h[LIGHTS][3], const float strength[3], int n
     }
 }
 
-void light_vertices(const struct lighting *l, int n, const float *normal, const float *ao, const float *key,
+void lafs_synth_light_vertices(const struct lighting *l, int n, const float *normal, const float *ao, const float *key,
                     const float wrap[3], float *rgb, float *gloss)
 {
     for (int c = 0; c < 3; c++) {
@@ -74,7 +74,7 @@ void light_vertices(const struct lighting *l, int n, const float *normal, const 
     mirror((const float (*)[3])half, strength, n, normal, ao, key, gloss);
 }
 
-void shadow_begin(struct figure *f, const struct lighting *l)
+void lafs_synth_shadow_begin(struct figure *f, const struct lighting *l)
 {
     const float *d = l->dir[0];
     float flat = sqrtf(d[0] * d[0] + d[2] * d[2]) + 1e-6f;
@@ -118,7 +118,7 @@ static void cast_triangle(float *map, const float *a, const float *b, const floa
         }
 }
 
-void shadow_cast(struct figure *f, const float *pos, int cols, int rows, int step, float side)
+void lafs_synth_shadow_cast(struct figure *f, const float *pos, int cols, int rows, int step, float side)
 {
     int v = cols * rows;
     float line[2][HEAD_COLS][3];
@@ -149,7 +149,7 @@ static inline float covered(const float *map, float z, float inv, float fx, floa
     return (sum[0] * (1 - fx) + sum[1] + sum[2] + sum[3] * fx) * (1.0f / 9);
 }
 
-void shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal,
+void lafs_synth_shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal,
                       float *key)
 {
     float inv = 1 / (3 + 9 * l->soft);

@@ -76,7 +76,7 @@ static void keep(const float *work, int8_t *tile)
     for (int i = 0; i < CELLS; i++) tile[i] = (int8_t)lrintf(fmaxf(-127, fminf(127, work[i] * NOISE_ONE)));
 }
 
-lafs_status noise_init(struct noise *n, struct lafs_err *err)
+lafs_status lafs_synth_noise_init(struct noise *n, struct lafs_err *err)
 {
     *n = (struct noise){0};
     int8_t **tile[] = {&n->soft, &n->fine, &n->grain, &n->strand, &n->spots, &n->curls};
@@ -101,7 +101,7 @@ lafs_status noise_init(struct noise *n, struct lafs_err *err)
     return LAFS_OK;
 }
 
-void noise_release(struct noise *n)
+void lafs_synth_noise_release(struct noise *n)
 {
     int8_t *tile[] = {n->soft, n->fine, n->grain, n->strand, n->spots, n->curls};
     for (size_t i = 0; i < sizeof tile / sizeof *tile; i++) lafs_free(tile[i]);

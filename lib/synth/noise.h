@@ -17,8 +17,8 @@ struct noise {
     int8_t *spots;  /* 0..1: freckles */
     int8_t *curls;  /* ridges that wind */
 };
-lafs_status noise_init(struct noise *n, struct lafs_err *err);
-void noise_release(struct noise *n);
+lafs_status lafs_synth_noise_init(struct noise *n, struct lafs_err *err);
+void lafs_synth_noise_release(struct noise *n);
 
 /* Bilinear; tiles repeat. Coordinates in cells, above -4096 and below 1e5. */
 static inline float noise_at(const int8_t *tile, float u, float v)

@@ -6,24 +6,24 @@
 
 #include "base/mem.h"
 
-int canvas_unit(int w)
+int lafs_synth_canvas_unit(int w)
 {
     int unit = 1;
     while (unit < CANVAS_UNIT && unit * 150 < w) unit *= 2;
     return unit;
 }
 
-lafs_status canvas_init(struct canvas *c, int w, int h, struct lafs_err *err)
+lafs_status lafs_synth_canvas_init(struct canvas *c, int w, int h, struct lafs_err *err)
 {
     *c = (struct canvas){.w = w, .h = h};
-    size_t n = (size_t)w * (size_t)h, unit = (size_t)canvas_unit(w);
+    size_t n = (size_t)w * (size_t)h, unit = (size_t)lafs_synth_canvas_unit(w);
     for (int i = 0; i < 3; i++) LAFS_TRY(lafs_alloc(&c->px[i], n, sizeof(float), err));
     LAFS_TRY(lafs_alloc(&c->small, 3 * ((size_t)w / unit + 2), ((size_t)h / unit + 2) * sizeof(float), err));
     size_t held = (size_t)w * 80; /* rows that the lens needs: camera.c */
     return lafs_alloc(&c->scratch, n > held ? n : held, sizeof *c->scratch, err);
 }
 
-void canvas_release(struct canvas *c)
+void lafs_synth_canvas_release(struct canvas *c)
 {
     for (int i = 0; i < 3; i++) lafs_free(c->px[i]);
     lafs_free(c->small);
@@ -126,7 +126,7 @@ FAST static void paint_body(struct canvas *cv, const struct raster *r, const str
             float a[ATTRS], c[3];
             interpolate(&f->part[part], id - base[part], r->weight[from], a);
             if (part == PART_HEAD) {
-                skin_colour(k, a, c);
+                lafs_synth_skin_colour(k, a, c);
             } else if (part == PART_TORSO) {
                 cloth_colour(k, a, c);
             } else {
@@ -192,35 +192,35 @@ static void paint_glasses(struct canvas *cv, const struct raster *r, const struc
         }
 }
 
-void figure_paint(struct canvas *c, struct raster *r, const struct model *m, const struct figure *f,
+void lafs_synth_figure_paint(struct canvas *c, struct raster *r, const struct model *m, const struct figure *f,
                   const struct pose *p, const struct lighting *l)
 {
     struct skin k;
-    skin_begin(&k, m, f, p, l);
+    lafs_synth_skin_begin(&k, m, f, p, l);
     int base[PARTS + 1] = {0};
     for (int i = 0; i < PARTS; i++) base[i + 1] = base[i] + f->part[i].tris;
-    raster_clear(r);
+    lafs_synth_raster_clear(r);
     for (int i = PART_HEAD; i <= PART_TORSO; i++)
         if (f->has[i])
-            raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i], f->part[i].front,
+            lafs_synth_raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i], f->part[i].front,
                         f->part[i].skip);
     paint_body(c, r, f, &k, base);
     if (f->has[PART_HAIR] || f->has[PART_HAT]) {
-        raster_forget(r);
+        lafs_synth_raster_forget(r);
         for (int i = PART_HAIR; i <= PART_BRIM; i++)
             if (f->has[i])
-                raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i], f->part[i].front,
+                lafs_synth_raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i], f->part[i].front,
                             f->part[i].skip);
         if (f->loose) {
             const struct mesh *h = &f->part[PART_HAIR];
-            raster_draw(r, h->scr, h->v, h->tri, h->tris, base[PARTS], -h->front, h->skip);
+            lafs_synth_raster_draw(r, h->scr, h->v, h->tri, h->tris, base[PARTS], -h->front, h->skip);
         }
         paint_hair(c, r, f, &k, base);
     }
     if (f->has[PART_GLASSES]) {
         const struct mesh *g = &f->part[PART_GLASSES];
-        raster_forget(r);
-        raster_draw(r, g->scr, g->v, g->tri, g->tris, 0, 0, NULL);
+        lafs_synth_raster_forget(r);
+        lafs_synth_raster_draw(r, g->scr, g->v, g->tri, g->tris, 0, 0, NULL);
         paint_glasses(c, r, f, &k, m->lens_from);
     }
 }

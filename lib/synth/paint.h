@@ -13,16 +13,16 @@ struct canvas {
 };
 /* The surroundings are painted in cells of so many pixels, a power of two. */
 enum { CANVAS_UNIT = 32 };
-int canvas_unit(int w);
-lafs_status canvas_init(struct canvas *c, int w, int h, struct lafs_err *err);
-void canvas_release(struct canvas *c);
+int lafs_synth_canvas_unit(int w);
+lafs_status lafs_synth_canvas_init(struct canvas *c, int w, int h, struct lafs_err *err);
+void lafs_synth_canvas_release(struct canvas *c);
 
 /* The surroundings, before any figure. */
-void backdrop_paint(struct canvas *c, const struct model *m, const struct scene *sc);
+void lafs_synth_backdrop_paint(struct canvas *c, const struct model *m, const struct scene *sc);
 /* Things in front of the faces. */
-void occluders_paint(struct canvas *c, const struct scene *sc);
+void lafs_synth_occluders_paint(struct canvas *c, const struct scene *sc);
 /* Rasters and colours one figure that has been built. */
-void figure_paint(struct canvas *c, struct raster *r, const struct model *m, const struct figure *f,
+void lafs_synth_figure_paint(struct canvas *c, struct raster *r, const struct model *m, const struct figure *f,
                   const struct pose *p, const struct lighting *l);
 
 /* skin.c: everything on the skin of the head at one pixel. */
@@ -41,12 +41,12 @@ struct skin {                       /* prepared once a face */
     float stub;                     /* strength of strand noise at this size */
     uint8_t moles[MOLE_CELLS * MOLE_CELLS]; /* which moles may reach into a cell of the face, as bits */
 };
-void skin_begin(struct skin *k, const struct model *m, const struct figure *f, const struct pose *p,
+void lafs_synth_skin_begin(struct skin *k, const struct model *m, const struct figure *f, const struct pose *p,
                 const struct lighting *l);
-void skin_colour(const struct skin *k, const float a[ATTRS], float out[3]);
+void lafs_synth_skin_colour(const struct skin *k, const float a[ATTRS], float out[3]);
 
 /* camera.c: what the camera makes of it, as 8-bit RGB (h, w, 3). */
-void camera_take(struct canvas *c, const struct model *m, const struct scene *sc, uint8_t *rgb);
-void camera_tables(void);
+void lafs_synth_camera_take(struct canvas *c, const struct model *m, const struct scene *sc, uint8_t *rgb);
+void lafs_synth_camera_tables(void);
 
 #endif

@@ -8,7 +8,7 @@
 static void project_at(const struct figure *f, const struct model *m, float s, float t, float *out)
 {
     float p[3];
-    head_point(&m->head, f->part[PART_HEAD].scr, s, t, p);
+    lafs_synth_head_point(&m->head, f->part[PART_HEAD].scr, s, t, p);
     out[0] = p[0];
     out[1] = p[1];
 }
@@ -119,7 +119,7 @@ static void face_box(const struct figure *f, const struct model *m, const float 
     box[0] = lo[0], box[1] = lo[1], box[2] = hi[0] - lo[0], box[3] = hi[1] - lo[1];
 }
 
-void points_find(const struct figure *f, const struct model *m, const struct pose *p, struct lafs_synth_face *face)
+void lafs_synth_points_find(const struct figure *f, const struct model *m, const struct pose *p, struct lafs_synth_face *face)
 {
     const struct identity *id = &p->id;
     float *out = face->points68, st[68][2];

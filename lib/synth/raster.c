@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "synth/fast.h"
 
-lafs_status raster_init(struct raster *r, int w, int h, struct lafs_err *err)
+lafs_status lafs_synth_raster_init(struct raster *r, int w, int h, struct lafs_err *err)
 {
     *r = (struct raster){.w = w, .h = h, .stride = (w + 3) / 4 * 4, .x1 = w, .y1 = h};
     size_t n = (size_t)r->stride * (size_t)h;
@@ -14,11 +14,11 @@ lafs_status raster_init(struct raster *r, int w, int h, struct lafs_err *err)
     LAFS_TRY(lafs_alloc(&r->id, n, sizeof *r->id, err));
     LAFS_TRY(lafs_alloc(&r->weight, n, sizeof *r->weight, err));
     memset(r->weight, 0, n * sizeof *r->weight);
-    raster_clear(r);
+    lafs_synth_raster_clear(r);
     return LAFS_OK;
 }
 
-void raster_release(struct raster *r)
+void lafs_synth_raster_release(struct raster *r)
 {
     lafs_free(r->z);
     lafs_free(r->id);
@@ -35,14 +35,14 @@ static void clear(struct raster *r, int depth)
     }
 }
 
-void raster_clear(struct raster *r)
+void lafs_synth_raster_clear(struct raster *r)
 {
     clear(r, 1);
     r->x0 = r->w, r->y0 = r->h;
     r->x1 = r->y1 = 0;
 }
 
-void raster_forget(struct raster *r) { clear(r, 0); }
+void lafs_synth_raster_forget(struct raster *r) { clear(r, 0); }
 
 static inline float min3(float a, float b, float c)
 {
@@ -110,7 +110,7 @@ FAST static void draw(struct raster *r, const float *p, int nv, const int32_t *t
     }
 }
 
-void raster_draw(struct raster *r, const float *p, int v, const int32_t *tri, int n, int base, int front,
+void lafs_synth_raster_draw(struct raster *r, const float *p, int v, const int32_t *tri, int n, int base, int front,
                  const uint8_t *skip)
 {
     draw(r, p, v, tri, n, base, front, skip);

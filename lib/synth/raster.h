@@ -18,16 +18,16 @@ static inline void raster_weights(uint32_t packed, float *b1, float *b2)
     *b1 = (float)(int)(packed >> 16) * (1.0f / 60000) - 0.01f;
     *b2 = (float)(int)(packed & 0xffff) * (1.0f / 60000) - 0.01f;
 }
-lafs_status raster_init(struct raster *r, int w, int h, struct lafs_err *err);
-void raster_release(struct raster *r);
-/* Forgets what was drawn; raster_forget leaves the depths, so that what follows is hidden by what was there. */
-void raster_clear(struct raster *r);
-void raster_forget(struct raster *r);
+lafs_status lafs_synth_raster_init(struct raster *r, int w, int h, struct lafs_err *err);
+void lafs_synth_raster_release(struct raster *r);
+/* Forgets what was drawn; lafs_synth_raster_forget leaves the depths, so that what follows is hidden by what was there. */
+void lafs_synth_raster_clear(struct raster *r);
+void lafs_synth_raster_forget(struct raster *r);
 
 /* Draws triangles of which the front is seen (vertices clockwise in the picture if front is 1, the others if -1, all if
  * 0). p: (3, v): x and y in pixels, nearness > 0. Triangle k gets number base + k. skip, if not NULL: (v), triangles
  * with three such vertices are left out. */
-void raster_draw(struct raster *r, const float *p, int v, const int32_t *tri, int n, int base, int front,
+void lafs_synth_raster_draw(struct raster *r, const float *p, int v, const int32_t *tri, int n, int base, int front,
                  const uint8_t *skip);
 
 #endif

@@ -280,7 +280,7 @@ static void draw_occluders(struct scene *sc, struct lafs_rng *r)
     }
 }
 
-void scene_draw(struct scene *sc, const struct lafs_synth_options *opt, int shapes, const struct identity *who,
+void lafs_synth_scene_draw(struct scene *sc, const struct lafs_synth_options *opt, int shapes, const struct identity *who,
                 int64_t number)
 {
     struct lafs_rng rng, *r = &rng;
@@ -291,7 +291,7 @@ void scene_draw(struct scene *sc, const struct lafs_synth_options *opt, int shap
     sc->faces = opt->faces_min + (int)lafs_rng_below(r, (uint64_t)(opt->faces_max - opt->faces_min + 1));
     sc->pose[0].id = *who;
     for (int k = 1; k < sc->faces; k++)
-        identity_draw(&sc->pose[k].id, opt->seed, 1,
+        lafs_synth_identity_draw(&sc->pose[k].id, opt->seed, 1,
                       lafs_rng_key(person, LAFS_RNG_SYNTH, 3, (uint64_t)number, (uint64_t)k), shapes);
     draw_light(&sc->light, r);
     draw_camera(&sc->camera, r, (float)(opt->width < opt->height ? opt->width : opt->height));

@@ -76,7 +76,7 @@ static const struct bump mean_bumps[] = {
     {PAIR, 6.3f, 42.6f, 2.6f, 1.6f, 0, -1.4f, -4.2f}, /* nostrils */
     {END}};
 
-void shape_features(float s, float t, float d[3])
+void lafs_synth_shape_features(float s, float t, float d[3])
 {
     static const float height[][2] = {{-14, 0}, {-6, 1.2f}, {2, 5.0f}, {11, 10.5f}, {20, 16.5f}, {28, 21.5f}, {33, 24},
                                       {36.2f, 23.7f}, {38.8f, 20.8f}, {41.5f, 15}, {44.2f, 8}, {47, 3}, {53, 0}};
@@ -170,16 +170,16 @@ static const struct direction directions[] = {
 enum { DIRECTIONS = sizeof directions / sizeof *directions };
 _Static_assert((int)DIRECTIONS <= (int)LAFS_SYNTH_SHAPES, "directions");
 
-int shape_count(void) { return DIRECTIONS; }
+int lafs_synth_shape_count(void) { return DIRECTIONS; }
 
-void shape_bias(int m, float *male, float *age, float *weight)
+void lafs_synth_shape_bias(int m, float *male, float *age, float *weight)
 {
     *male = directions[m].male;
     *age = directions[m].age;
     *weight = directions[m].weight;
 }
 
-void shape_direction(int m, float s, float t, const float p[3], float d[3])
+void lafs_synth_shape_direction(int m, float s, float t, const float p[3], float d[3])
 {
     d[0] = d[1] = d[2] = 0;
     if (m >= WHOLE) {
@@ -235,7 +235,7 @@ static void open_jaw(float s, float t, float d[3])
     if (t < 70) add_bump(&lift, s, t, d);
 }
 
-void shape_expression(int m, float s, float t, float d[3])
+void lafs_synth_shape_expression(int m, float s, float t, float d[3])
 {
     d[0] = d[1] = d[2] = 0;
     if (m == EXPR_OPEN) open_jaw(s, t, d);

@@ -35,7 +35,7 @@ static void mark_moles(struct skin *k)
     }
 }
 
-void skin_begin(struct skin *k, const struct model *m, const struct figure *f, const struct pose *p,
+void lafs_synth_skin_begin(struct skin *k, const struct model *m, const struct figure *f, const struct pose *p,
                 const struct lighting *l)
 {
     *k = (struct skin){.m = m, .f = f, .p = p, .l = l};
@@ -262,4 +262,4 @@ FAST static void colour(const struct skin *k, const float a[ATTRS], float out[3]
     memcpy(out, lit, sizeof lit);
 }
 
-void skin_colour(const struct skin *k, const float a[ATTRS], float out[3]) { colour(k, a, out); }
+void lafs_synth_skin_colour(const struct skin *k, const float a[ATTRS], float out[3]) { colour(k, a, out); }

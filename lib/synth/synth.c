@@ -38,8 +38,8 @@ lafs_status lafs_synth_new(struct lafs_synth **out, const struct lafs_synth_opti
     struct lafs_synth *s;
     LAFS_TRY(lafs_alloc0(&s, 1, sizeof *s, err));
     s->opt = *opt;
-    camera_tables();
-    lafs_status st = model_init(&s->model, err);
+    lafs_synth_camera_tables();
+    lafs_status st = lafs_synth_model_init(&s->model, err);
     if (st != LAFS_OK) {
         lafs_synth_free(s);
         return st;
@@ -51,7 +51,7 @@ lafs_status lafs_synth_new(struct lafs_synth **out, const struct lafs_synth_opti
 void lafs_synth_free(struct lafs_synth *s)
 {
     if (!s) return;
-    model_release(&s->model);
+    lafs_synth_model_release(&s->model);
     lafs_free(s);
 }
 
@@ -62,9 +62,9 @@ lafs_status lafs_synth_work_new(struct lafs_synth_work **out, const struct lafs_
     LAFS_TRY(lafs_alloc0(&w, 1, sizeof *w, err));
     w->drawn = -1;
     lafs_status st;
-    LAFS_TRY_GOTO(st, canvas_init(&w->canvas, s->opt.width, s->opt.height, err), fail);
-    LAFS_TRY_GOTO(st, raster_init(&w->raster, s->opt.width, s->opt.height, err), fail);
-    LAFS_TRY_GOTO(st, figure_init(&w->figure, &s->model, err), fail);
+    LAFS_TRY_GOTO(st, lafs_synth_canvas_init(&w->canvas, s->opt.width, s->opt.height, err), fail);
+    LAFS_TRY_GOTO(st, lafs_synth_raster_init(&w->raster, s->opt.width, s->opt.height, err), fail);
+    LAFS_TRY_GOTO(st, lafs_synth_figure_init(&w->figure, &s->model, err), fail);
     *out = w;
     return LAFS_OK;
 fail:
@@ -75,9 +75,9 @@ fail:
 void lafs_synth_work_free(struct lafs_synth_work *w)
 {
     if (!w) return;
-    canvas_release(&w->canvas);
-    raster_release(&w->raster);
-    figure_release(&w->figure);
+    lafs_synth_canvas_release(&w->canvas);
+    lafs_synth_raster_release(&w->raster);
+    lafs_synth_figure_release(&w->figure);
     lafs_free(w);
 }
 
@@ -102,25 +102,25 @@ lafs_status lafs_synth_render(const struct lafs_synth *s, struct lafs_synth_work
 {
     if (person < 0 || number < 0) return lafs_fail(err, LAFS_USAGE, "persons and photos are numbered from 0");
     if (w->drawn != person) {
-        identity_draw(&w->who, s->opt.seed, 0, (uint64_t)person, s->model.head.shapes);
+        lafs_synth_identity_draw(&w->who, s->opt.seed, 0, (uint64_t)person, s->model.head.shapes);
         w->drawn = person;
     }
     struct scene *sc = &w->scene;
-    scene_draw(sc, &s->opt, s->model.head.shapes, &w->who, number);
+    lafs_synth_scene_draw(sc, &s->opt, s->model.head.shapes, &w->who, number);
     if (out->image.w != sc->width || out->image.h != sc->height || !out->image.px)
         LAFS_TRY(lafs_image_new(&out->image, sc->width, sc->height, err));
-    backdrop_paint(&w->canvas, &s->model, sc);
+    lafs_synth_backdrop_paint(&w->canvas, &s->model, sc);
     int order[LAFS_SYNTH_MAX_FACES];
     order_by_depth(sc, order);
     for (int k = 0; k < sc->faces; k++) {
         const struct pose *p = &sc->pose[order[k]];
-        figure_build(&w->figure, &s->model, p, &sc->light);
-        figure_paint(&w->canvas, &w->raster, &s->model, &w->figure, p, &sc->light);
-        points_find(&w->figure, &s->model, p, &out->face[order[k]]);
+        lafs_synth_figure_build(&w->figure, &s->model, p, &sc->light);
+        lafs_synth_figure_paint(&w->canvas, &w->raster, &s->model, &w->figure, p, &sc->light);
+        lafs_synth_points_find(&w->figure, &s->model, p, &out->face[order[k]]);
     }
     out->faces = sc->faces;
-    occluders_paint(&w->canvas, sc);
-    camera_take(&w->canvas, &s->model, sc, out->image.px);
+    lafs_synth_occluders_paint(&w->canvas, sc);
+    lafs_synth_camera_take(&w->canvas, &s->model, sc, out->image.px);
     out->quality = sc->camera.quality;
     return LAFS_OK;
 }
@@ -152,7 +152,7 @@ lafs_status lafs_synth_align(const struct lafs_synth_photo *p, int size, struct 
 void lafs_synth_describe(const struct lafs_synth *s, int64_t person, struct lafs_synth_person *out)
 {
     struct identity id;
-    identity_draw(&id, s->opt.seed, 0, (uint64_t)person, s->model.head.shapes);
+    lafs_synth_identity_draw(&id, s->opt.seed, 0, (uint64_t)person, s->model.head.shapes);
     *out = (struct lafs_synth_person){.skin = id.skin, .male = id.male, .age = id.age};
     memcpy(out->shape, id.shape, sizeof out->shape);
 }

@@ -5,7 +5,7 @@ set -eu
 . "$TOP/tests/cli/detector.inc"
 toy_detector always.safetensors always
 toy_detector never.safetensors never
-lafs-synth -q --people 3 -n 6 --size 96 --seed 3 -o photos.tar # 9 cells each
+lafs-synth -q --people 3 -n 2 --size 96 --seed 3 -o photos.tar # 9 cells each
 mkdir dir
 tar -xf photos.tar -C dir --wildcards '*.jpg'
 all='-m always.safetensors --one-scale'
@@ -38,7 +38,7 @@ ok "--best keeps the photo's key and takes the middle face"
 
 expect_status 0 lafs-detect -m never.safetensors -o none.mp --log log.json dir
 message "6 photos read, 0 written, 6 without a face"
-has log.json '"no_face":6'
+has log.json '"no_face": 6'
 expect_status 0 lafs-shard -q -o none-%06d.tar none.mp
 ok "photos without a face are counted apart, and no failure"
 
@@ -49,8 +49,8 @@ message "1 photos read, 9 written"
 expect_status 0 lafs-detect -m always.safetensors --scales 2 -n 1 -o some.mp dir
 message "36 written"
 expect_status 0 lafs-detect -m always.safetensors --scales 0.5,0.25 -n 1 -o some.mp dir
-message "4 written"
-ok "--min-size, --scales, -n"
+message "5 written"
+ok "--min-size, --scales, -n" # 4 cells of 64 pixels and one of 128
 
 expect_status 0 lafs-detect $all -q --best --raw -n 1 -o raw.mp dir
 has raw.mp rgb

@@ -209,7 +209,7 @@ TEST(options_are_checked)
 TEST(the_head_is_whole)
 {
     struct head h;
-    REQUIRE_OK(head_init(&h, &err), &err);
+    REQUIRE_OK(lafs_synth_head_init(&h, &err), &err);
     const float *x = h.pos, *y = x + HEAD_V, *z = y + HEAD_V;
     int outward = 0;
     for (int i = 0; i < HEAD_ROWS; i++)
@@ -227,13 +227,13 @@ TEST(the_head_is_whole)
     static const float none[LAFS_SYNTH_SHAPES];
     expr[EXPR_OPEN] = 1;
     REQUIRE_OK(lafs_alloc(&pos, 3 * HEAD_V, sizeof *pos, &err), &err);
-    head_pose(&h, none, expr, pos);
-    head_point(&h, pos, 0, 69, above);
-    head_point(&h, pos, 0, 71.2f, below);
-    head_point(&h, pos, 0, HEAD_T_JAW, chin);
+    lafs_synth_head_pose(&h, none, expr, pos);
+    lafs_synth_head_point(&h, pos, 0, 69, above);
+    lafs_synth_head_point(&h, pos, 0, 71.2f, below);
+    lafs_synth_head_point(&h, pos, 0, HEAD_T_JAW, chin);
     CHECK(below[1] - above[1] > 15 && above[1] > 65 && above[1] < 73 && chin[1] > 125);
     lafs_free(pos);
-    head_release(&h);
+    lafs_synth_head_release(&h);
 }
 
 TEST(triangles_leave_no_gaps)
@@ -247,10 +247,10 @@ TEST(triangles_leave_no_gaps)
             p[N * N + i * N + j] = -8 + 9.7f * (float)i + 0.9f * (float)((i + 2 * j) % 4);
             p[2 * N * N + i * N + j] = 1 + 0.01f * (float)i;
         }
-    grid_triangles(N, N, tri);
+    lafs_synth_grid_triangles(N, N, tri);
     struct raster r;
-    REQUIRE_OK(raster_init(&r, W, W, &err), &err);
-    raster_draw(&r, p, N * N, tri, 2 * (N - 1) * (N - 1), 100, -1, NULL);
+    REQUIRE_OK(lafs_synth_raster_init(&r, W, W, &err), &err);
+    lafs_synth_raster_draw(&r, p, N * N, tri, 2 * (N - 1) * (N - 1), 100, -1, NULL);
     for (int k = 0; k < W * W; k++) {
         int id = r.id[k / W * r.stride + k % W];
         REQUIRE(id >= 100 && id < 100 + 2 * (N - 1) * (N - 1));
@@ -262,10 +262,10 @@ TEST(triangles_leave_no_gaps)
         CHECK_NEAR(b0 * p[t[0]] + b1 * p[t[1]] + b2 * p[t[2]], k % W, 1e-2);
         CHECK_NEAR(b0 * p[N * N + t[0]] + b1 * p[N * N + t[1]] + b2 * p[N * N + t[2]], k / W, 1e-2);
     }
-    raster_clear(&r);
-    raster_draw(&r, p, N * N, tri, 2 * (N - 1) * (N - 1), 0, 1, NULL); /* the back is not drawn */
+    lafs_synth_raster_clear(&r);
+    lafs_synth_raster_draw(&r, p, N * N, tri, 2 * (N - 1) * (N - 1), 0, 1, NULL); /* the back is not drawn */
     for (int k = 0; k < W * W; k++) CHECK(r.id[k / W * r.stride + k % W] == -1);
-    raster_release(&r);
+    lafs_synth_raster_release(&r);
 }
 
 TEST_MAIN(photos_depend_on_their_numbers_alone, labels_agree, a_person_looks_like_himself, people_differ_and_stay,

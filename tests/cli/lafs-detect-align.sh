@@ -1,0 +1,42 @@
+#!/bin/sh
+# lafs-detect --align-only: by points and by points68, without a model; what lies on the template stays where it is.
+set -eu
+. "$(dirname "$0")/lib.sh"
+lafs-synth -q --people 2 -n 2 --size 160 -o photos.tar
+
+expect_status 0 lafs-detect -q --align-only -o a-%06d.tar photos.lafs
+has a.lafs arcface5
+expect_status 0 lafs-detect -q --align-only -j 1 photos.lafs >one.mp
+expect_status 0 lafs-detect -q --align-only -j 3 photos.lafs >three.mp
+same one.mp three.mp
+tar -tf a-000000.tar | grep -c '\.jpg$' >count
+check test "$(cat count)" = 4
+ok "aligns by points, the same bytes on 1 and 3 threads"
+
+# A record without points, one with points that are one, one that is right.
+printf '\201\243key\241a' >bad.mp
+expect_status 1 lafs-detect --align-only -o b.mp bad.mp
+message "skipping 'a': no picture"
+expect_status 0 lafs-shard -q -o plain.mp photos.tar
+lafs-detect -q --align-only photos.lafs >aligned.mp
+expect_status 2 lafs-detect --align-only aligned.mp >out
+message "aligned already"
+ok "refuses aligned faces; a record without a picture is bad"
+
+mkdir dir
+tar -xf photos.tar -C dir --wildcards '*.jpg'
+expect_status 1 lafs-detect --align-only --rejects why -o b.mp dir
+message "nothing to align by"
+check test "$(wc -l <why)" = 4
+has why "neither field 'points' nor 'points68'"
+check test ! -e b.mp
+ok "photos without points are bad records"
+
+expect_status 2 lafs-detect --align-only --best photos.lafs
+expect_status 2 lafs-detect --align-only --no-crop photos.lafs
+expect_status 2 lafs-detect --align-only -m x photos.lafs
+expect_status 2 lafs-detect --align-only --size 100 photos.lafs
+message "not within 112"
+expect_status 2 lafs-detect --align-only --size 120 photos.lafs
+message "multiple of 112"
+ok "options that make no sense together"
