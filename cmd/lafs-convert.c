@@ -199,8 +199,7 @@ static lafs_status edit_meta(struct model *m, struct lafs_err *err)
         m->metas = n;
     }
     for (int k = 0; k < o.set.n; k++) {
-        char *key; /* lives until exit: the entry points to it */
-        LAFS_TRY(lafs_strdup(&key, o.set.v[k], err));
+        char *key = (char *)o.set.v[k]; /* an argument: the entry points to it */
         char *equals = strchr(key, '=');
         *equals = 0;
         LAFS_TRY(set_meta(m, key, equals + 1, err));

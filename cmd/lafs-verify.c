@@ -303,7 +303,7 @@ static lafs_status parse_rates(double far[LAFS_MAX_FARS], const char **text, int
         }
         return LAFS_OK;
     }
-    char *copy;
+    static char *copy;
     struct lafs_err err = {0};
     if (lafs_strdup(&copy, o.far, &err) != LAFS_OK) exit(cli_fail(&err));
     for (char *p = copy; p;) { /* the copy stays: text points into it */

@@ -95,7 +95,7 @@ head -c 100000 /dev/zero | tr '\0' '\221' >bomb2.mp
 printf '\201\243key\333\177\377\377\377x' >bomb3.mp
 for f in bomb1.mp bomb2.mp bomb3.mp; do
     status=0
-    (ulimit -v 2000000 2>/dev/null || true; lafs-show --json $f >/dev/null 2>stderr) || status=$?
+    ([ -n "${SAN:-}" ] || ulimit -v 2000000 2>/dev/null || true; lafs-show --json $f >/dev/null 2>stderr) || status=$?
     check [ $status -eq 1 ] || check [ $status -eq 3 ]
 done
 ok "hostile input"

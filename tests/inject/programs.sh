@@ -18,3 +18,14 @@ inject "lafs-detect" 40 lafs-detect -q -j2 --align-only -o out/faces.msg photos
 inject "lafs-embed" 40 lafs-embed -q -j2 --baseline lbp -o out/emb faces.lafs
 inject "lafs-verify" 40 lafs-verify -q -j2 --pairs pairs.txt --bootstrap 20 --json --plot out/roc.svg emb
 inject "lafs-synth" 40 lafs-synth -q -j2 --people 1 -n 1 --size 64 --aligned -o out/s.tar
+
+# Training keeps a directory; what stands in it must be whole.
+tiny="-q -j2 --size xs --dim 64 --depth 1 --heads 1 --mlp 64 --batch 2 --epochs 1 --warmup 0"
+# shellcheck disable=SC2086
+lafs-finetune $tiny -o run faces.lafs
+# shellcheck disable=SC2086
+inject "lafs-finetune" 12 lafs-finetune $tiny -o out/run faces.lafs
+inject "lafs-convert" 15 lafs-convert -q -o out/x.safetensors run/model.safetensors
+inject "lafs-landmark" 12 lafs-landmark -q -j2 -m run/model.safetensors -o out/landmarks faces.lafs
+inject "lafs-augment" 15 lafs-augment -q -j2 --render --epochs 0-1 -o out/views faces.lafs
+inject "lafs-select" 20 lafs-select -q --shots 1 -o out/few.lafs faces.lafs
