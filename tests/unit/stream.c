@@ -694,7 +694,7 @@ static int generate(const char *count, int bare)
         lafs_sample_clear(&s);
         int len = snprintf(key, sizeof key, "p%ld/k%ld", i / 20, i);
         lafs_sample_set_str(&s, "key", key);
-        lafs_sample_set_bin(&s, "jpg", "\xff\xd8\xff and what a small photo holds", 34);
+        lafs_sample_set_bin(&s, "jpg", "\xff\xd8\xff and what a small photo holds", 33);
         lafs_sample_set_strn(&s, "name", key, strcspn(key, "/"));
         lafs_sample_set_int(&s, "number", i + len);
         lafs_buf_clear(&b);
