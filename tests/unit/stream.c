@@ -703,7 +703,11 @@ static int generate(const char *count, int bare)
         if (!bare) st = lafs_writer_put(w, &s, &e);
     }
     if (st == LAFS_OK && !bare) st = lafs_writer_close(w, &(struct lafs_totals){.ok = 1}, &e);
+    else lafs_writer_abort(w);
     if (st != LAFS_OK) fprintf(stderr, "generator: %s\n", e.msg);
+    lafs_sample_release(&s);
+    lafs_header_release(&h);
+    lafs_buf_release(&b);
     return fflush(stdout) || st != LAFS_OK;
 }
 
