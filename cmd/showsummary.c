@@ -162,9 +162,10 @@ static void put_options(struct lafs_buf *b, const void *map, size_t size)
 
 static void put_prov(struct lafs_buf *b, const struct lafs_header *h)
 {
-    struct lafs_walk w = {h->prov.data, h->prov.data + h->prov.size};
     struct lafs_mp_value list, v;
-    if (h->prov.size == 0 || lafs_walk_next(&w, &list, NULL) != LAFS_OK || list.type != LAFS_MP_ARRAY) return;
+    if (h->prov.size == 0) return;
+    struct lafs_walk w = {h->prov.data, h->prov.data + h->prov.size};
+    if (lafs_walk_next(&w, &list, NULL) != LAFS_OK || list.type != LAFS_MP_ARRAY) return;
     for (size_t i = 0; i < list.len; i++) {
         const unsigned char *from = w.p;
         const void *at;

@@ -23,6 +23,17 @@ expect_status 0 lafs-show two.jpg >text
 has text 'JPEG 118x72'
 ok "a contact sheet"
 
+lafs-detect -q --align-only photos.lafs -o faces-%06d.tar
+lafs-augment -q -n 2 --locals 3 faces.lafs >views.mp
+expect_status 0 lafs-show --views views.mp -o views.jpg
+expect_status 0 lafs-show views.jpg >text # two rows: a face and five views of 160
+has text 'JPEG 1002x358'
+lafs-augment -q -n 2 --locals 3 --render faces.lafs >rendered.mp
+expect_status 0 lafs-show --views rendered.mp -o rendered.jpg
+expect_status 0 lafs-show rendered.jpg >text # no face, a line more of text
+has text 'JPEG 836x378'
+ok "views, rendered or not"
+
 record a 1 0 >e.mp
 expect_status 1 lafs-show --contact-sheet e.mp -o no.jpg
 message "skipping 'a': no picture: neither field 'jpg' nor 'rgb'"
