@@ -73,23 +73,35 @@ LAFS_INLINE void norm_tile(const struct bn *j, int64_t tile)
     }
 }
 
+/* Columns in blocks whose sums stay in registers. */
 LAFS_INLINE void slope_sums(const struct bn *j, int64_t from, int64_t to, float *sum, float *along, enum lafs_act act)
 {
     int64_t c = j->c;
-    for (int64_t i = from; i < to; i++)
-        for (int64_t k = 0; k < c; k++) {
-            float xhat = (j->x[i * c + k] - j->mean[k]) * j->rstd[k];
-            float dz = j->dy[i * c + k] * lafs_act_slope(act, xhat * j->gamma[k] + j->beta[k]);
-            sum[k] += dz;
-            along[k] += dz * xhat;
+    for (int64_t k0 = 0; k0 < c; k0 += 64) {
+        int64_t n = c - k0 < 64 ? c - k0 : 64;
+        float mean[64] = {0}, rstd[64] = {0}, gamma[64] = {0}, beta[64] = {0}, s[64] = {0}, a[64] = {0};
+        memcpy(mean, j->mean + k0, (size_t)n * sizeof *mean);
+        memcpy(rstd, j->rstd + k0, (size_t)n * sizeof *rstd);
+        memcpy(gamma, j->gamma + k0, (size_t)n * sizeof *gamma);
+        memcpy(beta, j->beta + k0, (size_t)n * sizeof *beta);
+        for (int64_t i = from; i < to; i++) {
+            const float *x = j->x + i * c + k0, *dy = j->dy + i * c + k0;
+            for (int64_t k = 0; k < n; k++) {
+                float xhat = (x[k] - mean[k]) * rstd[k];
+                float dz = dy[k] * lafs_act_slope(act, xhat * gamma[k] + beta[k]);
+                s[k] += dz;
+                a[k] += dz * xhat;
+            }
         }
+        memcpy(sum + k0, s, (size_t)n * sizeof *s);
+        memcpy(along + k0, a, (size_t)n * sizeof *a);
+    }
 }
 
 LAFS_INLINE void slope_tile(const struct bn *j, int64_t tile)
 {
     ROWS_OF_TILE;
     float *part = j->part + tile * 2 * c;
-    memset(part, 0, (size_t)(2 * c) * sizeof *part);
     switch (j->act) {
     case LAFS_ACT_NONE: slope_sums(j, from, to, part, part + c, LAFS_ACT_NONE); break;
     case LAFS_ACT_RELU: slope_sums(j, from, to, part, part + c, LAFS_ACT_RELU); break;
