@@ -12,12 +12,12 @@
 #include "train/finetune.h"
 
 static struct {
-    const char *run, *size, *tokens, *init, *landmarks, *margin, *scale, *pairs, *pairs_index, *precision;
+    const char *run, *size, *tokens, *init, *landmarks, *start, *margin, *scale, *pairs, *pairs_index, *precision;
     int64_t stage, dim, depth, heads, mlp, patches, patch, epochs, batch, micro, warmup, every, keep;
-    double lr, lr_final, decay, layer_decay, landmark_reg, margin_scale, margin_m, mixup, mixup_alpha;
+    double position_std, lr, lr_final, decay, layer_decay, landmark_reg, margin_scale, margin_m, mixup, mixup_alpha;
     double randaugment, crop_min, jitter, erase, dropout, drop_path, landmark_dropout;
     int freeze, no_flip, extend, dry_run;
-} o = {.size = "b", .tokens = "landmark", .margin = "cosface", .scale = "dim", .precision = "fp32", .stage = 3, .patches = 196,
+} o = {.size = "b", .tokens = "landmark", .start = "random", .margin = "cosface", .position_std = 1, .scale = "dim", .precision = "fp32", .stage = 3, .patches = 196,
        .patch = 8, .epochs = 34, .batch = 600, .micro = 200, .warmup = -1, .keep = 2, .lr = -1, .lr_final = 1e-6, .decay = 0.1,
        .layer_decay = 1, .landmark_reg = -1, .margin_scale = 64, .margin_m = 0.4, .mixup = 0.1, .mixup_alpha = 0.2,
        .randaugment = 1, .crop_min = 0.9, .jitter = 0.1, .erase = 0.5, .dropout = 0.1, .drop_path = 0.1, .landmark_dropout = 0.5};
@@ -28,6 +28,7 @@ static const struct cli_option options[] = {
     {"stage", 0, CLI_INT, &o.stage, "1|3", "1: all from scratch, for the landmark CNN; 3: after pretraining", 1, 3, "3"},
     {"init", 0, CLI_STRING, &o.init, "MODEL", "start the ViT from this model, and the landmark CNN where it has one", 0, 0, NULL},
     {"landmarks", 0, CLI_STRING, &o.landmarks, "MODEL", "start the landmark CNN from this model", 0, 0, NULL},
+    {"landmark-start", 0, CLI_CHOICE, &o.start, "random|grid", "where landmarks start that no model gives: anywhere, as the authors', or on a grid", 0, 0, "random"},
     {"freeze-landmarks", 0, CLI_FLAG, &o.freeze, NULL, "do not train the landmark CNN", 0, 0, NULL},
     {"landmark-reg", 0, CLI_DOUBLE, &o.landmark_reg, "X", "X times the schedule that keeps the landmarks in place; 0: off", -1, 1e6, "1 in stage 3, 0 in stage 1"},
     {"tokens", 0, CLI_CHOICE, &o.tokens, "landmark|grid", "patches at landmarks, or on a grid without a landmark CNN", 0, 0, "landmark"},
@@ -59,6 +60,7 @@ static const struct cli_option options[] = {
     {"dropout", 0, CLI_DOUBLE, &o.dropout, "P", "dropout in the ViT", 0, 0.99, "0.1"},
     {"landmark-dropout", 0, CLI_DOUBLE, &o.landmark_dropout, "P", "dropout before the landmark CNN's last layer", 0, 0.99, "0.5"},
     {"drop-path", 0, CLI_DOUBLE, &o.drop_path, "P", "share of residual branches that are dropped", 0, 0.99, "0.1"},
+    {"position-std", 0, CLI_DOUBLE, &o.position_std, "X", "deviation with which position embedding and CLS token start", 0, 10, "1"},
     {"scale", 0, CLI_CHOICE, &o.scale, "dim|head", "scale of attention: width^-0.5 as the authors, or 64^-0.5", 0, 0, "dim"},
     {"pairs", 0, CLI_STRING, &o.pairs, "FILE", "verify these pairs after every epoch, and keep the best model", 0, 0, NULL},
     {"pairs-index", 0, CLI_STRING, &o.pairs_index, "FACES.lafs", "index of the photos of --pairs", 0, 0, NULL},
@@ -93,6 +95,7 @@ static lafs_status configure(struct lafs_finetune_config *c, struct lafs_err *er
     v->patch = (int)o.patch;
     v->dropout = (float)o.dropout;
     v->drop_path = (float)o.drop_path;
+    v->position_std = (float)o.position_std;
     v->scale = strcmp(o.scale, "dim") ? LAFS_SCALE_HEAD : LAFS_SCALE_DIM;
     LAFS_TRY(lafs_vit_config_check(v, err));
     int grid = !strcmp(o.tokens, "grid");
@@ -108,6 +111,7 @@ static lafs_status configure(struct lafs_finetune_config *c, struct lafs_err *er
     c->decay.vector = o.stage == 1 ? (float)o.decay : 0;
     c->decay.cnn = (float)(o.decay / 2);
     c->layer_decay = o.layer_decay;
+    c->landmarks_on_grid = !strcmp(o.start, "grid");
     c->freeze_cnn = o.freeze || grid;
     c->cnn_dropout = o.landmark_dropout;
     c->landmark_weight = o.landmark_reg >= 0 ? o.landmark_reg : o.stage == 3 ? 1 : 0;
@@ -136,8 +140,10 @@ static void record_options(const struct lafs_finetune_config *c)
     trainrun_option(r, "classes", 0, "%" PRId64, c->classes);
     trainrun_option(r, "init", 0, "%s", s.init_digest);
     trainrun_option(r, "landmarks", 0, "%s", s.landmarks_digest);
+    trainrun_option(r, "landmark-start", 0, "%s", o.start);
     trainrun_option(r, "freeze-landmarks", 0, "%d", c->freeze_cnn);
     trainrun_option(r, "landmark-reg", 0, "%.9g", c->landmark_weight);
+    trainrun_option(r, "position-std", 0, "%g", o.position_std);
     trainrun_option(r, "vit", 0, "dim %d depth %d heads %d mlp %d patches %d patch %d scale %s", v->dim, v->depth, v->heads,
                     v->mlp, v->patches, v->patch, o.scale);
     trainrun_option(r, "drop", 0, "dropout %g drop-path %g landmarks %g", o.dropout, o.drop_path, o.landmark_dropout);

@@ -37,6 +37,9 @@ struct lafs_cnn {
 };
 /* Adds the parameters to ps (`stn.features...`, `output_layer.1...`; running statistics as buffers), dropout 0.5. */
 lafs_status lafs_cnn_declare(struct lafs_cnn *m, int landmarks, struct lafs_params *ps, struct lafs_err *err);
+/* Sets the last layer's bias so that landmarks start, within a few pixels, on the centres of a grid of sqrt(R) x sqrt(R)
+ * cells, row by row; but the first and the last in the picture's corners, which the min-max needs. */
+void lafs_cnn_start_on_grid(const struct lafs_cnn *m, const struct lafs_backend *b, float *value);
 
 enum lafs_cnn_mode { LAFS_CNN_FOLDED = 0, LAFS_CNN_KEEP = 1 };
 

@@ -194,6 +194,7 @@ static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
                              (float)sqrt(6.0 / (double)(shape[0] + shape[1])), t->c.model.vit.depth + 1, &t->classifier, err));
     LAFS_TRY(lafs_params_place(ps, t->b, err));
     LAFS_TRY(lafs_params_fill(ps, t->b, t->c.seed, err));
+    if (has_cnn(t) && t->c.landmarks_on_grid) lafs_cnn_start_on_grid(&t->model.cnn, t->b, ps->value);
     LAFS_TRY(lafs_optim_init(&t->optim, t->b, ps, err));
     if (t->c.layer_decay != 1) lafs_optim_layer_decay(&t->optim, t->c.layer_decay, t->c.model.vit.depth);
     LAFS_TRY(host_memory(t, err));

@@ -24,6 +24,7 @@ struct lafs_finetune_config {
     struct lafs_decay decay;
     double layer_decay;             /* 0.58; 1: one learning rate (what the authors' code did) */
     double cnn_dropout;             /* before the landmark CNN's last layer, 0.5 */
+    int landmarks_on_grid;          /* start the landmarks on a grid, instead of anywhere */
     int freeze_cnn;                 /* 1: landmark CNN in eval mode, not trained */
     double landmark_weight;         /* times the schedule of the regulariser; 0: off (the authors' default) */
     double landmark_constant;       /* > 0: this weight in every epoch instead of the schedule */
