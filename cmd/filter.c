@@ -321,9 +321,11 @@ static lafs_status open_all(struct run *r, const char *const *args, int nargs, c
     static const char *const standard_input[] = {"-"};
     const struct filter *f = r->f;
     struct lafs_header out;
-    int list = f->reading && f->reading->list;
+    const char *const *list = f->reading && f->reading->list ? &f->reading->list : NULL;
+    if (nargs == 0 && !list && !f->source) args = standard_input, nargs = 1;
+    LAFS_TRY(lafs_writer_spares(cli.out, args, nargs, err));
+    if (list) LAFS_TRY(lafs_writer_spares(cli.out, list, 1, err));
     if (f->source) nargs = 0;
-    else if (nargs == 0 && !list) args = standard_input, nargs = 1;
     for (int i = 0; i < nargs; i++) r->drain |= has_writer(args[i]);
     if (!f->source) LAFS_TRY(lafs_reader_open(&r->reader, args, nargs, f->reading, err));
     LAFS_TRY(make_batches(r, err));

@@ -299,6 +299,64 @@ lafs_status lafs_index_read(struct lafs_index **out, const char *path, struct la
     return LAFS_OK;
 }
 
+/* ---- its shards alone ---- */
+
+/* The next line, with its end, into b; LAFS_END when no whole one is left. */
+static lafs_status read_line(struct lafs_input *in, struct lafs_buf *b, struct lafs_err *err)
+{
+    for (size_t want = 1;; want = lafs_input_left(in) + 1) {
+        LAFS_TRY(lafs_input_fill(in, want, err));
+        const unsigned char *p = lafs_input_data(in), *nl = memchr(p, '\n', lafs_input_left(in));
+        if (!nl && in->eof) return LAFS_END;
+        if (!nl) continue;
+        lafs_buf_clear(b);
+        lafs_buf_put(b, p, (size_t)(nl + 1 - p));
+        lafs_input_take(in, (size_t)(nl + 1 - p));
+        return lafs_buf_check(b, err);
+    }
+}
+
+static lafs_status read_shards(struct lafs_index *ix, struct lafs_input *in, struct lafs_buf *b, struct lafs_err *err)
+{
+    size_t cap = 0;
+    for (int64_t line = 1;; line++) {
+        struct line l;
+        lafs_status st = read_line(in, b, err);
+        char *p = (char *)b->data;
+        if (st == LAFS_OK && !cut_line(&p, p + b->size, &l)) st = LAFS_END;
+        if (line == 1 && (st == LAFS_END || (st == LAFS_OK && strcmp(l.field[0], FIRST_LINE))))
+            return lafs_fail(err, LAFS_FAILED, "%s is no index of version 1", in->name);
+        if (st != LAFS_OK) return st == LAFS_END ? LAFS_OK : st;
+        if (line == 2) (void)parse_pixels(&l, &ix->pixels);
+        if (line <= 2) continue;
+        if (strcmp(l.field[0], "shard")) return LAFS_OK;
+        if ((size_t)ix->shards == cap) {
+            size_t more = cap ? cap * 2 : 64;
+            LAFS_TRY(lafs_resize(&ix->shard, cap, more, sizeof *ix->shard, err));
+            cap = more;
+        }
+        ix->shard[ix->shards] = (struct lafs_index_shard){.size = 0};
+        if (!parse_shard(&l, &ix->shard[ix->shards], err)) return LAFS_OK;
+        ix->shards++;
+    }
+}
+
+lafs_status lafs_index_read_shards(struct lafs_index **out, const char *path, struct lafs_err *err)
+{
+    struct lafs_input in;
+    struct lafs_buf b;
+    LAFS_TRY(lafs_input_open(&in, path, err));
+    lafs_buf_init(&b);
+    lafs_status st = new_index(out, path, err);
+    if (st == LAFS_OK) {
+        st = read_shards(*out, &in, &b, err);
+        if (st != LAFS_OK) lafs_index_free(*out);
+    }
+    lafs_buf_release(&b);
+    lafs_input_close(&in);
+    return st;
+}
+
 /* ---- indexing a tar ---- */
 
 struct scan {

@@ -32,6 +32,8 @@ struct lafs_index {
 };
 /* LAFS_CUT when the closing line is missing or counts differ. */
 lafs_status lafs_index_read(struct lafs_index **out, const char *path, struct lafs_err *err);
+/* Only pixel contract and shards, without samples: as far as its lines are whole. LAFS_FAILED: no index. */
+lafs_status lafs_index_read_shards(struct lafs_index **out, const char *path, struct lafs_err *err);
 /* Opens an index file, or indexes a tar (foreign ones on first use; nothing is written beside them). Names are taken
  * from directories as by a reader (LAFS_NAMES_AUTO). LAFS_FAILED: neither; compressed (says how to unpack); a key
  * twice. */

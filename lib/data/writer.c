@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "data/index.h"
 #include "data/keyset.h"
+#include "data/pattern.h"
 #include "data/source.h"
 #include "format/archive.h"
 
@@ -28,9 +29,7 @@ struct lafs_writer {
     struct lafs_sha256 data;    /* between header and trailer; of the shard's members likewise */
     double flushed;
     /* shards */
-    char *pattern;              /* "x-%06d.tar", NULL for a stream */
-    char *index_path;
-    int digits;                 /* of the number, 0: one shard without a number */
+    struct lafs_pattern names;  /* path NULL: a stream */
     int64_t shard_samples, shard_bytes;
     struct lafs_tar_writer *tar;
     struct lafs_sha256 whole;   /* of the shard's file */
@@ -56,8 +55,7 @@ static void free_writer(struct lafs_writer *w)
     lafs_buf_release(&w->scratch);
     lafs_buf_release(&w->member);
     lafs_keyset_release(&w->keys);
-    lafs_free(w->pattern);
-    lafs_free(w->index_path);
+    lafs_pattern_release(&w->names);
     lafs_free(w);
 }
 
@@ -133,54 +131,6 @@ static lafs_status stream_close(struct lafs_writer *w, const struct lafs_totals 
 
 /* ---- shards ---- */
 
-/* "x-%06d.tar" -> index "x.lafs"; "x.tar" -> "x.lafs". */
-static lafs_status parse_pattern(struct lafs_writer *w, const char *path, struct lafs_err *err)
-{
-    const char *percent = strchr(path, '%'), *end = path + strlen(path) - 4, *p = percent;
-    size_t stem = (size_t)(end - path);
-    if (percent) {
-        w->digits = 1;
-        p++;
-        if (*p == '0') p++;
-        if (*p >= '1' && *p <= '9') w->digits = *p++ - '0';
-        if (*p != 'd' || strchr(p, '%') || strchr(percent, '/'))
-            return lafs_fail(err, LAFS_USAGE, "cannot number shards by '%s': write NAME-%%06d.tar", path);
-        stem = (size_t)(percent - path);
-        if (stem > 0 && strchr("-_.", path[stem - 1])) stem--;
-    }
-    if (stem == 0 || path[stem - 1] == '/')
-        return lafs_fail(err, LAFS_USAGE, "no name for the index in '%s': write NAME-%%06d.tar", path);
-    struct lafs_buf b;
-    lafs_buf_init(&b);
-    lafs_buf_put(&b, path, stem);
-    lafs_buf_puts(&b, ".lafs");
-    lafs_status st = lafs_buf_check(&b, err);
-    if (st == LAFS_OK) st = lafs_strdup(&w->index_path, lafs_buf_str(&b), err);
-    lafs_buf_release(&b);
-    return st == LAFS_OK ? lafs_strdup(&w->pattern, path, err) : st;
-}
-
-/* Path of shard i; in w->scratch. */
-static const char *shard_path(struct lafs_writer *w, int64_t i)
-{
-    const char *percent = strchr(w->pattern, '%');
-    lafs_buf_clear(&w->scratch);
-    if (!percent) {
-        lafs_buf_puts(&w->scratch, w->pattern);
-    } else {
-        lafs_buf_put(&w->scratch, w->pattern, (size_t)(percent - w->pattern));
-        lafs_buf_printf(&w->scratch, "%0*lld", w->digits, (long long)i);
-        lafs_buf_puts(&w->scratch, strchr(percent, 'd') + 1);
-    }
-    return lafs_buf_str(&w->scratch);
-}
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 static lafs_status shard_sink(void *arg, const void *data, size_t size, struct lafs_err *err)
 {
     struct lafs_writer *w = arg;
@@ -196,8 +146,8 @@ static lafs_status shard_sink(void *arg, const void *data, size_t size, struct l
 
 static lafs_status shard_begin(struct lafs_writer *w, struct lafs_err *err)
 {
-    const char *path = shard_path(w, w->shards);
-    if (!path) return lafs_buf_check(&w->scratch, err);
+    const char *path = lafs_pattern_path(&w->names, w->shards);
+    if (!path) return lafs_buf_check(&w->names.scratch, err);
     LAFS_TRY(lafs_atomic_open(&w->file, path, err));
     w->shards++;
     w->at = w->in_shard = 0;
@@ -215,15 +165,15 @@ static lafs_status retire_old_index(struct lafs_writer *w, struct lafs_err *err)
 {
     if (w->old_index_gone) return LAFS_OK;
     struct lafs_index *old;
-    if (lafs_index_read(&old, w->index_path, NULL) == LAFS_OK) {
+    if (lafs_index_read(&old, w->names.index, NULL) == LAFS_OK) {
         for (int64_t i = 0; i < old->shards; i++) {
             lafs_buf_puts(&w->stale, old->shard[i].path);
             lafs_buf_putc(&w->stale, 0);
         }
         lafs_index_free(old);
     }
-    if (unlink(w->index_path) && errno != ENOENT)
-        return lafs_fail(err, LAFS_FAILED, "cannot remove '%s': %s", w->index_path, lafs_strerror(errno));
+    if (unlink(w->names.index) && errno != ENOENT)
+        return lafs_fail(err, LAFS_FAILED, "cannot remove '%s': %s", w->names.index, lafs_strerror(errno));
     w->old_index_gone = 1;
     return lafs_buf_check(&w->stale, err);
 }
@@ -243,9 +193,9 @@ static lafs_status shard_end(struct lafs_writer *w, const struct lafs_totals *to
     LAFS_TRY(lafs_tar_writer_close(tar, err));
     LAFS_TRY(flush(w, err));
     lafs_sha256_hex(&w->whole, hex);
-    const char *path = shard_path(w, w->shards - 1);
-    if (!path) return lafs_buf_check(&w->scratch, err);
-    lafs_index_put_shard(&w->shard_lines, base_name(path), w->at, hex);
+    const char *path = lafs_pattern_path(&w->names, w->shards - 1);
+    if (!path) return lafs_buf_check(&w->names.scratch, err);
+    lafs_index_put_shard(&w->shard_lines, lafs_base_name(path), w->at, hex);
     LAFS_TRY(retire_old_index(w, err));
     LAFS_TRY(lafs_atomic_commit(&w->file, err));
     w->published = w->shards;
@@ -401,7 +351,7 @@ static lafs_status shards_put(struct lafs_writer *w, const struct lafs_sample *s
     LAFS_TRY(check_sample(s, err));
     int full = w->in_shard > 0 && ((w->shard_samples > 0 && w->in_shard >= w->shard_samples) ||
                                    w->at + payload(s) > w->shard_bytes);
-    if (full && w->digits) {
+    if (full && w->names.digits) {
         LAFS_TRY(shard_end(w, &fine, err));
         LAFS_TRY(shard_begin(w, err));
     }
@@ -414,31 +364,20 @@ static lafs_status shards_put(struct lafs_writer *w, const struct lafs_sample *s
     return add_line(w, s, key, offset, err);
 }
 
-/* The number that our pattern gives the file name, -1 if it is none of ours. */
-static int64_t shard_number(struct lafs_writer *w, const char *name)
-{
-    const char *base = base_name(w->pattern), *percent = strchr(base, '%');
-    size_t len = percent ? (size_t)(percent - base) : 0;
-    int64_t n = 0;
-    if (!percent || strncmp(name, base, len)) return -1;
-    for (const char *p = name + len; *p >= '0' && *p <= '9' && n < INT32_MAX; p++) n = n * 10 + (*p - '0');
-    const char *path = shard_path(w, n);
-    return path && strcmp(base_name(path), name) == 0 ? n : -1;
-}
-
 /* Shards of the index that was there, of our own numbering, that this run did not write again. */
 static void remove_stale(struct lafs_writer *w)
 {
     const char *end = (const char *)w->stale.data + w->stale.size;
     for (const char *old = (const char *)w->stale.data; old && old < end; old += strlen(old) + 1)
-        if (shard_number(w, old) >= w->shards) unlink(shard_path(w, shard_number(w, old)));
+        if (lafs_pattern_number(&w->names, old) >= w->shards)
+            unlink(lafs_pattern_path(&w->names, lafs_pattern_number(&w->names, old)));
 }
 
 static lafs_status write_index(struct lafs_writer *w, struct lafs_err *err)
 {
     struct lafs_buf head, tail;
     struct lafs_atomic f;
-    LAFS_TRY(lafs_atomic_open(&f, w->index_path, err));
+    LAFS_TRY(lafs_atomic_open(&f, w->names.index, err));
     lafs_buf_init(&head);
     lafs_buf_init(&tail);
     lafs_index_put_head(&head, &w->header.pixels);
@@ -479,10 +418,9 @@ lafs_status lafs_writer_open(struct lafs_writer **out, const struct lafs_writer_
     w->shard_samples = opt->shard_samples;
     w->shard_bytes = opt->shard_bytes > 0 ? opt->shard_bytes : SHARD_BYTES_DEFAULT;
     lafs_header_init(&w->header);
-    size_t len = opt->out ? strlen(opt->out) : 0;
-    int shards = len > 4 && strcmp(opt->out + len - 4, ".tar") == 0;
+    int shards = lafs_pattern_is(opt->out);
     lafs_status st = lafs_header_copy(&w->header, header, err);
-    if (st == LAFS_OK && shards) st = parse_pattern(w, opt->out, err);
+    if (st == LAFS_OK && shards) st = lafs_pattern_init(&w->names, opt->out, err);
     if (st == LAFS_OK) st = shards ? shard_begin(w, err) : stream_open(w, opt->out, err);
     if (st != LAFS_OK) {
         free_writer(w);
@@ -494,12 +432,12 @@ lafs_status lafs_writer_open(struct lafs_writer **out, const struct lafs_writer_
 
 lafs_status lafs_writer_put(struct lafs_writer *w, const struct lafs_sample *s, struct lafs_err *err)
 {
-    return w->pattern ? shards_put(w, s, err) : stream_put(w, s, err);
+    return w->names.path ? shards_put(w, s, err) : stream_put(w, s, err);
 }
 
 lafs_status lafs_writer_close(struct lafs_writer *w, const struct lafs_totals *totals, struct lafs_err *err)
 {
-    lafs_status st = w->pattern ? shards_close(w, totals, err) : stream_close(w, totals, err);
+    lafs_status st = w->names.path ? shards_close(w, totals, err) : stream_close(w, totals, err);
     if (st != LAFS_OK) lafs_writer_abort(w);
     else free_writer(w);
     return st;
@@ -510,7 +448,7 @@ void lafs_writer_abort(struct lafs_writer *w)
     if (!w) return;
     /* Shards of this run that are whole but belong to nothing. The one being written is a temporary. */
     for (int64_t i = 0; i < w->published; i++) {
-        const char *path = shard_path(w, i);
+        const char *path = lafs_pattern_path(&w->names, i);
         if (path) unlink(path);
     }
     free_writer(w);
