@@ -4,6 +4,7 @@
 #   make demo       the main job on synthetic faces
 #   make check      all tests (SAN=address,undefined or SAN=thread for sanitizers; T=json runs those whose name holds "json")
 #   make fuzz       every fuzz target for TIME=600 seconds (needs clang); F=json runs one
+#   make soak       1 and 10 million records in little memory (RECORDS="1000 1000000" for other numbers)
 #   make install    prefix=/usr/local DESTDIR=
 #
 # `make demo` and `make check` install missing packages on Debian; DEPS=no turns that off.
@@ -15,6 +16,7 @@ DEPS ?= yes
 T ?=
 F ?=
 TIME ?= 600
+RECORDS ?= 1000000 10000000
 
 CC ?= cc
 OPT ?= $(if $(SAN),-O2,-O3)
@@ -144,6 +146,12 @@ fuzz:
 	@$(MAKE) --no-print-directory CC=clang SAN=address,undefined OPT=-O1 CFLAGS=-fsanitize=fuzzer-no-link fuzz-run
 fuzz-run: $(FUZZERS)
 	@tests/fuzz/run '$(TIME)' $^
+
+.PHONY: soak
+soak: $B/lafs-shard $B/lafs-show $B/tests/unit/stream $B/tests/soak/peak
+	@tests/soak/records.sh $B $(RECORDS)
+$B/tests/soak/peak: $B/%: $B/%.o
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 
 # -- the main job --
 
