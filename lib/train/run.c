@@ -222,6 +222,7 @@ lafs_status lafs_run_open(struct lafs_run *r, const char *dir, const char *progr
         st = lafs_fail(err, LAFS_FAILED, "'%s' is in use by another process", dir);
         goto fail;
     }
+    lafs_atomic_sweep(dir); /* a killed process leaves as much as a whole checkpoint behind */
     LAFS_TRY_GOTO(st, settle_config(r, program, version, option, n, extend, err), fail);
     r->resume = newest_step(dir, INT64_MAX);
     return LAFS_OK;

@@ -6,6 +6,8 @@
  *   rename  input/output error, once
  *   short   no failure: from then on writes of more than one byte write half
  * LAFS_FAIL_TRAP=1 raises SIGTRAP there, for a debugger.
+ * LAFS_KILL="KIND:N" or "KIND:N:after": the process kills itself (SIGKILL) just before or just after the N-th call of its
+ * kind, which is rename, fsync-file or fsync-dir.
  * LAFS_FAIL_COUNT=FILE appends the number of calls of each kind at exit, as "KIND N" lines. Calls before main, and after
  * exit began, are not counted. */
 #include <errno.h>
@@ -17,13 +19,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum kind { ALLOC, WRITE, FSYNC, RENAME, SHORT, KINDS };
-static const char *const kind_name[KINDS] = {"alloc", "write", "fsync", "rename", "short"};
+enum kind { ALLOC, WRITE, FSYNC, RENAME, SHORT, FSYNC_FILE, FSYNC_DIR, KINDS };
+static const char *const kind_name[KINDS] = {"alloc", "write", "fsync", "rename", "short", "fsync-file", "fsync-dir"};
 static _Atomic long calls[KINDS];
-static long fail_at[KINDS];
+static long fail_at[KINDS], kill_at[KINDS];
+static int kill_after;
 static _Atomic int running;
 static int trap;
 
@@ -46,6 +50,12 @@ static int fails(enum kind k, int from_then_on)
     int fail = fail_at[k] && (from_then_on ? n >= fail_at[k] : n == fail_at[k]);
     if (fail && trap) raise(SIGTRAP);
     return fail;
+}
+
+/* Stands before (after 0) and behind (after 1) a call that was counted. */
+static void perhaps_die(enum kind k, int after)
+{
+    if (kill_at[k] && atomic_load(&calls[k]) == kill_at[k] && after == kill_after) kill(getpid(), SIGKILL);
 }
 
 /* Where the code of the program and of the C library lies. */
@@ -106,11 +116,17 @@ ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
 
 int fsync(int fd)
 {
+    struct stat s;
+    enum kind k = fstat(fd, &s) == 0 && S_ISDIR(s.st_mode) ? FSYNC_DIR : FSYNC_FILE;
     if (fails(FSYNC, 0)) {
         errno = EIO;
         return -1;
     }
-    return (int)syscall(SYS_fsync, fd);
+    (void)fails(k, 0); /* counts */
+    perhaps_die(k, 0);
+    int result = (int)syscall(SYS_fsync, fd);
+    perhaps_die(k, 1);
+    return result;
 }
 
 int rename(const char *from, const char *to)
@@ -119,7 +135,10 @@ int rename(const char *from, const char *to)
         errno = EIO;
         return -1;
     }
-    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+    perhaps_die(RENAME, 0);
+    int result = (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+    perhaps_die(RENAME, 1);
+    return result;
 }
 
 static void at_end(void)
@@ -135,14 +154,24 @@ static void at_end(void)
     close(fd);
 }
 
+/* "KIND:N" of the environment; returns what follows it, or NULL. */
+static const char *parse(const char *variable, long at[KINDS])
+{
+    char *rest = NULL;
+    const char *s = getenv(variable), *colon = s ? strchr(s, ':') : NULL;
+    for (int k = 0; k < KINDS; k++)
+        if (colon && strlen(kind_name[k]) == (size_t)(colon - s) && !strncmp(s, kind_name[k], (size_t)(colon - s)))
+            at[k] = strtol(colon + 1, &rest, 10);
+    return rest;
+}
+
 /* The last constructor to run, as the library is preloaded. */
 __attribute__((constructor)) static void begin(void)
 {
     trap = getenv("LAFS_FAIL_TRAP") != NULL;
-    const char *s = getenv("LAFS_FAIL"), *colon = s ? strchr(s, ':') : NULL;
-    for (int k = 0; k < KINDS; k++)
-        if (colon && strlen(kind_name[k]) == (size_t)(colon - s) && !strncmp(s, kind_name[k], (size_t)(colon - s)))
-            fail_at[k] = strtol(colon + 1, NULL, 10);
+    parse("LAFS_FAIL", fail_at);
+    const char *rest = parse("LAFS_KILL", kill_at);
+    kill_after = rest && !strcmp(rest, ":after");
     atexit(at_end);
     dl_iterate_phdr(note_code, NULL);
     atomic_store(&running, 1);
