@@ -14,10 +14,10 @@
 static struct {
     const char *run, *size, *tokens, *init, *landmarks, *start, *margin, *scale, *pairs, *pairs_index, *precision;
     int64_t stage, dim, depth, heads, mlp, patches, patch, epochs, batch, micro, warmup, every, keep;
-    double position_std, lr, lr_final, decay, layer_decay, landmark_reg, margin_scale, margin_m, mixup, mixup_alpha;
+    double lr, lr_final, decay, layer_decay, landmark_reg, margin_scale, margin_m, mixup, mixup_alpha;
     double randaugment, crop_min, jitter, erase, dropout, drop_path, landmark_dropout;
     int freeze, no_flip, extend, dry_run;
-} o = {.size = "b", .tokens = "landmark", .start = "random", .margin = "cosface", .position_std = 1, .scale = "dim", .precision = "fp32", .stage = 3, .patches = 196,
+} o = {.size = "b", .tokens = "landmark", .start = "random", .margin = "cosface", .scale = "dim", .precision = "fp32", .stage = 3, .patches = 196,
        .patch = 8, .epochs = 34, .batch = 600, .micro = 200, .warmup = -1, .keep = 2, .lr = -1, .lr_final = 1e-6, .decay = 0.1,
        .layer_decay = 1, .landmark_reg = -1, .margin_scale = 64, .margin_m = 0.4, .mixup = 0.1, .mixup_alpha = 0.2,
        .randaugment = 1, .crop_min = 0.9, .jitter = 0.1, .erase = 0.5, .dropout = 0.1, .drop_path = 0.1, .landmark_dropout = 0.5};
@@ -60,7 +60,6 @@ static const struct cli_option options[] = {
     {"dropout", 0, CLI_DOUBLE, &o.dropout, "P", "dropout in the ViT", 0, 0.99, "0.1"},
     {"landmark-dropout", 0, CLI_DOUBLE, &o.landmark_dropout, "P", "dropout before the landmark CNN's last layer", 0, 0.99, "0.5"},
     {"drop-path", 0, CLI_DOUBLE, &o.drop_path, "P", "share of residual branches that are dropped", 0, 0.99, "0.1"},
-    {"position-std", 0, CLI_DOUBLE, &o.position_std, "X", "deviation with which position embedding and CLS token start", 0, 10, "1"},
     {"scale", 0, CLI_CHOICE, &o.scale, "dim|head", "scale of attention: width^-0.5 as the authors, or 64^-0.5", 0, 0, "dim"},
     {"pairs", 0, CLI_STRING, &o.pairs, "FILE", "verify these pairs after every epoch, and keep the best model", 0, 0, NULL},
     {"pairs-index", 0, CLI_STRING, &o.pairs_index, "FACES.lafs", "index of the photos of --pairs", 0, 0, NULL},
@@ -95,7 +94,6 @@ static lafs_status configure(struct lafs_finetune_config *c, struct lafs_err *er
     v->patch = (int)o.patch;
     v->dropout = (float)o.dropout;
     v->drop_path = (float)o.drop_path;
-    v->position_std = (float)o.position_std;
     v->scale = strcmp(o.scale, "dim") ? LAFS_SCALE_HEAD : LAFS_SCALE_DIM;
     LAFS_TRY(lafs_vit_config_check(v, err));
     int grid = !strcmp(o.tokens, "grid");
@@ -143,7 +141,6 @@ static void record_options(const struct lafs_finetune_config *c)
     trainrun_option(r, "landmark-start", 0, "%s", o.start);
     trainrun_option(r, "freeze-landmarks", 0, "%d", c->freeze_cnn);
     trainrun_option(r, "landmark-reg", 0, "%.9g", c->landmark_weight);
-    trainrun_option(r, "position-std", 0, "%g", o.position_std);
     trainrun_option(r, "vit", 0, "dim %d depth %d heads %d mlp %d patches %d patch %d scale %s", v->dim, v->depth, v->heads,
                     v->mlp, v->patches, v->patch, o.scale);
     trainrun_option(r, "drop", 0, "dropout %g drop-path %g landmarks %g", o.dropout, o.drop_path, o.landmark_dropout);

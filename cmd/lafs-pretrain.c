@@ -15,10 +15,10 @@ static struct {
     int64_t dim, depth, heads, mlp, patches, patch;
     int64_t epochs, batch, micro, warmup, freeze_last, temp_epochs, out_dim, hidden, bottleneck, subset, globals, locals;
     int64_t every, keep;
-    double position_std, lr, lr_final, decay, decay_final, momentum, clip, temp_student, temp_first, temp, center_momentum, sigma;
+    double lr, lr_final, decay, decay_final, momentum, clip, temp_student, temp_first, temp, center_momentum, sigma;
     double global_min, local_min, local_max, dropout, drop_path;
     int ordered, extend, dry_run;
-} o = {.method = "lafs", .size = "b", .position_std = 1, .scale = "dim", .teacher = "train", .precision = "fp32", .patches = 196, .patch = 8,
+} o = {.method = "lafs", .size = "b", .scale = "dim", .teacher = "train", .precision = "fp32", .patches = 196, .patch = 8,
        .epochs = 41, .batch = 164, .warmup = -1, .freeze_last = 1, .temp_epochs = -1, .out_dim = 100000, .hidden = 2048,
        .bottleneck = 256, .subset = 36, .globals = 2, .locals = 8, .keep = 2, .lr = 5e-4, .lr_final = 1e-6, .decay = 0.04,
        .decay_final = 0.4, .momentum = 0.996, .clip = 3, .temp_student = 0.1, .temp_first = 0.07, .temp = 0.04,
@@ -65,7 +65,6 @@ static const struct cli_option options[] = {
     {"local-max", 0, CLI_DOUBLE, &o.local_max, "SHARE", "largest area of a local crop", -1, 1, "1, dino 0.4"},
     {"dropout", 0, CLI_DOUBLE, &o.dropout, "P", "dropout", 0, 0.99, "0.1"},
     {"drop-path", 0, CLI_DOUBLE, &o.drop_path, "P", "share of residual branches that are dropped", 0, 0.99, "0.1"},
-    {"position-std", 0, CLI_DOUBLE, &o.position_std, "X", "deviation with which position embedding and CLS token start", 0, 10, "1"},
     {"scale", 0, CLI_CHOICE, &o.scale, "dim|head", "scale of attention: width^-0.5 as the authors, or 64^-0.5", 0, 0, "dim"},
     {"teacher", 0, CLI_CHOICE, &o.teacher, "train|eval", "dropout in the teacher too as the authors, or none", 0, 0, "train"},
     {"init", 0, CLI_STRING, &o.init, "MODEL", "start the ViT from this model", 0, 0, NULL},
@@ -105,7 +104,6 @@ static lafs_status configure(struct lafs_pretrain_config *c, struct lafs_err *er
     v->patch = (int)o.patch;
     v->dropout = (float)o.dropout;
     v->drop_path = (float)o.drop_path;
-    v->position_std = (float)o.position_std;
     v->scale = strcmp(o.scale, "dim") ? LAFS_SCALE_HEAD : LAFS_SCALE_DIM;
     LAFS_TRY(lafs_vit_config_check(v, err));
     int grid = dino || (o.landmarks && !strcmp(o.landmarks, "grid"));
@@ -150,7 +148,6 @@ static void record_options(const struct lafs_pretrain_config *c)
     trainrun_option(r, "landmarks", 0, "%s", s.has_cnn ? s.cnn_digest : o.landmarks ? o.landmarks : "");
     trainrun_option(r, "data", 0, "%s", s.data_digest);
     trainrun_option(r, "images", 0, "%" PRId64, c->images);
-    trainrun_option(r, "position-std", 0, "%g", o.position_std);
     trainrun_option(r, "vit", 0, "dim %d depth %d heads %d mlp %d patches %d patch %d scale %s", v->dim, v->depth, v->heads,
                     v->mlp, v->patches, v->patch, o.scale);
     trainrun_option(r, "drop", 0, "dropout %g drop-path %g teacher %s", o.dropout, o.drop_path, o.teacher);

@@ -21,15 +21,15 @@ endif
 PART := $(OUT)/part/model.safetensors
 SSL := $(OUT)/ssl/model.safetensors
 FT := $(OUT)/ft/model.safetensors
-SCRATCH := $(OUT)/scratch/model.safetensors
+PLAIN := $(OUT)/plain/model.safetensors
 FEW := --preset few-finetune --seed 1
 
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: table
-table: $(foreach m,pixel lbp part scratch ft,$(OUT)/$(TAG)-$m.json)
+table: $(foreach m,pixel lbp part plain ft,$(OUT)/$(TAG)-$m.json)
 	@sh examples/table.sh $(OUT) "pixel cosine" $(TAG)-pixel.json "local binary patterns" $(TAG)-lbp.json \
-	    "stage 1" $(TAG)-part.json "fine-tuned, no pretraining" $(TAG)-scratch.json \
+	    "stage 1" $(TAG)-part.json "fine-tuned without LAFS" $(TAG)-plain.json \
 	    "fine-tuned after LAFS" $(TAG)-ft.json
 
 $(OUT)/yunet.safetensors: $(WEIGHTS)
@@ -66,16 +66,17 @@ $(OUT)/fit.txt $(OUT)/judge.txt: $(DATA)/pairs-settings.txt
 	awk -F '\t' -f examples/pairs-of-half.awk $(filter %.lafs,$^) $< > $@
 
 $(PART): $(OUT)/stage1.lafs
-	$(BIN)/lafs-finetune $(FEW) --stage 1 --landmark-start grid --epochs 20 -o $(OUT)/part $<
+	$(BIN)/lafs-finetune $(FEW) --stage 1 --landmark-start grid --epochs 30 -o $(OUT)/part $<
 $(SSL): $(OUT)/unlabelled.lafs $(PART)
-	$(BIN)/lafs-pretrain --preset few-pretrain --seed 1 --landmarks $(PART) -o $(OUT)/ssl $<
+	$(BIN)/lafs-pretrain --preset few-pretrain --seed 1 --landmarks $(PART) --init $(PART) -o $(OUT)/ssl $<
 $(FT): $(OUT)/few.lafs $(SSL)
-	$(BIN)/lafs-finetune $(FEW) --epochs 30 --init $(SSL) -o $(OUT)/ft $<
-$(SCRATCH): $(OUT)/few.lafs $(PART)
-	$(BIN)/lafs-finetune $(FEW) --epochs 30 --landmarks $(PART) -o $(OUT)/scratch $<
+	$(BIN)/lafs-finetune $(FEW) --lr 0.0005 --epochs 15 --init $(SSL) -o $(OUT)/ft $<
+# The same without the pretraining: what did it add?
+$(PLAIN): $(OUT)/few.lafs $(PART)
+	$(BIN)/lafs-finetune $(FEW) --lr 0.0005 --epochs 15 --init $(PART) -o $(OUT)/plain $<
 
 JUDGE := $(OUT)/held.lafs $(if $(FINAL),,$(OUT)/fit.txt $(OUT)/judge.txt)
 $(OUT)/$(TAG)-pixel.json $(OUT)/$(TAG)-lbp.json: $(OUT)/$(TAG)-%.json: $(JUDGE)
 	$(BIN)/lafs-embed -q --baseline $* $< | $(VERIFY) --json > $@
-$(foreach m,part ft scratch,$(OUT)/$(TAG)-$m.json): $(OUT)/$(TAG)-%.json: $(JUDGE) $(OUT)/%/model.safetensors
+$(foreach m,part ft plain,$(OUT)/$(TAG)-$m.json): $(OUT)/$(TAG)-%.json: $(JUDGE) $(OUT)/%/model.safetensors
 	$(BIN)/lafs-embed -q -m $(OUT)/$*/model.safetensors $< | $(VERIFY) --json > $@

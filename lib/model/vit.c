@@ -18,8 +18,7 @@ lafs_status lafs_vit_config_named(struct lafs_vit_config *c, const char *size, s
     for (int i = 0; i < SIZES; i++)
         if (!strcmp(size, sizes[i].name)) {
             *c = (struct lafs_vit_config){.dim = sizes[i].dim, .depth = sizes[i].depth, .heads = sizes[i].heads,
-                                          .mlp = sizes[i].mlp, .patches = 196, .patch = 8, .dropout = 0.1f, .drop_path = 0.1f,
-                                          .position_std = 1};
+                                          .mlp = sizes[i].mlp, .patches = 196, .patch = 8, .dropout = 0.1f, .drop_path = 0.1f,};
             return LAFS_OK;
         }
     return lafs_fail(err, LAFS_USAGE, "there is no size '%s': it is b, s, t or xs", size);
@@ -105,9 +104,9 @@ lafs_status lafs_vit_declare(struct lafs_vit *v, const struct lafs_vit_config *c
     int id;
     LAFS_TRY(lafs_vit_config_check(c, err));
     v->config = *c;
-    LAFS_TRY(lafs_params_add(ps, "pos_embedding", 3, pos_shape, 1, LAFS_INIT_NORMAL, c->position_std, 0, &id, err));
+    LAFS_TRY(lafs_params_add(ps, "pos_embedding", 3, pos_shape, 1, LAFS_INIT_NORMAL, 1, 0, &id, err));
     v->pos = ps->p[id].off;
-    LAFS_TRY(lafs_params_add(ps, "cls_token", 3, cls_shape, 1, LAFS_INIT_NORMAL, c->position_std, 0, &id, err));
+    LAFS_TRY(lafs_params_add(ps, "cls_token", 3, cls_shape, 1, LAFS_INIT_NORMAL, 1, 0, &id, err));
     v->cls = ps->p[id].off;
     struct declaration d = {ps, 0, err, LAFS_OK};
     add_linear(&d, "patch_to_embedding", c->dim, lafs_token_width(c), &v->embed_w, &v->embed_b);

@@ -33,9 +33,8 @@ struct lafs_vit_config {
     int patch;                  /* p: side of a patch, 8 or 16; a token has p*p*3 values */
     float dropout, drop_path;   /* 0.1, 0.1 */
     enum lafs_vit_scale scale;
-    float position_std;         /* 1: position embedding and CLS token start as N(0, position_std^2) */
 };
-/* Named sizes, with R 196, p 8, dropout and drop-path 0.1, scale dim^-0.5, position_std 1:
+/* Named sizes, with R 196, p 8, dropout and drop-path 0.1, scale dim^-0.5:
  *   b   D 768, L 12, H 11, M 2048 (the paper's)      s   D 384, L 12, H 6, M 1024
  *   t   D 192, L 12, H 3, M 512                      xs  D 128, L 4, H 2, M 512
  * LAFS_USAGE for another name. */

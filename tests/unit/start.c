@@ -1,4 +1,4 @@
-/* Where a model's training may start: landmarks on a grid, quiet positions. */
+/* Where a model's training may start: landmarks on a grid. */
 #include "tests/test.h"
 
 #include "base/rng.h"
@@ -6,14 +6,13 @@
 
 enum { N = 3, ROOT = 7, R = ROOT * ROOT, CROP = 112 * 112 * 3 };
 
-static lafs_status begin(struct lafs_model *m, struct lafs_backend *b, float position_std, struct lafs_err *err)
+static lafs_status begin(struct lafs_model *m, struct lafs_backend *b, struct lafs_err *err)
 {
     struct lafs_model_config c;
     LAFS_TRY(lafs_backend_open(b, "cpu", NULL, NULL, err));
     LAFS_TRY(lafs_model_config_named(&c, "xs", err));
     c.vit.patches = R;
     c.vit.patch = 16;
-    c.vit.position_std = position_std;
     LAFS_TRY(lafs_model_init(m, &c, err));
     LAFS_TRY(lafs_params_place(&m->params, b, err));
     return lafs_params_fill(&m->params, b, 7, err);
@@ -64,7 +63,7 @@ TEST(landmarks_start_on_a_grid)
     struct lafs_backend b = {0};
     struct lafs_err err;
     float l[N * R * 2];
-    REQUIRE_OK(begin(&m, &b, 1, &err), &err);
+    REQUIRE_OK(begin(&m, &b, &err), &err);
     REQUIRE_OK(landmarks_of(&m, &b, l, &err), &err);
     CHECK(off_grid(l) > 30); /* as the authors begin: anywhere */
     lafs_cnn_start_on_grid(&m.cnn, &b, m.params.value);
@@ -78,30 +77,4 @@ TEST(landmarks_start_on_a_grid)
     lafs_backend_close(&b);
 }
 
-static double deviation(const struct lafs_model *m, const struct lafs_backend *b, int64_t at, int n)
-{
-    double sum = 0;
-    float *v = malloc((size_t)n * sizeof *v);
-    if (!v) return -1;
-    b->ops->download(b->dev, v, m->params.value + at, (size_t)n * sizeof *v);
-    for (int i = 0; i < n; i++) sum += (double)v[i] * v[i];
-    free(v);
-    return sqrt(sum / n);
-}
-
-TEST(positions_start_as_told)
-{
-    const float std[] = {1, 0.05f};
-    for (int i = 0; i < 2; i++) {
-        struct lafs_model m = {0};
-        struct lafs_backend b = {0};
-        struct lafs_err err;
-        REQUIRE_OK(begin(&m, &b, std[i], &err), &err);
-        CHECK_NEAR(deviation(&m, &b, m.vit.pos, (R + 1) * 128) / std[i], 1, 0.05);
-        CHECK_NEAR(deviation(&m, &b, m.vit.cls, 128) / std[i], 1, 0.25);
-        lafs_model_release(&m, &b);
-        lafs_backend_close(&b);
-    }
-}
-
-TEST_MAIN(landmarks_start_on_a_grid, positions_start_as_told)
+TEST_MAIN(landmarks_start_on_a_grid)
