@@ -6,22 +6,24 @@
 OUT ?= demo
 BIN ?= bin
 Q ?= -q
-SIZE := --size xs --seed 1
+FEW := --preset few-finetune --seed 1
 
 # People never meet: numbers of lafs-synth's people, first and how many.
 UNLABELLED := --people-from 0 --people 400 -n 2
-LABELLED := --people-from 10000 --people 100 -n 4
+LABELLED := --people-from 10000 --people 300 -n 4
 TEST := --people-from 20000 --people 120 -n 4
 
 PART := $(OUT)/part/model.safetensors
 SSL := $(OUT)/ssl/model.safetensors
 FT := $(OUT)/ft/model.safetensors
+PLAIN := $(OUT)/plain/model.safetensors
 
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: table
-table: $(OUT)/pixel.json $(OUT)/scratch.json $(OUT)/lafs.json $(OUT)/faces.jpg $(OUT)/views.jpg $(OUT)/ssl.svg $(OUT)/roc.svg
-	@sh examples/table.sh $(OUT) "pixel cosine" pixel.json "fine-tuned from scratch" scratch.json "fine-tuned after LAFS" lafs.json
+table: $(foreach m,pixel scratch plain lafs,$(OUT)/$m.json) $(OUT)/faces.jpg $(OUT)/views.jpg $(OUT)/ssl.svg $(OUT)/roc.svg
+	@sh examples/table.sh $(OUT) "pixel cosine" pixel.json "from scratch (stage 1)" scratch.json \
+	    "fine-tuned without LAFS" plain.json "fine-tuned after LAFS" lafs.json
 
 $(OUT)/unlabelled.lafs $(OUT)/labelled.lafs $(OUT)/test.lafs: $(OUT)/%.lafs:
 	@mkdir -p $(OUT)
@@ -33,22 +35,26 @@ $(OUT)/pairs.txt: $(OUT)/test.lafs
 
 # From scratch, with the few labels alone: the baseline, and where the landmark CNN comes from.
 $(PART): $(OUT)/labelled.lafs
-	$(BIN)/lafs-finetune $Q $(SIZE) --stage 1 --preset examples/presets/demo-finetune -o $(OUT)/part $<
+	$(BIN)/lafs-finetune $Q $(FEW) --stage 1 --landmark-start grid --epochs 30 -o $(OUT)/part $<
 
 # No labels.
 $(SSL): $(OUT)/unlabelled.lafs $(PART)
-	$(BIN)/lafs-pretrain $Q $(SIZE) --preset examples/presets/demo-pretrain --landmarks $(PART) -o $(OUT)/ssl $<
+	$(BIN)/lafs-pretrain $Q --preset few-pretrain --seed 1 --landmarks $(PART) --init $(PART) -o $(OUT)/ssl $<
 
-# The few labels again.
+# The few labels again; and the same without the pretraining.
 $(FT): $(OUT)/labelled.lafs $(SSL)
-	$(BIN)/lafs-finetune $Q $(SIZE) --preset examples/presets/demo-finetune --init $(SSL) -o $(OUT)/ft $<
+	$(BIN)/lafs-finetune $Q $(FEW) --lr 0.0005 --epochs 12 --init $(SSL) -o $(OUT)/ft $<
+$(PLAIN): $(OUT)/labelled.lafs $(PART)
+	$(BIN)/lafs-finetune $Q $(FEW) --lr 0.0005 --epochs 12 --init $(PART) -o $(OUT)/plain $<
 
 $(OUT)/pixel.json: $(OUT)/test.lafs $(OUT)/pairs.txt
 	$(BIN)/lafs-embed $Q --baseline pixel $< | $(BIN)/lafs-verify $Q --pairs $(OUT)/pairs.txt --json > $@
-$(OUT)/scratch.json: $(OUT)/test.lafs $(OUT)/pairs.txt $(PART)
-	$(BIN)/lafs-embed $Q -m $(PART) $< | $(BIN)/lafs-verify $Q --pairs $(OUT)/pairs.txt --json > $@
-$(OUT)/lafs.json: $(OUT)/test.lafs $(OUT)/pairs.txt $(FT)
-	$(BIN)/lafs-embed $Q -m $(FT) $< | $(BIN)/lafs-verify $Q --pairs $(OUT)/pairs.txt --json > $@
+$(OUT)/scratch.json: $(PART)
+$(OUT)/plain.json: $(PLAIN)
+$(OUT)/lafs.json: $(FT)
+$(OUT)/scratch.json $(OUT)/plain.json $(OUT)/lafs.json: $(OUT)/test.lafs $(OUT)/pairs.txt
+	$(BIN)/lafs-embed $Q -m $(filter %.safetensors,$^) $(OUT)/test.lafs | \
+	    $(BIN)/lafs-verify $Q --pairs $(OUT)/pairs.txt --json > $@
 $(OUT)/roc.svg: $(OUT)/test.lafs $(OUT)/pairs.txt $(FT)
 	$(BIN)/lafs-embed $Q -m $(FT) $< | $(BIN)/lafs-verify $Q --pairs $(OUT)/pairs.txt --plot $@ > $(OUT)/lafs.txt
 
