@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "model/part_fvit.h"
 
+#define ARCHITECTURE "part_fvit"
+
 static int starts(const char *s, const char *prefix) { return !strncmp(s, prefix, strlen(prefix)); }
 
 int lafs_is_cnn_name(const char *name) { return starts(name, "stn.") || starts(name, "output_layer."); }
@@ -24,11 +26,17 @@ static const char *bare(const char *name)
     return name;
 }
 
-static const struct lafs_st_tensor *find_bare(const struct lafs_st *st, const char *name)
+/* The tensor of that name from the from-th on, or NULL. */
+static const struct lafs_st_tensor *find_from(const struct lafs_st *st, int from, const char *name)
 {
-    for (int i = 0; i < st->count; i++)
+    for (int i = from; i < st->count; i++)
         if (!strcmp(bare(st->tensor[i].name), name)) return &st->tensor[i];
     return NULL;
+}
+
+static const struct lafs_st_tensor *find_bare(const struct lafs_st *st, const char *name)
+{
+    return find_from(st, 0, name);
 }
 
 static int is_counter(const struct lafs_param *p) { return p->ndim == 0; }
@@ -38,6 +46,10 @@ static int is_counter(const struct lafs_param *p) { return p->ndim == 0; }
 static lafs_status read_param(const struct lafs_param *p, const struct lafs_st *st, float *host, struct lafs_err *err)
 {
     const struct lafs_st_tensor *t = find_bare(st, p->name);
+    const struct lafs_st_tensor *other = t ? find_from(st, (int)(t - st->tensor) + 1, p->name) : NULL;
+    if (other)
+        return lafs_fail(err, LAFS_FAILED, "tensor '%s' is there twice: as '%s' and as '%s'", p->name, t->name,
+                         other->name);
     if (!t && is_counter(p)) { /* files of others may lack it: it changes no result */
         host[0] = 0;
         return LAFS_OK;
@@ -46,8 +58,8 @@ static lafs_status read_param(const struct lafs_param *p, const struct lafs_st *
     return lafs_st_read_f32(st, t->name, p->shape, p->ndim, host, err);
 }
 
-lafs_status lafs_params_read(const struct lafs_params *ps, const struct lafs_backend *b, const struct lafs_st *st, const char *path,
-                             int (*want)(const char *name), float *value, struct lafs_err *err)
+lafs_status lafs_params_read(const struct lafs_params *ps, const struct lafs_backend *b, const struct lafs_st *st,
+                             const char *path, int (*want)(const char *name), float *value, struct lafs_err *err)
 {
     for (int i = 0; i < ps->count; i++) {
         const struct lafs_param *p = &ps->p[i];
@@ -73,26 +85,39 @@ static int is_vit_name(const char *name)
 
 static int is_model_name(const char *name) { return is_vit_name(name) || lafs_is_cnn_name(name); }
 
+/* Files of others say nothing; ours do. */
+static lafs_status check_architecture(const struct lafs_st *st, struct lafs_err *err)
+{
+    const char *is = lafs_st_meta(st, "architecture");
+    if (is && strcmp(is, ARCHITECTURE))
+        return lafs_fail(err, LAFS_FAILED, "it is a model of architecture '%s', not '%s'", is, ARCHITECTURE);
+    return LAFS_OK;
+}
+
 lafs_status lafs_model_load_parts(const struct lafs_model *m, const struct lafs_backend *b, const char *path, int parts,
                                   float *value, struct lafs_err *err)
 {
     struct lafs_st *st;
     LAFS_TRY(lafs_st_open(&st, path, err));
+    lafs_status s = check_architecture(st, err);
     int (*want)(const char *) = parts == (LAFS_PART_VIT | LAFS_PART_CNN) ? is_model_name
                                 : parts == LAFS_PART_CNN                 ? lafs_is_cnn_name
                                                                          : is_vit_name;
-    lafs_status s = lafs_params_read(&m->params, b, st, path, want, value, err);
+    if (s != LAFS_OK) lafs_err_prefix(err, "'%s'", path);
+    else s = lafs_params_read(&m->params, b, st, path, want, value, err);
     lafs_st_close(st);
     return s;
 }
 
 /* -- configuration of a file -- */
 
-static lafs_status shape_of(const struct lafs_st *st, const char *name, int ndim, const int64_t **shape, struct lafs_err *err)
+static lafs_status shape_of(const struct lafs_st *st, const char *name, int ndim, const int64_t **shape,
+                            struct lafs_err *err)
 {
     const struct lafs_st_tensor *t = find_bare(st, name);
     if (!t) return lafs_fail(err, LAFS_FAILED, "tensor '%s' is missing", name);
-    if (t->ndim != ndim) return lafs_fail(err, LAFS_FAILED, "tensor '%s' has %d dimensions, not %d", name, t->ndim, ndim);
+    if (t->ndim != ndim)
+        return lafs_fail(err, LAFS_FAILED, "tensor '%s' has %d dimensions, not %d", name, t->ndim, ndim);
     *shape = t->shape;
     return LAFS_OK;
 }
@@ -119,14 +144,18 @@ static lafs_status vit_config(const struct lafs_st *st, struct lafs_vit_config *
     return lafs_vit_config_check(c, err);
 }
 
-/* A number of the metadata, or `otherwise`. */
-static double number(const struct lafs_st *st, const char *key, double otherwise)
+/* A number of the metadata in lo..hi into *v, which stays where there is none. */
+static lafs_status number(const struct lafs_st *st, const char *key, double lo, double hi, double *v,
+                          struct lafs_err *err)
 {
-    const char *v = lafs_st_meta(st, key);
+    const char *s = lafs_st_meta(st, key);
     char *end;
-    if (!v) return otherwise;
-    double d = strtod(v, &end);
-    return *end || end == v ? otherwise : d;
+    if (!s) return LAFS_OK;
+    double d = strtod(s, &end);
+    if (*end || end == s || !(d >= lo && d <= hi))
+        return lafs_fail(err, LAFS_FAILED, "its metadata says %s = '%s': not a number from %g to %g", key, s, lo, hi);
+    *v = d;
+    return LAFS_OK;
 }
 
 static void text(const struct lafs_st *st, const char *key, char *out, size_t size)
@@ -135,21 +164,62 @@ static void text(const struct lafs_st *st, const char *key, char *out, size_t si
     if (v) snprintf(out, size, "%s", v);
 }
 
+/* Which of two words the metadata has: 0 (also when it has none) or 1 into *v. */
+static lafs_status word(const struct lafs_st *st, const char *key, const char *zero, const char *one, int *v,
+                        struct lafs_err *err)
+{
+    const char *s = lafs_st_meta(st, key);
+    *v = s && !strcmp(s, one);
+    if (s && !*v && strcmp(s, zero))
+        return lafs_fail(err, LAFS_FAILED, "its metadata says %s = '%s': neither %s nor %s", key, s, zero, one);
+    return LAFS_OK;
+}
+
 /* Where the metadata says something else than the shapes. */
 static lafs_status contradiction(const struct lafs_st *st, const struct lafs_vit_config *c, struct lafs_err *err)
 {
     const struct {
         const char *key;
         int is;
-    } t[] = {{"dim", c->dim}, {"depth", c->depth}, {"heads", c->heads}, {"mlp", c->mlp}, {"patches", c->patches}, {"patch", c->patch}};
-    for (int i = 0; i < 6; i++)
-        if (number(st, t[i].key, t[i].is) != t[i].is)
-            return lafs_fail(err, LAFS_FAILED, "its metadata says %s = %s, its tensors %d", t[i].key, lafs_st_meta(st, t[i].key), t[i].is);
+    } t[] = {{"dim", c->dim}, {"depth", c->depth}, {"heads", c->heads},
+             {"mlp", c->mlp}, {"patches", c->patches}, {"patch", c->patch}};
+    for (int i = 0; i < 6; i++) {
+        double says = t[i].is;
+        LAFS_TRY(number(st, t[i].key, 0, 1e9, &says, err));
+        if (says != t[i].is)
+            return lafs_fail(err, LAFS_FAILED, "its metadata says %s = %g, its tensors %d", t[i].key, says, t[i].is);
+    }
+    const char *size = lafs_st_meta(st, "size"), *is = lafs_vit_size_name(c);
+    if (size && strcmp(size, is))
+        return lafs_fail(err, LAFS_FAILED, "its metadata says size = %s, its tensors %s", size, is);
+    return LAFS_OK;
+}
+
+/* What shapes do not tell. */
+static lafs_status config_of_metadata(const struct lafs_st *st, struct lafs_model_config *c, struct lafs_err *err)
+{
+    int grid, head;
+    double dropout = c->vit.dropout, drop_path = c->vit.drop_path, size = c->pixels.size;
+    LAFS_TRY(word(st, "tokens", "landmark", "grid", &grid, err));
+    LAFS_TRY(word(st, "attention_scale", "dim", "head", &head, err));
+    LAFS_TRY(number(st, "dropout", 0, 0.99, &dropout, err));
+    LAFS_TRY(number(st, "drop_path", 0, 0.99, &drop_path, err));
+    LAFS_TRY(number(st, "pixels.size", LAFS_CNN_SIDE, LAFS_CNN_SIDE, &size, err));
+    if (grid && c->parts & LAFS_PART_CNN)
+        return lafs_fail(err, LAFS_FAILED, "its metadata says tokens = grid, but it has a landmark CNN");
+    c->tokens = grid ? LAFS_TOKENS_GRID : LAFS_TOKENS_LANDMARK;
+    c->vit.scale = head ? LAFS_SCALE_HEAD : LAFS_SCALE_DIM;
+    c->vit.dropout = (float)dropout;
+    c->vit.drop_path = (float)drop_path;
+    c->pixels.size = (int)size;
+    text(st, "pixels.aligner", c->pixels.aligner, sizeof c->pixels.aligner);
+    text(st, "pixels.channels", c->pixels.channels, sizeof c->pixels.channels);
     return LAFS_OK;
 }
 
 static lafs_status config_of(const struct lafs_st *st, struct lafs_model_config *c, struct lafs_err *err)
 {
+    LAFS_TRY(check_architecture(st, err));
     LAFS_TRY(lafs_model_config_named(c, "b", err));
     int cnn = find_bare(st, "stn.features.0.0.weight") != NULL, vit = find_bare(st, "pos_embedding") != NULL;
     c->parts = (cnn ? LAFS_PART_CNN : 0) | (vit ? LAFS_PART_VIT : 0);
@@ -159,27 +229,30 @@ static lafs_status config_of(const struct lafs_st *st, struct lafs_model_config 
     if (cnn) {
         const int64_t *out;
         LAFS_TRY(shape_of(st, "output_layer.1.weight", 2, &out, err));
+        if (out[0] < 2 || out[0] > 2 * 4096 || out[0] % 2)
+            return lafs_fail(err, LAFS_FAILED, "its landmark CNN has %" PRId64 " coordinates", out[0]);
         if (vit && out[0] != 2 * (int64_t)c->vit.patches)
-            return lafs_fail(err, LAFS_FAILED, "its landmark CNN has %" PRId64 " landmarks, its ViT %d patches", out[0] / 2, c->vit.patches);
-        if (out[0] > 2 * 4096) return lafs_fail(err, LAFS_FAILED, "its landmark CNN has %" PRId64 " landmarks", out[0] / 2);
+            return lafs_fail(err, LAFS_FAILED, "its landmark CNN has %" PRId64 " landmarks, its ViT %d patches",
+                             out[0] / 2, c->vit.patches);
         c->vit.patches = (int)(out[0] / 2);
     }
-    const char *tokens = lafs_st_meta(st, "tokens"), *scale = lafs_st_meta(st, "attention_scale");
-    c->tokens = tokens && !strcmp(tokens, "grid") ? LAFS_TOKENS_GRID : LAFS_TOKENS_LANDMARK;
-    if (scale && !strcmp(scale, "head")) c->vit.scale = LAFS_SCALE_HEAD;
-    c->vit.dropout = (float)number(st, "dropout", c->vit.dropout);
-    c->vit.drop_path = (float)number(st, "drop_path", c->vit.drop_path);
-    c->pixels.size = (int)number(st, "pixels.size", c->pixels.size);
-    text(st, "pixels.aligner", c->pixels.aligner, sizeof c->pixels.aligner);
-    text(st, "pixels.channels", c->pixels.channels, sizeof c->pixels.channels);
-    return LAFS_OK;
+    return config_of_metadata(st, c, err);
+}
+
+/* What a file may hold beside the parameters: the teacher's twin and the centre of the authors' checkpoints, heads. */
+static int is_beside(const char *name, int teacher)
+{
+    return (teacher && (starts(name, "student.") || starts(name, "dino_loss."))) || starts(name, "loss.") ||
+           starts(name, "head.");
 }
 
 static lafs_status refuse_unknown(const struct lafs_st *st, const struct lafs_params *ps, struct lafs_err *err)
 {
+    int teacher = 0;
+    for (int i = 0; i < st->count; i++) teacher |= starts(st->tensor[i].name, "teacher.");
     for (int i = 0; i < st->count; i++) {
         const char *name = bare(st->tensor[i].name);
-        if (lafs_params_find(ps, name) || starts(name, "loss.") || starts(name, "head.")) continue;
+        if (lafs_params_find(ps, name) || is_beside(name, teacher)) continue;
         return lafs_fail(err, LAFS_FAILED, "tensor '%s' is not known", st->tensor[i].name);
     }
     return LAFS_OK;
@@ -199,7 +272,8 @@ static lafs_status keep_meta(struct lafs_model *m, const struct lafs_st *st, str
     return LAFS_OK;
 }
 
-static lafs_status load(struct lafs_model *m, const struct lafs_backend *b, const struct lafs_st *st, const char *path, struct lafs_err *err)
+static lafs_status load(struct lafs_model *m, const struct lafs_backend *b, const struct lafs_st *st, const char *path,
+                        struct lafs_err *err)
 {
     struct lafs_model_config c;
     lafs_status s = config_of(st, &c, err);
@@ -242,7 +316,10 @@ struct metas {
     int n;
 };
 
-static void put(struct metas *t, const char *key, const char *value) { t->m[t->n++] = (struct lafs_st_meta){key, value}; }
+static void put(struct metas *t, const char *key, const char *value)
+{
+    t->m[t->n++] = (struct lafs_st_meta){key, value};
+}
 
 static void put_number(struct metas *t, const char *key, double v)
 {
@@ -260,8 +337,10 @@ static int has_meta(const struct lafs_st_meta *meta, int n, const char *key)
 /* What the file says of itself; m has room for OWN_METAS + 4 + metas. */
 static void describe(struct metas *t, const struct lafs_model_config *c, const struct lafs_st_meta *meta, int metas)
 {
-    put(t, "architecture", "part_fvit");
+    put(t, "architecture", ARCHITECTURE);
     put(t, "tokens", c->tokens == LAFS_TOKENS_GRID ? "grid" : "landmark");
+    if (c->parts & LAFS_PART_VIT && strcmp(lafs_vit_size_name(&c->vit), "custom"))
+        put(t, "size", lafs_vit_size_name(&c->vit));
     put_number(t, "dim", c->vit.dim);
     put_number(t, "depth", c->vit.depth);
     put_number(t, "heads", c->vit.heads);
@@ -284,8 +363,8 @@ static void describe(struct metas *t, const struct lafs_model_config *c, const s
 }
 
 /* Host copies of all tensors; counters as I64 scalars. */
-static lafs_status collect(const struct lafs_params *ps, const struct lafs_backend *b, const float *value, struct lafs_st_tensor *t,
-                           struct lafs_err *err)
+static lafs_status collect(const struct lafs_params *ps, const struct lafs_backend *b, const float *value,
+                           struct lafs_st_tensor *t, struct lafs_err *err)
 {
     for (int i = 0; i < ps->count; i++) {
         const struct lafs_param *p = &ps->p[i];
@@ -303,8 +382,8 @@ static lafs_status collect(const struct lafs_params *ps, const struct lafs_backe
     return b->ops->sync(b->dev, err);
 }
 
-lafs_status lafs_model_save(const struct lafs_model *m, const struct lafs_backend *b, const float *value, const char *path,
-                            const struct lafs_st_meta *meta, int metas, struct lafs_err *err)
+lafs_status lafs_model_save(const struct lafs_model *m, const struct lafs_backend *b, const float *value,
+                            const char *path, const struct lafs_st_meta *meta, int metas, struct lafs_err *err)
 {
     const struct lafs_params *ps = &m->params;
     struct metas *t = NULL;

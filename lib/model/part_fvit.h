@@ -43,20 +43,23 @@ struct lafs_model {
     struct lafs_st_meta *meta;  /* of the file that was loaded; owned */
     int metas;
 };
-/* Declares the parameters; no values yet (lafs_params_place, lafs_params_fill). The caller may add more (classifier). */
+/* Declares the parameters; no values yet (lafs_params_place, lafs_params_fill). The caller may add more:
+ * a classifier. */
 lafs_status lafs_model_init(struct lafs_model *m, const struct lafs_model_config *c, struct lafs_err *err);
 void lafs_model_release(struct lafs_model *m, const struct lafs_backend *b);
 
 /* -- files (lafs-model(5)) -- */
 
 /* Writes a .safetensors atomically: all of the table's tensors named in it (BatchNorm counters as I64 scalars), and
- * metadata: architecture, tokens, size, numbers, scale, pixel contract, and the caller's (training provenance, `licence`,
- * `intended_use`; defaults for the latter two are put in when the caller gives none). value: device. */
-lafs_status lafs_model_save(const struct lafs_model *m, const struct lafs_backend *b, const float *value, const char *path,
-                            const struct lafs_st_meta *meta, int metas, struct lafs_err *err);
+ * metadata: architecture, tokens, size (where it is a named one), numbers, scale, pixel contract, and the caller's
+ * (training provenance, `licence`, `intended_use`; defaults for the latter two are put in when the caller gives none).
+ * value: device. */
+lafs_status lafs_model_save(const struct lafs_model *m, const struct lafs_backend *b, const float *value,
+                            const char *path, const struct lafs_st_meta *meta, int metas, struct lafs_err *err);
 /* Initialises m after the file (configuration from the shapes, and from the metadata where shapes do not tell; a
  * contradiction is an error), places and fills it. Names may stand behind `module.`, `backbone.`, `teacher.` in any
- * combination; loss.weight and head.* are skipped; anything else unknown, missing or misshapen is refused by name. */
+ * combination; loss.weight and head.* are skipped, and student.* and dino_loss.* beside teacher.*, as the authors'
+ * checkpoints of pretraining have them; anything else unknown, missing, misshapen or there twice is refused by name. */
 lafs_status lafs_model_load(struct lafs_model *m, const struct lafs_backend *b, const char *path, struct lafs_err *err);
 /* NULL if the file had none. */
 const char *lafs_model_meta(const struct lafs_model *m, const char *key);
@@ -66,8 +69,8 @@ lafs_status lafs_model_load_parts(const struct lafs_model *m, const struct lafs_
                                   float *value, struct lafs_err *err);
 /* The same for any table: all of its parameters whose name passes `want` (NULL: all) are read from st, under the
  * prefixes above. path: for messages. */
-lafs_status lafs_params_read(const struct lafs_params *ps, const struct lafs_backend *b, const struct lafs_st *st, const char *path,
-                             int (*want)(const char *name), float *value, struct lafs_err *err);
+lafs_status lafs_params_read(const struct lafs_params *ps, const struct lafs_backend *b, const struct lafs_st *st,
+                             const char *path, int (*want)(const char *name), float *value, struct lafs_err *err);
 int lafs_is_cnn_name(const char *name); /* stn.*, output_layer.* */
 /* LAFS_USAGE when images of `have` (a header's contract) do not suit the model, naming the difference. */
 lafs_status lafs_model_check_pixels(const struct lafs_model *m, const struct lafs_pixels *have, struct lafs_err *err);
@@ -94,15 +97,16 @@ struct lafs_model_work {
     float *dtokens, *dlandmarks;
 };
 /* Called twice, around lafs_arena_reserve. */
-lafs_status lafs_model_plan(struct lafs_model_work *w, const struct lafs_model *m, int64_t max_images, enum lafs_model_mode mode,
-                            struct lafs_arena *a, struct lafs_err *err);
+lafs_status lafs_model_plan(struct lafs_model_work *w, const struct lafs_model *m, int64_t max_images,
+                            enum lafs_model_mode mode, struct lafs_arena *a, struct lafs_err *err);
 void lafs_model_work_release(struct lafs_model_work *w);
 /* Unless planned LAFS_MODEL_TRAIN: before the first forward pass and whenever the CNN's values change. */
-lafs_status lafs_model_fold(struct lafs_model_work *w, const struct lafs_backend *b, const float *value, struct lafs_err *err);
+lafs_status lafs_model_fold(struct lafs_model_work *w, const struct lafs_backend *b, const float *value,
+                            struct lafs_err *err);
 /* images (n,112,112,3) in [-1,1]; emb (n,D). running, keys: as in lafs_cnn_forward and lafs_vit_forward (the same keys
  * serve both). */
-void lafs_model_forward(struct lafs_model_work *w, const struct lafs_backend *b, const float *value, float *running, int64_t n,
-                        const float *images, const uint64_t *keys, float *emb);
+void lafs_model_forward(struct lafs_model_work *w, const struct lafs_backend *b, const float *value, float *running,
+                        int64_t n, const float *images, const uint64_t *keys, float *emb);
 /* demb (n,D); more_dlandmarks (n,R,2) or NULL: gradient that reaches the landmarks otherwise (the regulariser), added;
  * grad +=. Images get no gradient. */
 void lafs_model_backward(struct lafs_model_work *w, const struct lafs_backend *b, const float *value, const float *demb,
