@@ -476,7 +476,7 @@ int cli_prov_options(const struct cli_program *p, const char *const **names, con
     int n = 0;
     for (size_t i = 0; i < rows; i++) {
         const struct cli_option *o = &p->options[i];
-        int counts = is_changed(o, &state[i]);
+        int counts = is_changed(o, &state[i]) && !o->no_effect;
         for (size_t k = 0; k < sizeof no_effect / sizeof *no_effect; k++) counts &= o->value != no_effect[k];
         if (counts) name[n] = o->name, value[n++] = value_text(o);
     }

@@ -47,6 +47,7 @@ struct cli_option {
     const char *help;  /* one line, lower case */
     double lo, hi;     /* inclusive bounds when lo < hi */
     const char *def;   /* default as shown by --help, or NULL */
+    int no_effect;     /* 1: results do not depend on it, so it stays out of the provenance */
 };
 struct cli_program {
     const char *name, *synopsis, *summary;

@@ -8,8 +8,9 @@
 
 enum { FACE_SIDE = 112, FACE_BYTES = FACE_SIDE * FACE_SIDE * 3 };
 
-/* Decodes the pictures of items that are good, in parallel. crops: (n, 112, 112, 3); item i's crop is at i. Items whose
- * picture is missing, broken or of another size become bad records. */
-void faces_decode(struct filter_item *items, int n, uint8_t *crops);
+/* Decodes the pictures of items that are good, in parallel; want: (n), 1 for those that are wanted, or NULL for all.
+ * crops: (n, 112, 112, 3); item i's crop is at i. Items whose picture is missing, broken or of another size become bad
+ * records. */
+void faces_decode(struct filter_item *items, int n, const uint8_t *want, uint8_t *crops);
 
 #endif

@@ -18,12 +18,15 @@ static struct {
 
 static const struct cli_option options[] = {
     {"model", 'm', CLI_STRING, &o.model, "MODEL", "the recogniser", 0, 0, NULL},
-    {"baseline", 0, CLI_CHOICE, &o.baseline, "pixel|lbp", "a classical embedding instead of a model's: pixels, or local binary patterns", 0, 0, NULL},
-    {"batch", 0, CLI_INT, &o.batch, "N", "faces computed at once; results do not depend on it", 1, 4096, "16"},
+    {"baseline", 0, CLI_CHOICE, &o.baseline, "pixel|lbp",
+     "a classical embedding instead of a model's: pixels, or local binary patterns", 0, 0, NULL},
+    {"batch", 0, CLI_INT, &o.batch, "N", "faces computed at once; results do not depend on it", 1, 4096, "16", 1},
     {"keep", 0, CLI_FLAG, &o.keep, NULL, "keep the pictures in the records", 0, 0, NULL},
-    CLI_OUT, CLI_JOBS, CLI_DEVICE, CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS, {0}};
+    CLI_OUT, CLI_JOBS, CLI_DEVICE, CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS,
+    {0}};
 
-static const struct cli_program program = {"lafs-embed", "-m MODEL [OPTION]... [FACES]...", "faces to embeddings", options};
+static const struct cli_program program = {"lafs-embed", "-m MODEL [OPTION]... [FACES]...", "faces to embeddings",
+                                           options};
 
 static struct {
     struct lafs_backend backend;
@@ -48,7 +51,7 @@ static lafs_status embed(void *arg, struct filter_item *items, int n)
 {
     (void)arg;
     int64_t dim = s.model.config.vit.dim, good = 0;
-    faces_decode(items, n, s.crops);
+    faces_decode(items, n, NULL, s.crops);
     for (int i = 0; i < n; i++)
         if (items[i].status == LAFS_OK) memcpy(s.packed + good++ * FACE_BYTES, s.crops + i * FACE_BYTES, FACE_BYTES);
     LAFS_TRY(lafs_embed(&s.embedder, good, s.packed, s.emb, &items[0].err));
@@ -66,7 +69,8 @@ static lafs_status embed_classically(void *arg, struct filter_item *it, int work
     float *emb = NULL;
     lafs_status st = lafs_face_image(&it->in, cli.max_pixels, &im, &it->err);
     int64_t dim = st == LAFS_OK ? lafs_baseline_dim(s.baseline, im.w) : 0;
-    if (st == LAFS_OK && !dim) st = lafs_fail(&it->err, LAFS_BAD_RECORD, "the picture is %d pixels wide, not 16 to 1024", im.w);
+    if (st == LAFS_OK && !dim)
+        st = lafs_fail(&it->err, LAFS_BAD_RECORD, "the picture is %d pixels wide, not 16 to 1024", im.w);
     if (st == LAFS_OK) st = lafs_alloc(&emb, (size_t)dim, sizeof *emb, &it->err);
     if (st == LAFS_OK) st = lafs_baseline_embed(s.baseline, &im, im.w, emb, &it->err);
     if (st == LAFS_OK) finish(it, emb, dim);
@@ -106,7 +110,8 @@ int main(int argc, char **argv)
     else {
         static const char *const digest_names[] = {"model"};
         const char *digest = s.digest;
-        const struct filter f = {.program = &program, .what = "faces", .batch = o.model ? (int)o.batch : 0, .header = header,
+        const struct filter f = {.program = &program, .what = "faces", .header = header,
+                                 .batch = o.model ? (int)o.batch : 0,
                                  .each = o.model ? NULL : embed_classically, .all = o.model ? embed : NULL};
         status = filter_run(&f, (const char *const *)args, n, digest_names, &digest, o.model ? 1 : 0);
     }

@@ -9,6 +9,9 @@
 #include "data/views.h"
 #include "model/embed.h"
 
+/* Room for the crops of 64 views of each record is reserved: 617 MB at most, used as far as records have views. */
+enum { MAX_BATCH = 256 };
+
 static struct {
     const char *model;
     int64_t batch;
@@ -17,11 +20,14 @@ static struct {
 
 static const struct cli_option options[] = {
     {"model", 'm', CLI_STRING, &o.model, "MODEL", "the model whose landmark CNN is used", 0, 0, NULL},
-    {"batch", 0, CLI_INT, &o.batch, "N", "records computed at once; results do not depend on it", 1, 4096, "16"},
+    {"batch", 0, CLI_INT, &o.batch, "N", "records computed at once; results do not depend on it", 1, MAX_BATCH,
+     "16", 1},
     {"keep", 0, CLI_FLAG, &o.keep, NULL, "keep the clean crops of views in the records", 0, 0, NULL},
-    CLI_OUT, CLI_JOBS, CLI_DEVICE, CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS, {0}};
+    CLI_OUT, CLI_JOBS, CLI_DEVICE, CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS,
+    {0}};
 
-static const struct cli_program program = {"lafs-landmark", "-m MODEL [OPTION]... [FACES | VIEWS]...", "find landmarks on faces", options};
+static const struct cli_program program = {"lafs-landmark", "-m MODEL [OPTION]... [FACES | VIEWS]...",
+                                           "find landmarks on faces", options};
 
 static struct {
     struct lafs_backend backend;
@@ -31,6 +37,7 @@ static struct {
     float *landmarks;     /* (batch * LAFS_MAX_VIEWS, R, 2) */
     struct lafs_view *view; /* (batch, LAFS_MAX_VIEWS) */
     int *views;           /* (batch): -1 for a record without views */
+    uint8_t *plain;       /* (batch): 1 for a record without views */
     char digest[65];
 } s;
 
@@ -69,21 +76,18 @@ static lafs_status find(void *arg, struct filter_item *items, int n)
 {
     (void)arg;
     int64_t count = 0;
-    int plain = 0;
     for (int i = 0; i < n; i++) {
-        lafs_status st = lafs_views_get(&items[i].in, s.view + (size_t)i * LAFS_MAX_VIEWS, LAFS_MAX_VIEWS, &s.views[i], &items[i].err);
-        if (st == LAFS_END) {
-            s.views[i] = -1;
-            plain = 1;
-        } else if (st != LAFS_OK) items[i].status = st;
+        lafs_status st = lafs_views_get(&items[i].in, s.view + (size_t)i * LAFS_MAX_VIEWS, LAFS_MAX_VIEWS, &s.views[i],
+                                        &items[i].err);
+        s.plain[i] = st == LAFS_END;
+        if (st == LAFS_END) s.views[i] = -1;
+        else if (st != LAFS_OK) items[i].status = st;
     }
-    /* Faces first: crop i of record i; then the views of records that have some. */
-    if (plain)
-        for (int i = 0; i < n; i++) {
-            if (s.views[i] >= 0) continue;
-            faces_decode(&items[i], 1, s.crops + count * FACE_BYTES);
-            count += items[i].status == LAFS_OK;
-        }
+    /* The crops of faces first, without gaps; then the views of records that have some. */
+    faces_decode(items, n, s.plain, s.crops);
+    for (int i = 0; i < n; i++)
+        if (s.plain[i] && items[i].status == LAFS_OK)
+            memmove(s.crops + count++ * FACE_BYTES, s.crops + (int64_t)i * FACE_BYTES, FACE_BYTES);
     for (int i = 0; i < n; i++)
         if (s.views[i] >= 0 && items[i].status == LAFS_OK)
             count += take_views(&items[i], s.view + (size_t)i * LAFS_MAX_VIEWS, s.views[i], count);
@@ -117,6 +121,7 @@ static lafs_status open_model(struct lafs_err *err)
     LAFS_TRY(lafs_alloc(&s.crops, n, FACE_BYTES, err));
     LAFS_TRY(lafs_alloc(&s.landmarks, n * 2 * (size_t)s.model.config.vit.patches, sizeof *s.landmarks, err));
     LAFS_TRY(lafs_alloc(&s.view, n, sizeof *s.view, err));
+    LAFS_TRY(lafs_alloc(&s.plain, (size_t)o.batch, 1, err));
     return lafs_alloc(&s.views, (size_t)o.batch, sizeof *s.views, err);
 }
 
@@ -130,7 +135,8 @@ int main(int argc, char **argv)
     else {
         static const char *const digest_names[] = {"model"};
         const char *digest = s.digest;
-        const struct filter f = {.program = &program, .what = "faces", .batch = (int)o.batch, .all = find, .header = header};
+        const struct filter f = {.program = &program, .what = "faces", .batch = (int)o.batch, .all = find,
+                                 .header = header};
         status = filter_run(&f, (const char *const *)args, n, digest_names, &digest, 1);
     }
     lafs_embedder_close(&s.embedder);
@@ -138,6 +144,7 @@ int main(int argc, char **argv)
     lafs_free(s.landmarks);
     lafs_free(s.view);
     lafs_free(s.views);
+    lafs_free(s.plain);
     if (s.backend.ops) lafs_model_release(&s.model, &s.backend);
     lafs_backend_close(&s.backend);
     return cli_finish(status);

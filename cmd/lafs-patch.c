@@ -18,7 +18,8 @@ static struct {
 } o = {.method = "lafs", .sigma = 5, .subset = 36, .patch = 8, .patches = 196};
 
 static const struct cli_option options[] = {
-    {"method", 0, CLI_CHOICE, &o.method, "lafs|dino", "how views are cut: at landmarks, or on a grid over the crop", 0, 0, "lafs"},
+    {"method", 0, CLI_CHOICE, &o.method, "lafs|dino", "how views are cut: at landmarks, or on a grid over the crop", 0,
+     0, "lafs"},
     {"sigma", 0, CLI_DOUBLE, &o.sigma, "PIXELS", "perturbation of the landmarks of views; 0: none", 0, 112, "5"},
     {"subset", 0, CLI_INT, &o.subset, "N", "patches of a local view", 1, 4096, "36"},
     {"ordered", 0, CLI_FLAG, &o.ordered, NULL, "keep a local view's patches in landmark order: no shuffle", 0, 0, NULL},
@@ -26,10 +27,12 @@ static const struct cli_option options[] = {
     {"patches", 0, CLI_INT, &o.patches, "N", "landmarks of the grid, a square number", 1, 4096, "196"},
     {"patch", 0, CLI_INT, &o.patch, "N", "side of a patch in pixels", 2, 32, "8"},
     {"keep", 0, CLI_FLAG, &o.keep, NULL, "keep the augmented crops of views in the records", 0, 0, NULL},
-    {"mosaic", 0, CLI_FLAG, &o.mosaic, NULL, "replace the picture of each face by its patches, side by side", 0, 0, NULL},
+    {"mosaic", 0, CLI_FLAG, &o.mosaic, NULL, "replace the picture of each face by its patches, side by side", 0, 0,
+     NULL},
     CLI_OUT, CLI_JOBS, CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS, {0}};
 
-static const struct cli_program program = {"lafs-patch", "[OPTION]... [FACES | VIEWS]...", "cut patches at landmarks", options};
+static const struct cli_program program = {"lafs-patch", "[OPTION]... [FACES | VIEWS]...", "cut patches at landmarks",
+                                           options};
 
 enum { MAX_POINTS = 4096, MAX_SIDE = 1024 };
 
@@ -94,9 +97,12 @@ static lafs_status cut_views(struct worker *w, struct filter_item *it, struct la
     const char *key = lafs_sample_key(&it->in);
     struct lafs_point_rule rule = s.rule;
     int64_t epoch, width = (int64_t)rule.patch * rule.patch * 3, at = 0, count[LAFS_MAX_VIEWS], r = 0;
-    if (lafs_sample_int(&it->in, "epoch", &epoch, err) != LAFS_OK) return lafs_fail(err, LAFS_BAD_RECORD, "views, but no field 'epoch'");
+    if (lafs_sample_int(&it->in, "epoch", &epoch, err) != LAFS_OK)
+        return lafs_fail(err, LAFS_BAD_RECORD, "views, but no field 'epoch'");
     for (int v = 0; v < views; v++) {
-        if (!view[v].augmented) return lafs_fail(err, LAFS_BAD_RECORD, "view %d has no augmented crop (lafs-augment --render makes them)", v);
+        if (!view[v].augmented)
+            return lafs_fail(err, LAFS_BAD_RECORD, "view %d has no augmented crop (lafs-augment --render makes them)",
+                             v);
         if (!rule.dino) LAFS_TRY(get_landmarks(w, view[v].landmarks, view[v].R, &r, err));
         rule.landmarks = (int)r;
         count[v] = lafs_view_tokens(&rule, view[v].plan.kind, view[v].plan.out_size);
@@ -197,7 +203,10 @@ static lafs_status header(void *arg, const struct lafs_header *in, struct lafs_h
     (void)arg;
     (void)err;
     s.rule.seed = in->seed >= 0 ? (uint64_t)in->seed : 1;
-    if (o.mosaic) out->pixels.size = 0; /* no faces any more */
+    if (o.mosaic) { /* no faces any more */
+        out->pixels.size = 0;
+        snprintf(out->pixels.aligner, sizeof out->pixels.aligner, "none");
+    }
     return LAFS_OK;
 }
 
