@@ -2,9 +2,11 @@
 #
 #   make            programs and libraries into build/<hash>/, linked from bin/
 #   make demo       the main job on synthetic faces
-#   make check      all tests (SAN=address,undefined or SAN=thread for sanitizers; T=json runs those whose name holds "json")
+#   make check      all tests (SAN=address,undefined or SAN=thread for sanitizers; T=json runs those whose name holds "json";
+#                   SHARED=DIR: also tests/real, on the real photos of DIR/data with the published detector of DIR/weights)
 #   make fuzz       every fuzz target for TIME=600 seconds (needs clang); F=json runs one
 #   make soak       1 and 10 million records in little memory (RECORDS="1000 1000000" for other numbers)
+#   make bench      speed: every program of tests/bench; make bench-ijb runs one of them
 #   make install    prefix=/usr/local DESTDIR=
 #
 # `make demo` and `make check` install missing packages on Debian; DEPS=no turns that off.
@@ -116,11 +118,12 @@ $B/tests/unit/backend: | $(PLUGINS)
 CLI_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/cli/*.sh)))
 TREE_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/tree/*.sh)))
 MAN_TESTS := $(sort $(filter-out %/prepare.sh,$(wildcard tests/man/*.sh)))
+REAL_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/real/*.sh)))
 INJECT_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/inject/*.sh)))
 
 # What each kind of build tests. Threads matter to few; the tree is the same under any sanitizer.
 ifeq ($(SAN),)
-CHECK := $(TREE_TESTS) $(TESTS) $(REPLAYS) $(CLI_TESTS) $(MAN_TESTS) $(INJECT_TESTS) tests/torch/twin.sh
+CHECK := $(TREE_TESTS) $(TESTS) $(REPLAYS) $(CLI_TESTS) $(MAN_TESTS) $(INJECT_TESTS) $(REAL_TESTS) tests/torch/twin.sh
 else ifeq ($(SAN),thread)
 CHECK := $(foreach n,rng pool loader stream index filter shard train pretrain finetune run,\
   $(filter $B/tests/unit/$n $B/tests/unit/$n-% $B/tests/unit/$n_% tests/cli/$n.sh tests/cli/$n-%.sh tests/cli/lafs-$n%,$(TESTS) $(CLI_TESTS)))
