@@ -1,5 +1,6 @@
 # The whole line on real sets: photos -> faces -> index -> stage 1 -> pretraining without labels -> few-shot fine-tuning ->
-# verification: 10-fold on the settings pairs, or on the final pairs at the threshold of the settings pairs.
+# verification: on the settings pairs of one half of their people, at the threshold of the other half; or on the final
+# pairs, at the threshold of the settings pairs. About 45 minutes on two cores.
 #
 #   make -f examples/real.mk DATA=../shared/data            # figures on the settings pairs
 #   make -f examples/real.mk DATA=../shared/data FINAL=1    # on the final pairs: look once
