@@ -371,7 +371,8 @@ static void print_summary(const struct run *r, int ok)
             n += (size_t)snprintf(extra + n, sizeof extra - n, ", %lld %s", (long long)part[i].count, part[i].text);
     const char *first;
     int64_t ignored = r->reader ? lafs_reader_ignored(r->reader, &first) : 0;
-    if (ignored) cli_warn("%lld files that are no samples were passed over, the first is '%s'", (long long)ignored, first);
+    if (ignored)
+        cli_warn("%lld files that are no samples were passed over, the first is '%s'", (long long)ignored, first);
     cli_warn("%lld %s read, %lld written%s", (long long)r->records, r->f->what ? r->f->what : "records",
              (long long)r->written, extra);
     if (!ok)

@@ -50,8 +50,8 @@ struct filter {
     /* Called once when the first header is known, to check the pixel contract and set that of the output. */
     lafs_status (*header)(void *arg, const struct lafs_header *in, struct lafs_header *out, struct lafs_err *err);
     /* The same with the first good sample (NULL: none), for contracts that the pictures tell. */
-    lafs_status (*first)(void *arg, const struct lafs_sample *first, const struct lafs_header *in, struct lafs_header *out,
-                         struct lafs_err *err);
+    lafs_status (*first)(void *arg, const struct lafs_sample *first, const struct lafs_header *in,
+                         struct lafs_header *out, struct lafs_err *err);
     int same_pixels; /* 1: the output's pixel contract must hold for every input: later ones of another are refused */
 };
 /* Reads args (files and directories as lafs_reader_open takes them; none: stdin), runs, writes to -o, prints the

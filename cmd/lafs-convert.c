@@ -90,11 +90,14 @@ static lafs_status describe_detector(struct model *m, struct lafs_err *err)
                                             "104ee26c71d5c270ce79a6b3dced91c91013260d29a6bf18f9296c5b8c4c2b12"};
     LAFS_TRY(set_meta(m, "architecture", LAFS_DETECTOR_ARCHITECTURE, err));
     LAFS_TRY(set_meta(m, "input", "bgr, 0 to 255, width and height multiples of 32", err));
-    LAFS_TRY(set_meta(m, "intended_use", "find faces and five points of each in photos; says nothing about who they are", err));
+    LAFS_TRY(set_meta(m, "intended_use",
+                      "find faces and five points of each in photos; says nothing about who they are", err));
     for (int i = 0; i < 2; i++)
         if (!strcmp(m->sha256, published[i])) {
             LAFS_TRY(set_meta(m, "licence", "Apache-2.0", err));
-            return set_meta(m, "provenance", "YuNet-n as published by Shiqi Yu and others (libfacedetection.train), trained on WIDER FACE", err);
+            return set_meta(
+                m, "provenance",
+                "YuNet-n as published by Shiqi Yu and others (libfacedetection.train), trained on WIDER FACE", err);
         }
     LAFS_TRY(set_meta(m, "licence", "unknown", err));
     return set_meta(m, "provenance", "unknown", err);
@@ -137,7 +140,8 @@ static lafs_status read_model(struct model *m, const char *path, struct lafs_err
     lafs_sha256_hex(&sha, m->sha256);
     lafs_status rc;
     if (n == 0) rc = lafs_fail(err, LAFS_FAILED, "is empty");
-    else if (n > 4 && !memcmp(p, "PK\3\4", 4)) rc = lafs_fail(err, LAFS_FAILED, "is a zip archive (a PyTorch checkpoint?): not supported yet");
+    else if (n > 4 && !memcmp(p, "PK\3\4", 4))
+        rc = lafs_fail(err, LAFS_FAILED, "is a zip archive (a PyTorch checkpoint?): not supported yet");
     else if (n > 8 && p[8] == '{') rc = from_safetensors(m, err);
     else rc = from_onnx(m, err);
     if (rc != LAFS_OK && err->msg[0] != '\'') lafs_err_prefix(err, "'%s'", path);
@@ -264,11 +268,13 @@ static void check_usage(int n)
     for (int i = 0; i < o.set.n; i++)
         if (!strchr(o.set.v[i], '=') || o.set.v[i][0] == '=') cli_misuse("--set takes KEY=VALUE, not '%s'", o.set.v[i]);
     if (n == 0) cli_misuse("no model given");
-    if (o.list && (cli.out || o.rename.n || o.set.n || o.unset.n)) cli_misuse("--list writes no model: it goes with --select and --drop only");
+    if (o.list && (cli.out || o.rename.n || o.set.n || o.unset.n))
+        cli_misuse("--list writes no model: it goes with --select and --drop only");
     if (!o.list && n > 1) cli_misuse("one model at a time, %d are given", n);
     if (!o.list && !cli.out) cli_misuse("no output given: use -o OUT.safetensors, or --list to look into a model");
     const char *dot = cli.out ? strrchr(cli.out, '.') : NULL;
-    if (!o.list && (!dot || strcmp(dot, ".safetensors"))) cli_misuse("'%s' does not end in .safetensors, which is what is written", cli.out);
+    if (!o.list && (!dot || strcmp(dot, ".safetensors")))
+        cli_misuse("'%s' does not end in .safetensors, which is what is written", cli.out);
 }
 
 int main(int argc, char **argv)

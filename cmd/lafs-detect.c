@@ -28,7 +28,8 @@ static const struct cli_option table[] = {
     {"best", 0, CLI_FLAG, &o.best, NULL, "keep one face a photo, the largest and most central"},
     {"min-score", 0, CLI_DOUBLE, &o.min_score, "SCORE", "drop faces below SCORE", 0, 1, "0.8"},
     {"min-size", 0, CLI_INT, &o.min_size, "N", "drop faces whose box has a side shorter than N pixels", 0, 65500, "0"},
-    {"scales", 0, CLI_STRING, &o.scales, "LIST", "factors by which to resize photos, like 0.5,1,2, or auto", 0, 0, "auto"},
+    {"scales", 0, CLI_STRING, &o.scales, "LIST", "factors by which to resize photos, like 0.5,1,2, or auto", 0, 0,
+     "auto"},
     {"one-scale", 0, CLI_FLAG, &o.one_scale, NULL, "look at photos in their own size only, as --scales 1"},
     {"size", 0, CLI_INT, &o.size, "N", "side of the crops, a multiple of 112", 112, 1120, "112"},
     {"raw", 0, CLI_FLAG, &o.raw, NULL, "write crops as raw pixels, not as JPEG"},
@@ -45,8 +46,8 @@ static const struct cli_option table[] = {
     CLI_PRESET,
     CLI_ALWAYS,
     {0}};
-static const struct cli_program program = {"lafs-detect", "[OPTION]... [PHOTOS]...", "find faces in photos and align them",
-                                           table};
+static const struct cli_program program = {"lafs-detect", "[OPTION]... [PHOTOS]...",
+                                           "find faces in photos and align them", table};
 
 /* One face of a photo, wherever it came from. */
 struct face {
@@ -73,7 +74,8 @@ struct job {
 /* The bounding rectangle of a mapped box. */
 static void map_box(const double m[6], const float box[4], float out[4])
 {
-    float corner[8] = {box[0], box[1], box[0] + box[2], box[1], box[0], box[1] + box[3], box[0] + box[2], box[1] + box[3]};
+    float corner[8] = {box[0], box[1], box[0] + box[2], box[1],
+                       box[0], box[1] + box[3], box[0] + box[2], box[1] + box[3]};
     lafs_affine_apply(m, corner, 4, corner);
     float left = corner[0], top = corner[1], right = left, bottom = top;
     for (int i = 1; i < 4; i++) {
@@ -146,8 +148,8 @@ static lafs_status put_crop(struct lafs_sample *out, struct worker *w, const dou
     return LAFS_OK;
 }
 
-static lafs_status put_face(struct lafs_sample *out, const struct lafs_sample *in, struct worker *w, const struct face *f,
-                            struct lafs_err *err)
+static lafs_status put_face(struct lafs_sample *out, const struct lafs_sample *in, struct worker *w,
+                            const struct face *f, struct lafs_err *err)
 {
     float template[10], points[10], box[4], p68[136];
     double m[6];
@@ -217,7 +219,8 @@ static lafs_status align(struct worker *w, struct filter_item *it)
         rc = lafs_sample_f32(&it->in, "points68", (int64_t[]){68, 2}, 2, p68, 136, &it->err);
         if (rc == LAFS_OK) lafs_points68_to_5(p68, points);
     }
-    if (rc == LAFS_END) return lafs_fail(&it->err, LAFS_BAD_RECORD, "nothing to align by: neither field 'points' nor 'points68'");
+    if (rc == LAFS_END)
+        return lafs_fail(&it->err, LAFS_BAD_RECORD, "nothing to align by: neither field 'points' nor 'points68'");
     LAFS_TRY(rc);
     struct face f = {lafs_sample_key(&it->in), NULL, -1, points};
     rc = lafs_sample_f32(&it->in, "box", (int64_t[]){4}, 1, box, 4, &it->err);
@@ -241,10 +244,12 @@ static lafs_status header(void *arg, const struct lafs_header *in, struct lafs_h
 {
     (void)arg;
     if (!strcmp(in->pixels.aligner, "arcface5"))
-        return lafs_fail(err, LAFS_USAGE, "the input is not photos but faces that are aligned already (%d pixels, arcface5)",
+        return lafs_fail(err, LAFS_USAGE,
+                         "the input is not photos but faces that are aligned already (%d pixels, arcface5)",
                          in->pixels.size);
     if (!strcmp(in->pixels.channels, "bgr"))
-        return lafs_fail(err, LAFS_USAGE, "the input's channels are bgr, this program takes rgb: see lafs-shard --channels");
+        return lafs_fail(err, LAFS_USAGE,
+                         "the input's channels are bgr, this program takes rgb: see lafs-shard --channels");
     if (o.no_crop) return LAFS_OK;
     out->pixels = (struct lafs_pixels){.size = (int)o.size, .aligner = "arcface5", .channels = "rgb"};
     return LAFS_OK;
@@ -285,8 +290,10 @@ static lafs_status open_model(struct job *j, char digest[65], struct lafs_err *e
 {
     const char *path = o.model ? o.model : find_model(DEFAULT_MODEL);
     if (!path)
-        return lafs_fail(err, LAFS_FAILED, "no detector model: none is installed, and no -m FILE is given. 'lafs-convert -o "
-                         "yunet.safetensors yunet_n_320_320.onnx' makes one of the published YuNet weights; see lafs-model(5)");
+        return lafs_fail(
+            err, LAFS_FAILED,
+            "no detector model: none is installed, and no -m FILE is given. 'lafs-convert -o "
+            "yunet.safetensors yunet_n_320_320.onnx' makes one of the published YuNet weights; see lafs-model(5)");
     LAFS_TRY(lafs_sha256_file(path, digest, err));
     LAFS_TRY(lafs_st_open(&j->weights, path, err));
     struct worker *w = &j->worker[0];

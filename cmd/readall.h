@@ -1,4 +1,5 @@
-/* The loop of programs that read samples to the end and write no samples: bad-record policy, -n, progress, exit status. */
+/* The loop of programs that read samples to the end and write no samples: bad-record policy, -n, progress, exit
+ * status. */
 #ifndef LAFS_CMD_READALL_H
 #define LAFS_CMD_READALL_H
 

@@ -334,7 +334,8 @@ static lafs_status add_views(struct sheet *s, const struct lafs_sample *sample, 
     if (st == LAFS_OK && s->count > first) {
         const char *key = lafs_sample_key(sample), *slash = strrchr(key, '/');
         s->cell[first].starts_row = 1;
-        if (!face.px) snprintf(s->cell[first].caption[1], sizeof s->cell[first].caption[1], "%.47s", slash ? slash + 1 : key);
+        if (!face.px)
+            snprintf(s->cell[first].caption[1], sizeof s->cell[first].caption[1], "%.47s", slash ? slash + 1 : key);
         if (s->captioned < 1 + !face.px) s->captioned = 1 + !face.px;
     }
     if (st != LAFS_OK)

@@ -77,7 +77,8 @@ lafs_status trainrun_save(struct trainrun *t, int force, struct lafs_err *err)
     int64_t step = t->step(t->trainer);
     lafs_status st = LAFS_OK;
     pthread_mutex_lock(&t->save_lock);
-    int due = t->every ? step % t->every == 0 : step % t->per_epoch == 0 || lafs_clock_now() - t->saved_at > SAVE_SECONDS;
+    int due = t->every ? step % t->every == 0
+                       : step % t->per_epoch == 0 || lafs_clock_now() - t->saved_at > SAVE_SECONDS;
     if (step != t->saved && (force || due || step == t->steps)) {
         struct lafs_ckpt c;
         st = collect(t, &c, &step, err);
@@ -107,15 +108,15 @@ static void tell(struct trainrun *t)
 {
     int64_t step = t->step(t->trainer), done = step - t->started_step;
     double spent = lafs_clock_now() - t->started;
-    fprintf(stderr, "%s: step %" PRId64 " of %" PRId64 ", epoch %" PRId64 ", loss %.5g", cli_program_name(), step, t->steps,
-            step / t->per_epoch, t->last_loss);
+    fprintf(stderr, "%s: step %" PRId64 " of %" PRId64 ", epoch %" PRId64 ", loss %.5g", cli_program_name(), step,
+            t->steps, step / t->per_epoch, t->last_loss);
     if (done > 0) fprintf(stderr, ", %.2f s a step, %.0f minutes left", spent / (double)done,
                           spent / (double)done * (double)(t->steps - step) / 60);
     fputc('\n', stderr);
 }
 
-/* Writes the state of a step whose log line is there, so that the log has no gap: while verification runs at the end of an
- * epoch there is none for a while, and the checkpoint before it must do. */
+/* Writes the state of a step whose log line is there, so that the log has no gap: while verification runs at the end of
+ * an epoch there is none for a while, and the checkpoint before it must do. */
 static lafs_status save_last(struct trainrun *t, struct lafs_err *err)
 {
     const struct timespec nap = {0, 5000000};
@@ -149,7 +150,9 @@ static void *wait_for_signals(void *arg)
         struct lafs_err err = {0};
         pthread_mutex_lock(&t->save_lock); /* held for ever: nothing is written after this */
         if (save_last(t, &err) != LAFS_OK) cli_error("%s", err.msg);
-        else cli_warn("stopped after step %" PRId64 "; the same command goes on from there", t->saved < 0 ? 0 : t->saved);
+        else
+            cli_warn("stopped after step %" PRId64 "; the same command goes on from there",
+                     t->saved < 0 ? 0 : t->saved);
         die(sig);
     }
     return NULL;
@@ -212,7 +215,8 @@ void trainrun_close(struct trainrun *t)
 
 void trainrun_tell_last_good(struct trainrun *t)
 {
-    if (t->saved >= 0) cli_error("the last good state is '%s/checkpoint-%" PRId64 ".safetensors'", t->run.dir, t->saved);
+    if (t->saved >= 0)
+        cli_error("the last good state is '%s/checkpoint-%" PRId64 ".safetensors'", t->run.dir, t->saved);
     else cli_error("no checkpoint was written yet");
 }
 
@@ -226,7 +230,8 @@ double trainrun_measure(const struct lafs_backend *b, int64_t width)
     int64_t *dev_off = NULL;
     size_t act = (size_t)(SEQS * ROWS * width) * sizeof(float);
     double rate = 0;
-    if (b->ops->alloc(b->dev, (void **)&x, act, &err) == LAFS_OK && b->ops->alloc(b->dev, (void **)&y, act, &err) == LAFS_OK &&
+    if (b->ops->alloc(b->dev, (void **)&x, act, &err) == LAFS_OK &&
+        b->ops->alloc(b->dev, (void **)&y, act, &err) == LAFS_OK &&
         b->ops->alloc(b->dev, (void **)&w, (size_t)(width * width) * sizeof(float), &err) == LAFS_OK &&
         b->ops->alloc(b->dev, (void **)&dev_off, sizeof off, &err) == LAFS_OK) {
         b->ops->upload(b->dev, dev_off, off, sizeof off);

@@ -40,13 +40,14 @@ struct trainrun {
 /* Before any thread is started: signals are blocked, for the thread that waits for them. */
 void trainrun_init(struct trainrun *t);
 /* Records an option that changes results: the line of config.json. */
-void trainrun_option(struct trainrun *t, const char *name, int may_grow, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void trainrun_option(struct trainrun *t, const char *name, int may_grow, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 /* Creates or checks the run directory. */
 lafs_status trainrun_open(struct trainrun *t, const char *dir, int extend, struct lafs_err *err);
 /* After the trainer is restored: cuts the log, starts the signal thread and the progress line. */
 lafs_status trainrun_start(struct trainrun *t, struct lafs_err *err);
-/* After each step: begins the step's log line in t->line ({"step": ..., "epoch": ..., "loss": ...); the program appends its own
- * members (", \"lr\": ..."), then calls trainrun_log_end. */
+/* After each step: begins the step's log line in t->line ({"step": ..., "epoch": ..., "loss": ...); the program appends
+ * its own members (", \"lr\": ..."), then calls trainrun_log_end. */
 void trainrun_log_begin(struct trainrun *t, int64_t step, int64_t epoch, double loss);
 void trainrun_number(struct trainrun *t, const char *name, double v);
 lafs_status trainrun_log_end(struct trainrun *t, struct lafs_err *err);

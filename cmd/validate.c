@@ -80,8 +80,8 @@ void validate_close(struct validate *v)
     memset(v, 0, sizeof *v);
 }
 
-lafs_status validate_run(struct validate *v, const struct lafs_model *m, const struct lafs_backend *b, struct lafs_pool *pool,
-                         double *accuracy, struct lafs_err *err)
+lafs_status validate_run(struct validate *v, const struct lafs_model *m, const struct lafs_backend *b,
+                         struct lafs_pool *pool, double *accuracy, struct lafs_err *err)
 {
     const struct lafs_pairs *p = v->pairs;
     struct lafs_embedder e;

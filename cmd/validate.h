@@ -20,7 +20,7 @@ struct validate {
 lafs_status validate_open(struct validate *v, const char *pairs, const char *index, struct lafs_err *err);
 void validate_close(struct validate *v);
 /* 10-fold accuracy, by lafs-verify's rule, of the model with its present values. */
-lafs_status validate_run(struct validate *v, const struct lafs_model *m, const struct lafs_backend *b, struct lafs_pool *pool,
-                         double *accuracy, struct lafs_err *err);
+lafs_status validate_run(struct validate *v, const struct lafs_model *m, const struct lafs_backend *b,
+                         struct lafs_pool *pool, double *accuracy, struct lafs_err *err);
 
 #endif

@@ -50,7 +50,8 @@ static void pack_panel(void *arg, int64_t i, int worker)
 }
 
 /* Packs into the device's shared buffer, with `extra` floats behind the panels. 0: out of memory. */
-static int pack(struct panels *p, struct lafs_dev *d, const struct lafs_conv *g, const float *w, const float *b, int backward)
+static int pack(struct panels *p, struct lafs_dev *d, const struct lafs_conv *g, const float *w, const float *b,
+                int backward)
 {
     p->kern = lafs_conv_kernels();
     p->c = g->c;
@@ -74,8 +75,8 @@ static int pack(struct panels *p, struct lafs_dev *d, const struct lafs_conv *g,
 }
 
 /* y[rows r0..] columns of panel i, of the rows a + r*lda (whole depth contiguous). */
-static void product(const struct panels *p, int64_t i, int64_t rows, const float *a, int64_t lda, enum lafs_act act, float *y,
-                    int64_t ldy)
+static void product(const struct panels *p, int64_t i, int64_t rows, const float *a, int64_t lda, enum lafs_act act,
+                    float *y, int64_t ldy)
 {
     int64_t first = i * p->kern->panel;
     struct lafs_gemm_tile t = {.rows = rows, .wide = panel_wide(p, i), .cols = min64(p->cols - first, p->kern->panel),
@@ -164,8 +165,9 @@ static void dense_row(void *arg, int64_t i, int worker)
     for (int64_t p = 0; p < o->panels.count && lo < hi; p++) {
         int64_t first = p * o->panels.kern->panel;
         struct lafs_gemm_tile t = {.rows = hi - lo, .wide = panel_wide(&o->panels, p),
-                                   .cols = min64(g->out - first, o->panels.kern->panel), .segs = g->k, .run = g->k * g->c,
-                                   .lda = g->stride * g->c, .panel = o->panels.data + p * o->depth * o->panels.kern->panel,
+                                   .cols = min64(g->out - first, o->panels.kern->panel),
+                                   .segs = g->k, .run = g->k * g->c, .lda = g->stride * g->c,
+                                   .panel = o->panels.data + p * o->depth * o->panels.kern->panel,
                                    .bias = o->panels.bias ? o->panels.bias + first : NULL, .act = o->act,
                                    .y = y + lo * g->out + first, .ldy = g->out};
         for (int ky = 0; ky < g->k; ky++) t.a[ky] = row[ky] + (lo * g->stride - p0) * g->c;
@@ -229,7 +231,7 @@ void lafs_cpu_conv_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, const fl
     if (lafs_cpu_reserve(d, (size_t)(o.ow * o.panels.cols) * sizeof *dy)) lafs_pool_for(d->pool, g->n, dense_back, &o);
 }
 
-/* -- gradients of weights: images in at most MAX_GROUPS groups, each with its own sum; the sums are added in order -- */
+/* -- gradients of weights: images in at most MAX_GROUPS groups, each with its own sum; sums are added in order -- */
 
 struct weight_grad {
     const struct lafs_conv *g;
@@ -242,8 +244,8 @@ struct weight_grad {
 
 static int64_t group_start(const struct weight_grad *o, int64_t group) { return o->g->n * group / o->groups; }
 
-static int begin_grad(struct weight_grad *o, struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy,
-                      int64_t size)
+static int begin_grad(struct weight_grad *o, struct lafs_dev *d, const struct lafs_conv *g, const float *x,
+                      const float *dy, int64_t size)
 {
     *o = (struct weight_grad){.g = g, .x = x, .dy = dy, .d = d, .size = size, .groups = min64(g->n, MAX_GROUPS),
                               .oh = lafs_conv_side(g->h, g->k, g->stride), .ow = lafs_conv_side(g->w, g->k, g->stride),
@@ -277,11 +279,12 @@ static void dense_grad(void *arg, int64_t group, int worker)
 {
     const struct weight_grad *o = arg;
     const struct lafs_conv *g = o->g;
-    int64_t first = group_start(o, group), end = group_start(o, group + 1), hw = o->oh * o->ow, depth = g->k * g->k * g->c;
+    int64_t first = group_start(o, group), end = group_start(o, group + 1), hw = o->oh * o->ow,
+            depth = g->k * g->k * g->c;
     float *sum = o->sum + group * o->size;
     if (g->k == 1 && g->stride == 1) {
-        lafs_cpu_gemm(1, 0, g->out, g->c, (end - first) * hw, 1, o->dy + first * hw * g->out, g->out, o->x + first * hw * g->c,
-                      g->c, 0, sum, g->c);
+        lafs_cpu_gemm(1, 0, g->out, g->c, (end - first) * hw, 1, o->dy + first * hw * g->out, g->out,
+                      o->x + first * hw * g->c, g->c, 0, sum, g->c);
         return;
     }
     float *col = lafs_cpu_scratch(o->d, worker); /* (oh*ow, depth) */
@@ -339,8 +342,8 @@ static void depthwise_rows(void *arg, int64_t i, int worker)
     (void)worker;
     const struct depthwise *o = arg;
     const struct lafs_conv *g = o->g;
-    struct lafs_dw_row r = {.ow = o->ow, .w = g->w, .c = g->c, .k = g->k, .stride = g->stride, .taps = o->taps, .cw = o->cw,
-                            .bias = o->b, .act = o->act};
+    struct lafs_dw_row r = {.ow = o->ow, .w = g->w, .c = g->c, .k = g->k, .stride = g->stride, .taps = o->taps,
+                            .cw = o->cw, .bias = o->b, .act = o->act};
     for (int64_t q = i * o->block; q < min64((i + 1) * o->block, g->n * o->oh); q++) {
         rows_under(g, o->x, q / o->oh, q % o->oh, NULL, r.row);
         r.y = o->y + q * o->ow * g->c;
@@ -373,7 +376,8 @@ static void depthwise_back(void *arg, int64_t q, int worker)
         int n = 0;
         for (int t = 0; t < g->k * g->k; t++) {
             int64_t oy = iy + p - t / g->k, ox = ix + p - t % g->k;
-            if (oy < 0 || ox < 0 || oy % g->stride || ox % g->stride || oy / g->stride >= o->oh || ox / g->stride >= o->ow)
+            if (oy < 0 || ox < 0 || oy % g->stride || ox % g->stride || oy / g->stride >= o->oh ||
+                ox / g->stride >= o->ow)
                 continue;
             a[n] = o->x + ((i * o->oh + oy / g->stride) * o->ow + ox / g->stride) * g->c;
             b[n++] = o->taps + t * o->cw;

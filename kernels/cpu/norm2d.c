@@ -27,7 +27,8 @@ static int64_t rows_per_tile(int64_t c)
     return n < 16 ? 16 : n > 512 ? 512 : n;
 }
 
-#define ROWS_OF_TILE int64_t from = tile * j->tile_rows, to = from + j->tile_rows < j->rows ? from + j->tile_rows : j->rows, c = j->c
+#define ROWS_OF_TILE \
+    int64_t from = tile * j->tile_rows, to = from + j->tile_rows < j->rows ? from + j->tile_rows : j->rows, c = j->c
 
 LAFS_INLINE void sum_tile(const struct bn *j, int64_t tile)
 {
@@ -148,10 +149,11 @@ static double total(const struct bn *j, int64_t tiles, int64_t at)
 }
 
 void lafs_cpu_batchnorm(struct lafs_dev *d, int64_t rows, int64_t c, int train, float momentum, const float *x,
-                        const float *gamma, const float *beta, float *run_mean, float *run_var, enum lafs_act act, float *y,
-                        float *mean, float *rstd)
+                        const float *gamma, const float *beta, float *run_mean, float *run_var, enum lafs_act act,
+                        float *y, float *mean, float *rstd)
 {
-    struct bn j = {.rows = rows, .c = c, .tile_rows = rows_per_tile(c), .act = act, .x = x, .y = y, .gamma = gamma, .beta = beta};
+    struct bn j = {.rows = rows, .c = c, .tile_rows = rows_per_tile(c), .act = act,
+                   .x = x, .y = y, .gamma = gamma, .beta = beta};
     int64_t tiles = (rows + j.tile_rows - 1) / j.tile_rows;
     float *own = lafs_cpu_shared(d, (size_t)((2 * tiles + 2) * c) * sizeof *own); /* part, mean, rstd */
     if (!own) return;
@@ -280,7 +282,8 @@ void lafs_cpu_channel_mean(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c,
     lafs_pool_for(d->pool, n, lafs_isa_mean(), &j);
 }
 
-void lafs_cpu_channel_mean_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *dy, float *dx, int add)
+void lafs_cpu_channel_mean_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *dy, float *dx,
+                               int add)
 {
     struct channel j = {.hw = hw, .c = c, .dy = dy, .dx = dx, .add = add};
     lafs_pool_for(d->pool, n, lafs_isa_mean_bwd(), &j);

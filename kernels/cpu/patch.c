@@ -45,7 +45,8 @@ LAFS_INLINE int find_window(struct window *w, const float *image, int side, int 
     w->px = buf;
     w->stride = (p + 1) * 3;
     memset(buf, 0, (size_t)((p + 1) * (p + 1) * 3) * sizeof *buf);
-    int64_t left = w->x < 0 ? -w->x : 0, right = w->x + p < side ? p + 1 : side - w->x; /* columns left..right-1 are inside */
+    /* columns left..right-1 are inside */
+    int64_t left = w->x < 0 ? -w->x : 0, right = w->x + p < side ? p + 1 : side - w->x;
     for (int64_t b = 0; b <= p; b++)
         if (left < right && w->y + b >= 0 && w->y + b < side)
             memcpy(buf + b * w->stride + 3 * left, image + ((w->y + b) * side + w->x + left) * 3,
@@ -53,8 +54,8 @@ LAFS_INLINE int find_window(struct window *w, const float *image, int side, int 
     return 1;
 }
 
-/* Between rows of a patch (first y) and the token's order (first x): its own inverse. `from` and `to` hold one float more
- * than p*p*3, so that a pixel moves as four floats; a later one sets the fourth right. */
+/* Between rows of a patch (first y) and the token's order (first x): its own inverse. `from` and `to` hold one float
+ * more than p*p*3, so that a pixel moves as four floats; a later one sets the fourth right. */
 LAFS_INLINE void transpose(const float *from, float *to, int p)
 {
     for (int a = 0; a < p; a++)
@@ -170,8 +171,8 @@ LAFS_INLINE void bwd_tile(const struct job *j, int64_t n)
 LAFS_ISA_TILES(cut, struct job, cut_tile(j, tile))
 LAFS_ISA_TILES(bwd, struct job, bwd_tile(j, tile))
 
-void lafs_cpu_patch_cut(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed, const float *images,
-                        const float *landmarks, float *tokens)
+void lafs_cpu_patch_cut(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed,
+                        const float *images, const float *landmarks, float *tokens)
 {
     struct job j = {.s = s, .side = side, .p = p, .transposed = transposed, .images = images, .landmarks = landmarks,
                     .tokens = tokens};

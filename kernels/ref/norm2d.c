@@ -11,8 +11,8 @@
 static const double eps = 1e-5;
 
 void lafs_ref_batchnorm(struct lafs_dev *d, int64_t rows, int64_t c, int train, float momentum, const float *x,
-                        const float *gamma, const float *beta, float *run_mean, float *run_var, enum lafs_act act, float *y,
-                        float *mean, float *rstd)
+                        const float *gamma, const float *beta, float *run_mean, float *run_var, enum lafs_act act,
+                        float *y, float *mean, float *rstd)
 {
     (void)d;
     for (int64_t j = 0; j < c; j++) {
@@ -76,7 +76,8 @@ void lafs_ref_channel_mean(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c,
         }
 }
 
-void lafs_ref_channel_mean_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *dy, float *dx, int add)
+void lafs_ref_channel_mean_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *dy, float *dx,
+                               int add)
 {
     (void)d;
     for (int64_t i = 0; i < n * hw; i++)
@@ -112,7 +113,8 @@ void lafs_ref_channel_scale_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64
         }
 }
 
-void lafs_ref_minmax(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, float *theta, int32_t *arg)
+void lafs_ref_minmax(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, float *theta,
+                     int32_t *arg)
 {
     (void)d;
     for (int64_t i = 0; i < n; i++, t += width, theta += width, arg += 2) {

@@ -1,7 +1,7 @@
 /* Cutting patches out of images: bilinear at landmarks, forward and backward, and plain grid patches.
  *
- * The sample of offset (i, j), -p/2 <= i, j < p/2, at landmark (lx, ly) lies at pixel index (lx + i - 0.5, ly + j - 0.5).
- * As i and j are integers, all samples of a patch share the fractions fx, fy:
+ * The sample of offset (i, j), -p/2 <= i, j < p/2, at landmark (lx, ly) lies at pixel index
+ * (lx + i - 0.5, ly + j - 0.5). As i and j are integers, all samples of a patch share the fractions fx, fy:
  *   value = (1-fy) ((1-fx) v00 + fx v01) + fy ((1-fx) v10 + fx v11), v = 0 outside the image. */
 #include <math.h>
 #include <string.h>
@@ -31,8 +31,8 @@ static float pixel(const float *image, int side, int64_t x, int64_t y, int ch)
 /* Place of offset (i, j) = (a - p/2, b - p/2) in a token. */
 static int64_t place(int p, int transposed, int a, int b) { return (transposed ? a * p + b : b * p + a) * 3; }
 
-void lafs_ref_patch_cut(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed, const float *images,
-                        const float *landmarks, float *tokens)
+void lafs_ref_patch_cut(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed,
+                        const float *images, const float *landmarks, float *tokens)
 {
     (void)d;
     int64_t width = (int64_t)p * p * 3;
@@ -48,7 +48,8 @@ void lafs_ref_patch_cut(struct lafs_dev *d, const struct lafs_seqs *s, int side,
                     for (int ch = 0; ch < 3; ch++) {
                         int64_t x = c.x + a - p / 2, y = c.y + b - p / 2;
                         float top = (1 - c.fx) * pixel(image, side, x, y, ch) + c.fx * pixel(image, side, x + 1, y, ch);
-                        float low = (1 - c.fx) * pixel(image, side, x, y + 1, ch) + c.fx * pixel(image, side, x + 1, y + 1, ch);
+                        float low = (1 - c.fx) * pixel(image, side, x, y + 1, ch) +
+                                    c.fx * pixel(image, side, x + 1, y + 1, ch);
                         t[place(p, transposed, a, b) + ch] = (1 - c.fy) * top + c.fy * low;
                     }
         }

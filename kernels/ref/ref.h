@@ -51,19 +51,20 @@ void lafs_ref_rows_scatter(struct lafs_dev *d, int64_t n, int64_t rows, int64_t 
                            const float *dy, float *dx);
 /* linear.c */
 void lafs_ref_linear(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *x,
-                     const float *w, const float *b, enum lafs_act act, const struct lafs_drop *drop, float *pre, float *y);
+                     const float *w, const float *b, enum lafs_act act, const struct lafs_drop *drop, float *pre,
+                     float *y);
 void lafs_ref_linear_bwd_x(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *dy,
                            const float *w, float *dx);
 void lafs_ref_linear_bwd_w(struct lafs_dev *d, int64_t rows, int64_t in, int64_t out, const float *x, const float *dy,
                            float *dw, float *db);
 /* transformer.c */
-void lafs_ref_assemble(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *proj, const float *cls,
-                       const float *pos, const struct lafs_drop *drop, float *x);
+void lafs_ref_assemble(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *proj,
+                       const float *cls, const float *pos, const struct lafs_drop *drop, float *x);
 void lafs_ref_assemble_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dx,
                            const struct lafs_drop *drop, float *dproj, float *dcls, float *dpos);
-void lafs_ref_add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x, const float *branch,
-                       const struct lafs_drop *drop, const struct lafs_drop *path, const float *g, const float *b,
-                       float *x_out, float *y, float *mean, float *rstd);
+void lafs_ref_add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x,
+                       const float *branch, const struct lafs_drop *drop, const struct lafs_drop *path, const float *g,
+                       const float *b, float *x_out, float *y, float *mean, float *rstd);
 void lafs_ref_add_norm_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dy,
                            const float *x_out, const float *mean, const float *rstd, const float *g,
                            const struct lafs_drop *drop, const struct lafs_drop *path, float *dx, float *dbranch,
@@ -81,8 +82,9 @@ void lafs_ref_dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt
                         double *loss, float *dstudent, float *center_mean, double *stats);
 size_t lafs_ref_margin_scratch(int64_t b, int64_t dim, int64_t classes);
 void lafs_ref_margin_loss(struct lafs_dev *d, int64_t b, int64_t dim, int64_t classes, const float *emb,
-                          const float *weight, const struct lafs_target *target, enum lafs_margin kind, float s, float m,
-                          float grad_scale, void *scratch, double *loss, float *demb, float *dweight, float *logits);
+                          const float *weight, const struct lafs_target *target, enum lafs_margin kind, float s,
+                          float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
+                          float *logits);
 void lafs_ref_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale,
                   double *loss, float *da);
 /* optim.c */
@@ -90,26 +92,28 @@ void lafs_ref_norms(struct lafs_dev *d, int64_t n, const struct lafs_segment *se
 void lafs_ref_adamw(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const double *norm, double beta1,
                     double beta2, double eps, float *p, const float *g, float *m, float *v);
 /* patch.c */
-void lafs_ref_patch_cut(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed, const float *images,
-                        const float *landmarks, float *tokens);
+void lafs_ref_patch_cut(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed,
+                        const float *images, const float *landmarks, float *tokens);
 void lafs_ref_patch_cut_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed,
                             const float *images, const float *landmarks, const float *dtokens, float *dlandmarks,
                             float *dimages);
 void lafs_ref_grid_cut(struct lafs_dev *d, int64_t n, int side, int p, const float *images, float *tokens);
 /* norm2d.c */
 void lafs_ref_batchnorm(struct lafs_dev *d, int64_t rows, int64_t c, int train, float momentum, const float *x,
-                        const float *gamma, const float *beta, float *run_mean, float *run_var, enum lafs_act act, float *y,
-                        float *mean, float *rstd);
+                        const float *gamma, const float *beta, float *run_mean, float *run_var, enum lafs_act act,
+                        float *y, float *mean, float *rstd);
 void lafs_ref_batchnorm_bwd(struct lafs_dev *d, int64_t rows, int64_t c, int train, const float *x, const float *gamma,
                             const float *beta, const float *mean, const float *rstd, enum lafs_act act, const float *dy,
                             float *dx, float *dgamma, float *dbeta);
 void lafs_ref_channel_mean(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y);
-void lafs_ref_channel_mean_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *dy, float *dx, int add);
+void lafs_ref_channel_mean_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *dy, float *dx,
+                               int add);
 void lafs_ref_channel_scale(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
                             enum lafs_act act, float *y);
 void lafs_ref_channel_scale_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
                                 enum lafs_act act, const float *dy, float *dx, float *ds);
-void lafs_ref_minmax(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, float *theta, int32_t *arg);
+void lafs_ref_minmax(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, float *theta,
+                     int32_t *arg);
 void lafs_ref_minmax_bwd(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, const int32_t *arg,
                          const float *dtheta, float *dt);
 
@@ -120,8 +124,10 @@ void lafs_ref_conv_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, const fl
 void lafs_ref_conv_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy, float *dw);
 void lafs_ref_depthwise(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w, const float *b,
                         enum lafs_act act, float *y);
-void lafs_ref_depthwise_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, const float *dy, const float *w, float *dx);
-void lafs_ref_depthwise_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy, float *dw);
+void lafs_ref_depthwise_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, const float *dy, const float *w,
+                              float *dx);
+void lafs_ref_depthwise_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy,
+                              float *dw);
 void lafs_ref_maxpool2(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
 void lafs_ref_upsample2_add(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
 /* render.c */

@@ -2,8 +2,8 @@
 
 #include <math.h>
 
-void lafs_ref_assemble(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *proj, const float *cls,
-                       const float *pos, const struct lafs_drop *drop, float *x)
+void lafs_ref_assemble(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *proj,
+                       const float *cls, const float *pos, const struct lafs_drop *drop, float *x)
 {
     (void)d;
     for (int64_t i = 0; i < s->n; i++)
@@ -29,9 +29,9 @@ void lafs_ref_assemble_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_
             }
 }
 
-void lafs_ref_add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x, const float *branch,
-                       const struct lafs_drop *drop, const struct lafs_drop *path, const float *g, const float *b,
-                       float *x_out, float *y, float *mean, float *rstd)
+void lafs_ref_add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x,
+                       const float *branch, const struct lafs_drop *drop, const struct lafs_drop *path, const float *g,
+                       const float *b, float *x_out, float *y, float *mean, float *rstd)
 {
     (void)d;
     for (int64_t i = 0; i < s->n; i++) {
@@ -58,7 +58,8 @@ void lafs_ref_add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t wi
 }
 
 /* With h = (x - mean) rstd, y = g h + b and u = dy g:  dx = rstd (u - mean(u) - h mean(u h)). */
-static void norm_row_bwd(int64_t width, const float *dy, const float *x, double mean, double rstd, const float *g, float *dx)
+static void norm_row_bwd(int64_t width, const float *dy, const float *x, double mean, double rstd, const float *g,
+                         float *dx)
 {
     double u = 0, uh = 0;
     for (int64_t j = 0; j < width; j++) {

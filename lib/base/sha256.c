@@ -87,7 +87,8 @@ static _Atomic int known; /* whether there are SHA instructions: 0: not asked ye
 static int has_sha(void)
 {
     unsigned a, b, c, d;
-    if (!known) known = __builtin_cpu_supports("sse4.1") && __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 29 & 1 ? 2 : 1;
+    if (!known)
+        known = __builtin_cpu_supports("sse4.1") && __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 29 & 1 ? 2 : 1;
     return known == 2;
 }
 

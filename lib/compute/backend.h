@@ -56,8 +56,8 @@ struct lafs_drop {
     uint32_t site;       /* which dropout of the network */
     const uint64_t *key; /* (n) one per sequence, device */
 };
-/* Drop-path: sequence i's branch is dropped iff word 0 of Philox(key[i], {0, 0, site, 1}) < p*2^32; kept ones are scaled
- * by 1/(1-p). Same struct. */
+/* Drop-path: sequence i's branch is dropped iff word 0 of Philox(key[i], {0, 0, site, 1}) < p*2^32; kept ones are
+ * scaled by 1/(1-p). Same struct. */
 
 enum lafs_margin { LAFS_MARGIN_COSFACE = 0, LAFS_MARGIN_ARCFACE = 1 };
 
@@ -81,7 +81,10 @@ struct lafs_conv {  /* geometry of a convolution; padding (k-1)/2 on all sides *
     int k, stride;
     int64_t out;           /* channels of the output (= c for depthwise) */
 };
-static inline int64_t lafs_conv_side(int64_t side, int k, int stride) { return (side + 2 * ((k - 1) / 2) - k) / stride + 1; }
+static inline int64_t lafs_conv_side(int64_t side, int k, int stride)
+{
+    return (side + 2 * ((k - 1) / 2) - k) / stride + 1;
+}
 
 struct lafs_ops {
     uint32_t version; /* LAFS_BACKEND_VERSION */
@@ -93,7 +96,8 @@ struct lafs_ops {
     void (*close)(struct lafs_dev *d);
     /* One line: silicon, instruction set, library versions; belongs in checkpoints. */
     const char *(*describe)(struct lafs_dev *d);
-    lafs_status (*alloc)(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err); /* 256-byte aligned, zeroed */
+    /* 256-byte aligned, zeroed */
+    lafs_status (*alloc)(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err);
     void (*free)(struct lafs_dev *d, void *p);
     void (*upload)(struct lafs_dev *d, void *to, const void *from_host, size_t size);
     void (*download)(struct lafs_dev *d, void *to_host, const void *from, size_t size); /* complete on return */
@@ -104,17 +108,21 @@ struct lafs_ops {
     /* -- elementwise -- */
     void (*scale)(struct lafs_dev *d, int64_t n, float a, float *x);                        /* x *= a */
     void (*axpy)(struct lafs_dev *d, int64_t n, float a, const float *x, float *y);         /* y += a x */
-    void (*lerp)(struct lafs_dev *d, int64_t n, double m, const float *x, float *y);        /* y = (float)m y + (float)(1-m) x: EMA; m in double, since 1-m may be tiny */
-    void (*act_bwd)(struct lafs_dev *d, int64_t n, enum lafs_act act, const float *pre, const float *dy, float *dx); /* dx = dy act'(pre); dx may be dy */
+    /* y = (float)m y + (float)(1-m) x: EMA; m in double, since 1-m may be tiny */
+    void (*lerp)(struct lafs_dev *d, int64_t n, double m, const float *x, float *y);
+    /* dx = dy act'(pre); dx may be dy */
+    void (*act_bwd)(struct lafs_dev *d, int64_t n, enum lafs_act act, const float *pre, const float *dy, float *dx);
+    /* y may be x; its own backward */
     void (*dropout)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_drop *drop,
-                    const float *x, float *y);                                              /* y may be x; its own backward */
+                    const float *x, float *y);
     void (*u8_to_f32)(struct lafs_dev *d, int64_t n, const uint8_t *x, float *y);           /* x/127.5 - 1 */
 
     /* -- linear -- */
     /* y = drop(act(x w^T + b)). x (rows,in), w (out,in), b (out) or NULL, y (rows,out).
      * pre (rows,out) or NULL receives what act was applied to. */
-    void (*linear)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *x, const float *w,
-                   const float *b, enum lafs_act act, const struct lafs_drop *drop, float *pre, float *y);
+    void (*linear)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *x,
+                   const float *w, const float *b, enum lafs_act act, const struct lafs_drop *drop, float *pre,
+                   float *y);
     /* dx (rows,in) = dy (rows,out) w */
     void (*linear_bwd_x)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *dy,
                          const float *w, float *dx);
@@ -136,30 +144,34 @@ struct lafs_ops {
                      const struct lafs_drop *drop, const struct lafs_drop *path, const float *g, const float *b,
                      float *x_out, float *y, float *mean, float *rstd);
     /* dx (rows,width) holds the gradient that reaches x_out from later layers; on return it is the gradient of x (and
-     * x_out): dx += LN backward of dy (dy NULL: nothing added). dbranch, unless NULL, = that total through path and drop.
-     * dg, db +=. x_out is the normalised input. */
-    void (*add_norm_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dy, const float *x_out,
-                         const float *mean, const float *rstd, const float *g, const struct lafs_drop *drop,
-                         const struct lafs_drop *path, float *dx, float *dbranch, float *dg, float *db);
-    /* Softmax attention inside each sequence. qkv (rows, 3*heads*64): all heads of q, then k, then v. out (rows, heads*64).
-     * lse (rows, heads) or NULL: log-sum-exp of the scaled scores. */
+     * x_out): dx += LN backward of dy (dy NULL: nothing added). dbranch, unless NULL, = that total through path and
+     * drop. dg, db +=. x_out is the normalised input. */
+    void (*add_norm_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dy,
+                         const float *x_out, const float *mean, const float *rstd, const float *g,
+                         const struct lafs_drop *drop, const struct lafs_drop *path, float *dx, float *dbranch,
+                         float *dg, float *db);
+    /* Softmax attention inside each sequence. qkv (rows, 3*heads*64): all heads of q, then k, then v. out (rows,
+     * heads*64). lse (rows, heads) or NULL: log-sum-exp of the scaled scores. */
     void (*attention)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t heads, float scale, const float *qkv,
                       float *out, float *lse);
     void (*attention_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t heads, float scale, const float *qkv,
                           const float *out, const float *lse, const float *dout, float *dqkv);
-    /* y (n,width) = x[row[i]]; and its backward: dx[row[i]] = dy[i], all other rows of dx zero. row: host, ascending. */
+    /* y (n,width) = x[row[i]]; and its backward: dx[row[i]] = dy[i], all other rows of dx zero. row: host,
+     * ascending. */
     void (*rows_gather)(struct lafs_dev *d, int64_t n, int64_t width, const int64_t *row, const float *x, float *y);
-    void (*rows_scatter)(struct lafs_dev *d, int64_t n, int64_t rows, int64_t width, const int64_t *row, const float *dy, float *dx);
+    void (*rows_scatter)(struct lafs_dev *d, int64_t n, int64_t rows, int64_t width, const int64_t *row,
+                         const float *dy, float *dx);
 
     /* -- patches -- */
     /* Bilinear patches at landmarks: image i of images (n, side, side, 3) serves the landmarks rows of sequence i.
      * landmarks (rows,2): pixel index = value - 0.5. tokens (rows, p*p*3): first axis x, second y (the authors' order);
      * transposed = 0 gives first y, second x. Zero outside. */
-    void (*patch_cut)(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed, const float *images,
-                      const float *landmarks, float *tokens);
+    void (*patch_cut)(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed,
+                      const float *images, const float *landmarks, float *tokens);
     /* dlandmarks (rows,2) and dimages (n,side,side,3) written; either may be NULL. */
-    void (*patch_cut_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed, const float *images,
-                          const float *landmarks, const float *dtokens, float *dlandmarks, float *dimages);
+    void (*patch_cut_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed,
+                          const float *images, const float *landmarks, const float *dtokens, float *dlandmarks,
+                          float *dimages);
     /* Grid patches, row-major, token = (y, x, channel): images (n,side,side,3) -> tokens (n, (side/p)^2, p*p*3). */
     void (*grid_cut)(struct lafs_dev *d, int64_t n, int side, int p, const float *images, float *tokens);
 
@@ -182,53 +194,61 @@ struct lafs_ops {
     void (*batchnorm_bwd)(struct lafs_dev *d, int64_t rows, int64_t c, int train, const float *x, const float *gamma,
                           const float *beta, const float *mean, const float *rstd, enum lafs_act act, const float *dy,
                           float *dx, float *dgamma, float *dbeta);
-    void (*channel_mean)(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y);      /* (n,hw,c) -> (n,c) */
-    void (*channel_mean_bwd)(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *dy, float *dx, int add); /* add: dx += */
+    /* (n,hw,c) -> (n,c) */
+    void (*channel_mean)(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y);
+    /* add: dx += */
+    void (*channel_mean_bwd)(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *dy, float *dx, int add);
     /* y = act(x s), s (n,c): squeeze-and-excitation's last step. */
     void (*channel_scale)(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
                           enum lafs_act act, float *y);
     void (*channel_scale_bwd)(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
                               enum lafs_act act, const float *dy, float *dx, float *ds);
     /* Per row of t (n,width): theta = (t - min)/(max - min) * range; arg (n,2) receives the places of min and max. */
-    void (*minmax)(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, float *theta, int32_t *arg);
+    void (*minmax)(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, float *theta,
+                   int32_t *arg);
     void (*minmax_bwd)(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, const int32_t *arg,
                        const float *dtheta, float *dt);
-    void (*maxpool2)(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y); /* h, w even */
-    void (*upsample2_add)(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y); /* y (2h,2w) += nearest x2 of x */
+    /* h, w even */
+    void (*maxpool2)(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
+    /* y (2h,2w) += nearest x2 of x */
+    void (*upsample2_add)(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
 
     /* -- heads and losses -- */
-    void (*l2norm)(struct lafs_dev *d, int64_t rows, int64_t width, const float *x, float *y, float *norm); /* y = x / max(norm, 1e-12) */
-    void (*l2norm_bwd)(struct lafs_dev *d, int64_t rows, int64_t width, const float *y, const float *norm, const float *dy, float *dx, int add);
+    /* y = x / max(norm, 1e-12) */
+    void (*l2norm)(struct lafs_dev *d, int64_t rows, int64_t width, const float *x, float *y, float *norm);
+    void (*l2norm_bwd)(struct lafs_dev *d, int64_t rows, int64_t width, const float *y, const float *norm,
+                       const float *dy, float *dx, int add);
     /* DINO. student (vs*b, k), teacher (vt*b, k), view-major; student view i < vt is the same view as teacher view i.
      * loss (1, double) = mean over pairs t != s and over b of -sum softmax((T-c)/temp_t) log softmax(S/temp_s).
      * dstudent (vs*b,k), or NULL, written, = d loss * grad_scale. center_mean (k) = mean of all teacher rows.
      * stats (4, double): mean teacher entropy, mean KL(teacher view 0 || student of the pairs), mean max probability of
      * the teacher, share of classes that are some teacher row's maximum. */
-    void (*dino_loss)(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, const float *student, const float *teacher,
-                      const float *center, float temp_s, float temp_t, float grad_scale, double *loss, float *dstudent,
-                      float *center_mean, double *stats);
+    void (*dino_loss)(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, const float *student,
+                      const float *teacher, const float *center, float temp_s, float temp_t, float grad_scale,
+                      double *loss, float *dstudent, float *center_mean, double *stats);
     /* Margin softmax. emb (b,dim), weight (classes,dim), both normalised inside. logits = s (cos - m y) (CosFace) or
-     * s cos(acos(cos) + m y) (ArcFace where y > 0, cos cut to +-(1-1e-7)), y the soft target; loss (1,double) = mean soft cross-entropy.
-     * target: host. demb written (NULL: forward only), dweight +=; both times grad_scale.
+     * s cos(acos(cos) + m y) (ArcFace where y > 0, cos cut to +-(1-1e-7)), y the soft target; loss (1,double) = mean
+     * soft cross-entropy. target: host. demb written (NULL: forward only), dweight +=; both times grad_scale.
      * logits (b,classes) or NULL. scratch: margin_scratch bytes of device memory. */
     size_t (*margin_scratch)(int64_t b, int64_t dim, int64_t classes);
-    void (*margin_loss)(struct lafs_dev *d, int64_t b, int64_t dim, int64_t classes, const float *emb, const float *weight,
-                        const struct lafs_target *target, enum lafs_margin kind, float s, float m, float grad_scale,
-                        void *scratch, double *loss, float *demb, float *dweight, float *logits);
+    void (*margin_loss)(struct lafs_dev *d, int64_t b, int64_t dim, int64_t classes, const float *emb,
+                        const float *weight, const struct lafs_target *target, enum lafs_margin kind, float s, float m,
+                        float grad_scale, void *scratch, double *loss, float *demb, float *dweight, float *logits);
     /* loss (1,double) = weight * mean((a-b)^2); da (n), unless NULL, += grad_scale * its gradient. */
-    void (*mse)(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale, double *loss, float *da);
+    void (*mse)(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale,
+                double *loss, float *da);
 
     /* -- optimiser, over flat arrays -- */
     /* norm[i] (host, n) = L2 norm of segment i of x, summed in double. Complete on return. */
     void (*norms)(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const float *x, double *norm);
-    /* One AdamW step in PyTorch's order: p -= lr decay p; moments; p -= lr/bc1 m / (sqrt(v)/sqrt(bc2) + eps). norm: from
-     * `norms`, for clipping; NULL when no segment clips. The betas are double: 1 - 0.999f is off by 1.3e-5. */
-    void (*adamw)(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const double *norm, double beta1, double beta2,
-                  double eps, float *p, const float *g, float *m, float *v);
+    /* One AdamW step in PyTorch's order: p -= lr decay p; moments; p -= lr/bc1 m / (sqrt(v)/sqrt(bc2) + eps). norm:
+     * from `norms`, for clipping; NULL when no segment clips. The betas are double: 1 - 0.999f is off by 1.3e-5. */
+    void (*adamw)(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const double *norm, double beta1,
+                  double beta2, double eps, float *p, const float *g, float *m, float *v);
 
     /* -- views -- */
-    /* Carries out plan[i] on source[i] (h[i], w[i], 3 u8, host pointers). clean[i], augmented[i]: (out_size, out_size, 3)
-     * u8, device; either array may be NULL. */
+    /* Carries out plan[i] on source[i] (h[i], w[i], 3 u8, host pointers). clean[i], augmented[i]: (out_size, out_size,
+     * 3) u8, device; either array may be NULL. */
     void (*render)(struct lafs_dev *d, int64_t n, const struct lafs_viewplan *plan, const uint8_t *const *source,
                    const int *w, const int *h, uint8_t *const *clean, uint8_t *const *augmented);
 };
@@ -248,12 +268,13 @@ struct lafs_backend {
     const struct lafs_ops *ops;
     struct lafs_dev *dev;
 };
-/* name: "cpu", "ref", "cuda", "cuda:N" or "auto". On "auto" *why (unless why is NULL) receives the choice and the reason;
- * the text is static and stands until the next call.
- * "cuda" is the plugin lafs-cuda.so: looked for in the absolute directories of $LAFS_BACKEND_PATH (separated by colons),
- * then in the library directory; it stays loaded for the life of the process. LAFS_USAGE: no such name or a bad device
- * number; LAFS_FAILED: the device cannot be used, the message says why. */
-lafs_status lafs_backend_open(struct lafs_backend *b, const char *name, struct lafs_pool *pool, const char **why, struct lafs_err *err);
+/* name: "cpu", "ref", "cuda", "cuda:N" or "auto". On "auto" *why (unless why is NULL) receives the choice and the
+ * reason; the text is static and stands until the next call.
+ * "cuda" is the plugin lafs-cuda.so: looked for in the absolute directories of $LAFS_BACKEND_PATH (separated by
+ * colons), then in the library directory; it stays loaded for the life of the process. LAFS_USAGE: no such name or a
+ * bad device number; LAFS_FAILED: the device cannot be used, the message says why. */
+lafs_status lafs_backend_open(struct lafs_backend *b, const char *name, struct lafs_pool *pool, const char **why,
+                              struct lafs_err *err);
 void lafs_backend_close(struct lafs_backend *b);
 
 #ifdef __cplusplus

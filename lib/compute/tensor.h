@@ -23,7 +23,8 @@ struct lafs_param {
     int trainable;                   /* 0: a buffer (BatchNorm running statistics) */
     enum lafs_init init;
     float a;
-    int depth;                       /* layer-wise lr id: 0 patch embedding, CLS, position, CNN; block l: l+1; head: L+1 */
+    /* layer-wise lr id: 0 patch embedding, CLS, position, CNN; block l: l+1; head: L+1 */
+    int depth;
 };
 
 /* The parameters of one model: a table, and one flat device array. Ranges are padded to 64 bytes; padding stays 0. */
@@ -53,7 +54,8 @@ struct lafs_arena {
     size_t used, size;
 };
 void *lafs_arena_take(struct lafs_arena *a, size_t count, size_t item); /* 256-byte aligned; NULL while measuring */
-lafs_status lafs_arena_reserve(struct lafs_arena *a, const struct lafs_backend *b, struct lafs_err *err); /* allocates `used`, rewinds */
+/* allocates `used`, rewinds */
+lafs_status lafs_arena_reserve(struct lafs_arena *a, const struct lafs_backend *b, struct lafs_err *err);
 void lafs_arena_release(struct lafs_arena *a, const struct lafs_backend *b);
 
 #endif

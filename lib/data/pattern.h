@@ -1,5 +1,5 @@
-/* Names of shards: "x-%06d.tar" stands for x-000000.tar, x-000001.tar, .. and their index x.lafs; "x.tar" for itself and
- * x.lafs. Private to lib/data. */
+/* Names of shards: "x-%06d.tar" stands for x-000000.tar, x-000001.tar, .. and their index x.lafs; "x.tar" for itself
+ * and x.lafs. Private to lib/data. */
 #ifndef LAFS_DATA_PATTERN_H
 #define LAFS_DATA_PATTERN_H
 

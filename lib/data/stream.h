@@ -90,9 +90,9 @@ int64_t lafs_reader_ignored(const struct lafs_reader *r, const char **first);
 /* Samples in all inputs when indexes or headers tell, else -1: for progress. */
 int64_t lafs_reader_expected(const struct lafs_reader *r);
 
-/* To be asked before a writer is opened: LAFS_USAGE when one of `paths`, as a reader takes them ("-" is stdin; of an index
- * its shards count, too), is a file that a writer to `out` would replace: by device and inode, so whatever its path. Of
- * numbered shards all that are there count, as it is not known how many there will be. */
+/* To be asked before a writer is opened: LAFS_USAGE when one of `paths`, as a reader takes them ("-" is stdin; of an
+ * index its shards count, too), is a file that a writer to `out` would replace: by device and inode, so whatever its
+ * path. Of numbered shards all that are there count, as it is not known how many there will be. */
 lafs_status lafs_writer_spares(const char *out, const char *const *paths, int n, struct lafs_err *err);
 
 struct lafs_writer;

@@ -252,7 +252,8 @@ static void put_ops(struct lafs_buf *b, const struct lafs_viewplan *p)
         lafs_pack_array(b, (uint32_t)args + 1);
         lafs_pack_str(b, lafs_view_op_name(op->kind) ? lafs_view_op_name(op->kind) : "");
         for (int k = 0; k < args; k++) {
-            if (op->a[k] == rintf(op->a[k]) && fabsf(op->a[k]) < 1e6f && (op->a[k] != 0 || !signbit(op->a[k]))) lafs_pack_int(b, (int64_t)op->a[k]);
+            if (op->a[k] == rintf(op->a[k]) && fabsf(op->a[k]) < 1e6f && (op->a[k] != 0 || !signbit(op->a[k])))
+                lafs_pack_int(b, (int64_t)op->a[k]);
             else lafs_pack_double(b, op->a[k]);
         }
     }

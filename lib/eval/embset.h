@@ -34,8 +34,8 @@ void lafs_embset_init(struct lafs_embset *s);
 void lafs_embset_release(struct lafs_embset *s);
 static inline float *lafs_embset_data(const struct lafs_embset *s) { return (float *)(void *)s->data.data; }
 /* Keeps the sample's embedding if one of the n protocols wants it. group: name of a field, or NULL.
- * LAFS_FAILED, with the key in the message: a wanted photo is there twice (or two keys end alike), has no embedding, one of
- * another size, or one that is not finite or all zero. */
+ * LAFS_FAILED, with the key in the message: a wanted photo is there twice (or two keys end alike), has no embedding,
+ * one of another size, or one that is not finite or all zero. */
 lafs_status lafs_embset_add(struct lafs_embset *s, struct lafs_wanted *w, int n, const struct lafs_sample *sample,
                             const char *group, struct lafs_err *err);
 

@@ -157,7 +157,8 @@ void lafs_folds_contiguous(int32_t *fold, int64_t n, int folds)
         for (int64_t k = n / folds + (f < n % folds); k > 0; k--) fold[at++] = f;
 }
 
-/* Per fold, how many pairs first pass at which grid threshold: same if d < step*i. Slot `grid` holds those that never do. */
+/* Per fold, how many pairs first pass at which grid threshold: same if d < step*i. Slot `grid` holds those that never
+ * do. */
 struct fold_counts {
     int folds, grid;
     int64_t *same, *diff;   /* (folds, grid + 1), cumulated: accepted at threshold i; owned, one block */

@@ -104,8 +104,8 @@ struct lafs_interval {
     double value, low, high, std;
 };
 /* Pair i is of the people pa[i] and pb[i], numbers in [0, people). A replicate draws `people` people with replacement
- * (Philox(seed, bootstrap, replicate)); a genuine pair counts as often as its person was drawn, an impostor pair as often
- * as its two people, multiplied. */
+ * (Philox(seed, bootstrap, replicate)); a genuine pair counts as often as its person was drawn, an impostor pair as
+ * often as its two people, multiplied. */
 struct lafs_paired {
     const float *score;
     const uint8_t *same;

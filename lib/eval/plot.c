@@ -293,7 +293,8 @@ static void put_dots(struct lafs_buf *b, const struct frame *f, const struct laf
     }
 }
 
-/* The corner of the frame where a box of w x h hides the shortest piece of the curves: 0..3, odd right, from 2 on top. */
+/* The corner of the frame where a box of w x h hides the shortest piece of the curves: 0..3, odd right, from 2 on
+ * top. */
 static int free_corner(const struct frame *f, const struct lafs_plot *p, double w, double h)
 {
     int64_t hits[4] = {0};

@@ -52,7 +52,8 @@ static lafs_status next(struct bytes *b, struct field *f, struct lafs_err *err)
     *f = (struct field){0};
     if (b->p == b->end) return LAFS_END;
     uint64_t tag, n = 0;
-    if (!varint(b, &tag) || tag >> 3 == 0 || tag >> 32) return lafs_fail(err, LAFS_FAILED, "no ONNX file, or a broken one");
+    if (!varint(b, &tag) || tag >> 3 == 0 || tag >> 32)
+        return lafs_fail(err, LAFS_FAILED, "no ONNX file, or a broken one");
     f->number = (uint32_t)(tag >> 3);
     f->wire = (enum wire)(tag & 7);
     switch (f->wire) {
@@ -146,7 +147,8 @@ static lafs_status take_data(struct lafs_onnx_tensor *t, const struct source *s,
     const void *from = s->has_raw ? s->raw.p : s->floats.data;
     size_t have = s->has_raw ? left(&s->raw) : s->floats.size;
     if (have % 4 || have / 4 != (uint64_t)t->count)
-        return lafs_fail(err, LAFS_FAILED, "ONNX tensor '%.100s' has %zu bytes, which does not fit its shape", t->name, have);
+        return lafs_fail(err, LAFS_FAILED, "ONNX tensor '%.100s' has %zu bytes, which does not fit its shape", t->name,
+                         have);
     LAFS_TRY(lafs_alloc(block, (size_t)t->count, sizeof **block, err));
     if (have) memcpy(*block, from, have);
     t->data = *block;

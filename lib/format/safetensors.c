@@ -129,8 +129,8 @@ static lafs_status check_cover(const struct span *s, int n, uint64_t data_size, 
     uint64_t at = 0;
     for (int i = 0; i < n; i++) {
         if (s[i].begin != at)
-            return lafs_fail(err, LAFS_FAILED, "there is %s before tensor '%.100s'", s[i].begin < at ? "an overlap" : "a hole",
-                             s[i].t.name);
+            return lafs_fail(err, LAFS_FAILED, "there is %s before tensor '%.100s'",
+                             s[i].begin < at ? "an overlap" : "a hole", s[i].t.name);
         at = s[i].end;
     }
     if (at != data_size)
@@ -160,8 +160,8 @@ static lafs_status index_names(struct lafs_st *st, struct lafs_err *err)
     return rc;
 }
 
-static lafs_status parse_entries(struct lafs_st *st, const struct lafs_json *root, struct span *s, const unsigned char *data,
-                                 uint64_t data_size, struct lafs_err *err)
+static lafs_status parse_entries(struct lafs_st *st, const struct lafs_json *root, struct span *s,
+                                 const unsigned char *data, uint64_t data_size, struct lafs_err *err)
 {
     int n = 0;
     for (const struct lafs_json *j = root->child; j; j = j->next) {
@@ -192,7 +192,8 @@ static lafs_status parse(struct lafs_st *st, const unsigned char *p, size_t size
     if (size < sizeof header) return lafs_fail(err, LAFS_FAILED, "no safetensors file: only %zu bytes", size);
     memcpy(&header, p, sizeof header);
     if (header > MAX_HEADER || header > size - sizeof header)
-        return lafs_fail(err, LAFS_FAILED, "no safetensors file, or cut off: header of %llu bytes claimed, file has %zu",
+        return lafs_fail(err, LAFS_FAILED,
+                         "no safetensors file, or cut off: header of %llu bytes claimed, file has %zu",
                          (unsigned long long)header, size);
     const char *text = (const char *)p + sizeof header;
     if (header < 2 || text[0] != '{') return lafs_fail(err, LAFS_FAILED, "no safetensors file: no JSON header");
@@ -402,8 +403,8 @@ static lafs_status check_input(const struct lafs_st_tensor *tensor, int count, s
     return rc;
 }
 
-static void put_header(struct lafs_buf *b, const struct lafs_st_tensor *tensor, int count, const struct lafs_st_meta *meta,
-                       int metas)
+static void put_header(struct lafs_buf *b, const struct lafs_st_tensor *tensor, int count,
+                       const struct lafs_st_meta *meta, int metas)
 {
     lafs_buf_putc(b, '{');
     if (metas) {
@@ -431,8 +432,8 @@ static void put_header(struct lafs_buf *b, const struct lafs_st_tensor *tensor, 
     while ((b->size + sizeof(uint64_t)) % DATA_ALIGN && !b->failed) lafs_buf_putc(b, ' ');
 }
 
-lafs_status lafs_st_write(const char *path, const struct lafs_st_tensor *tensor, int count, const struct lafs_st_meta *meta,
-                          int metas, struct lafs_err *err)
+lafs_status lafs_st_write(const char *path, const struct lafs_st_tensor *tensor, int count,
+                          const struct lafs_st_meta *meta, int metas, struct lafs_err *err)
 {
     LAFS_TRY(check_input(tensor, count, err));
     struct lafs_buf header;

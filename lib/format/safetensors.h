@@ -8,7 +8,10 @@
 
 #include "base/err.h"
 
-enum lafs_dtype { LAFS_F32, LAFS_F64, LAFS_F16, LAFS_BF16, LAFS_I64, LAFS_I32, LAFS_I16, LAFS_I8, LAFS_U8, LAFS_BOOL, LAFS_U64, LAFS_U32, LAFS_U16 };
+enum lafs_dtype {
+    LAFS_F32, LAFS_F64, LAFS_F16, LAFS_BF16, LAFS_I64, LAFS_I32, LAFS_I16, LAFS_I8, LAFS_U8, LAFS_BOOL, LAFS_U64,
+    LAFS_U32, LAFS_U16
+};
 size_t lafs_dtype_size(enum lafs_dtype t);
 const char *lafs_dtype_name(enum lafs_dtype t);
 
@@ -39,11 +42,12 @@ void lafs_st_close(struct lafs_st *st);
 const struct lafs_st_tensor *lafs_st_find(const struct lafs_st *st, const char *name); /* NULL: none */
 const char *lafs_st_meta(const struct lafs_st *st, const char *key);                   /* NULL: none */
 /* Copies a tensor of any numeric dtype into out (float); LAFS_FAILED when the shape differs (-1 matches any). */
-lafs_status lafs_st_read_f32(const struct lafs_st *st, const char *name, const int64_t *shape, int ndim, float *out, struct lafs_err *err);
+lafs_status lafs_st_read_f32(const struct lafs_st *st, const char *name, const int64_t *shape, int ndim, float *out,
+                             struct lafs_err *err);
 
 /* Atomic write (temporary file, fsync, rename). Tensors are written in the given order, data aligned to 64 bytes by
  * header padding; the same input gives the same bytes. */
-lafs_status lafs_st_write(const char *path, const struct lafs_st_tensor *tensor, int count, const struct lafs_st_meta *meta,
-                          int metas, struct lafs_err *err);
+lafs_status lafs_st_write(const char *path, const struct lafs_st_tensor *tensor, int count,
+                          const struct lafs_st_meta *meta, int metas, struct lafs_err *err);
 
 #endif

@@ -16,8 +16,8 @@ void lafs_draw_box(struct lafs_image *im, double left, double top, double right,
                    struct lafs_colour c);
 /* A round dot with a smooth edge. */
 void lafs_draw_dot(struct lafs_image *im, double x, double y, double radius, struct lafs_colour c);
-/* Text with its top-left corner at (x, y), cut off after `width` pixels. Latin letters lose their accents; what the font
- * has not is '?'. */
+/* Text with its top-left corner at (x, y), cut off after `width` pixels. Latin letters lose their accents; what the
+ * font has not is '?'. */
 void lafs_draw_text(struct lafs_image *im, int x, int y, int width, const char *utf8, struct lafs_colour c);
 /* Width of a text in pixels. */
 int lafs_text_width(const char *utf8);

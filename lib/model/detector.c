@@ -18,8 +18,8 @@ enum {
     SEPARABLES = HEADS + 3,
     FIRST_HEAD = 35,     /* convolutions of the heads: 2 * (head * LEVELS + level) from here on */
     MAX_CANDIDATES = 5000,
-    /* Automatic scales, by the photo's longer side: small ones are looked at enlarged, large ones at most so large; then
-     * halves of that, down to the least. */
+    /* Automatic scales, by the photo's longer side: small ones are looked at enlarged, large ones at most so large;
+     * then halves of that, down to the least. */
     SMALL_PHOTO = 400, LARGE_PHOTO = 1600, LEAST_RESIZED = 160
 };
 #define MAX_RESIZED ((double)(1 << 24))
@@ -100,14 +100,17 @@ lafs_status lafs_detector_from_onnx(const struct lafs_onnx *o, struct lafs_detec
             int same = from && from->data && from->ndim == t->ndim;
             for (int j = 0; same && j < t->ndim; j++) same = from->shape[j] == t->shape[j];
             if (!same)
-                return lafs_fail(err, LAFS_FAILED, "not the network '" LAFS_DETECTOR_ARCHITECTURE
-                                 "': the %s of its convolution %d has another shape, or is missing", k ? "bias" : "weight", n / 2);
+                return lafs_fail(err, LAFS_FAILED,
+                                 "not the network '" LAFS_DETECTOR_ARCHITECTURE
+                                 "': the %s of its convolution %d has another shape, or is missing",
+                                 k ? "bias" : "weight", n / 2);
             t->data = from->data;
         }
         if (n / 2 == LAFS_DETECTOR_CONVS) n++; /* one more would be too many */
     }
     if (n != 2 * LAFS_DETECTOR_CONVS + 1)
-        return lafs_fail(err, LAFS_FAILED, "not the network '" LAFS_DETECTOR_ARCHITECTURE "': its graph has %s than %d convolutions",
+        return lafs_fail(err, LAFS_FAILED,
+                         "not the network '" LAFS_DETECTOR_ARCHITECTURE "': its graph has %s than %d convolutions",
                          n < 2 * LAFS_DETECTOR_CONVS ? "less" : "more", LAFS_DETECTOR_CONVS);
     return LAFS_OK;
 }
@@ -174,7 +177,8 @@ lafs_status lafs_detector_open(struct lafs_detector **out, const struct lafs_bac
     *out = NULL;
     const char *arch = lafs_st_meta(weights, "architecture");
     if (arch && strcmp(arch, LAFS_DETECTOR_ARCHITECTURE))
-        return lafs_fail(err, LAFS_FAILED, "the model is a '%.60s', not a face detector ('" LAFS_DETECTOR_ARCHITECTURE "')", arch);
+        return lafs_fail(err, LAFS_FAILED,
+                         "the model is a '%.60s', not a face detector ('" LAFS_DETECTOR_ARCHITECTURE "')", arch);
     struct lafs_detector *d;
     float *v = NULL;
     LAFS_TRY(lafs_alloc0(&d, 1, sizeof *d, err));
@@ -402,7 +406,8 @@ static lafs_status collect(const float *level[LAFS_DETECTOR_LEVELS], int w, int 
                 if (!(f.face.score >= opt->min_score)) continue;
                 decode(cell, k, r, stride, m, &f.face);
                 if (!sane(&f.face)) continue;
-                f.weight = f.face.score * (float)weight_of_size(sqrt((double)f.face.box[2] * f.face.box[3] / (m->x * m->y)));
+                f.weight = f.face.score *
+                           (float)weight_of_size(sqrt((double)f.face.box[2] * f.face.box[3] / (m->x * m->y)));
                 LAFS_TRY(add(c, &f, err));
             }
     }

@@ -42,8 +42,8 @@ static lafs_status open_embedder(struct lafs_embedder *e, int purpose, struct la
     return LAFS_OK;
 }
 
-lafs_status lafs_embedder_open(struct lafs_embedder *e, const struct lafs_model *m, const struct lafs_backend *b, int batch,
-                               int purpose, struct lafs_err *err)
+lafs_status lafs_embedder_open(struct lafs_embedder *e, const struct lafs_model *m, const struct lafs_backend *b,
+                               int batch, int purpose, struct lafs_err *err)
 {
     memset(e, 0, sizeof *e);
     e->model = m;
@@ -72,7 +72,8 @@ static void mirror(const uint8_t *in, uint8_t *out)
 }
 
 /* n <= batch: images first, then their mirrors. */
-static lafs_status embed_batch(struct lafs_embedder *e, int64_t n, const uint8_t *crops, float *emb, struct lafs_err *err)
+static lafs_status embed_batch(struct lafs_embedder *e, int64_t n, const uint8_t *crops, float *emb,
+                               struct lafs_err *err)
 {
     const struct lafs_backend *b = e->backend;
     int64_t d = e->model->config.vit.dim;
@@ -99,7 +100,8 @@ lafs_status lafs_embed(struct lafs_embedder *e, int64_t n, const uint8_t *crops,
     return LAFS_OK;
 }
 
-lafs_status lafs_landmarks(struct lafs_embedder *e, int64_t n, const uint8_t *crops, float *landmarks, struct lafs_err *err)
+lafs_status lafs_landmarks(struct lafs_embedder *e, int64_t n, const uint8_t *crops, float *landmarks,
+                           struct lafs_err *err)
 {
     const struct lafs_backend *b = e->backend;
     int64_t r2 = 2 * (int64_t)e->model->config.vit.patches;

@@ -37,8 +37,8 @@ struct lafs_cnn {
 };
 /* Adds the parameters to ps (`stn.features...`, `output_layer.1...`; running statistics as buffers), dropout 0.5. */
 lafs_status lafs_cnn_declare(struct lafs_cnn *m, int landmarks, struct lafs_params *ps, struct lafs_err *err);
-/* Sets the last layer's bias so that landmarks start, within a few pixels, on the centres of a grid of sqrt(R) x sqrt(R)
- * cells, row by row; but the first and the last in the picture's corners, which the min-max needs. */
+/* Sets the last layer's bias so that landmarks start, within a few pixels, on the centres of a grid of sqrt(R) x
+ * sqrt(R) cells, row by row; but the first and the last in the picture's corners, which the min-max needs. */
 void lafs_cnn_start_on_grid(const struct lafs_cnn *m, const struct lafs_backend *b, float *value);
 
 enum lafs_cnn_mode { LAFS_CNN_FOLDED = 0, LAFS_CNN_KEEP = 1 };
@@ -79,22 +79,24 @@ struct lafs_cnn_work {
     float *dgate, *dhid;            /* (n, max e), (n, max e/4) */
 };
 /* Called twice, around lafs_arena_reserve. */
-lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int64_t max_images, enum lafs_cnn_mode mode,
-                          struct lafs_arena *a, struct lafs_err *err);
+lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int64_t max_images,
+                          enum lafs_cnn_mode mode, struct lafs_arena *a, struct lafs_err *err);
 void lafs_cnn_work_release(struct lafs_cnn_work *w); /* host memory; the arena is the caller's */
 /* LAFS_CNN_FOLDED: (re)computes the folded weights; after planning, and whenever value has changed. */
-lafs_status lafs_cnn_fold(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, struct lafs_err *err);
+lafs_status lafs_cnn_fold(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value,
+                          struct lafs_err *err);
 /* images (n,112,112,3) in [-1,1]; landmarks (n,R,2) in 0..111. running: flat array whose running statistics are updated
  * (usually value itself), batch statistics in use; NULL: eval. keys (n) device: dropout; NULL: none. images must stay
  * until backward is done. */
-void lafs_cnn_forward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *running, int64_t n,
-                      const float *images, const uint64_t *keys, float *landmarks);
-/* Of the last forward pass, planned with LAFS_CNN_KEEP: dlandmarks (n,R,2); grad +=; dimages (n,112,112,3) written unless
- * NULL. */
-void lafs_cnn_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, const float *dlandmarks,
-                       float *grad, float *dimages);
-/* The body alone: dmap (n,4,4,160) is the gradient of its last map, w->stage[LAFS_CNN_BLOCKS-1].sum; it is overwritten. */
-void lafs_cnn_body_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *dmap, float *grad,
-                            float *dimages);
+void lafs_cnn_forward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *running,
+                      int64_t n, const float *images, const uint64_t *keys, float *landmarks);
+/* Of the last forward pass, planned with LAFS_CNN_KEEP: dlandmarks (n,R,2); grad +=; dimages (n,112,112,3) written
+ * unless NULL. */
+void lafs_cnn_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value,
+                       const float *dlandmarks, float *grad, float *dimages);
+/* The body alone: dmap (n,4,4,160) is the gradient of its last map, w->stage[LAFS_CNN_BLOCKS-1].sum; it is
+ * overwritten. */
+void lafs_cnn_body_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *dmap,
+                            float *grad, float *dimages);
 
 #endif

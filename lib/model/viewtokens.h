@@ -1,5 +1,5 @@
-/* From the landmarks of a view to its tokens: what lafs-patch and lafs-pretrain share, so that the pipe and the one process
- * give the same bits. Spec "Stage 2". */
+/* From the landmarks of a view to its tokens: what lafs-patch and lafs-pretrain share, so that the pipe and the one
+ * process give the same bits. Spec "Stage 2". */
 #ifndef LAFS_MODEL_VIEWTOKENS_H
 #define LAFS_MODEL_VIEWTOKENS_H
 

@@ -62,7 +62,8 @@ struct lafs_vit {
     struct lafs_vit_block block[LAFS_VIT_MAX_DEPTH];
 };
 /* Checks the configuration and adds the parameters to ps, with the authors' names, initial values and lr depths. */
-lafs_status lafs_vit_declare(struct lafs_vit *v, const struct lafs_vit_config *c, struct lafs_params *ps, struct lafs_err *err);
+lafs_status lafs_vit_declare(struct lafs_vit *v, const struct lafs_vit_config *c, struct lafs_params *ps,
+                             struct lafs_err *err);
 
 /* Sites of dropout (struct lafs_drop): 0 the embedding; block l: 1+4l attention's output (dropout and drop-path),
  * 2+4l inside the MLP, 3+4l the MLP's output (dropout and drop-path). */
@@ -94,14 +95,14 @@ struct lafs_vit_work {
 };
 /* Plans for at most max_tokens tokens (CLS not counted) in at most max_seqs sequences. Called twice, around
  * lafs_arena_reserve; the same calls in the same order both times. */
-lafs_status lafs_vit_plan(struct lafs_vit_work *w, const struct lafs_vit *v, int64_t max_tokens, int64_t max_seqs, int keep,
-                          struct lafs_arena *a, struct lafs_err *err);
+lafs_status lafs_vit_plan(struct lafs_vit_work *w, const struct lafs_vit *v, int64_t max_tokens, int64_t max_seqs,
+                          int keep, struct lafs_arena *a, struct lafs_err *err);
 void lafs_vit_work_release(struct lafs_vit_work *w); /* host memory; the arena is the caller's */
 /* tokens (sum of lengths, p*p*3): sequence i is rows seqs->off[i].. (no CLS: the same seqs as patch_cut takes), each of
  * 1..R tokens, lengths may differ. keys (n) device, one per sequence, or NULL: no dropout, no drop-path (eval).
  * emb (n, D) device. Within the planned worst case; the arrays behind seqs must stay until backward is done. */
-void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, const struct lafs_seqs *seqs,
-                      const float *tokens, const uint64_t *keys, float *emb);
+void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value,
+                      const struct lafs_seqs *seqs, const float *tokens, const uint64_t *keys, float *emb);
 /* Of the last forward pass, planned with keep. demb (n, D); grad +=; dtokens (as tokens) written unless NULL. */
 void lafs_vit_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, const float *demb,
                        float *grad, float *dtokens);

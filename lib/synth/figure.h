@@ -78,11 +78,12 @@ void lafs_synth_figure_project(const struct figure *f, const struct pose *p, con
 void lafs_synth_light_vertices(const struct lighting *l, int n, const float *normal, const float *ao, const float *key,
                     const float wrap[3], float *rgb, float *gloss);
 void lafs_synth_shadow_begin(struct figure *f, const struct lighting *l);
-/* A grid, every step-th vertex of it. side: as front in lafs_synth_raster_draw (-1: only what faces the light; 0: all). */
+/* A grid, every step-th vertex of it. side: as front in lafs_synth_raster_draw (-1: only what faces the light; 0:
+ * all). */
 void lafs_synth_shadow_cast(struct figure *f, const float *pos, int cols, int rows, int step, float side);
 /* Share of the key light that arrives, (n). */
-void lafs_synth_shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal,
-                 float *key);
+void lafs_synth_shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos,
+                            const float *normal, float *key);
 
 /* hair.c: the shells of hair and hat over the head. */
 void lafs_synth_hair_build(struct figure *f, const struct model *m, const struct pose *p);

@@ -149,8 +149,8 @@ static inline float covered(const float *map, float z, float inv, float fx, floa
     return (sum[0] * (1 - fx) + sum[1] + sum[2] + sum[3] * fx) * (1.0f / 9);
 }
 
-void lafs_synth_shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos, const float *normal,
-                      float *key)
+void lafs_synth_shadow_read(const struct figure *f, const struct lighting *l, int n, const float *pos,
+                            const float *normal, float *key)
 {
     float inv = 1 / (3 + 9 * l->soft);
     for (int k = 0; k < n; k++) {

@@ -202,15 +202,15 @@ void lafs_synth_figure_paint(struct canvas *c, struct raster *r, const struct mo
     lafs_synth_raster_clear(r);
     for (int i = PART_HEAD; i <= PART_TORSO; i++)
         if (f->has[i])
-            lafs_synth_raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i], f->part[i].front,
-                        f->part[i].skip);
+            lafs_synth_raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i],
+                                   f->part[i].front, f->part[i].skip);
     paint_body(c, r, f, &k, base);
     if (f->has[PART_HAIR] || f->has[PART_HAT]) {
         lafs_synth_raster_forget(r);
         for (int i = PART_HAIR; i <= PART_BRIM; i++)
             if (f->has[i])
-                lafs_synth_raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i], f->part[i].front,
-                            f->part[i].skip);
+                lafs_synth_raster_draw(r, f->part[i].scr, f->part[i].v, f->part[i].tri, f->part[i].tris, base[i],
+                                       f->part[i].front, f->part[i].skip);
         if (f->loose) {
             const struct mesh *h = &f->part[PART_HAIR];
             lafs_synth_raster_draw(r, h->scr, h->v, h->tri, h->tris, base[PARTS], -h->front, h->skip);

@@ -119,7 +119,8 @@ static void face_box(const struct figure *f, const struct model *m, const float 
     box[0] = lo[0], box[1] = lo[1], box[2] = hi[0] - lo[0], box[3] = hi[1] - lo[1];
 }
 
-void lafs_synth_points_find(const struct figure *f, const struct model *m, const struct pose *p, struct lafs_synth_face *face)
+void lafs_synth_points_find(const struct figure *f, const struct model *m, const struct pose *p,
+                            struct lafs_synth_face *face)
 {
     const struct identity *id = &p->id;
     float *out = face->points68, st[68][2];

@@ -5,6 +5,7 @@
 #include "synth/figure.h"
 
 /* Fills box and points of a face from the figure that was built. */
-void lafs_synth_points_find(const struct figure *f, const struct model *m, const struct pose *p, struct lafs_synth_face *face);
+void lafs_synth_points_find(const struct figure *f, const struct model *m, const struct pose *p,
+                            struct lafs_synth_face *face);
 
 #endif

@@ -20,7 +20,8 @@ static inline void raster_weights(uint32_t packed, float *b1, float *b2)
 }
 lafs_status lafs_synth_raster_init(struct raster *r, int w, int h, struct lafs_err *err);
 void lafs_synth_raster_release(struct raster *r);
-/* Forgets what was drawn; lafs_synth_raster_forget leaves the depths, so that what follows is hidden by what was there. */
+/* Forgets what was drawn; lafs_synth_raster_forget leaves the depths, so that what follows is hidden by what was
+ * there. */
 void lafs_synth_raster_clear(struct raster *r);
 void lafs_synth_raster_forget(struct raster *r);
 

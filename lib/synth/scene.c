@@ -280,8 +280,8 @@ static void draw_occluders(struct scene *sc, struct lafs_rng *r)
     }
 }
 
-void lafs_synth_scene_draw(struct scene *sc, const struct lafs_synth_options *opt, int shapes, const struct identity *who,
-                int64_t number)
+void lafs_synth_scene_draw(struct scene *sc, const struct lafs_synth_options *opt, int shapes,
+                           const struct identity *who, int64_t number)
 {
     struct lafs_rng rng, *r = &rng;
     uint64_t person = (uint64_t)who->person;

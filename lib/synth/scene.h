@@ -84,7 +84,7 @@ struct scene {
     float border;                  /* share of the side that is black, as in rotated crops; 0: none */
 };
 
-void lafs_synth_scene_draw(struct scene *sc, const struct lafs_synth_options *opt, int shapes, const struct identity *who,
-                int64_t number);
+void lafs_synth_scene_draw(struct scene *sc, const struct lafs_synth_options *opt, int shapes,
+                           const struct identity *who, int64_t number);
 
 #endif
