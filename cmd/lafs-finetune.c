@@ -17,21 +17,53 @@ static struct {
     double lr, lr_final, decay, layer_decay, landmark_reg, margin_scale, margin_m, mixup, mixup_alpha;
     double randaugment, crop_min, jitter, erase, dropout, drop_path, landmark_dropout;
     int freeze, no_flip, extend, dry_run;
-} o = {.size = "b", .tokens = "landmark", .start = "random", .margin = "cosface", .scale = "dim", .precision = "fp32", .stage = 3, .patches = 196,
-       .patch = 8, .epochs = 34, .batch = 600, .micro = 200, .warmup = -1, .keep = 2, .lr = -1, .lr_final = 1e-6, .decay = 0.1,
-       .layer_decay = 1, .landmark_reg = -1, .margin_scale = 64, .margin_m = 0.4, .mixup = 0.1, .mixup_alpha = 0.2,
-       .randaugment = 1, .crop_min = 0.9, .jitter = 0.1, .erase = 0.5, .dropout = 0.1, .drop_path = 0.1, .landmark_dropout = 0.5};
+} o = {.size = "b",
+       .tokens = "landmark",
+       .start = "random",
+       .margin = "cosface",
+       .scale = "dim",
+       .precision = "fp32",
+       .stage = 3,
+       .patches = 196,
+       .patch = 8,
+       .epochs = 34,
+       .batch = 600,
+       .micro = 200,
+       .warmup = -1,
+       .keep = 2,
+       .lr = -1,
+       .lr_final = 1e-6,
+       .decay = 0.1,
+       .layer_decay = 1,
+       .landmark_reg = -1,
+       .margin_scale = 64,
+       .margin_m = 0.4,
+       .mixup = 0.1,
+       .mixup_alpha = 0.2,
+       .randaugment = 1,
+       .crop_min = 0.9,
+       .jitter = 0.1,
+       .erase = 0.5,
+       .dropout = 0.1,
+       .drop_path = 0.1,
+       .landmark_dropout = 0.5};
 
 #define BIG 9007199254740992.0
 static const struct cli_option options[] = {
-    {"output", 'o', CLI_STRING, &o.run, "RUN", "the run's directory; the same command again goes on where it stopped", 0, 0, NULL},
-    {"stage", 0, CLI_INT, &o.stage, "1|3", "1: all from scratch, for the landmark CNN; 3: after pretraining", 1, 3, "3"},
-    {"init", 0, CLI_STRING, &o.init, "MODEL", "start the ViT from this model, and the landmark CNN where it has one", 0, 0, NULL},
+    {"output", 'o', CLI_STRING, &o.run, "RUN", "the run's directory; the same command again goes on where it stopped",
+     0, 0, NULL},
+    {"stage", 0, CLI_INT, &o.stage, "1|3", "1: all from scratch, for the landmark CNN; 3: after pretraining", 1, 3,
+     "3"},
+    {"init", 0, CLI_STRING, &o.init, "MODEL", "start the ViT from this model, and the landmark CNN where it has one", 0,
+     0, NULL},
     {"landmarks", 0, CLI_STRING, &o.landmarks, "MODEL", "start the landmark CNN from this model", 0, 0, NULL},
-    {"landmark-start", 0, CLI_CHOICE, &o.start, "random|grid", "where landmarks start that no model gives: anywhere, as the authors', or on a grid", 0, 0, "random"},
+    {"landmark-start", 0, CLI_CHOICE, &o.start, "random|grid",
+     "where landmarks start that no model gives: anywhere, as the authors', or on a grid", 0, 0, "random"},
     {"freeze-landmarks", 0, CLI_FLAG, &o.freeze, NULL, "do not train the landmark CNN", 0, 0, NULL},
-    {"landmark-reg", 0, CLI_DOUBLE, &o.landmark_reg, "X", "X times the schedule that keeps the landmarks in place; 0: off", -1, 1e6, "1 in stage 3, 0 in stage 1"},
-    {"tokens", 0, CLI_CHOICE, &o.tokens, "landmark|grid", "patches at landmarks, or on a grid without a landmark CNN", 0, 0, "landmark"},
+    {"landmark-reg", 0, CLI_DOUBLE, &o.landmark_reg, "X",
+     "X times the schedule that keeps the landmarks in place; 0: off", -1, 1e6, "1 in stage 3, 0 in stage 1"},
+    {"tokens", 0, CLI_CHOICE, &o.tokens, "landmark|grid", "patches at landmarks, or on a grid without a landmark CNN",
+     0, 0, "landmark"},
     {"size", 0, CLI_CHOICE, &o.size, "xs|t|s|b", "named size of the ViT; b is the paper's", 0, 0, "b"},
     {"dim", 0, CLI_INT, &o.dim, "N", "width, instead of the named size's", 0, 4096, NULL},
     {"depth", 0, CLI_INT, &o.depth, "N", "blocks, instead of the named size's", 0, 64, NULL},
@@ -46,31 +78,43 @@ static const struct cli_option options[] = {
     {"lr-final", 0, CLI_DOUBLE, &o.lr_final, "RATE", "learning rate at the end", 0, 10, "1e-06"},
     {"warmup", 0, CLI_INT, &o.warmup, "N", "epochs of warm-up", -1, 1e6, "5 of 34, in proportion"},
     {"decay", 0, CLI_DOUBLE, &o.decay, "X", "weight decay; the landmark CNN has half of it", 0, 10, "0.1"},
-    {"layer-decay", 0, CLI_DOUBLE, &o.layer_decay, "X", "learning rate of a block relative to the next; the paper says 0.58, its code does 1", 0.01, 1, "1"},
+    {"layer-decay", 0, CLI_DOUBLE, &o.layer_decay, "X",
+     "learning rate of a block relative to the next; the paper says 0.58, its code does 1", 0.01, 1, "1"},
     {"margin", 0, CLI_CHOICE, &o.margin, "cosface|arcface", "margin softmax", 0, 0, "cosface"},
     {"margin-m", 0, CLI_DOUBLE, &o.margin_m, "M", "margin", 0, 2, "0.4"},
     {"margin-scale", 0, CLI_DOUBLE, &o.margin_scale, "S", "scale of the logits", 1, 1000, "64"},
     {"mixup", 0, CLI_DOUBLE, &o.mixup, "P", "share of passes that are mixed with their reverse", 0, 1, "0.1"},
-    {"mixup-alpha", 0, CLI_DOUBLE, &o.mixup_alpha, "X", "both parameters of mixup's Beta distribution", 0.01, 100, "0.2"},
+    {"mixup-alpha", 0, CLI_DOUBLE, &o.mixup_alpha, "X", "both parameters of mixup's Beta distribution", 0.01, 100,
+     "0.2"},
     {"randaugment", 0, CLI_DOUBLE, &o.randaugment, "M", "magnitude of RandAugment; -1: off", -1, 10, "1"},
     {"crop-min", 0, CLI_DOUBLE, &o.crop_min, "SHARE", "smallest area of a random crop; 1: off", 0.01, 1, "0.9"},
     {"jitter", 0, CLI_DOUBLE, &o.jitter, "X", "colour jitter; 0: off", 0, 1, "0.1"},
     {"erase", 0, CLI_DOUBLE, &o.erase, "P", "share of images with an erased rectangle", 0, 1, "0.5"},
     {"no-flip", 0, CLI_FLAG, &o.no_flip, NULL, "do not mirror images", 0, 0, NULL},
     {"dropout", 0, CLI_DOUBLE, &o.dropout, "P", "dropout in the ViT", 0, 0.99, "0.1"},
-    {"landmark-dropout", 0, CLI_DOUBLE, &o.landmark_dropout, "P", "dropout before the landmark CNN's last layer", 0, 0.99, "0.5"},
+    {"landmark-dropout", 0, CLI_DOUBLE, &o.landmark_dropout, "P", "dropout before the landmark CNN's last layer", 0,
+     0.99, "0.5"},
     {"drop-path", 0, CLI_DOUBLE, &o.drop_path, "P", "share of residual branches that are dropped", 0, 0.99, "0.1"},
-    {"scale", 0, CLI_CHOICE, &o.scale, "dim|head", "scale of attention: width^-0.5 as the authors, or 64^-0.5", 0, 0, "dim"},
-    {"pairs", 0, CLI_STRING, &o.pairs, "FILE", "verify these pairs after every epoch, and keep the best model", 0, 0, NULL},
+    {"scale", 0, CLI_CHOICE, &o.scale, "dim|head", "scale of attention: width^-0.5 as the authors, or 64^-0.5", 0, 0,
+     "dim"},
+    {"pairs", 0, CLI_STRING, &o.pairs, "FILE", "verify these pairs after every epoch, and keep the best model", 0, 0,
+     NULL},
     {"pairs-index", 0, CLI_STRING, &o.pairs_index, "FACES.lafs", "index of the photos of --pairs", 0, 0, NULL},
     {"precision", 0, CLI_CHOICE, &o.precision, "fp32", "precision of the products", 0, 0, "fp32"},
-    {"checkpoint-every", 0, CLI_INT, &o.every, "STEPS", "write a checkpoint after so many steps", 0, BIG, "each epoch, and every ten minutes"},
+    {"checkpoint-every", 0, CLI_INT, &o.every, "STEPS", "write a checkpoint after so many steps", 0, BIG,
+     "each epoch, and every ten minutes"},
     {"keep", 0, CLI_INT, &o.keep, "N", "checkpoints to keep", 1, 1000, "2"},
     {"extend", 0, CLI_FLAG, &o.extend, NULL, "let more epochs than the run was begun with be no change", 0, 0, NULL},
     {"dry-run", 0, CLI_FLAG, &o.dry_run, NULL, "print parameters, memory, steps and time, and stop", 0, 0, NULL},
-    CLI_JOBS, CLI_DEVICE, CLI_SEED, CLI_PRESET, CLI_ALWAYS, {0}};
+    CLI_JOBS,
+    CLI_DEVICE,
+    CLI_SEED,
+    CLI_PRESET,
+    CLI_ALWAYS,
+    {0}};
 
-static const struct cli_program program = {"lafs-finetune", "-o RUN [OPTION]... FACES.lafs", "learn to recognise labelled faces", options};
+static const struct cli_program program = {"lafs-finetune", "-o RUN [OPTION]... FACES.lafs",
+                                           "learn to recognise labelled faces", options};
 
 static struct {
     struct lafs_backend backend;
@@ -141,8 +185,8 @@ static void record_options(const struct lafs_finetune_config *c)
     trainrun_option(r, "landmark-start", 0, "%s", o.start);
     trainrun_option(r, "freeze-landmarks", 0, "%d", c->freeze_cnn);
     trainrun_option(r, "landmark-reg", 0, "%.9g", c->landmark_weight);
-    trainrun_option(r, "vit", 0, "dim %d depth %d heads %d mlp %d patches %d patch %d scale %s", v->dim, v->depth, v->heads,
-                    v->mlp, v->patches, v->patch, o.scale);
+    trainrun_option(r, "vit", 0, "dim %d depth %d heads %d mlp %d patches %d patch %d scale %s", v->dim, v->depth,
+                    v->heads, v->mlp, v->patches, v->patch, o.scale);
     trainrun_option(r, "drop", 0, "dropout %g drop-path %g landmarks %g", o.dropout, o.drop_path, o.landmark_dropout);
     trainrun_option(r, "epochs", 1, "%" PRId64, c->epochs);
     trainrun_option(r, "warmup", 1, "%" PRId64, c->warmup_epochs);
@@ -154,8 +198,8 @@ static void record_options(const struct lafs_finetune_config *c)
     trainrun_option(r, "layer-decay", 0, "%.9g", o.layer_decay);
     trainrun_option(r, "margin", 0, "%s m %g scale %g", o.margin, o.margin_m, o.margin_scale);
     trainrun_option(r, "mixup", 0, "%g alpha %g", o.mixup, o.mixup_alpha);
-    trainrun_option(r, "augment", 0, "flip %d randaugment %g crop %g jitter %g erase %g", !o.no_flip, o.randaugment, o.crop_min,
-                    o.jitter, o.erase);
+    trainrun_option(r, "augment", 0, "flip %d randaugment %g crop %g jitter %g erase %g", !o.no_flip, o.randaugment,
+                    o.crop_min, o.jitter, o.erase);
     trainrun_option(r, "pairs", 0, "%s", o.pairs ? o.pairs : "");
     trainrun_option(r, "precision", 0, "%s", o.precision);
     trainrun_option(r, "seed", 0, "%" PRId64, cli.seed);
@@ -169,16 +213,20 @@ static void dry_run(const struct lafs_finetune_config *c)
     int64_t weights = 0, steps = lafs_finetune_steps(s.trainer);
     for (int i = 0; i < in.params->count; i++) weights += in.params->p[i].trainable ? in.params->p[i].size : 0;
     double n = 1 + v->patches, wide = 64.0 * v->heads;
-    double forward = 2 * n * ((double)v->depth * v->dim * (4 * wide + 2.0 * v->mlp) + 3.0 * v->patch * v->patch * v->dim) +
-                     4 * n * n * wide * v->depth + 2.0 * v->dim * (double)c->classes + (c->model.parts & LAFS_PART_CNN ? 0.113e9 : 0);
-    double flop = 3 * forward, rate = trainrun_measure(&s.backend, v->dim), seconds = flop * (double)c->batch / rate / 1e9;
+    double forward =
+        2 * n * ((double)v->depth * v->dim * (4 * wide + 2.0 * v->mlp) + 3.0 * v->patch * v->patch * v->dim) +
+        4 * n * n * wide * v->depth + 2.0 * v->dim * (double)c->classes +
+        (c->model.parts & LAFS_PART_CNN ? 0.113e9 : 0);
+    double flop = 3 * forward, rate = trainrun_measure(&s.backend, v->dim),
+           seconds = flop * (double)c->batch / rate / 1e9;
     printf("parameters   %" PRId64 " (%" PRId64 " classes)\n", weights, c->classes);
     printf("memory       %.0f MB\n", (double)lafs_finetune_memory(s.trainer) / 1e6);
-    printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n", steps, c->epochs,
-           lafs_finetune_steps_per_epoch(c), c->batch, c->images);
+    printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n",
+           steps, c->epochs, lafs_finetune_steps_per_epoch(c), c->batch, c->images);
     printf("peak lr      %.3g\n", c->lr);
     printf("work         %.1f GFLOP an image\n", flop / 1e9);
-    printf("time         about %.2f s a step, %.1f hours in all, if all of it ran at the %.0f GFLOP/s of a product measured just now\n",
+    printf("time         about %.2f s a step, %.1f hours in all, if all of it ran at the %.0f GFLOP/s of a product "
+           "measured just now\n",
            seconds, seconds * (double)steps / 3600, rate);
 }
 
@@ -188,8 +236,8 @@ static lafs_status save_model(struct lafs_err *err)
     if (!path) return LAFS_FAILED;
     const struct lafs_model *m = lafs_finetune_model(s.trainer);
     char training[512];
-    snprintf(training, sizeof training, "%s %s, supervised (stage %" PRId64 "), data %s, %" PRId64 " identities", program.name,
-             lafs_version, o.stage, s.data_digest, s.classes.n);
+    snprintf(training, sizeof training, "%s %s, supervised (stage %" PRId64 "), data %s, %" PRId64 " identities",
+             program.name, lafs_version, o.stage, s.data_digest, s.classes.n);
     const struct lafs_st_meta meta[] = {{"training", training}};
     return lafs_model_save(m, &s.backend, m->params.value, path, meta, 1, err);
 }
@@ -236,7 +284,10 @@ static lafs_status train(struct lafs_err *err)
     return LAFS_OK;
 }
 
-static lafs_status checkpoint(void *t, struct lafs_ckpt *c, struct lafs_err *err) { return lafs_finetune_checkpoint(t, c, err); }
+static lafs_status checkpoint(void *t, struct lafs_ckpt *c, struct lafs_err *err)
+{
+    return lafs_finetune_checkpoint(t, c, err);
+}
 static int64_t step_of(const void *t) { return lafs_finetune_step_number(t); }
 
 /* The start of a run: weights of other models; or its newest checkpoint. */

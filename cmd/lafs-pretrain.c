@@ -13,20 +13,52 @@
 static struct {
     const char *run, *method, *size, *landmarks, *init, *scale, *teacher, *precision;
     int64_t dim, depth, heads, mlp, patches, patch;
-    int64_t epochs, batch, micro, warmup, freeze_last, temp_epochs, out_dim, hidden, bottleneck, subset, globals, locals;
+    int64_t epochs, batch, micro, warmup, freeze_last, temp_epochs, out_dim, hidden, bottleneck, subset, globals,
+        locals;
     int64_t every, keep;
     double lr, lr_final, decay, decay_final, momentum, clip, temp_student, temp_first, temp, center_momentum, sigma;
     double global_min, local_min, local_max, dropout, drop_path;
     int ordered, extend, dry_run;
-} o = {.method = "lafs", .size = "b", .scale = "dim", .teacher = "train", .precision = "fp32", .patches = 196, .patch = 8,
-       .epochs = 41, .batch = 164, .warmup = -1, .freeze_last = 1, .temp_epochs = -1, .out_dim = 100000, .hidden = 2048,
-       .bottleneck = 256, .subset = 36, .globals = 2, .locals = 8, .keep = 2, .lr = 5e-4, .lr_final = 1e-6, .decay = 0.04,
-       .decay_final = 0.4, .momentum = 0.996, .clip = 3, .temp_student = 0.1, .temp_first = 0.07, .temp = 0.04,
-       .center_momentum = 0.9, .sigma = 5, .global_min = 0.4, .local_min = -1, .local_max = -1, .dropout = 0.1, .drop_path = 0.1};
+} o = {.method = "lafs",
+       .size = "b",
+       .scale = "dim",
+       .teacher = "train",
+       .precision = "fp32",
+       .patches = 196,
+       .patch = 8,
+       .epochs = 41,
+       .batch = 164,
+       .warmup = -1,
+       .freeze_last = 1,
+       .temp_epochs = -1,
+       .out_dim = 100000,
+       .hidden = 2048,
+       .bottleneck = 256,
+       .subset = 36,
+       .globals = 2,
+       .locals = 8,
+       .keep = 2,
+       .lr = 5e-4,
+       .lr_final = 1e-6,
+       .decay = 0.04,
+       .decay_final = 0.4,
+       .momentum = 0.996,
+       .clip = 3,
+       .temp_student = 0.1,
+       .temp_first = 0.07,
+       .temp = 0.04,
+       .center_momentum = 0.9,
+       .sigma = 5,
+       .global_min = 0.4,
+       .local_min = -1,
+       .local_max = -1,
+       .dropout = 0.1,
+       .drop_path = 0.1};
 
 #define BIG 9007199254740992.0
 static const struct cli_option options[] = {
-    {"output", 'o', CLI_STRING, &o.run, "RUN", "the run's directory; the same command again goes on where it stopped", 0, 0, NULL},
+    {"output", 'o', CLI_STRING, &o.run, "RUN", "the run's directory; the same command again goes on where it stopped",
+     0, 0, NULL},
     {"method", 0, CLI_CHOICE, &o.method, "lafs|dino", "landmark patches, or plain crops cut on a grid", 0, 0, "lafs"},
     {"landmarks", 0, CLI_STRING, &o.landmarks, "MODEL", "the model whose landmark CNN is used, or 'grid'", 0, 0, NULL},
     {"size", 0, CLI_CHOICE, &o.size, "xs|t|s|b", "named size of the ViT; b is the paper's", 0, 0, "b"},
@@ -38,7 +70,8 @@ static const struct cli_option options[] = {
     {"patch", 0, CLI_INT, &o.patch, "N", "side of a patch in pixels, 8 or 16", 8, 16, "8"},
     {"epochs", 0, CLI_INT, &o.epochs, "N", "epochs", 1, 1e6, "41"},
     {"batch", 0, CLI_INT, &o.batch, "N", "images a step", 1, 1e6, "164"},
-    {"micro", 0, CLI_INT, &o.micro, "N", "images a pass; the gradients of a step's passes are added", 0, 1e6, "the batch"},
+    {"micro", 0, CLI_INT, &o.micro, "N", "images a pass; the gradients of a step's passes are added", 0, 1e6,
+     "the batch"},
     {"lr", 0, CLI_DOUBLE, &o.lr, "RATE", "peak learning rate for a batch of 256; scaled by batch/256", 0, 1, "0.0005"},
     {"lr-final", 0, CLI_DOUBLE, &o.lr_final, "RATE", "learning rate at the end", 0, 1, "1e-06"},
     {"warmup", 0, CLI_INT, &o.warmup, "N", "epochs of warm-up", -1, 1e6, "a quarter, at most 10"},
@@ -48,9 +81,11 @@ static const struct cli_option options[] = {
     {"clip", 0, CLI_DOUBLE, &o.clip, "X", "clip the gradient of each tensor at this norm; 0: do not", 0, BIG, "3"},
     {"freeze-last", 0, CLI_INT, &o.freeze_last, "N", "epochs in which the head's last layer stays", 0, 1e6, "1"},
     {"temp-student", 0, CLI_DOUBLE, &o.temp_student, "X", "temperature of the student", 1e-3, 100, "0.1"},
-    {"temp-first", 0, CLI_DOUBLE, &o.temp_first, "X", "temperature of the teacher in the first epoch", 1e-3, 100, "0.07"},
+    {"temp-first", 0, CLI_DOUBLE, &o.temp_first, "X", "temperature of the teacher in the first epoch", 1e-3, 100,
+     "0.07"},
     {"temp", 0, CLI_DOUBLE, &o.temp, "X", "temperature of the teacher after its way down", 1e-3, 100, "0.04"},
-    {"temp-epochs", 0, CLI_INT, &o.temp_epochs, "N", "epochs of the temperature's way down", -1, 1e6, "three quarters, at most 30"},
+    {"temp-epochs", 0, CLI_INT, &o.temp_epochs, "N", "epochs of the temperature's way down", -1, 1e6,
+     "three quarters, at most 30"},
     {"center-momentum", 0, CLI_DOUBLE, &o.center_momentum, "X", "momentum of the centre", 0, 1, "0.9"},
     {"out-dim", 0, CLI_INT, &o.out_dim, "K", "outputs of the head", 2, 1e7, "100000"},
     {"hidden", 0, CLI_INT, &o.hidden, "N", "width of the head's hidden layers", 1, 65536, "2048"},
@@ -65,15 +100,23 @@ static const struct cli_option options[] = {
     {"local-max", 0, CLI_DOUBLE, &o.local_max, "SHARE", "largest area of a local crop", -1, 1, "1, dino 0.4"},
     {"dropout", 0, CLI_DOUBLE, &o.dropout, "P", "dropout", 0, 0.99, "0.1"},
     {"drop-path", 0, CLI_DOUBLE, &o.drop_path, "P", "share of residual branches that are dropped", 0, 0.99, "0.1"},
-    {"scale", 0, CLI_CHOICE, &o.scale, "dim|head", "scale of attention: width^-0.5 as the authors, or 64^-0.5", 0, 0, "dim"},
-    {"teacher", 0, CLI_CHOICE, &o.teacher, "train|eval", "dropout in the teacher too as the authors, or none", 0, 0, "train"},
+    {"scale", 0, CLI_CHOICE, &o.scale, "dim|head", "scale of attention: width^-0.5 as the authors, or 64^-0.5", 0, 0,
+     "dim"},
+    {"teacher", 0, CLI_CHOICE, &o.teacher, "train|eval", "dropout in the teacher too as the authors, or none", 0, 0,
+     "train"},
     {"init", 0, CLI_STRING, &o.init, "MODEL", "start the ViT from this model", 0, 0, NULL},
     {"precision", 0, CLI_CHOICE, &o.precision, "fp32", "precision of the products", 0, 0, "fp32"},
-    {"checkpoint-every", 0, CLI_INT, &o.every, "STEPS", "write a checkpoint after so many steps", 0, BIG, "each epoch, and every ten minutes"},
+    {"checkpoint-every", 0, CLI_INT, &o.every, "STEPS", "write a checkpoint after so many steps", 0, BIG,
+     "each epoch, and every ten minutes"},
     {"keep", 0, CLI_INT, &o.keep, "N", "checkpoints to keep", 1, 1000, "2"},
     {"extend", 0, CLI_FLAG, &o.extend, NULL, "let more epochs than the run was begun with be no change", 0, 0, NULL},
     {"dry-run", 0, CLI_FLAG, &o.dry_run, NULL, "print parameters, memory, steps and time, and stop", 0, 0, NULL},
-    CLI_JOBS, CLI_DEVICE, CLI_SEED, CLI_PRESET, CLI_ALWAYS, {0}};
+    CLI_JOBS,
+    CLI_DEVICE,
+    CLI_SEED,
+    CLI_PRESET,
+    CLI_ALWAYS,
+    {0}};
 
 static const struct cli_program program = {"lafs-pretrain", "-o RUN --landmarks MODEL [OPTION]... [FACES.lafs | VIEWS]",
                                            "learn from faces without labels", options};
@@ -115,9 +158,15 @@ static lafs_status configure(struct lafs_pretrain_config *c, struct lafs_err *er
     if (o.local_min >= 0) c->views.local_scale[0] = (float)o.local_min;
     if (o.local_max >= 0) c->views.local_scale[1] = (float)o.local_max;
     if (dino && (c->views.size / v->patch) * (c->views.size / v->patch) != v->patches)
-        return lafs_fail(err, LAFS_USAGE, "a grid of %d x %d patches has no %d of them", v->patch, v->patch, v->patches);
-    c->points = (struct lafs_point_rule){.landmarks = v->patches, .sigma = (float)o.sigma, .subset = (int)o.subset,
-                                         .ordered = o.ordered, .dino = dino, .patch = v->patch, .seed = (uint64_t)cli.seed};
+        return lafs_fail(err, LAFS_USAGE, "a grid of %d x %d patches has no %d of them", v->patch, v->patch,
+                         v->patches);
+    c->points = (struct lafs_point_rule){.landmarks = v->patches,
+                                         .sigma = (float)o.sigma,
+                                         .subset = (int)o.subset,
+                                         .ordered = o.ordered,
+                                         .dino = dino,
+                                         .patch = v->patch,
+                                         .seed = (uint64_t)cli.seed};
     c->batch = o.batch;
     c->micro = o.micro ? o.micro : o.batch;
     c->epochs = o.epochs;
@@ -148,8 +197,8 @@ static void record_options(const struct lafs_pretrain_config *c)
     trainrun_option(r, "landmarks", 0, "%s", s.has_cnn ? s.cnn_digest : o.landmarks ? o.landmarks : "");
     trainrun_option(r, "data", 0, "%s", s.data_digest);
     trainrun_option(r, "images", 0, "%" PRId64, c->images);
-    trainrun_option(r, "vit", 0, "dim %d depth %d heads %d mlp %d patches %d patch %d scale %s", v->dim, v->depth, v->heads,
-                    v->mlp, v->patches, v->patch, o.scale);
+    trainrun_option(r, "vit", 0, "dim %d depth %d heads %d mlp %d patches %d patch %d scale %s", v->dim, v->depth,
+                    v->heads, v->mlp, v->patches, v->patch, o.scale);
     trainrun_option(r, "drop", 0, "dropout %g drop-path %g teacher %s", o.dropout, o.drop_path, o.teacher);
     trainrun_option(r, "epochs", 1, "%" PRId64, c->epochs);
     trainrun_option(r, "warmup", 1, "%" PRId64, c->warmup_epochs);
@@ -167,11 +216,13 @@ static void record_options(const struct lafs_pretrain_config *c)
     trainrun_option(r, "temp-first", 0, "%.9g", o.temp_first);
     trainrun_option(r, "temp", 0, "%.9g", o.temp);
     trainrun_option(r, "center-momentum", 0, "%.9g", o.center_momentum);
-    trainrun_option(r, "head", 0, "hidden %" PRId64 " bottleneck %" PRId64 " out %" PRId64, o.hidden, o.bottleneck, o.out_dim);
+    trainrun_option(r, "head", 0, "hidden %" PRId64 " bottleneck %" PRId64 " out %" PRId64, o.hidden, o.bottleneck,
+                    o.out_dim);
     trainrun_option(r, "views", 0, "globals %d of %g-%g locals %d of %g-%g at %d", c->views.globals,
                     (double)c->views.global_scale[0], (double)c->views.global_scale[1], c->views.locals,
                     (double)c->views.local_scale[0], (double)c->views.local_scale[1], c->views.local_size);
-    trainrun_option(r, "points", 0, "sigma %g subset %d %s", o.sigma, c->points.subset, o.ordered ? "ordered" : "shuffled");
+    trainrun_option(r, "points", 0, "sigma %g subset %d %s", o.sigma, c->points.subset,
+                    o.ordered ? "ordered" : "shuffled");
     trainrun_option(r, "init", 0, "%s", o.init ? o.init : "");
     trainrun_option(r, "precision", 0, "%s", o.precision);
     trainrun_option(r, "seed", 0, "%" PRId64, cli.seed);
@@ -193,9 +244,12 @@ static lafs_status open_data(const char *const *args, int n, struct lafs_pretrai
     LAFS_TRY(lafs_reader_open(&s.reader, standard_input, 1, &opt, err));
     const struct lafs_header *h = lafs_reader_header(s.reader);
     if (h->images < 0)
-        return lafs_fail(err, LAFS_FAILED, "the stream's header does not say how many images an epoch has (was it made by lafs-augment?)");
+        return lafs_fail(
+            err, LAFS_FAILED,
+            "the stream's header does not say how many images an epoch has (was it made by lafs-augment?)");
     if (h->seed >= 0 && h->seed != cli.seed)
-        return lafs_fail(err, LAFS_USAGE, "the views were drawn with --seed %" PRId64 ", this run has --seed %" PRId64, h->seed, cli.seed);
+        return lafs_fail(err, LAFS_USAGE, "the views were drawn with --seed %" PRId64 ", this run has --seed %" PRId64,
+                         h->seed, cli.seed);
     c->model.pixels = h->pixels;
     c->images = h->images;
     snprintf(s.data_digest, sizeof s.data_digest, "stream");
@@ -207,9 +261,11 @@ static lafs_status open_landmarks(const struct lafs_pretrain_config *c, struct l
     if (!o.landmarks || !strcmp(o.landmarks, "grid") || c->points.dino) return LAFS_OK;
     LAFS_TRY(lafs_model_load(&s.cnn, &s.backend, o.landmarks, err));
     s.has_cnn = 1;
-    if (!(s.cnn.config.parts & LAFS_PART_CNN)) return lafs_fail(err, LAFS_USAGE, "'%s' has no landmark CNN", o.landmarks);
+    if (!(s.cnn.config.parts & LAFS_PART_CNN))
+        return lafs_fail(err, LAFS_USAGE, "'%s' has no landmark CNN", o.landmarks);
     if (s.cnn.config.vit.patches != c->model.vit.patches)
-        return lafs_fail(err, LAFS_USAGE, "'%s' has %d landmarks, --patches is %d", o.landmarks, s.cnn.config.vit.patches, c->model.vit.patches);
+        return lafs_fail(err, LAFS_USAGE, "'%s' has %d landmarks, --patches is %d", o.landmarks,
+                         s.cnn.config.vit.patches, c->model.vit.patches);
     return lafs_sha256_file(o.landmarks, s.cnn_digest, err);
 }
 
@@ -221,7 +277,8 @@ static lafs_status open_feed(const struct lafs_pretrain_config *c, struct lafs_e
                 : lafs_feed_stream(&s.feed, &f, &s.backend, s.reader, err);
 }
 
-/* FLOP of a step per image, forward and backward (twice the forward) of the student, forward of the teacher and the CNN. */
+/* FLOP of a step per image, forward and backward (twice the forward) of the student, forward of the teacher and the
+ * CNN. */
 static double flop_per_image(const struct lafs_pretrain_config *c)
 {
     const struct lafs_vit_config *v = &c->model.vit;
@@ -230,8 +287,9 @@ static double flop_per_image(const struct lafs_pretrain_config *c)
         int global = i < c->views.globals;
         double n = 1 + (double)lafs_view_tokens(&c->points, global ? LAFS_VIEW_GLOBAL : LAFS_VIEW_LOCAL,
                                                 global ? c->views.size : c->views.local_size);
-        double forward = 2 * n * ((double)v->depth * v->dim * (4 * wide + 2.0 * v->mlp) + 3.0 * v->patch * v->patch * v->dim) +
-                         4 * n * n * wide * v->depth;
+        double forward =
+            2 * n * ((double)v->depth * v->dim * (4 * wide + 2.0 * v->mlp) + 3.0 * v->patch * v->patch * v->dim) +
+            4 * n * n * wide * v->depth;
         forward += 2 * ((double)v->dim * (double)c->head.hidden + (double)c->head.hidden * (double)c->head.hidden +
                         (double)(c->head.hidden * c->head.bottleneck) + (double)(c->head.bottleneck * c->head.out));
         sum += forward * (global ? 4 : 3) + (s.has_cnn ? 0.113e9 : 0);
@@ -247,13 +305,14 @@ static void dry_run(const struct lafs_pretrain_config *c)
     for (int i = 0; i < in.params->count; i++) weights += in.params->p[i].size;
     double flop = flop_per_image(c), rate = trainrun_measure(&s.backend, c->model.vit.dim);
     double seconds = flop * (double)c->batch / rate / 1e9;
-    printf("parameters   %" PRId64 " (ViT %d wide, %d deep, and the head of %" PRId64 " outputs)\n", weights, c->model.vit.dim,
-           c->model.vit.depth, c->head.out);
+    printf("parameters   %" PRId64 " (ViT %d wide, %d deep, and the head of %" PRId64 " outputs)\n", weights,
+           c->model.vit.dim, c->model.vit.depth, c->head.out);
     printf("memory       %.0f MB\n", (double)lafs_pretrain_memory(s.trainer) / 1e6);
-    printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n", steps, c->epochs,
-           lafs_pretrain_steps_per_epoch(c), c->batch, c->images);
+    printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n",
+           steps, c->epochs, lafs_pretrain_steps_per_epoch(c), c->batch, c->images);
     printf("work         %.1f GFLOP an image\n", flop / 1e9);
-    printf("time         about %.2f s a step, %.1f hours in all, if all of it ran at the %.0f GFLOP/s of a product measured just now\n",
+    printf("time         about %.2f s a step, %.1f hours in all, if all of it ran at the %.0f GFLOP/s of a product "
+           "measured just now\n",
            seconds, seconds * (double)steps / 3600, rate);
 }
 
@@ -287,13 +346,16 @@ static lafs_status save_model(struct lafs_err *err)
 {
     const char *path = trainrun_model_path(&s.run, err);
     char training[512];
-    snprintf(training, sizeof training, "%s %s, self-supervised (%s), data %s, landmark CNN %s", program.name, lafs_version, o.method,
-             s.data_digest, s.has_cnn ? s.cnn_digest : "none");
+    snprintf(training, sizeof training, "%s %s, self-supervised (%s), data %s, landmark CNN %s", program.name,
+             lafs_version, o.method, s.data_digest, s.has_cnn ? s.cnn_digest : "none");
     const struct lafs_st_meta meta[] = {{"training", training}};
     return path ? lafs_pretrain_save_model(s.trainer, s.has_cnn ? &s.cnn : NULL, path, meta, 1, err) : LAFS_FAILED;
 }
 
-static lafs_status checkpoint(void *t, struct lafs_ckpt *c, struct lafs_err *err) { return lafs_pretrain_checkpoint(t, c, err); }
+static lafs_status checkpoint(void *t, struct lafs_ckpt *c, struct lafs_err *err)
+{
+    return lafs_pretrain_checkpoint(t, c, err);
+}
 static int64_t step_of(const void *t) { return lafs_pretrain_step_number(t); }
 
 static lafs_status resume(struct lafs_err *err)

@@ -35,7 +35,8 @@ static struct shape shape_of(int i)
         side = (int)lafs_conv_side(side, net[j].k, net[j].stride);
         c = net[j].o;
     }
-    return (struct shape){side, c, (int)lafs_conv_side(side, net[i].k, net[i].stride), net[i].stride == 1 && c == net[i].o};
+    return (struct shape){side, c, (int)lafs_conv_side(side, net[i].k, net[i].stride),
+                          net[i].stride == 1 && c == net[i].o};
 }
 
 /* -- parameters -- */
@@ -46,10 +47,12 @@ struct declaration {
     lafs_status status;
 };
 
-static int64_t add(struct declaration *d, const char *name, int ndim, const int64_t *shape, int trainable, enum lafs_init init, double a)
+static int64_t add(struct declaration *d, const char *name, int ndim, const int64_t *shape, int trainable,
+                   enum lafs_init init, double a)
 {
     int id;
-    if (d->status == LAFS_OK) d->status = lafs_params_add(d->ps, name, ndim, shape, trainable, init, (float)a, 0, &id, d->err);
+    if (d->status == LAFS_OK)
+        d->status = lafs_params_add(d->ps, name, ndim, shape, trainable, init, (float)a, 0, &id, d->err);
     return d->status == LAFS_OK ? d->ps->p[id].off : 0;
 }
 
@@ -155,7 +158,8 @@ static void carve_kept(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a)
     for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
         struct lafs_cnn_stage *s = &w->stage[i];
         struct shape h = shape_of(i);
-        size_t e = (size_t)net[i].e, o = (size_t)net[i].o, in = n * (size_t)(h.side * h.side), out = n * (size_t)(h.out_side * h.out_side);
+        size_t e = (size_t)net[i].e, o = (size_t)net[i].o, in = n * (size_t)(h.side * h.side),
+               out = n * (size_t)(h.out_side * h.out_side);
         carve_unit(&s->u1, in * e, e, a);
         carve_unit(&s->u2, out * e, e, a);
         carve_unit(&s->u3, out * o, o, a);
@@ -197,8 +201,8 @@ static void carve_folded(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a
     }
 }
 
-lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int64_t max_images, enum lafs_cnn_mode mode,
-                          struct lafs_arena *a, struct lafs_err *err)
+lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int64_t max_images,
+                          enum lafs_cnn_mode mode, struct lafs_arena *a, struct lafs_err *err)
 {
     size_t n = (size_t)max_images;
     if (w->cnn != m || w->max_images != max_images || w->mode != mode || !w->off) {
@@ -238,7 +242,8 @@ struct fold {
 };
 
 /* w (c, per) from value, times gamma/sqrt(var + eps), into folded; what is left into bias (c). */
-static void fold(struct fold *f, int64_t weight, const struct lafs_bn_place *bn, int64_t c, int64_t per, float *folded, float *bias)
+static void fold(struct fold *f, int64_t weight, const struct lafs_bn_place *bn, int64_t c, int64_t per, float *folded,
+                 float *bias)
 {
     const struct lafs_ops *op = f->b->ops;
     struct lafs_dev *d = f->b->dev;
@@ -264,7 +269,8 @@ static void fold(struct fold *f, int64_t weight, const struct lafs_bn_place *bn,
     lafs_free(h);
 }
 
-lafs_status lafs_cnn_fold(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, struct lafs_err *err)
+lafs_status lafs_cnn_fold(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value,
+                          struct lafs_err *err)
 {
     const struct lafs_cnn *m = w->cnn;
     struct fold f = {b, value, err, LAFS_OK};
@@ -292,12 +298,13 @@ static struct lafs_seqs rows_of(const struct lafs_cnn_work *w, int side)
 
 /* BatchNorm and activation of a unit whose conv is there. */
 static void normalise(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *running,
-                      struct lafs_cnn_unit *u, const struct lafs_bn_place *bn, int64_t rows, int64_t c, enum lafs_act act)
+                      struct lafs_cnn_unit *u, const struct lafs_bn_place *bn, int64_t rows, int64_t c,
+                      enum lafs_act act)
 {
     /* Without training the running statistics are only read. */
     float *stat = running ? running : (float *)value;
-    b->ops->batchnorm(b->dev, rows, c, running != NULL, BN_MOMENTUM, u->conv, value + bn->gamma, value + bn->beta, stat + bn->mean,
-                      stat + bn->var, act, u->out, u->mean, u->rstd);
+    b->ops->batchnorm(b->dev, rows, c, running != NULL, BN_MOMENTUM, u->conv, value + bn->gamma, value + bn->beta,
+                      stat + bn->mean, stat + bn->var, act, u->out, u->mean, u->rstd);
     if (running) b->ops->axpy(b->dev, 1, 1, w->one, running + bn->tracked);
 }
 
@@ -314,7 +321,8 @@ static void excite(struct lafs_cnn_work *w, const struct lafs_backend *b, const 
     b->ops->channel_scale(b->dev, w->n, side * side, e, s->u2.out, s->gate, net[i].act, s->scaled);
 }
 
-static void block_kept(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *running, int i, const float *in)
+static void block_kept(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *running, int i,
+                       const float *in)
 {
     const struct lafs_ops *op = b->ops;
     struct lafs_cnn_stage *s = &w->stage[i];
@@ -336,7 +344,8 @@ static void block_kept(struct lafs_cnn_work *w, const struct lafs_backend *b, co
     op->axpy(b->dev, values, 1, in, s->sum);
 }
 
-static void block_folded(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, int i, const float *in)
+static void block_folded(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, int i,
+                         const float *in)
 {
     const struct lafs_ops *op = b->ops;
     struct lafs_cnn_stage *s = &w->stage[i];
@@ -356,8 +365,8 @@ static struct lafs_drop dropout_of(const struct lafs_cnn_work *w)
     return (struct lafs_drop){w->keys ? w->cnn->dropout : 0, LAFS_CNN_DROP_SITE, w->keys};
 }
 
-void lafs_cnn_forward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *running, int64_t n,
-                      const float *images, const uint64_t *keys, float *landmarks)
+void lafs_cnn_forward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *running,
+                      int64_t n, const float *images, const uint64_t *keys, float *landmarks)
 {
     const struct lafs_ops *op = b->ops;
     const struct lafs_cnn *m = w->cnn;
@@ -383,19 +392,19 @@ void lafs_cnn_forward(struct lafs_cnn_work *w, const struct lafs_backend *b, con
     const struct lafs_drop drop = dropout_of(w);
     op->channel_mean(b->dev, n, 16, LAFS_CNN_OUT, in, w->mean);
     op->dropout(b->dev, &rows, LAFS_CNN_OUT, &drop, w->mean, w->dropped);
-    op->linear(b->dev, &rows, LAFS_CNN_OUT, 2 * m->landmarks, w->dropped, value + m->out_w, value + m->out_b, LAFS_ACT_NONE, NULL,
-               NULL, w->raw);
+    op->linear(b->dev, &rows, LAFS_CNN_OUT, 2 * m->landmarks, w->dropped, value + m->out_w, value + m->out_b,
+               LAFS_ACT_NONE, NULL, NULL, w->raw);
     op->minmax(b->dev, n, 2 * m->landmarks, RANGE, w->raw, landmarks, w->arg);
 }
 
 /* -- backward -- */
 
 static void normalise_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *grad,
-                          const struct lafs_cnn_unit *u, const struct lafs_bn_place *bn, int64_t rows, int64_t c, enum lafs_act act,
-                          const float *dy, float *dx)
+                          const struct lafs_cnn_unit *u, const struct lafs_bn_place *bn, int64_t rows, int64_t c,
+                          enum lafs_act act, const float *dy, float *dx)
 {
-    b->ops->batchnorm_bwd(b->dev, rows, c, w->train, u->conv, value + bn->gamma, value + bn->beta, u->mean, u->rstd, act, dy, dx,
-                          grad + bn->gamma, grad + bn->beta);
+    b->ops->batchnorm_bwd(b->dev, rows, c, w->train, u->conv, value + bn->gamma, value + bn->beta, u->mean, u->rstd,
+                          act, dy, dx, grad + bn->gamma, grad + bn->beta);
 }
 
 /* dscaled (n,hw,e) -> dx: the gradient of the depthwise unit's output, through scaling and gate. */
@@ -418,7 +427,8 @@ static void excite_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, co
 }
 
 /* d[0] holds the gradient of block i's output on entry, of its input on return; d[1], d[2] are scratch. */
-static void block_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *grad, int i, float *d[3])
+static void block_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *grad, int i,
+                      float *d[3])
 {
     const struct lafs_ops *op = b->ops;
     struct lafs_cnn_stage *s = &w->stage[i];
@@ -451,20 +461,21 @@ static void block_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, con
     d[1] = low;
 }
 
-void lafs_cnn_body_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *dmap, float *grad,
-                            float *dimages)
+void lafs_cnn_body_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *dmap,
+                            float *grad, float *dimages)
 {
     const struct lafs_conv g = {w->n, LAFS_CNN_SIDE, LAFS_CNN_SIDE, 3, 3, 2, FIRST};
     float *d[3] = {w->da, w->db, w->dc};
     if (dmap != w->da) b->ops->copy(b->dev, w->da, dmap, (size_t)(w->n * 16 * LAFS_CNN_OUT) * sizeof(float));
     for (int i = LAFS_CNN_BLOCKS - 1; i >= 0; i--) block_bwd(w, b, value, grad, i, d);
-    normalise_bwd(w, b, value, grad, &w->first, &w->cnn->first_bn, w->n * FIRST_SIDE * FIRST_SIDE, FIRST, LAFS_ACT_HSWISH, d[0], d[0]);
+    normalise_bwd(w, b, value, grad, &w->first, &w->cnn->first_bn, w->n * FIRST_SIDE * FIRST_SIDE, FIRST,
+                  LAFS_ACT_HSWISH, d[0], d[0]);
     b->ops->conv_bwd_w(b->dev, &g, w->images, d[0], grad + w->cnn->first_w);
     if (dimages) b->ops->conv_bwd_x(b->dev, &g, d[0], value + w->cnn->first_w, dimages);
 }
 
-void lafs_cnn_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, const float *dlandmarks,
-                       float *grad, float *dimages)
+void lafs_cnn_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value,
+                       const float *dlandmarks, float *grad, float *dimages)
 {
     const struct lafs_ops *op = b->ops;
     const struct lafs_cnn *m = w->cnn;

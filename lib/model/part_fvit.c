@@ -27,7 +27,8 @@ lafs_status lafs_model_init(struct lafs_model *m, const struct lafs_model_config
     lafs_params_init(&m->params);
     int side = c->vit.patch ? LAFS_CNN_SIDE / c->vit.patch : 0;
     if (c->tokens == LAFS_TOKENS_GRID && side * side != c->vit.patches)
-        return lafs_fail(err, LAFS_USAGE, "a grid of %d x %d patches has no %d of them", c->vit.patch, c->vit.patch, c->vit.patches);
+        return lafs_fail(err, LAFS_USAGE, "a grid of %d x %d patches has no %d of them", c->vit.patch, c->vit.patch,
+                         c->vit.patches);
     if (c->parts & LAFS_PART_CNN) LAFS_TRY(lafs_cnn_declare(&m->cnn, c->vit.patches, &m->params, err));
     if (c->parts & LAFS_PART_VIT) LAFS_TRY(lafs_vit_declare(&m->vit, &c->vit, &m->params, err));
     return LAFS_OK;
@@ -46,8 +47,8 @@ void lafs_model_release(struct lafs_model *m, const struct lafs_backend *b)
 
 /* -- computing -- */
 
-lafs_status lafs_model_plan(struct lafs_model_work *w, const struct lafs_model *m, int64_t max_images, enum lafs_model_mode mode,
-                            struct lafs_arena *a, struct lafs_err *err)
+lafs_status lafs_model_plan(struct lafs_model_work *w, const struct lafs_model *m, int64_t max_images,
+                            enum lafs_model_mode mode, struct lafs_arena *a, struct lafs_err *err)
 {
     const struct lafs_vit_config *c = &m->config.vit;
     size_t n = (size_t)max_images, r = (size_t)c->patches, token = (size_t)lafs_token_width(c);
@@ -79,13 +80,14 @@ void lafs_model_work_release(struct lafs_model_work *w)
     memset(w, 0, sizeof *w);
 }
 
-lafs_status lafs_model_fold(struct lafs_model_work *w, const struct lafs_backend *b, const float *value, struct lafs_err *err)
+lafs_status lafs_model_fold(struct lafs_model_work *w, const struct lafs_backend *b, const float *value,
+                            struct lafs_err *err)
 {
     return w->landmarks && w->cnn.mode == LAFS_CNN_FOLDED ? lafs_cnn_fold(&w->cnn, b, value, err) : LAFS_OK;
 }
 
-void lafs_model_forward(struct lafs_model_work *w, const struct lafs_backend *b, const float *value, float *running, int64_t n,
-                        const float *images, const uint64_t *keys, float *emb)
+void lafs_model_forward(struct lafs_model_work *w, const struct lafs_backend *b, const float *value, float *running,
+                        int64_t n, const float *images, const uint64_t *keys, float *emb)
 {
     const struct lafs_vit_config *c = &w->model->config.vit;
     b->ops->upload(b->dev, w->dev_off, w->off, (size_t)(n + 1) * sizeof *w->off);
@@ -106,7 +108,8 @@ void lafs_model_backward(struct lafs_model_work *w, const struct lafs_backend *b
     int64_t values = w->seqs.n * c->patches * 2;
     lafs_vit_backward(&w->vit, b, value, demb, grad, w->dtokens);
     if (!w->dtokens) return;
-    b->ops->patch_cut_bwd(b->dev, &w->seqs, LAFS_CNN_SIDE, c->patch, 1, w->images, w->landmarks, w->dtokens, w->dlandmarks, NULL);
+    b->ops->patch_cut_bwd(b->dev, &w->seqs, LAFS_CNN_SIDE, c->patch, 1, w->images, w->landmarks, w->dtokens,
+                          w->dlandmarks, NULL);
     if (more_dlandmarks) b->ops->axpy(b->dev, values, 1, more_dlandmarks, w->dlandmarks);
     lafs_cnn_backward(&w->cnn, b, value, w->dlandmarks, grad, NULL);
 }
@@ -117,10 +120,15 @@ lafs_status lafs_model_check_pixels(const struct lafs_model *m, const struct laf
     if (have->size && want->size && have->size != want->size)
         return lafs_fail(err, LAFS_USAGE, "the faces are %d pixels wide, the model wants %d", have->size, want->size);
     if (have->channels[0] && want->channels[0] && strcmp(have->channels, want->channels))
-        return lafs_fail(err, LAFS_USAGE, "the faces' channels are %s, the model wants %s", have->channels, want->channels);
+        return lafs_fail(err, LAFS_USAGE, "the faces' channels are %s, the model wants %s", have->channels,
+                         want->channels);
     /* "given" says that somebody else aligned the faces: nothing contradicts the model then. */
-    if (have->aligner[0] && want->aligner[0] && strcmp(have->aligner, want->aligner) && strcmp(have->aligner, "given") &&
-        strcmp(want->aligner, "given"))
-        return lafs_fail(err, LAFS_USAGE, "the faces are aligned by '%s', the model wants '%s'", have->aligner, want->aligner);
+    if (!strcmp(have->aligner, "none") && want->aligner[0])
+        return lafs_fail(err, LAFS_USAGE,
+                         "these are photos, not aligned faces, which the model wants: lafs-detect makes them");
+    if (have->aligner[0] && want->aligner[0] && strcmp(have->aligner, want->aligner) &&
+        strcmp(have->aligner, "given") && strcmp(want->aligner, "given"))
+        return lafs_fail(err, LAFS_USAGE, "the faces are aligned by '%s', the model wants '%s'", have->aligner,
+                         want->aligner);
     return LAFS_OK;
 }

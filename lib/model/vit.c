@@ -17,8 +17,16 @@ lafs_status lafs_vit_config_named(struct lafs_vit_config *c, const char *size, s
 {
     for (int i = 0; i < SIZES; i++)
         if (!strcmp(size, sizes[i].name)) {
-            *c = (struct lafs_vit_config){.dim = sizes[i].dim, .depth = sizes[i].depth, .heads = sizes[i].heads,
-                                          .mlp = sizes[i].mlp, .patches = 196, .patch = 8, .dropout = 0.1f, .drop_path = 0.1f,};
+            *c = (struct lafs_vit_config){
+                .dim = sizes[i].dim,
+                .depth = sizes[i].depth,
+                .heads = sizes[i].heads,
+                .mlp = sizes[i].mlp,
+                .patches = 196,
+                .patch = 8,
+                .dropout = 0.1f,
+                .drop_path = 0.1f,
+            };
             return LAFS_OK;
         }
     return lafs_fail(err, LAFS_USAGE, "there is no size '%s': it is b, s, t or xs", size);
@@ -27,7 +35,8 @@ lafs_status lafs_vit_config_named(struct lafs_vit_config *c, const char *size, s
 const char *lafs_vit_size_name(const struct lafs_vit_config *c)
 {
     for (int i = 0; i < SIZES; i++)
-        if (c->dim == sizes[i].dim && c->depth == sizes[i].depth && c->heads == sizes[i].heads && c->mlp == sizes[i].mlp)
+        if (c->dim == sizes[i].dim && c->depth == sizes[i].depth && c->heads == sizes[i].heads &&
+            c->mlp == sizes[i].mlp)
             return sizes[i].name;
     return "custom";
 }
@@ -35,13 +44,16 @@ const char *lafs_vit_size_name(const struct lafs_vit_config *c)
 lafs_status lafs_vit_config_check(const struct lafs_vit_config *c, struct lafs_err *err)
 {
     int root = (int)lround(sqrt(c->patches > 0 ? c->patches : 0));
-    if (c->dim < 1 || c->dim > LAFS_VIT_MAX_DIM) return lafs_fail(err, LAFS_USAGE, "width %d is not in 1..%d", c->dim, LAFS_VIT_MAX_DIM);
-    if (c->depth < 1 || c->depth > LAFS_VIT_MAX_DEPTH) return lafs_fail(err, LAFS_USAGE, "depth %d is not in 1..%d", c->depth, LAFS_VIT_MAX_DEPTH);
+    if (c->dim < 1 || c->dim > LAFS_VIT_MAX_DIM)
+        return lafs_fail(err, LAFS_USAGE, "width %d is not in 1..%d", c->dim, LAFS_VIT_MAX_DIM);
+    if (c->depth < 1 || c->depth > LAFS_VIT_MAX_DEPTH)
+        return lafs_fail(err, LAFS_USAGE, "depth %d is not in 1..%d", c->depth, LAFS_VIT_MAX_DEPTH);
     if (c->heads < 1 || c->heads > 64) return lafs_fail(err, LAFS_USAGE, "%d heads are not in 1..64", c->heads);
     if (c->mlp < 1 || c->mlp > 65536) return lafs_fail(err, LAFS_USAGE, "MLP width %d is not in 1..65536", c->mlp);
     if (c->patches < 1 || c->patches > 4096 || root * root != c->patches)
         return lafs_fail(err, LAFS_USAGE, "%d patches are no square number of at most 4096", c->patches);
-    if (c->patch < 2 || c->patch > 32 || c->patch % 2) return lafs_fail(err, LAFS_USAGE, "a patch of %d pixels is not even and in 2..32", c->patch);
+    if (c->patch < 2 || c->patch > 32 || c->patch % 2)
+        return lafs_fail(err, LAFS_USAGE, "a patch of %d pixels is not even and in 2..32", c->patch);
     return LAFS_OK;
 }
 
@@ -98,7 +110,8 @@ static void add_block(struct declaration *d, struct lafs_vit_block *k, const str
 #undef NAME
 }
 
-lafs_status lafs_vit_declare(struct lafs_vit *v, const struct lafs_vit_config *c, struct lafs_params *ps, struct lafs_err *err)
+lafs_status lafs_vit_declare(struct lafs_vit *v, const struct lafs_vit_config *c, struct lafs_params *ps,
+                             struct lafs_err *err)
 {
     const int64_t pos_shape[3] = {1, c->patches + 1, c->dim}, cls_shape[3] = {1, 1, c->dim};
     int id;
@@ -124,7 +137,8 @@ lafs_status lafs_vit_declare(struct lafs_vit *v, const struct lafs_vit_config *c
 static lafs_status host_memory(struct lafs_vit_work *w, struct lafs_err *err)
 {
     size_t n = (size_t)w->max_seqs, l = (size_t)w->vit->config.depth;
-    float ***list[] = {&w->y1, &w->y2, &w->qkv, &w->att, &w->lse, &w->pre, &w->hid, &w->mean1, &w->rstd1, &w->mean2, &w->rstd2};
+    float ***list[] = {&w->y1,  &w->y2,    &w->qkv,   &w->att,   &w->lse,  &w->pre,
+                       &w->hid, &w->mean1, &w->rstd1, &w->mean2, &w->rstd2};
     enum { LISTS = sizeof list / sizeof *list };
     float **block;
     LAFS_TRY(lafs_alloc0(&block, 2 * l + 1 + LISTS * l, sizeof *block, err));
@@ -183,8 +197,8 @@ static void carve(struct lafs_vit_work *w, struct lafs_arena *a)
     w->dev_heads_off = lafs_arena_take(a, seqs + 1, sizeof(int64_t));
 }
 
-lafs_status lafs_vit_plan(struct lafs_vit_work *w, const struct lafs_vit *v, int64_t max_tokens, int64_t max_seqs, int keep,
-                          struct lafs_arena *a, struct lafs_err *err)
+lafs_status lafs_vit_plan(struct lafs_vit_work *w, const struct lafs_vit *v, int64_t max_tokens, int64_t max_seqs,
+                          int keep, struct lafs_arena *a, struct lafs_err *err)
 {
     if (w->vit != v || w->max_tokens != max_tokens || w->max_seqs != max_seqs || w->keep != keep) {
         lafs_vit_work_release(w);
@@ -235,8 +249,8 @@ static float scale_of(const struct lafs_vit_config *c)
     return 1 / sqrtf(c->scale == LAFS_SCALE_DIM ? (float)c->dim : (float)LAFS_HEAD_WIDTH);
 }
 
-void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, const struct lafs_seqs *seqs,
-                      const float *tokens, const uint64_t *keys, float *emb)
+void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value,
+                      const struct lafs_seqs *seqs, const float *tokens, const uint64_t *keys, float *emb)
 {
     const struct lafs_ops *op = b->ops;
     const struct lafs_vit *v = w->vit;
@@ -246,29 +260,33 @@ void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, con
     w->keys = keys;
     w->in = tokens;
     const struct drops first = drops_of(w, 0);
-    op->linear(b->dev, &w->tokens, lafs_token_width(c), d, tokens, value + v->embed_w, value + v->embed_b, LAFS_ACT_NONE, NULL,
-               NULL, w->proj);
+    op->linear(b->dev, &w->tokens, lafs_token_width(c), d, tokens, value + v->embed_w, value + v->embed_b,
+               LAFS_ACT_NONE, NULL, NULL, w->proj);
     op->assemble(b->dev, &w->rows, d, w->proj, value + v->cls, value + v->pos, &first.embed, w->x[0]);
-    op->add_norm(b->dev, &w->rows, d, w->x[0], NULL, NULL, NULL, value + v->block[0].norm1_g, value + v->block[0].norm1_b, NULL,
-                 w->y1[0], w->mean1[0], w->rstd1[0]);
+    op->add_norm(b->dev, &w->rows, d, w->x[0], NULL, NULL, NULL, value + v->block[0].norm1_g,
+                 value + v->block[0].norm1_b, NULL, w->y1[0], w->mean1[0], w->rstd1[0]);
     for (int l = 0; l < c->depth; l++) {
         const struct lafs_vit_block *k = &v->block[l], *next = l + 1 < c->depth ? k + 1 : NULL;
         const struct drops s = drops_of(w, l);
         float **x = w->x + 2 * l;
-        op->linear(b->dev, &w->rows, d, 3 * wide, w->y1[l], value + k->qkv_w, NULL, LAFS_ACT_NONE, NULL, NULL, w->qkv[l]);
+        op->linear(b->dev, &w->rows, d, 3 * wide, w->y1[l], value + k->qkv_w, NULL, LAFS_ACT_NONE, NULL, NULL,
+                   w->qkv[l]);
         op->attention(b->dev, &w->rows, c->heads, scale_of(c), w->qkv[l], w->att[l], w->lse[l]);
-        op->linear(b->dev, &w->rows, wide, d, w->att[l], value + k->out_w, value + k->out_b, LAFS_ACT_NONE, NULL, NULL, w->branch);
-        op->add_norm(b->dev, &w->rows, d, x[0], w->branch, &s.att, &s.att_path, value + k->norm2_g, value + k->norm2_b, x[1],
-                     w->y2[l], w->mean2[l], w->rstd2[l]);
-        op->linear(b->dev, &w->rows, d, c->mlp, w->y2[l], value + k->fc1_w, value + k->fc1_b, LAFS_ACT_GELU, &s.mid, w->pre[l], w->hid[l]);
-        op->linear(b->dev, &w->rows, c->mlp, d, w->hid[l], value + k->fc2_w, value + k->fc2_b, LAFS_ACT_NONE, NULL, NULL, w->branch);
+        op->linear(b->dev, &w->rows, wide, d, w->att[l], value + k->out_w, value + k->out_b, LAFS_ACT_NONE, NULL, NULL,
+                   w->branch);
+        op->add_norm(b->dev, &w->rows, d, x[0], w->branch, &s.att, &s.att_path, value + k->norm2_g, value + k->norm2_b,
+                     x[1], w->y2[l], w->mean2[l], w->rstd2[l]);
+        op->linear(b->dev, &w->rows, d, c->mlp, w->y2[l], value + k->fc1_w, value + k->fc1_b, LAFS_ACT_GELU, &s.mid,
+                   w->pre[l], w->hid[l]);
+        op->linear(b->dev, &w->rows, c->mlp, d, w->hid[l], value + k->fc2_w, value + k->fc2_b, LAFS_ACT_NONE, NULL,
+                   NULL, w->branch);
         op->add_norm(b->dev, &w->rows, d, x[1], w->branch, &s.out, &s.out_path, next ? value + next->norm1_g : NULL,
-                     next ? value + next->norm1_b : NULL, x[2], next ? w->y1[l + 1] : NULL, next ? w->mean1[l + 1] : NULL,
-                     next ? w->rstd1[l + 1] : NULL);
+                     next ? value + next->norm1_b : NULL, x[2], next ? w->y1[l + 1] : NULL,
+                     next ? w->mean1[l + 1] : NULL, next ? w->rstd1[l + 1] : NULL);
     }
     op->rows_gather(b->dev, seqs->n, d, w->cls_row, w->x[2 * c->depth], w->cls_in);
-    op->add_norm(b->dev, &w->heads, d, w->cls_in, NULL, NULL, NULL, value + v->head_g, value + v->head_b, NULL, emb, w->cls_mean,
-                 w->cls_rstd);
+    op->add_norm(b->dev, &w->heads, d, w->cls_in, NULL, NULL, NULL, value + v->head_g, value + v->head_b, NULL, emb,
+                 w->cls_mean, w->cls_rstd);
 }
 
 /* -- backward -- */
@@ -292,8 +310,10 @@ static void mlp_backward(struct lafs_vit_work *w, const struct lafs_backend *b, 
                      &s.att_path, w->dx, w->branch, grad + k->norm2_g, grad + k->norm2_b);
 }
 
-/* Through the attention of block l: w->dx becomes the gradient of x[2l], w->branch that of the MLP's branch before it. */
-static void attention_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, float *grad, int l)
+/* Through the attention of block l: w->dx becomes the gradient of x[2l], w->branch that of the MLP's branch before it.
+ * */
+static void attention_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, float *grad,
+                               int l)
 {
     const struct lafs_ops *op = b->ops;
     const struct lafs_vit_config *c = &w->vit->config;
@@ -305,8 +325,9 @@ static void attention_backward(struct lafs_vit_work *w, const struct lafs_backen
     op->attention_bwd(b->dev, &w->rows, c->heads, scale_of(c), w->qkv[l], w->att[l], w->lse[l], w->datt, w->dwide);
     op->linear_bwd_w(b->dev, rows, d, 3 * wide, w->y1[l], w->dwide, grad + k->qkv_w, NULL);
     op->linear_bwd_x(b->dev, &w->rows, d, 3 * wide, w->dwide, value + k->qkv_w, w->dy);
-    op->add_norm_bwd(b->dev, &w->rows, d, w->dy, w->x[2 * l], w->mean1[l], w->rstd1[l], value + k->norm1_g, l ? &s.out : NULL,
-                     l ? &s.out_path : NULL, w->dx, l ? w->branch : NULL, grad + k->norm1_g, grad + k->norm1_b);
+    op->add_norm_bwd(b->dev, &w->rows, d, w->dy, w->x[2 * l], w->mean1[l], w->rstd1[l], value + k->norm1_g,
+                     l ? &s.out : NULL, l ? &s.out_path : NULL, w->dx, l ? w->branch : NULL, grad + k->norm1_g,
+                     grad + k->norm1_b);
 }
 
 void lafs_vit_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, const float *demb,
@@ -318,17 +339,18 @@ void lafs_vit_backward(struct lafs_vit_work *w, const struct lafs_backend *b, co
     int64_t n = w->tokens.n, rows = lafs_seqs_rows(&w->rows), d = c->dim, token = lafs_token_width(c);
     /* dy serves for the CLS rows' gradient, then for whole rows. */
     op->zero(b->dev, w->dy, (size_t)(n * d) * sizeof(float));
-    op->add_norm_bwd(b->dev, &w->heads, d, demb, w->cls_in, w->cls_mean, w->cls_rstd, value + v->head_g, NULL, NULL, w->dy, NULL,
-                     grad + v->head_g, grad + v->head_b);
+    op->add_norm_bwd(b->dev, &w->heads, d, demb, w->cls_in, w->cls_mean, w->cls_rstd, value + v->head_g, NULL, NULL,
+                     w->dy, NULL, grad + v->head_g, grad + v->head_b);
     op->rows_scatter(b->dev, n, rows, d, w->cls_row, w->dy, w->dx);
     const struct drops last = drops_of(w, c->depth - 1), first = drops_of(w, 0);
-    op->add_norm_bwd(b->dev, &w->rows, d, NULL, w->x[2 * c->depth], NULL, NULL, NULL, &last.out, &last.out_path, w->dx, w->branch,
-                     NULL, NULL);
+    op->add_norm_bwd(b->dev, &w->rows, d, NULL, w->x[2 * c->depth], NULL, NULL, NULL, &last.out, &last.out_path, w->dx,
+                     w->branch, NULL, NULL);
     for (int l = c->depth - 1; l >= 0; l--) {
         mlp_backward(w, b, value, grad, l);
         attention_backward(w, b, value, grad, l);
     }
     op->assemble_bwd(b->dev, &w->rows, d, w->dx, &first.embed, w->proj, grad + v->cls, grad + v->pos);
-    op->linear_bwd_w(b->dev, lafs_seqs_rows(&w->tokens), token, d, w->in, w->proj, grad + v->embed_w, grad + v->embed_b);
+    op->linear_bwd_w(b->dev, lafs_seqs_rows(&w->tokens), token, d, w->in, w->proj, grad + v->embed_w,
+                     grad + v->embed_b);
     if (dtokens) op->linear_bwd_x(b->dev, &w->tokens, token, d, w->proj, value + v->embed_w, dtokens);
 }

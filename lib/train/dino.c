@@ -27,7 +27,8 @@ lafs_status lafs_dino_declare(struct lafs_dino_head *h, const struct lafs_dino_c
         {"head.last_layer.weight_v", 2, {cfg->out, k}, 1, LAFS_INIT_UNIFORM, 1.0f / sqrtf((float)k), &h->v},
     };
     for (size_t i = 0; i < sizeof t / sizeof *t; i++)
-        LAFS_TRY(lafs_params_add(ps, t[i].name, t[i].ndim, t[i].shape, t[i].trainable, t[i].init, t[i].a, depth, t[i].id, err));
+        LAFS_TRY(lafs_params_add(ps, t[i].name, t[i].ndim, t[i].shape, t[i].trainable, t[i].init, t[i].a, depth,
+                                 t[i].id, err));
     return LAFS_OK;
 }
 
@@ -36,7 +37,8 @@ static float *take(struct lafs_arena *a, int64_t rows, int64_t width)
     return lafs_arena_take(a, (size_t)rows * (size_t)width, sizeof(float));
 }
 
-void lafs_dino_plan(struct lafs_dino_work *w, const struct lafs_dino_config *c, int64_t rows, int train, struct lafs_arena *a)
+void lafs_dino_plan(struct lafs_dino_work *w, const struct lafs_dino_config *c, int64_t rows, int train,
+                    struct lafs_arena *a)
 {
     w->rows = rows;
     w->pre0 = train ? take(a, rows, c->hidden) : NULL;

@@ -73,7 +73,8 @@ static int64_t token_width(const struct lafs_feed *f) { return (int64_t)f->c.poi
 static lafs_status carve(struct lafs_feed *f, struct lafs_err *err)
 {
     size_t all = (size_t)(f->views * f->c.max_images), r2 = (size_t)f->c.points.landmarks * 2;
-    f->tokens = lafs_arena_take(&f->arena, (size_t)(token_start(f, f->views, f->c.max_images) * token_width(f)), sizeof(float));
+    f->tokens =
+        lafs_arena_take(&f->arena, (size_t)(token_start(f, f->views, f->c.max_images) * token_width(f)), sizeof(float));
     if (!f->ix) return LAFS_OK;
     f->augmented = lafs_arena_take(&f->arena, all, CROP);
     f->images = lafs_arena_take(&f->arena, (size_t)CHUNK * CROP, sizeof(float));
@@ -175,8 +176,10 @@ void lafs_feed_close(struct lafs_feed *f)
 lafs_status lafs_feed_images(const struct lafs_feed *f, int64_t *images, struct lafs_err *err)
 {
     *images = f->ix ? f->ix->samples : lafs_reader_header(f->reader)->images;
-    return *images >= 0 ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "the stream's header does not say how many images an epoch has "
-                                                               "(was it made by lafs-augment?)");
+    return *images >= 0 ? LAFS_OK
+                        : lafs_fail(err, LAFS_FAILED,
+                                    "the stream's header does not say how many images an epoch has "
+                                    "(was it made by lafs-augment?)");
 }
 
 /* -- from an index -- */
@@ -240,7 +243,8 @@ static lafs_status find_landmarks(struct lafs_feed *f, int n, const uint8_t *cle
 }
 
 /* Tokens of views first..first+n-1 of the list, all of view v. */
-static lafs_status cut_views(struct lafs_feed *f, int64_t v, int64_t first, int n, int images, float *tokens, struct lafs_err *err)
+static lafs_status cut_views(struct lafs_feed *f, int64_t v, int64_t first, int n, int images, float *tokens,
+                             struct lafs_err *err)
 {
     const struct lafs_backend *b = f->b;
     int size = size_of(f, v), p = f->c.points.patch;
@@ -305,8 +309,10 @@ static lafs_status read_record(struct lafs_feed *f, struct lafs_err *err)
     if (st == LAFS_BAD_RECORD) st = LAFS_FAILED; /* a batch without it would be another batch */
     LAFS_TRY(st);
     const char *key = lafs_sample_key(&f->sample);
-    if (lafs_sample_int(&f->sample, "epoch", &epoch, err) != LAFS_OK || lafs_sample_int(&f->sample, "position", &position, err) != LAFS_OK)
-        return lafs_fail(err, LAFS_FAILED, "record '%s' has no fields 'epoch' and 'position' (was it made by lafs-augment?)", key);
+    if (lafs_sample_int(&f->sample, "epoch", &epoch, err) != LAFS_OK ||
+        lafs_sample_int(&f->sample, "position", &position, err) != LAFS_OK)
+        return lafs_fail(err, LAFS_FAILED,
+                         "record '%s' has no fields 'epoch' and 'position' (was it made by lafs-augment?)", key);
     f->at_epoch = epoch;
     f->at_position = position;
     f->held = 1;
@@ -326,8 +332,8 @@ static lafs_status upload_views(struct lafs_feed *f, int i, int n, struct lafs_e
     for (int64_t v = 0; v < f->views; v++) {
         int64_t count = tokens_of(f, v), size = count * token_width(f);
         if (!view[v].patches || view[v].n != count || view[v].p != f->c.points.patch)
-            return lafs_fail(err, LAFS_FAILED, "record '%s', view %" PRId64 ": not %" PRId64 " patches of %d x %d", key, v,
-                             count, f->c.points.patch, f->c.points.patch);
+            return lafs_fail(err, LAFS_FAILED, "record '%s', view %" PRId64 ": not %" PRId64 " patches of %d x %d", key,
+                             v, count, f->c.points.patch, f->c.points.patch);
         memcpy(f->host_tokens, view[v].patches, (size_t)size * sizeof(float));
         float *to = f->tokens + token_start(f, v, n) * token_width(f) + i * size;
         b->ops->upload(b->dev, to, f->host_tokens, (size_t)size * sizeof(float));

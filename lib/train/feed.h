@@ -1,5 +1,6 @@
-/* What pretraining learns from: the tokens of all views of a few images, in epoch order; from an index (everything is made
- * here) or from a stream of patches (made by lafs-augment --render | lafs-landmark | lafs-patch). Both give the same bits. */
+/* What pretraining learns from: the tokens of all views of a few images, in epoch order; from an index (everything is
+ * made here) or from a stream of patches (made by lafs-augment --render | lafs-landmark | lafs-patch). Both give the
+ * same bits. */
 #ifndef LAFS_TRAIN_FEED_H
 #define LAFS_TRAIN_FEED_H
 
@@ -17,7 +18,8 @@ struct lafs_feed_config {
     int max_images;        /* per call of lafs_feed_next */
     uint64_t seed;
     int64_t max_pixels;
-    const struct lafs_model *cnn; /* its landmark CNN sees the clean crops, in eval mode; NULL: grid landmarks, or DINO */
+    /* its landmark CNN sees the clean crops, in eval mode; NULL: grid landmarks, or DINO */
+    const struct lafs_model *cnn;
 };
 
 struct lafs_feed_batch {
@@ -36,8 +38,9 @@ lafs_status lafs_feed_stream(struct lafs_feed **out, const struct lafs_feed_conf
 void lafs_feed_close(struct lafs_feed *f);
 /* Images of an epoch: from the index, or the stream's header. LAFS_FAILED if the header does not say. */
 lafs_status lafs_feed_images(const struct lafs_feed *f, int64_t *images, struct lafs_err *err);
-/* The images at `position`.. of `epoch`: calls come in order, from any start. n <= max_images. A stream is read forward to
- * the place. LAFS_CUT when a stream ends or goes elsewhere before that; LAFS_FAILED names the image that cannot be used. */
+/* The images at `position`.. of `epoch`: calls come in order, from any start. n <= max_images. A stream is read
+ * forward to the place. LAFS_CUT when a stream ends or goes elsewhere before that; LAFS_FAILED names the image that
+ * cannot be used. */
 lafs_status lafs_feed_next(struct lafs_feed *f, int64_t epoch, int64_t position, int n, struct lafs_feed_batch *batch,
                            struct lafs_err *err);
 /* Reads a stream to its end, so that its producers finish and its trailer is checked. Nothing to do for an index. */

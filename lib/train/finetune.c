@@ -19,7 +19,7 @@ struct lafs_finetune {
     const struct lafs_backend *b;
     struct lafs_model model;            /* CNN, ViT, then loss.weight */
     int classifier;
-    struct lafs_optim optim;            /* in a step, optim.grad also holds the running statistics that are being updated */
+    struct lafs_optim optim; /* in a step, optim.grad also holds the running statistics that are being updated */
     unsigned char *frozen;              /* (params.count) */
     pthread_mutex_t lock;
     _Atomic int64_t step;
@@ -54,7 +54,8 @@ struct lafs_finetune {
     int *w, *h;
 };
 
-lafs_status lafs_finetune_config_default(struct lafs_finetune_config *c, const char *size, int stage, struct lafs_err *err)
+lafs_status lafs_finetune_config_default(struct lafs_finetune_config *c, const char *size, int stage,
+                                         struct lafs_err *err)
 {
     memset(c, 0, sizeof *c);
     LAFS_TRY(lafs_model_config_named(&c->model, size, err));
@@ -81,11 +82,14 @@ double lafs_finetune_lr(int64_t micro, int64_t accumulation)
 lafs_status lafs_finetune_config_check(const struct lafs_finetune_config *c, struct lafs_err *err)
 {
     if (c->micro < 1 || c->batch % c->micro)
-        return lafs_fail(err, LAFS_USAGE, "the batch of %" PRId64 " is no multiple of the micro-batch of %" PRId64, c->batch, c->micro);
+        return lafs_fail(err, LAFS_USAGE, "the batch of %" PRId64 " is no multiple of the micro-batch of %" PRId64,
+                         c->batch, c->micro);
     if (c->images < c->batch)
-        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " images are less than one batch of %" PRId64, c->images, c->batch);
+        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " images are less than one batch of %" PRId64, c->images,
+                         c->batch);
     if (c->epochs < 1 || c->warmup_epochs < 0 || c->warmup_epochs >= c->epochs)
-        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " epochs of warm-up do not fit into %" PRId64 " epochs", c->warmup_epochs, c->epochs);
+        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " epochs of warm-up do not fit into %" PRId64 " epochs",
+                         c->warmup_epochs, c->epochs);
     if (c->classes < 2) return lafs_fail(err, LAFS_USAGE, "there must be at least 2 classes");
     if (c->mixup_p > 0 && c->micro < 2) return lafs_fail(err, LAFS_USAGE, "mixup needs a micro-batch of at least 2");
     return LAFS_OK;
@@ -105,7 +109,8 @@ lafs_status lafs_classes_init(struct lafs_classes *c, const struct lafs_index *i
     for (size_t i = 0; i < n; i++) {
         c->name[i] = ix->sample[i].name;
         if (!c->name[i][0]) {
-            st = lafs_fail(err, LAFS_FAILED, "sample '%s' has no name: supervised training needs identities", ix->sample[i].key);
+            st = lafs_fail(err, LAFS_FAILED, "sample '%s' has no name: supervised training needs identities",
+                           ix->sample[i].key);
             goto fail;
         }
     }
@@ -156,7 +161,8 @@ static lafs_status carve(struct lafs_finetune *t, struct lafs_err *err)
     t->loss = lafs_arena_take(a, 2, sizeof(double));
     t->keys = lafs_arena_take(a, n, sizeof(uint64_t));
     t->crops = lafs_arena_take(a, n * CROP, 1);
-    LAFS_TRY(lafs_model_plan(&t->work, &t->model, t->c.micro, trained || !has_cnn(t) ? LAFS_MODEL_TRAIN : LAFS_MODEL_VIT_ONLY, a, err));
+    LAFS_TRY(lafs_model_plan(&t->work, &t->model, t->c.micro,
+                             trained || !has_cnn(t) ? LAFS_MODEL_TRAIN : LAFS_MODEL_VIT_ONLY, a, err));
     if (!regularised(t)) return LAFS_OK;
     t->frozen_landmarks = lafs_arena_take(a, n * r2, sizeof(float));
     t->dlandmarks = lafs_arena_take(a, n * r2, sizeof(float));
@@ -191,7 +197,8 @@ static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
     LAFS_TRY(lafs_model_init(&t->model, &t->c.model, err));
     t->model.cnn.dropout = (float)t->c.cnn_dropout;
     LAFS_TRY(lafs_params_add(ps, "loss.weight", 2, shape, 1, LAFS_INIT_UNIFORM,
-                             (float)sqrt(6.0 / (double)(shape[0] + shape[1])), t->c.model.vit.depth + 1, &t->classifier, err));
+                             (float)sqrt(6.0 / (double)(shape[0] + shape[1])), t->c.model.vit.depth + 1, &t->classifier,
+                             err));
     LAFS_TRY(lafs_params_place(ps, t->b, err));
     LAFS_TRY(lafs_params_fill(ps, t->b, t->c.seed, err));
     if (has_cnn(t) && t->c.landmarks_on_grid) lafs_cnn_start_on_grid(&t->model.cnn, t->b, ps->value);
@@ -204,9 +211,9 @@ static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
     return carve(t, err);
 }
 
-lafs_status lafs_finetune_open(struct lafs_finetune **out, const struct lafs_finetune_config *c, const struct lafs_backend *b,
-                               struct lafs_pool *pool, const struct lafs_index *ix, const struct lafs_classes *classes,
-                               struct lafs_err *err)
+lafs_status lafs_finetune_open(struct lafs_finetune **out, const struct lafs_finetune_config *c,
+                               const struct lafs_backend *b, struct lafs_pool *pool, const struct lafs_index *ix,
+                               const struct lafs_classes *classes, struct lafs_err *err)
 {
     struct lafs_finetune *t;
     *out = NULL;
@@ -248,7 +255,10 @@ void lafs_finetune_close(struct lafs_finetune *t)
 }
 
 int64_t lafs_finetune_step_number(const struct lafs_finetune *t) { return t->step; }
-int64_t lafs_finetune_steps(const struct lafs_finetune *t) { return t->c.epochs * lafs_finetune_steps_per_epoch(&t->c); }
+int64_t lafs_finetune_steps(const struct lafs_finetune *t)
+{
+    return t->c.epochs * lafs_finetune_steps_per_epoch(&t->c);
+}
 const struct lafs_model *lafs_finetune_model(const struct lafs_finetune *t) { return &t->model; }
 void lafs_finetune_force_lr(struct lafs_finetune *t, double lr) { t->forced_lr = lr; }
 
@@ -271,8 +281,8 @@ size_t lafs_finetune_memory(const struct lafs_finetune *t)
 
 void lafs_finetune_look(struct lafs_finetune *t, struct lafs_finetune_inside *in)
 {
-    *in = (struct lafs_finetune_inside){&t->model.params, t->optim.grad, t->work.landmarks, t->frozen_landmarks, t->logits,
-                                        t->optim.norm, t->frozen_cnn};
+    *in = (struct lafs_finetune_inside){&t->model.params, t->optim.grad, t->work.landmarks, t->frozen_landmarks,
+                                        t->logits,        t->optim.norm, t->frozen_cnn};
 }
 
 lafs_status lafs_finetune_init_from(struct lafs_finetune *t, const char *path, int parts, struct lafs_err *err)
@@ -323,8 +333,9 @@ static lafs_status pass(struct lafs_finetune *t, const struct lafs_finetune_batc
     op->upload(b->dev, t->keys, t->host_keys, (size_t)n * sizeof *t->host_keys);
     lafs_model_forward(&t->work, b, ps->value, running, n, batch->images, t->keys, t->emb);
     const struct lafs_param *w = &ps->p[t->classifier];
-    op->margin_loss(b->dev, n, vit->dim, t->c.classes, t->emb, ps->value + w->off, batch->target, t->c.margin, (float)t->c.scale,
-                    (float)t->c.margin_m, (float)share, t->margin_scratch, t->loss, t->demb, t->optim.grad + w->off, t->logits);
+    op->margin_loss(b->dev, n, vit->dim, t->c.classes, t->emb, ps->value + w->off, batch->target, t->c.margin,
+                    (float)t->c.scale, (float)t->c.margin_m, (float)share, t->margin_scratch, t->loss, t->demb,
+                    t->optim.grad + w->off, t->logits);
     float *more = NULL;
     if (weight > 0 && t->frozen_cnn) {
         lafs_cnn_forward(&t->frozen_work, b, t->frozen_cnn, NULL, n, batch->images, NULL, t->frozen_landmarks);
@@ -368,8 +379,9 @@ lafs_status lafs_finetune_learn(struct lafs_finetune *t, lafs_batch_fn *next, vo
 {
     int64_t per = lafs_finetune_steps_per_epoch(&t->c), passes = t->c.batch / t->c.micro;
     *r = (struct lafs_finetune_report){.step = t->step + 1, .epoch = t->step / per};
-    r->lr = t->forced_lr >= 0 ? t->forced_lr
-                              : lafs_sched_finetune(t->c.lr, t->c.lr_final, t->step, t->c.epochs * per, t->c.warmup_epochs * per);
+    r->lr = t->forced_lr >= 0
+                ? t->forced_lr
+                : lafs_sched_finetune(t->c.lr, t->c.lr_final, t->step, t->c.epochs * per, t->c.warmup_epochs * per);
     r->landmark_weight = landmark_weight(t, r->epoch);
     pthread_mutex_lock(&t->lock);
     lafs_status st = settle_frozen(t, err);
@@ -421,7 +433,8 @@ static void prepare(void *arg, int64_t i, int worker)
     t->crop_at[i] = t->crops + i * CROP;
 }
 
-/* Mixup with the reversed batch: one lambda a micro-batch, not folded. Returns the batch's size: an odd one loses its last. */
+/* Mixup with the reversed batch: one lambda a micro-batch, not folded. Returns the batch's size: an odd one loses its
+ * last. */
 static int64_t mix(struct lafs_finetune *t, int64_t epoch, int64_t pass_number, int64_t n)
 {
     const struct lafs_backend *b = t->b;
@@ -506,7 +519,8 @@ lafs_status lafs_finetune_restore(struct lafs_finetune *t, const struct lafs_st 
     LAFS_TRY(lafs_ckpt_read_i64(st, "adamw.step", t->optim.step, ps->count, err));
     LAFS_TRY(lafs_ckpt_read_i64(st, "cursor", cursor, 4, err));
     const struct lafs_st_tensor *best = lafs_st_find(st, "best");
-    if (!best || best->dtype != LAFS_F64 || best->count != 1) return lafs_fail(err, LAFS_FAILED, "tensor 'best' is missing");
+    if (!best || best->dtype != LAFS_F64 || best->count != 1)
+        return lafs_fail(err, LAFS_FAILED, "tensor 'best' is missing");
     memcpy(&t->best, best->data, sizeof t->best);
     t->step = cursor[0];
     t->best_epoch = cursor[3];

@@ -35,12 +35,17 @@ struct lafs_finetune_config {
     uint64_t seed;
     int64_t max_pixels;
 };
-/* stage 1 or 3: the paper's numbers for a size. images, classes, batch, micro and lr are the caller's (lafs_finetune_lr). */
-lafs_status lafs_finetune_config_default(struct lafs_finetune_config *c, const char *size, int stage, struct lafs_err *err);
+/* stage 1 or 3: the paper's numbers for a size. images, classes, batch, micro and lr are the caller's
+ * (lafs_finetune_lr). */
+lafs_status lafs_finetune_config_default(struct lafs_finetune_config *c, const char *size, int stage,
+                                         struct lafs_err *err);
 lafs_status lafs_finetune_config_check(const struct lafs_finetune_config *c, struct lafs_err *err);
 /* The authors' peak: 1e-3 * (accumulation/480) * 336 * sqrt(micro/336). */
 double lafs_finetune_lr(int64_t micro, int64_t accumulation);
-static inline int64_t lafs_finetune_steps_per_epoch(const struct lafs_finetune_config *c) { return c->images / c->batch; }
+static inline int64_t lafs_finetune_steps_per_epoch(const struct lafs_finetune_config *c)
+{
+    return c->images / c->batch;
+}
 
 /* The classes of an index: its names, sorted. LAFS_FAILED when a sample has no name, or there is only one. */
 struct lafs_classes {
@@ -58,9 +63,9 @@ struct lafs_finetune_report {
 
 struct lafs_finetune;
 /* ix, classes: borrowed; NULL when only lafs_finetune_learn is called. */
-lafs_status lafs_finetune_open(struct lafs_finetune **out, const struct lafs_finetune_config *c, const struct lafs_backend *b,
-                               struct lafs_pool *pool, const struct lafs_index *ix, const struct lafs_classes *classes,
-                               struct lafs_err *err);
+lafs_status lafs_finetune_open(struct lafs_finetune **out, const struct lafs_finetune_config *c,
+                               const struct lafs_backend *b, struct lafs_pool *pool, const struct lafs_index *ix,
+                               const struct lafs_classes *classes, struct lafs_err *err);
 void lafs_finetune_close(struct lafs_finetune *t);
 /* Takes parts (LAFS_PART_*) of a model file as the start; the frozen CNN of the regulariser is the CNN as it is at the
  * first step. */

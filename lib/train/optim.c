@@ -5,7 +5,8 @@
 
 #include "base/mem.h"
 
-lafs_status lafs_optim_init(struct lafs_optim *o, const struct lafs_backend *b, struct lafs_params *params, struct lafs_err *err)
+lafs_status lafs_optim_init(struct lafs_optim *o, const struct lafs_backend *b, struct lafs_params *params,
+                            struct lafs_err *err)
 {
     memset(o, 0, sizeof *o);
     o->backend = b;

@@ -46,7 +46,8 @@ struct lafs_pretrain {
     int collapsed;                     /* steps in a row */
 };
 
-lafs_status lafs_pretrain_config_default(struct lafs_pretrain_config *c, const char *size, int method_dino, struct lafs_err *err)
+lafs_status lafs_pretrain_config_default(struct lafs_pretrain_config *c, const char *size, int method_dino,
+                                         struct lafs_err *err)
 {
     memset(c, 0, sizeof *c);
     LAFS_TRY(lafs_model_config_named(&c->model, size, err));
@@ -77,15 +78,20 @@ lafs_status lafs_pretrain_config_check(const struct lafs_pretrain_config *c, str
 {
     if (c->views.globals < 1 || c->views.locals < 0 || c->views.globals + c->views.locals > LAFS_MAX_VIEWS ||
         c->views.globals + c->views.locals < 2)
-        return lafs_fail(err, LAFS_USAGE, "there must be at least 1 global view, and 2 to %d views in all", LAFS_MAX_VIEWS);
+        return lafs_fail(err, LAFS_USAGE, "there must be at least 1 global view, and 2 to %d views in all",
+                         LAFS_MAX_VIEWS);
     if (c->micro < 1 || c->batch % c->micro)
-        return lafs_fail(err, LAFS_USAGE, "the batch of %" PRId64 " is no multiple of the micro-batch of %" PRId64, c->batch, c->micro);
+        return lafs_fail(err, LAFS_USAGE, "the batch of %" PRId64 " is no multiple of the micro-batch of %" PRId64,
+                         c->batch, c->micro);
     if (c->images < c->batch)
-        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " images are less than one batch of %" PRId64, c->images, c->batch);
+        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " images are less than one batch of %" PRId64, c->images,
+                         c->batch);
     if (c->epochs < 1 || c->warmup_epochs < 0 || c->warmup_epochs >= c->epochs)
-        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " epochs of warm-up do not fit into %" PRId64 " epochs", c->warmup_epochs, c->epochs);
+        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " epochs of warm-up do not fit into %" PRId64 " epochs",
+                         c->warmup_epochs, c->epochs);
     if (!c->points.dino && c->points.subset > c->model.vit.patches)
-        return lafs_fail(err, LAFS_USAGE, "a local view of %d patches is more than the model's %d", c->points.subset, c->model.vit.patches);
+        return lafs_fail(err, LAFS_USAGE, "a local view of %d patches is more than the model's %d", c->points.subset,
+                         c->model.vit.patches);
     return LAFS_OK;
 }
 
@@ -125,7 +131,8 @@ static lafs_status lay_out(struct lafs_pretrain *t, struct lafs_err *err)
 static lafs_status carve(struct lafs_pretrain *t, struct lafs_err *err)
 {
     struct lafs_arena *a = &t->arena;
-    size_t n = (size_t)t->tokens.n, nt = (size_t)t->teacher_tokens.n, d = (size_t)t->c.model.vit.dim, k = (size_t)t->c.head.out;
+    size_t n = (size_t)t->tokens.n, nt = (size_t)t->teacher_tokens.n, d = (size_t)t->c.model.vit.dim,
+           k = (size_t)t->c.head.out;
     t->teacher = lafs_arena_take(a, (size_t)t->model.params.size, sizeof(float));
     t->center = lafs_arena_take(a, k, sizeof(float));
     t->center_mean = lafs_arena_take(a, k, sizeof(float));
@@ -139,7 +146,8 @@ static lafs_status carve(struct lafs_pretrain *t, struct lafs_err *err)
     t->teacher_keys = lafs_arena_take(a, nt, sizeof(uint64_t));
     t->dev_off = lafs_arena_take(a, 2 * (n + 1), sizeof(int64_t));
     LAFS_TRY(lafs_vit_plan(&t->student_vit, &t->model.vit, lafs_seqs_rows(&t->tokens), t->tokens.n, 1, a, err));
-    LAFS_TRY(lafs_vit_plan(&t->teacher_vit, &t->model.vit, lafs_seqs_rows(&t->teacher_tokens), t->teacher_tokens.n, 0, a, err));
+    LAFS_TRY(lafs_vit_plan(&t->teacher_vit, &t->model.vit, lafs_seqs_rows(&t->teacher_tokens), t->teacher_tokens.n, 0,
+                           a, err));
     lafs_dino_plan(&t->student_head, &t->c.head, t->tokens.n, 1, a);
     lafs_dino_plan(&t->teacher_head, &t->c.head, t->teacher_tokens.n, 0, a);
     return LAFS_OK;
@@ -167,8 +175,8 @@ static lafs_status build(struct lafs_pretrain *t, struct lafs_err *err)
     return b->ops->sync(b->dev, err);
 }
 
-lafs_status lafs_pretrain_open(struct lafs_pretrain **out, const struct lafs_pretrain_config *c, const struct lafs_backend *b,
-                               struct lafs_feed *feed, struct lafs_err *err)
+lafs_status lafs_pretrain_open(struct lafs_pretrain **out, const struct lafs_pretrain_config *c,
+                               const struct lafs_backend *b, struct lafs_feed *feed, struct lafs_err *err)
 {
     struct lafs_pretrain *t;
     *out = NULL;
@@ -205,7 +213,10 @@ void lafs_pretrain_close(struct lafs_pretrain *t)
 
 int64_t lafs_pretrain_step_number(const struct lafs_pretrain *t) { return t->step; }
 
-int64_t lafs_pretrain_steps(const struct lafs_pretrain *t) { return t->c.epochs * lafs_pretrain_steps_per_epoch(&t->c); }
+int64_t lafs_pretrain_steps(const struct lafs_pretrain *t)
+{
+    return t->c.epochs * lafs_pretrain_steps_per_epoch(&t->c);
+}
 
 size_t lafs_pretrain_memory(const struct lafs_pretrain *t)
 {
@@ -220,8 +231,8 @@ void lafs_pretrain_look(struct lafs_pretrain *t, struct lafs_pretrain_inside *in
 
 /* -- one step -- */
 
-static void set_keys(struct lafs_pretrain *t, const struct lafs_feed_batch *batch, int64_t epoch, int64_t count, int first_view,
-                     uint64_t *dev)
+static void set_keys(struct lafs_pretrain *t, const struct lafs_feed_batch *batch, int64_t epoch, int64_t count,
+                     int first_view, uint64_t *dev)
 {
     for (int64_t i = 0; i < count; i++)
         t->host_keys[i] = lafs_rng_key(t->c.seed, LAFS_RNG_DROP, (uint64_t)epoch, batch->key_hash[i % t->c.micro],
@@ -239,15 +250,16 @@ static lafs_status pass(struct lafs_pretrain *t, const struct lafs_feed_batch *b
     const float *student = ps->value;
     int vs = (int)views_of(t), vt = t->c.views.globals;
     set_keys(t, batch, epoch, t->teacher_tokens.n, TEACHER_VIEWS, t->teacher_keys);
-    lafs_vit_forward(&t->teacher_vit, b, t->teacher, &t->teacher_tokens, batch->tokens, t->c.teacher_eval ? NULL : t->teacher_keys,
-                     t->teacher_emb);
+    lafs_vit_forward(&t->teacher_vit, b, t->teacher, &t->teacher_tokens, batch->tokens,
+                     t->c.teacher_eval ? NULL : t->teacher_keys, t->teacher_emb);
     lafs_dino_forward(&t->head, b, ps, t->teacher, &t->teacher_rows, t->teacher_emb, &t->teacher_head);
     LAFS_TRY(op->sync(b->dev, err)); /* host_keys are used again */
     set_keys(t, batch, epoch, t->tokens.n, 0, t->student_keys);
     lafs_vit_forward(&t->student_vit, b, student, &t->tokens, batch->tokens, t->student_keys, t->student_emb);
     lafs_dino_forward(&t->head, b, ps, student, &t->rows, t->student_emb, &t->student_head);
     op->dino_loss(b->dev, t->c.micro, t->c.head.out, vs, vt, t->student_head.logits, t->teacher_head.logits, t->center,
-                  (float)t->c.temp_student, (float)temp, (float)share, t->loss, t->student_head.dlogits, t->center_mean, t->stats);
+                  (float)t->c.temp_student, (float)temp, (float)share, t->loss, t->student_head.dlogits, t->center_mean,
+                  t->stats);
     op->axpy(b->dev, t->c.head.out, (float)share, t->center_mean, t->center_sum);
     lafs_dino_backward(&t->head, b, ps, student, &t->rows, t->student_emb, &t->student_head,
                        epoch >= t->c.freeze_last, t->demb, t->optim.grad);
@@ -261,7 +273,8 @@ static lafs_status pass(struct lafs_pretrain *t, const struct lafs_feed_batch *b
     return LAFS_OK;
 }
 
-/* How far the teacher's unit embeddings of the last micro-batch spread: 1 if they were uniform on the sphere, 0 if equal. */
+/* How far the teacher's unit embeddings of the last micro-batch spread: 1 if they were uniform on the sphere, 0 if
+ * equal. */
 static double spread(struct lafs_pretrain *t)
 {
     int64_t n = t->teacher_tokens.n, d = t->c.model.vit.dim;
@@ -293,7 +306,8 @@ static lafs_status check_health(struct lafs_pretrain *t, const struct lafs_pretr
                                                               : NULL;
     t->collapsed = sign ? t->collapsed + 1 : 0;
     if (t->collapsed < COLLAPSE_STEPS) return LAFS_OK;
-    return lafs_fail(err, LAFS_FAILED, "step %" PRId64 ": training has collapsed: %s for %d steps", r->step, sign, COLLAPSE_STEPS);
+    return lafs_fail(err, LAFS_FAILED, "step %" PRId64 ": training has collapsed: %s for %d steps", r->step, sign,
+                     COLLAPSE_STEPS);
 }
 
 /* The part of a step that changes the state. */
@@ -421,7 +435,8 @@ lafs_status lafs_pretrain_init_from(struct lafs_pretrain *t, const char *path, s
 }
 
 /* A model of the wanted parts, its values copied from the teacher's ViT and the CNN. */
-static lafs_status assemble_model(struct lafs_pretrain *t, const struct lafs_model *cnn, struct lafs_model *m, struct lafs_err *err)
+static lafs_status assemble_model(struct lafs_pretrain *t, const struct lafs_model *cnn, struct lafs_model *m,
+                                  struct lafs_err *err)
 {
     const struct lafs_backend *b = t->b;
     struct lafs_model_config c = t->c.model;
@@ -434,7 +449,8 @@ static lafs_status assemble_model(struct lafs_pretrain *t, const struct lafs_mod
         const struct lafs_params *from = of_cnn ? &cnn->params : &t->model.params;
         const float *value = of_cnn ? cnn->params.value : t->teacher;
         const struct lafs_param *p = lafs_params_find(from, to->name);
-        if (!p || p->size != to->size) return lafs_fail(err, LAFS_FAILED, "the landmark CNN has no '%s' of that size", to->name);
+        if (!p || p->size != to->size)
+            return lafs_fail(err, LAFS_FAILED, "the landmark CNN has no '%s' of that size", to->name);
         b->ops->copy(b->dev, m->params.value + to->off, value + p->off, (size_t)p->size * sizeof(float));
     }
     return b->ops->sync(b->dev, err);

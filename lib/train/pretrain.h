@@ -39,24 +39,30 @@ struct lafs_pretrain_config {
     uint64_t seed;
 };
 /* The paper's numbers for a size; lr for the batch. method_dino as in lafs_pretrain_views_default. */
-lafs_status lafs_pretrain_config_default(struct lafs_pretrain_config *c, const char *size, int method_dino, struct lafs_err *err);
+lafs_status lafs_pretrain_config_default(struct lafs_pretrain_config *c, const char *size, int method_dino,
+                                         struct lafs_err *err);
 /* LAFS_USAGE when numbers do not fit together; images and batch must be set. */
 lafs_status lafs_pretrain_config_check(const struct lafs_pretrain_config *c, struct lafs_err *err);
-static inline int64_t lafs_pretrain_steps_per_epoch(const struct lafs_pretrain_config *c) { return c->images / c->batch; }
+static inline int64_t lafs_pretrain_steps_per_epoch(const struct lafs_pretrain_config *c)
+{
+    return c->images / c->batch;
+}
 
 /* What a step did. */
 struct lafs_pretrain_report {
     int64_t step, epoch;      /* number of this step, from 1; its epoch, from 0 */
     double loss, lr, decay, momentum, temp;
     double entropy, kl;       /* of the teacher; spec of dino_loss */
-    double spread;            /* mean over dimensions of the deviation of the teacher's L2-normalised embeddings, times sqrt(D): near 0 is collapse */
+    double
+        spread; /* mean over dimensions of the deviation of the teacher's L2-normalised embeddings, times sqrt(D): near
+                   0 is collapse */
     double grad_norm;         /* over all tensors, before clipping */
 };
 
 struct lafs_pretrain;
 /* feed may be NULL when only lafs_pretrain_learn is called; it is borrowed. */
-lafs_status lafs_pretrain_open(struct lafs_pretrain **out, const struct lafs_pretrain_config *c, const struct lafs_backend *b,
-                               struct lafs_feed *feed, struct lafs_err *err);
+lafs_status lafs_pretrain_open(struct lafs_pretrain **out, const struct lafs_pretrain_config *c,
+                               const struct lafs_backend *b, struct lafs_feed *feed, struct lafs_err *err);
 void lafs_pretrain_close(struct lafs_pretrain *t);
 int64_t lafs_pretrain_step_number(const struct lafs_pretrain *t); /* steps done */
 int64_t lafs_pretrain_steps(const struct lafs_pretrain *t);       /* steps in all */

@@ -72,11 +72,13 @@ static void compare_options(const struct lafs_json *old, const struct lafs_run_o
     }
     for (const struct lafs_json *v = old->child; v; v = v->next)
         if (!find_option(option, n, v->key))
-            lafs_buf_printf(diff, "%s--%s was '%s', is not known", diff->size ? "; " : "", v->key, v->str ? v->str : "");
+            lafs_buf_printf(diff, "%s--%s was '%s', is not known", diff->size ? "; " : "", v->key,
+                            v->str ? v->str : "");
 }
 
 static lafs_status check_config(const char *path, const struct lafs_buf *text, const char *program,
-                                const struct lafs_run_option *option, int n, int extend, int *grown, struct lafs_err *err)
+                                const struct lafs_run_option *option, int n, int extend, int *grown,
+                                struct lafs_err *err)
 {
     struct lafs_json *j = NULL;
     struct lafs_buf diff;
@@ -132,7 +134,10 @@ static int64_t newest_step(const char *dir, int64_t below)
     return best;
 }
 
-static void checkpoint_name(int64_t step, char name[64]) { snprintf(name, 64, "checkpoint-%" PRId64 ".safetensors", step); }
+static void checkpoint_name(int64_t step, char name[64])
+{
+    snprintf(name, 64, "checkpoint-%" PRId64 ".safetensors", step);
+}
 
 static lafs_status open_checkpoint(const char *dir, int64_t step, struct lafs_st **st, struct lafs_err *err)
 {
@@ -357,14 +362,16 @@ lafs_status lafs_ckpt_add_meta(struct lafs_ckpt *c, const char *key, const char 
     return LAFS_OK;
 }
 
-static lafs_status prefixed(const char *prefix, const char *name, char out[2 * LAFS_MAX_TENSOR_NAME], struct lafs_err *err)
+static lafs_status prefixed(const char *prefix, const char *name, char out[2 * LAFS_MAX_TENSOR_NAME],
+                            struct lafs_err *err)
 {
     int n = snprintf(out, 2 * LAFS_MAX_TENSOR_NAME, "%s%s", prefix, name);
-    return n < 2 * LAFS_MAX_TENSOR_NAME ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "tensor name too long: '%s%s'", prefix, name);
+    return n < 2 * LAFS_MAX_TENSOR_NAME ? LAFS_OK
+                                        : lafs_fail(err, LAFS_FAILED, "tensor name too long: '%s%s'", prefix, name);
 }
 
-lafs_status lafs_ckpt_add_params(struct lafs_ckpt *c, const char *prefix, const struct lafs_params *ps, const float *value,
-                                 const struct lafs_backend *b, struct lafs_err *err)
+lafs_status lafs_ckpt_add_params(struct lafs_ckpt *c, const char *prefix, const struct lafs_params *ps,
+                                 const float *value, const struct lafs_backend *b, struct lafs_err *err)
 {
     for (int i = 0; i < ps->count; i++) {
         const struct lafs_param *p = &ps->p[i];
@@ -376,8 +383,8 @@ lafs_status lafs_ckpt_add_params(struct lafs_ckpt *c, const char *prefix, const 
     return b->ops->sync(b->dev, err);
 }
 
-lafs_status lafs_ckpt_read_params(const struct lafs_st *st, const char *prefix, const struct lafs_params *ps, float *value,
-                                  const struct lafs_backend *b, struct lafs_err *err)
+lafs_status lafs_ckpt_read_params(const struct lafs_st *st, const char *prefix, const struct lafs_params *ps,
+                                  float *value, const struct lafs_backend *b, struct lafs_err *err)
 {
     for (int i = 0; i < ps->count; i++) {
         const struct lafs_param *p = &ps->p[i];
@@ -394,7 +401,8 @@ lafs_status lafs_ckpt_read_params(const struct lafs_st *st, const char *prefix, 
     return LAFS_OK;
 }
 
-lafs_status lafs_ckpt_read_i64(const struct lafs_st *st, const char *name, int64_t *out, int64_t n, struct lafs_err *err)
+lafs_status lafs_ckpt_read_i64(const struct lafs_st *st, const char *name, int64_t *out, int64_t n,
+                               struct lafs_err *err)
 {
     const struct lafs_st_tensor *t = lafs_st_find(st, name);
     if (!t || t->dtype != LAFS_I64 || t->count != n)

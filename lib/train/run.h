@@ -1,7 +1,7 @@
 /* A run directory: config.json, checkpoint-STEP.safetensors, log.jsonl, model.safetensors.
  *
- * The directory is locked while a run holds it. A checkpoint is one file that appears whole; the log is cut back to it on
- * resume, so that a run that was stopped at any instant continues as if it had not been. */
+ * The directory is locked while a run holds it. A checkpoint is one file that appears whole; the log is cut back to it
+ * on resume, so that a run that was stopped at any instant continues as if it had not been. */
 #ifndef LAFS_TRAIN_RUN_H
 #define LAFS_TRAIN_RUN_H
 
@@ -24,8 +24,8 @@ struct lafs_run {
     int keep;       /* checkpoints kept, >= 1 */
 };
 
-/* Creates dir and config.json, or compares with the config.json that is there: LAFS_USAGE lists the options that differ.
- * LAFS_FAILED when another process holds the run. */
+/* Creates dir and config.json, or compares with the config.json that is there: LAFS_USAGE lists the options that
+ * differ. LAFS_FAILED when another process holds the run. */
 lafs_status lafs_run_open(struct lafs_run *r, const char *dir, const char *program, const char *version,
                           const struct lafs_run_option *option, int n, int extend, struct lafs_err *err);
 void lafs_run_close(struct lafs_run *r);
@@ -54,13 +54,14 @@ lafs_status lafs_ckpt_add(struct lafs_ckpt *c, const char *name, enum lafs_dtype
                           const void *data, struct lafs_err *err);
 lafs_status lafs_ckpt_add_meta(struct lafs_ckpt *c, const char *key, const char *value, struct lafs_err *err);
 /* All parameters of the table from the flat device array `value`, as prefix + name. */
-lafs_status lafs_ckpt_add_params(struct lafs_ckpt *c, const char *prefix, const struct lafs_params *ps, const float *value,
-                                 const struct lafs_backend *b, struct lafs_err *err);
+lafs_status lafs_ckpt_add_params(struct lafs_ckpt *c, const char *prefix, const struct lafs_params *ps,
+                                 const float *value, const struct lafs_backend *b, struct lafs_err *err);
 /* The reverse: names that are missing, or of another shape, are errors. */
-lafs_status lafs_ckpt_read_params(const struct lafs_st *st, const char *prefix, const struct lafs_params *ps, float *value,
-                                  const struct lafs_backend *b, struct lafs_err *err);
+lafs_status lafs_ckpt_read_params(const struct lafs_st *st, const char *prefix, const struct lafs_params *ps,
+                                  float *value, const struct lafs_backend *b, struct lafs_err *err);
 /* Exactly n integers. */
-lafs_status lafs_ckpt_read_i64(const struct lafs_st *st, const char *name, int64_t *out, int64_t n, struct lafs_err *err);
+lafs_status lafs_ckpt_read_i64(const struct lafs_st *st, const char *name, int64_t *out, int64_t n,
+                               struct lafs_err *err);
 /* Writes checkpoint-STEP.safetensors, then removes all but the newest r->keep. */
 lafs_status lafs_run_save(struct lafs_run *r, int64_t step, const struct lafs_ckpt *c, struct lafs_err *err);
 

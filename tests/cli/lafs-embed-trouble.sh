@@ -51,7 +51,7 @@ lafs-detect -q --align-only --size 224 -o big.tar photos.lafs
 expect_status 2 lafs-embed -m m.safetensors -o never.tar big.lafs
 message "the faces are 224 pixels wide, the model wants 112"
 expect_status 2 lafs-embed -m m.safetensors -o never.tar photos.lafs
-message "the model wants 'arcface5'"
+message "these are photos, not aligned faces, which the model wants: lafs-detect makes them"
 lafs-convert --set pixels.channels=bgr -o other.safetensors m.safetensors
 expect_status 2 lafs-embed -m other.safetensors -o never.tar faces.lafs
 message "the faces' channels are rgb, the model wants bgr"

@@ -27,8 +27,6 @@ ok "the library neither prints nor exits"
 for f in $sources tests/*.h tests/*/*.[ch]; do
     case "$f" in
     tests/*) width=240 ;; # a table of cases may be wide
-    lib/train/* | lib/model/vit.c | lib/model/part_fvit.c | lib/model/mobilenetv3.c | cmd/lafs-finetune.c | cmd/lafs-pretrain.c)
-        width=165 ;; # to be wrapped
     *) width=120 ;;
     esac
     awk -v f="$f" -v width=$width '
