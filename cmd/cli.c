@@ -101,6 +101,15 @@ int cli_fail(const struct lafs_err *err)
     return err->status == LAFS_CUT ? EXIT_CUT : err->status == LAFS_USAGE ? EXIT_MISUSE : EXIT_FAILED;
 }
 
+static int stdout_told; /* its failure is in an error that somebody prints */
+
+lafs_status cli_write_stdout(const void *data, size_t size, struct lafs_err *err)
+{
+    if (fwrite(data, 1, size, stdout) == size) return LAFS_OK;
+    stdout_told = 1;
+    return lafs_fail(err, LAFS_FAILED, "cannot write standard output: %s", lafs_strerror(errno));
+}
+
 int cli_finish(int status)
 {
     lafs_pool_free(pool);
@@ -110,7 +119,7 @@ int cli_finish(int status)
     if (fclose(stdout) && !bad && errno != EBADF)
         bad = 1, e = errno; /* EBADF: closed from the start, nothing written */
     if (!bad) return status;
-    cli_error("cannot write standard output: %s", lafs_strerror(e));
+    if (!stdout_told) cli_error("cannot write standard output: %s", lafs_strerror(e));
     return status ? status : EXIT_FAILED;
 }
 

@@ -19,6 +19,7 @@
 #ifndef LAFS_CMD_CLI_H
 #define LAFS_CMD_CLI_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -117,6 +118,8 @@ void cli_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));   /* 
 void cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));   /* only with -v */
 /* Prints err and gives the exit status that fits it (LAFS_CUT 3, LAFS_USAGE 2, else 1). */
 int cli_fail(const struct lafs_err *err);
+/* Writes to standard output; after a failure cli_finish is silent about it. */
+lafs_status cli_write_stdout(const void *data, size_t size, struct lafs_err *err);
 /* Flushes and closes stdout, reports a failure of that; returns the exit status to use. */
 int cli_finish(int status);
 /* Misuse found after parsing: message, hint at --help, exit 2. */

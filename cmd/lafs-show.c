@@ -62,8 +62,7 @@ static lafs_status out_open(struct lafs_err *err)
 static lafs_status out_put(const void *data, size_t size, struct lafs_err *err)
 {
     if (to_file()) return lafs_atomic_write(&file, data, size, err);
-    if (fwrite(data, 1, size, stdout) == size) return LAFS_OK;
-    return lafs_fail(err, LAFS_FAILED, "cannot write standard output: %s", lafs_strerror(errno));
+    return cli_write_stdout(data, size, err);
 }
 
 static lafs_status out_commit(struct lafs_err *err) { return to_file() ? lafs_atomic_commit(&file, err) : LAFS_OK; }

@@ -123,13 +123,13 @@ static lafs_status read_span(int fd, unsigned char *p, size_t size, int64_t offs
 
 /* Of the samples in these members, the one that the index means. */
 static lafs_status pick_sample(const struct lafs_index_sample *want, const unsigned char *data, size_t size,
-                               const char *shard, int foreign, struct lafs_sample *s, struct lafs_err *err)
+                               const char *shard, struct lafs_sample *s, struct lafs_err *err)
 {
     struct lafs_env env = {.opt = {.max_record = LAFS_MAX_RECORD, .names = LAFS_NAMES_NONE}};
     struct lafs_source *src;
     struct lafs_err why = {.status = LAFS_OK};
     lafs_header_init(&env.header);
-    lafs_status st = lafs_shard_open_memory(&src, &env, data, size, shard, foreign, err);
+    lafs_status st = lafs_shard_open_memory(&src, &env, data, size, shard, want->foreign, err);
     LAFS_TRY(st);
     while ((st = src->ops->next(src, s, &why)) == LAFS_OK || st == LAFS_BAD_RECORD)
         if (strcmp(lafs_sample_key(s), want->key) == 0) break;
@@ -159,7 +159,7 @@ lafs_status lafs_fetch_sample(struct lafs_fetch *f, int64_t i, struct lafs_sampl
         st = read_span(h->fd, data, (size_t)want->length, want->offset, shard->path, err);
         put_handle(f, h);
     }
-    if (st == LAFS_OK) st = pick_sample(want, data, (size_t)want->length, shard->path, !shard->sha256[0], s, err);
+    if (st == LAFS_OK) st = pick_sample(want, data, (size_t)want->length, shard->path, s, err);
     lafs_free(data);
     return st;
 }

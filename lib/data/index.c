@@ -202,6 +202,7 @@ static int parse_sample(const struct line *l, const struct lafs_index *ix, struc
     if (s->length < 1 || s->offset > size || s->length > size - s->offset) return 0;
     if (!unescape(l->field[3]) || !unescape(l->field[4])) return 0;
     s->shard = (int32_t)shard;
+    s->foreign = !ix->shard[shard].sha256[0];
     s->key = l->field[3];
     s->name = l->field[4];
     return lafs_key_valid(s->key, NULL) == LAFS_OK;
@@ -380,7 +381,7 @@ static lafs_status add_scanned(struct scan *sc, struct lafs_err *err)
     const char *name = "";
     size_t len = 0;
     if (lafs_sample_str(&sc->s, "name", &name, &len, NULL) != LAFS_OK) name = "", len = 0;
-    *t = (struct lafs_index_sample){.shard = 0};
+    *t = (struct lafs_index_sample){.foreign = lafs_shard_foreign(sc->src)};
     lafs_shard_span(sc->src, &t->offset, &t->length);
     /* The text moves while it grows: until the end, key and name are offsets. */
     t->key = (const char *)(uintptr_t)sc->text.size;

@@ -19,6 +19,7 @@ struct lafs_index_sample {
     int64_t offset, length; /* the sample's members in the tar, headers included */
     const char *key;        /* owned by the index */
     const char *name;       /* identity; "" if none */
+    int32_t foreign;        /* 1: of a tar without a header of ours */
 };
 struct lafs_index {
     struct lafs_pixels pixels;

@@ -17,6 +17,7 @@ struct shard {
     struct lafs_tar_member m;    /* the member that was read last and not used, if `pending` */
     int pending, ended;
     int scan, foreign, named;
+    int last_foreign;            /* as `foreign` was for the sample given out last */
     struct lafs_section section;
     struct lafs_buf data, key, suffix;
     /* the sample that is being put together */
@@ -222,6 +223,7 @@ static lafs_status end_sample(struct shard *sh, struct lafs_sample *s, struct la
     int members = sh->members;
     sh->members = 0;
     sh->end = lafs_tar_last_end(sh->tar);
+    sh->last_foreign = sh->foreign;
     if (sh->foreign && sh->plain == 0 && sh->why.status == LAFS_OK) {
         lafs_sample_swap(&sh->split, &sh->s);
         sh->split_at = 1; /* behind the key */
@@ -404,6 +406,8 @@ void lafs_shard_span(const struct lafs_source *src, int64_t *offset, int64_t *le
     *offset = sh->offset;
     *length = sh->end - sh->offset;
 }
+
+int lafs_shard_foreign(const struct lafs_source *src) { return ((const struct shard *)src)->last_foreign; }
 
 const char *lafs_shard_filter(const struct lafs_source *src)
 {

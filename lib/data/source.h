@@ -45,6 +45,8 @@ lafs_status lafs_shard_open_memory(struct lafs_source **out, struct lafs_env *en
                                    const char *name, int foreign, struct lafs_err *err);
 /* Where the sample that came last lies in the archive. */
 void lafs_shard_span(const struct lafs_source *src, int64_t *offset, int64_t *length);
+/* Whether that sample stood outside header and trailer of ours. */
+int lafs_shard_foreign(const struct lafs_source *src);
 /* "gzip", "zstd", or NULL. */
 const char *lafs_shard_filter(const struct lafs_source *src);
 /* A photo in `in`, a directory tree (prefix, "" or "NAME/", is put before its keys), a list of photos. */

@@ -119,6 +119,16 @@ static lafs_status read_nd(struct lafs_walk *w, const char *name, const char *ty
     return LAFS_OK;
 }
 
+/* Which key of ours; -1: another's. */
+static int our_key(const struct lafs_mp_value *key)
+{
+    static const char *const name[] = {"kind",      "size",      "clean_ops", "ops",    "clean",
+                                       "augmented", "landmarks", "index",     "patches"};
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++)
+        if (is(key, name[i])) return (int)i;
+    return -1;
+}
+
 static lafs_status read_pair(struct lafs_walk *w, const struct lafs_mp_value *key, struct lafs_view *v,
                              int64_t pixels[2][2], struct lafs_err *err)
 {
@@ -178,6 +188,7 @@ static lafs_status read_view(struct lafs_walk *w, struct lafs_view *v, struct la
 {
     struct lafs_mp_value map, key;
     int64_t pixels[2][2] = {{-1, -1}, {-1, -1}}; /* height and width of clean and augmented */
+    unsigned seen = 0;
     memset(v, 0, sizeof *v);
     v->plan.kind = -1;
     v->other = w->p;
@@ -186,6 +197,9 @@ static lafs_status read_view(struct lafs_walk *w, struct lafs_view *v, struct la
     for (size_t i = 0; i < map.len; i++) {
         LAFS_TRY(lafs_walk_next(w, &key, err));
         if (key.type != LAFS_MP_STR && key.type != LAFS_MP_BIN) return bad(err, "a view has a key that is no string");
+        int known = our_key(&key);
+        if (known >= 0 && seen >> known & 1) return bad(err, "a view has a key twice");
+        if (known >= 0) seen |= 1u << known;
         LAFS_TRY(read_pair(w, &key, v, pixels, err));
     }
     v->other_len = (size_t)(w->p - (const unsigned char *)v->other);
@@ -217,15 +231,6 @@ lafs_status lafs_views_get(const struct lafs_sample *s, struct lafs_view *v, int
 
 /* -- writing -- */
 
-static int ours(const struct lafs_mp_value *key)
-{
-    static const char *const name[] = {"kind",      "size",      "clean_ops", "ops",    "clean",
-                                       "augmented", "landmarks", "index",     "patches"};
-    for (size_t i = 0; i < sizeof name / sizeof *name; i++)
-        if (is(key, name[i])) return 1;
-    return 0;
-}
-
 /* Pairs of v->other that are not ours: their number, and, if b is not NULL, their bytes appended. */
 static uint32_t other_pairs(const struct lafs_view *v, struct lafs_buf *b)
 {
@@ -236,7 +241,7 @@ static uint32_t other_pairs(const struct lafs_view *v, struct lafs_buf *b)
     for (size_t i = 0; i < map.len; i++) {
         const unsigned char *from = w.p;
         if (lafs_walk_next(&w, &key, NULL) != LAFS_OK || lafs_walk_skip(&w, NULL) != LAFS_OK) break;
-        if (ours(&key)) continue;
+        if (our_key(&key) >= 0) continue;
         n++;
         if (b) lafs_buf_put(b, from, (size_t)(w.p - from));
     }
