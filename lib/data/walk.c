@@ -183,6 +183,7 @@ lafs_status lafs_walk_skip(struct lafs_walk *w, struct lafs_err *err)
 lafs_status lafs_map_find(const void *map, size_t size, const char *name, const void **value, size_t *len,
                           struct lafs_err *err)
 {
+    if (!size) return lafs_fail(err, LAFS_BAD_RECORD, "not a map"); /* map may be NULL */
     struct lafs_walk w = {map, (const unsigned char *)map + size};
     struct lafs_mp_value v;
     size_t want = strlen(name);
