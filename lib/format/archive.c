@@ -123,7 +123,10 @@ lafs_status lafs_tar_open_memory(struct lafs_tar **out, const void *data, size_t
 {
     LAFS_TRY(new_tar(out, NULL, name, err));
     lafs_status st = configure(*out, err);
-    if (st == LAFS_OK && archive_read_open_memory((*out)->a, data, size) != ARCHIVE_OK) st = archive_failure(*out, err);
+    /* Told that it is a tar, not asked: a first header is not looked at more strictly than one in the middle. */
+    if (st == LAFS_OK && (archive_read_set_format((*out)->a, ARCHIVE_FORMAT_TAR) != ARCHIVE_OK ||
+                          archive_read_open_memory((*out)->a, data, size) != ARCHIVE_OK))
+        st = archive_failure(*out, err);
     return keep_or_close(out, st);
 }
 
