@@ -183,6 +183,8 @@ lafs_status lafs_tar_data(struct lafs_tar *t, size_t max, struct lafs_buf *out, 
     if (size < 0 || (uint64_t)size > max)
         return lafs_fail(err, LAFS_BAD_RECORD, "member of more than %zu bytes", max);
     size_t done = 0, want = (size_t)size;
+    lafs_buf_reserve(out, 1); /* an empty member too has an address */
+    LAFS_TRY(lafs_buf_check(out, err));
     while (done < want) {
         /* A size is not believed before its bytes arrive. */
         size_t step = want - done < 1 << 20 ? want - done : 1 << 20;

@@ -26,7 +26,7 @@ lafs_status lafs_tar_open_memory(struct lafs_tar **out, const void *data, size_t
 void lafs_tar_close(struct lafs_tar *t);
 /* The next member; what was not read of the last one is passed over. LAFS_END, LAFS_CUT, LAFS_FAILED. */
 lafs_status lafs_tar_next(struct lafs_tar *t, struct lafs_tar_member *m, struct lafs_err *err);
-/* Appends the member's data. LAFS_BAD_RECORD: more than max bytes (nothing appended). */
+/* Appends the member's data; out->data is not NULL then. LAFS_BAD_RECORD: more than max bytes (nothing appended). */
 lafs_status lafs_tar_data(struct lafs_tar *t, size_t max, struct lafs_buf *out, struct lafs_err *err);
 /* Where the last member ends, its padding included; to be asked right after lafs_tar_next has returned the next one,
  * or LAFS_END. */
