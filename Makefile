@@ -6,7 +6,8 @@
 #                   SHARED=DIR: also tests/real, on the real photos of DIR/data with the published detector of DIR/weights)
 #   make fuzz       every fuzz target for TIME=600 seconds (needs clang); F=json runs one
 #   make soak       1 and 10 million records in little memory (RECORDS="1000 1000000" for other numbers)
-#   make bench      speed: every program of tests/bench; make bench-ijb runs one of them
+#   make bench      speed of every op and stage, against the machine's measured peak; make bench-ops runs one program of
+#                   tests/bench; PEER=1 times PyTorch beside it (PYTHON=python3), JSON=FILE says where the figures go
 #   make install    prefix=/usr/local DESTDIR=
 #
 # `make demo` and `make check` install missing packages on Debian; DEPS=no turns that off.
@@ -162,18 +163,21 @@ $B/tests/soak/peak: $B/%: $B/%.o
 demo: deps all
 	@$(MAKE) --no-print-directory -f examples/demo.mk OUT=demo BIN=bin
 
-# -- speed: make bench, or make bench-NAME for tests/bench/NAME.c --
+# -- speed: make bench, or make bench-NAME for tests/bench/NAME.c; a table, and JSON in build/bench.json --
 
+PEER ?=
+PYTHON ?= python3
+JSON ?= build/bench.json
 BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
 BENCHES := $(BENCH_SRC:%.c=$B/%)
 $(BENCHES): $B/%: $B/%.o $B/libcmd.a $B/liblafs.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-.PHONY: bench
+$B/tests/bench/start: | $(PROGRAMS)
+.PHONY: bench $(BENCH_SRC:tests/bench/%.c=bench-%)
 bench: $(BENCHES)
-	@for b in $^; do echo "== $$(basename $$b)"; $$b || exit 1; done
-.PHONY: $(BENCH_SRC:tests/bench/%.c=bench-%)
+	@PYTHON='$(PYTHON)' PEER='$(PEER)' tests/bench/run '$(JSON)' $^
 $(BENCH_SRC:tests/bench/%.c=bench-%): bench-%: $B/tests/bench/%
-	@$<
+	@PYTHON='$(PYTHON)' PEER='$(PEER)' tests/bench/run '$(JSON)' $<
 
 # -- installation --
 

@@ -1,29 +1,16 @@
-/* Speed of the CPU's ops at the paper's sizes: time, GF/s, and the share of the fastest matrix product of this machine;
- * then a whole ViT forward, and forward with backward, per 197-token sequence. No test.
- *
- *     make bench-ops                 one thread, its processor time (other work on the machine disturbs less)
- *     THREADS=2 SEQS=16 make bench-ops   wall time
- *
- * OpenBLAS, where the machine has one, is measured beside our products (OPENBLAS_CORETYPE=SkylakeX helps it where it
- * does not know the processor). */
-#include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+/* Speed of the CPU's ops at the paper's sizes (D 768, 11 heads, M 2048, 197 tokens), forward and backward. bench.h says
+ * how; no test. SEQS=8: sequences in a row's call. */
+#include <stdarg.h>
+#include <stdint.h>
 
-#include "base/clock.h"
-#include "base/pool.h"
 #include "base/rng.h"
-#include "compute/backend.h"
-#include "kernels/cpu/gemm.h"
+#include "tests/bench/bench.h"
 
-enum { D = 768, L = 12, H = 11, M = 2048, TOKENS = 197, K = 100000, HEAD_ROWS = 80 };
+enum { D = 768, H = 11, M = 2048, TOKENS = 197, K = 100000, HEAD_ROWS = 80 };
 
 static struct lafs_backend be;
 static int64_t n_seqs, rows;
 static struct lafs_seqs seqs;
-static double peak; /* GF/s */
 
 static float *floats(int64_t n)
 {
@@ -84,8 +71,8 @@ OP fc1(void) { B->linear(DEV, &seqs, D, M, t.x, t.w_fc1, t.bias, LAFS_ACT_GELU, 
 OP fc1_plain(void) { B->linear(DEV, &seqs, D, M, t.x, t.w_fc1, NULL, LAFS_ACT_NONE, NULL, NULL, t.wide); }
 OP fc2(void) { B->linear(DEV, &seqs, M, D, t.wide, t.w_fc2, t.bias, LAFS_ACT_NONE, NULL, NULL, t.y); }
 OP add_norm(void) { B->add_norm(DEV, &seqs, D, t.x, t.y, &t.drop, &t.path, t.g, t.g, t.x, t.y, t.mean, t.rstd); }
-OP eval_norm(void) { B->add_norm(DEV, &seqs, D, t.x, t.y, NULL, NULL, t.g, t.g, t.x, t.y, NULL, NULL); }
-OP eval_fc1(void) { B->linear(DEV, &seqs, D, M, t.x, t.w_fc1, t.bias, LAFS_ACT_GELU, NULL, NULL, t.wide); }
+OP plain_norm(void) { B->add_norm(DEV, &seqs, D, t.x, t.y, NULL, NULL, t.g, t.g, t.x, t.y, NULL, NULL); }
+OP gelu_fc1(void) { B->linear(DEV, &seqs, D, M, t.x, t.w_fc1, t.bias, LAFS_ACT_GELU, NULL, NULL, t.wide); }
 OP fc2_x(void) { B->linear_bwd_x(DEV, &seqs, M, D, t.y, t.w_fc2, t.dwide); }
 OP fc2_w(void) { B->linear_bwd_w(DEV, rows, M, D, t.wide, t.y, t.grad, t.bias); }
 OP fc1_act(void) { B->act_bwd(DEV, rows * M, LAFS_ACT_GELU, t.wide2, t.dwide, t.dwide); }
@@ -120,6 +107,7 @@ OP dino(void)
     B->dino_loss(DEV, HEAD_ROWS / 10, K, 10, 2, t.student, t.teacher, t.center, 0.1f, 0.04f, 1, &loss, t.dstudent,
                  t.center, stats);
 }
+
 enum { CLASSES = 20000, FACES = 64 };
 static struct lafs_target target[FACES];
 static float *emb, *classes, *dclasses, *demb;
@@ -136,6 +124,7 @@ OP margin(void)
     B->margin_loss(DEV, FACES, D, CLASSES, emb, classes, target, LAFS_MARGIN_COSFACE, 64, 0.4f, 1, scratch, &loss, demb,
                    dclasses, NULL);
 }
+
 enum { PARAMS = 64000000 };
 static struct lafs_segment segment = {0, PARAMS, 1e-3f, 0.1f, 3, 1, 0};
 static double norm;
@@ -143,129 +132,76 @@ OP adamw(void) { B->adamw(DEV, 1, &segment, &norm, 0.9, 0.999, 1e-8, t.p, t.gr, 
 OP norms(void) { B->norms(DEV, 1, &segment, t.gr, &norm); }
 OP ema(void) { B->lerp(DEV, PARAMS, 0.996, t.gr, t.p); }
 
-/* -- measuring -- */
-
-static int threads;
-
-static double now(void)
+static void optim_setup(void)
 {
-    if (threads > 1) return lafs_clock_now();
-    struct timespec ts;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+    t.p = floats(PARAMS), t.m = floats(PARAMS), t.v = floats(PARAMS), t.gr = floats(PARAMS);
+    memset(t.v, 0, sizeof(float) * PARAMS);
 }
 
-static double best_of(void (*run)(void))
+/* A row, with what the peer calls the same work. */
+static void row(const char *name, void (*run)(void), const char *unit, double units, double flops, double bytes,
+                const char *peer, ...)
 {
-    double best = 1e9, start = now();
-    for (int i = 0; i < 3 || (i < 12 && now() - start < 0.7); i++) {
-        double at = now();
-        run();
-        double took = now() - at;
-        if (took < best) best = took;
-    }
-    return best;
+    char line[256];
+    va_list args;
+    va_start(args, peer);
+    vsnprintf(line, sizeof line, peer, args);
+    va_end(args);
+    bench_row(&(struct bench_row){.name = name, .run = run, .unit = unit, .units = units, .flops = flops,
+                                  .bytes = bytes, .peer = line});
 }
 
-/* flop: of the whole call; per: sequences (or images) that it serves. */
-static double report(const char *name, void (*run)(void), double flop, double per, const char *unit)
+static void layer_rows(void)
 {
-    double s = best_of(run);
-    if (flop > 0)
-        printf("%-24s %9.3f ms/%s %8.1f GF/s %5.1f %%\n", name, s / per * 1e3, unit, flop / s * 1e-9,
-               flop / s * 1e-7 / peak);
-    else printf("%-24s %9.3f ms/%s\n", name, s / per * 1e3, unit);
-    return s;
-}
-
-static float *ga, *gb, *gc;
-enum { SIDE = 1152 };
-OP own_gemm(void) { lafs_cpu_gemm(0, 0, SIDE, SIDE, SIDE, 1, ga, SIDE, gb, SIDE, 0, gc, SIDE); }
-typedef void sgemm_fn(int, int, int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
-static sgemm_fn *sgemm;
-OP blas_gemm(void) { sgemm(101, 111, 111, SIDE, SIDE, SIDE, 1, ga, SIDE, gb, SIDE, 0, gc, SIDE); }
-
-static void measure_peak(void)
-{
-    ga = floats(SIDE * SIDE), gb = floats(SIDE * SIDE), gc = floats(SIDE * SIDE);
-    double flop = 2.0 * SIDE * SIDE * SIDE, own = flop / best_of(own_gemm) * 1e-9, blas = 0;
-    void *so = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
-    if (so) *(void **)&sgemm = dlsym(so, "cblas_sgemm");
-    if (sgemm) {
-        char *(*core)(void);
-        *(void **)&core = dlsym(so, "openblas_get_corename");
-        void (*threads)(int);
-        *(void **)&threads = dlsym(so, "openblas_set_num_threads");
-        if (threads) threads(1);
-        blas = flop / best_of(blas_gemm) * 1e-9;
-        printf("OpenBLAS (%s), product of %d^3, one thread: %.1f GF/s\n", core ? core() : "?", SIDE, blas);
-    }
-    peak = own > blas ? own : blas;
-    printf("our product of %d^3, one thread: %.1f GF/s\n", SIDE, own);
-}
-
-static void forward(void)
-{
-    for (int l = 0; l < L; l++) qkv(), attention(), out(), add_norm(), fc1(), fc2(), add_norm();
-}
-static void forward_eval(void)
-{
-    for (int l = 0; l < L; l++) qkv(), attention(), out(), eval_norm(), eval_fc1(), fc2(), eval_norm();
-}
-static void both(void)
-{
-    forward();
-    for (int l = 0; l < L; l++) {
-        fc2_x(), fc2_w(), fc1_drop(), fc1_act(), fc1_x(), fc1_w(), add_norm_bwd();
-        out_x(), out_w(), attention_bwd(), qkv_x(), qkv_w(), add_norm_bwd();
-    }
-}
-
-static int from_env(const char *name, int value)
-{
-    const char *s = getenv(name);
-    return s && atoll(s) > 0 ? (int)atoll(s) : value;
+    int r = (int)rows, n = (int)n_seqs, wide = 3 * H * 64;
+    double q = (double)n_seqs, r2 = 2.0 * (double)rows, att = 4.0 * q * TOKENS * TOKENS * 64 * H, f = sizeof(float);
+    const char *s = "sequence";
+    row("qkv", qkv, s, q, r2 * D * wide, 0, "linear %d %d %d", r, D, wide);
+    row("attention", attention, s, q, att, 0, "attention %d %d %d", n, TOKENS, H);
+    row("out", out, s, q, r2 * D * H * 64, 0, "linear %d %d %d", r, H * 64, D);
+    row("fc1, no epilogue", fc1_plain, s, q, r2 * D * M, 0, "linear %d %d %d", r, D, M);
+    row("fc1 + GELU", gelu_fc1, s, q, r2 * D * M, 0, "linear %d %d %d gelu", r, D, M);
+    row("fc1 + GELU + dropout", fc1, s, q, r2 * D * M, 0, "none");
+    row("fc2", fc2, s, q, r2 * D * M, 0, "linear %d %d %d", r, M, D);
+    row("add_norm", plain_norm, s, q, 0, 4 * f * D * (double)rows, "add_norm %d %d", r, D);
+    row("add_norm + dropout", add_norm, s, q, 0, 4 * f * D * (double)rows, "add_norm %d %d 1", r, D);
+    row("fc2 by x", fc2_x, s, q, r2 * D * M, 0, "linear_bwd_x %d %d %d", r, M, D);
+    row("fc2 by w", fc2_w, s, q, r2 * D * M, 0, "linear_bwd_w %d %d %d", r, M, D);
+    row("fc1 GELU backward", fc1_act, s, q, 0, 3 * f * M * (double)rows, "gelu_bwd %d", r * M);
+    row("fc1 dropout backward", fc1_drop, s, q, 0, 2 * f * M * (double)rows, "none");
+    row("fc1 by x", fc1_x, s, q, r2 * D * M, 0, "linear_bwd_x %d %d %d", r, D, M);
+    row("fc1 by w", fc1_w, s, q, r2 * D * M, 0, "linear_bwd_w %d %d %d", r, D, M);
+    row("add_norm backward", add_norm_bwd, s, q, 0, 5 * f * D * (double)rows, "none");
+    row("out by x", out_x, s, q, r2 * D * H * 64, 0, "linear_bwd_x %d %d %d", r, H * 64, D);
+    row("out by w", out_w, s, q, r2 * D * H * 64, 0, "linear_bwd_w %d %d %d", r, H * 64, D);
+    row("attention backward", attention_bwd, s, q, 2.5 * att, 0, "attention_bwd %d %d %d", n, TOKENS, H);
+    row("qkv by x", qkv_x, s, q, r2 * D * wide, 0, "linear_bwd_x %d %d %d", r, D, wide);
+    row("qkv by w", qkv_w, s, q, r2 * D * wide, 0, "linear_bwd_w %d %d %d", r, D, wide);
 }
 
 int main(void)
 {
-    struct lafs_pool *pool;
     struct lafs_err err = {0};
-    threads = from_env("THREADS", 1);
-    n_seqs = from_env("SEQS", 8);
-    if (lafs_pool_new(&pool, threads, &err) != LAFS_OK || lafs_backend_open(&be, "cpu", pool, NULL, &err) != LAFS_OK) {
+    struct lafs_pool *pool = bench_begin("ops");
+    n_seqs = bench_from_env("SEQS", 8);
+    if (lafs_backend_open(&be, "cpu", pool, NULL, &err) != LAFS_OK) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }
-    printf("%s; %d threads, %lld sequences of %d\n", B->describe(DEV), threads, (long long)n_seqs, TOKENS);
     setup();
-    measure_peak();
-    peak *= threads;
-    double q = (double)n_seqs, r2 = 2.0 * (double)rows, att = 4.0 * (double)n_seqs * TOKENS * TOKENS * 64 * H;
-    struct { const char *name; void (*run)(void); double flop; } op[] = {
-        {"qkv", qkv, r2 * D * 3 * H * 64}, {"attention", attention, att}, {"out", out, r2 * D * H * 64},
-        {"fc1, no epilogue", fc1_plain, r2 * D * M}, {"fc1 + GELU", eval_fc1, r2 * D * M},
-        {"fc1 + GELU + dropout", fc1, r2 * D * M}, {"fc2", fc2, r2 * D * M}, {"add_norm", eval_norm, 0},
-        {"add_norm + dropout", add_norm, 0}, {"fc2 by x", fc2_x, r2 * D * M}, {"fc2 by w", fc2_w, r2 * D * M},
-        {"fc1 GELU backward", fc1_act, 0}, {"fc1 dropout backward", fc1_drop, 0}, {"fc1 by x", fc1_x, r2 * D * M},
-        {"fc1 by w", fc1_w, r2 * D * M}, {"add_norm backward", add_norm_bwd, 0}, {"out by x", out_x, r2 * D * H * 64},
-        {"out by w", out_w, r2 * D * H * 64}, {"attention backward", attention_bwd, 2.5 * att},
-        {"qkv by x", qkv_x, r2 * D * 3 * H * 64}, {"qkv by w", qkv_w, r2 * D * 3 * H * 64},
-    };
-    for (size_t i = 0; i < sizeof op / sizeof *op; i++) report(op[i].name, op[i].run, op[i].flop, q, "sequence");
-    double all = L * (r2 * D * (3 * H * 64 + H * 64 + 2 * M) + att);
-    report("ViT-B forward, eval", forward_eval, all, q, "sequence");
-    report("ViT-B forward, train", forward, all, q, "sequence");
-    report("ViT-B forward + backward", both, 3 * all + 0.5 * L * att, q, "sequence");
+    layer_rows();
     head_setup();
-    report("last layer, K 100000", last_layer, 2.0 * HEAD_ROWS * 256 * K, HEAD_ROWS / 10, "image");
-    report("DINO loss and gradient", dino, 0, HEAD_ROWS / 10, "image");
+    int images = HEAD_ROWS / 10;
+    row("last layer, K 100000", last_layer, "image", images, 2.0 * HEAD_ROWS * 256 * K, 0, "linear %d 256 %d", HEAD_ROWS,
+        K);
+    row("DINO loss and gradient", dino, "image", images, 0, 4.0 * (2 * HEAD_ROWS + HEAD_ROWS / 5) * K,
+        "dino_loss %d %d 10 2", images, K);
     margin_setup();
-    report("CosFace, 20000 classes", margin, 6.0 * FACES * D * CLASSES, FACES, "face");
-    t.p = floats(PARAMS), t.m = floats(PARAMS), t.v = floats(PARAMS), t.gr = floats(PARAMS);
-    memset(t.v, 0, sizeof(float) * PARAMS);
-    report("norms, 64 M", norms, 0, 1, "step");
-    report("AdamW, 64 M", adamw, 0, 1, "step");
-    report("EMA, 64 M", ema, 0, 1, "step");
-    return 0; /* the process takes the memory with it */
+    row("CosFace, 20000 classes", margin, "face", FACES, 6.0 * FACES * D * CLASSES, 0, "margin %d %d %d", FACES, D,
+        CLASSES);
+    optim_setup();
+    row("norms, 64 M", norms, "step", 1, 0, 4.0 * PARAMS, "norms %d", PARAMS);
+    row("AdamW, 64 M", adamw, "step", 1, 0, 28.0 * PARAMS, "adamw %d", PARAMS);
+    row("EMA, 64 M", ema, "step", 1, 0, 12.0 * PARAMS, "ema %d", PARAMS);
+    return bench_end(); /* the process takes the memory with it */
 }

@@ -1,0 +1,283 @@
+/* What the programs of `make bench` share: rows of named work, timed by turns with the same work in PyTorch.
+ *
+ *     static void fc1(void) { ... }
+ *     int main(void)
+ *     {
+ *         struct lafs_pool *pool = bench_begin("ops");
+ *         bench_row(&(struct bench_row){.name = "fc1", .unit = "sequence", .units = 8, .flops = 5e9, .run = fc1,
+ *                                       .peer = "linear 1576 768 2048 gelu"});
+ *         return bench_end();
+ *     }
+ *
+ * Environment: THREADS (all processors), BENCH_SECONDS (0.8: for each row and side), BENCH_ONLY (rows whose name holds
+ * it), BENCH_JSON (a file to which each row is added as a line of JSON), BENCH_PEER (a command that answers a line
+ * "linear 1576 .." with the seconds that one run took, or "none").
+ * A row's figure is the median of its runs; +- is half the distance between its quartiles. Peaks are measured when the
+ * program starts, with all threads: fused multiply-adds from registers, and reading memory. */
+#ifndef LAFS_TESTS_BENCH_H
+#define LAFS_TESTS_BENCH_H
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/pool.h"
+#include "compute/backend.h"
+#include "kernels/cpu/isa.h"
+
+struct bench_row {
+    const char *name, *unit; /* unit: what a run handles, such as "image" */
+    double units;            /* of them in one run; 0: 1 */
+    double flops, bytes;     /* of one run, 2 a multiply-add; bytes that must move; 0: not stated */
+    double bar;              /* ms a unit that ../shared's targets ask of one 240 GF/s core; 0: none */
+    void (*run)(void);
+    const char *peer;        /* the same work as the peer knows it, or NULL */
+};
+
+static struct {
+    const char *program, *only;
+    int threads;
+    double seconds;
+    double flops, read; /* peaks: flop/s and bytes/s, all threads */
+    struct lafs_pool *pool;
+    FILE *json, *to_peer, *from_peer;
+} bench;
+
+static inline int bench_from_env(const char *name, int value)
+{
+    const char *s = getenv(name);
+    return s && atoll(s) > 0 ? (int)atoll(s) : value;
+}
+
+/* -- peaks -- */
+
+#if defined __x86_64__
+#include <immintrin.h>
+enum { BENCH_CHAINS = 12, BENCH_ROUNDS = 1 << 20 };
+__attribute__((target("avx512f"))) static float bench_fma512(void)
+{
+    __m512 acc[BENCH_CHAINS], x = _mm512_set1_ps(0.999f);
+    for (int i = 0; i < BENCH_CHAINS; i++) acc[i] = _mm512_set1_ps((float)i);
+    for (int r = 0; r < BENCH_ROUNDS; r++)
+#pragma GCC unroll 12
+        for (int i = 0; i < BENCH_CHAINS; i++) acc[i] = _mm512_fmadd_ps(acc[i], x, x);
+    for (int i = 1; i < BENCH_CHAINS; i++) acc[0] = _mm512_add_ps(acc[0], acc[i]);
+    return _mm512_cvtss_f32(acc[0]);
+}
+__attribute__((target("avx2,fma"))) static float bench_fma256(void)
+{
+    __m256 acc[BENCH_CHAINS], x = _mm256_set1_ps(0.999f);
+    for (int i = 0; i < BENCH_CHAINS; i++) acc[i] = _mm256_set1_ps((float)i);
+    for (int r = 0; r < BENCH_ROUNDS; r++)
+#pragma GCC unroll 12
+        for (int i = 0; i < BENCH_CHAINS; i++) acc[i] = _mm256_fmadd_ps(acc[i], x, x);
+    for (int i = 1; i < BENCH_CHAINS; i++) acc[0] = _mm256_add_ps(acc[0], acc[i]);
+    return _mm256_cvtss_f32(acc[0]);
+}
+#endif
+
+static volatile float bench_sink; /* keeps results alive */
+
+static void bench_fma(void *arg, int64_t i, int worker)
+{
+    (void)i, (void)worker;
+    double *flops = arg;
+#if defined __x86_64__
+    int level = lafs_isa_level();
+    if (level > 0) {
+        bench_sink = level > 1 ? bench_fma512() : bench_fma256();
+        *flops = 2.0 * (level > 1 ? 16 : 8) * BENCH_CHAINS * BENCH_ROUNDS;
+        return;
+    }
+#endif
+    float acc[4] = {1, 2, 3, 4};
+    for (int r = 0; r < 1 << 22; r++)
+        for (int c = 0; c < 4; c++) acc[c] = acc[c] * 0.999f + 0.999f;
+    bench_sink = acc[0] + acc[1] + acc[2] + acc[3];
+    *flops = 2.0 * 4 * (1 << 22);
+}
+
+enum { BENCH_MEMORY = 64 << 20 }; /* floats each thread reads */
+struct bench_memory {
+    float *p;
+    int64_t part;
+};
+LAFS_INLINE void bench_read_part(const struct bench_memory *m, int64_t i)
+{
+    const float *p = m->p + i * m->part;
+    float s[64] = {0};
+    for (int64_t j = 0; j + 64 <= m->part; j += 64)
+        LAFS_EACH
+        for (int c = 0; c < 64; c++) s[c] += p[j + c];
+    bench_sink = s[0];
+}
+LAFS_ISA_TILES(bench_read, struct bench_memory, bench_read_part(j, tile))
+
+static void bench_peaks(void)
+{
+    for (int i = 0; i < 5; i++) {
+        double flops = 0, start = lafs_clock_now();
+        lafs_pool_for(bench.pool, bench.threads, bench_fma, &flops);
+        flops *= bench.threads / (lafs_clock_now() - start);
+        if (flops > bench.flops) bench.flops = flops;
+    }
+    struct bench_memory m = {malloc(sizeof(float) * BENCH_MEMORY), BENCH_MEMORY / bench.threads};
+    if (!m.p) return;
+    memset(m.p, 1, sizeof(float) * BENCH_MEMORY);
+    for (int i = 0; i < 5; i++) {
+        double start = lafs_clock_now();
+        lafs_pool_for(bench.pool, bench.threads, lafs_isa_bench_read(), &m);
+        double rate = sizeof(float) * (double)BENCH_MEMORY / (lafs_clock_now() - start);
+        if (rate > bench.read) bench.read = rate;
+    }
+    free(m.p);
+}
+
+/* -- the peer: a child that reads work from its input and writes seconds -- */
+
+static void bench_start_peer(void)
+{
+    const char *command = getenv("BENCH_PEER");
+    int in[2], out[2];
+    if (!command || !*command) return;
+    if (pipe(in) || pipe(out)) exit(1);
+    if (fork() == 0) {
+        if (dup2(in[0], 0) < 0 || dup2(out[1], 1) < 0) _exit(1);
+        close(in[1]);
+        close(out[0]);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    bench.to_peer = fdopen(in[1], "w");
+    bench.from_peer = fdopen(out[0], "r");
+}
+
+/* Seconds of one run of the peer; < 0: it does not know this work, or is gone. */
+static double bench_ask_peer(const char *work)
+{
+    char line[256];
+    if (!bench.to_peer || !work) return -1;
+    if (fprintf(bench.to_peer, "%s\n", work) < 0 || fflush(bench.to_peer)) return -1;
+    if (!fgets(line, sizeof line, bench.from_peer)) return -1;
+    char *end;
+    double s = strtod(line, &end);
+    return end > line ? s : -1;
+}
+
+/* -- rows -- */
+
+static inline struct lafs_pool *bench_begin(const char *program)
+{
+    struct lafs_err err = {0};
+    const char *s = getenv("BENCH_SECONDS"), *json = getenv("BENCH_JSON");
+    bench.program = program;
+    bench.only = getenv("BENCH_ONLY");
+    bench.threads = bench_from_env("THREADS", (int)sysconf(_SC_NPROCESSORS_ONLN));
+    bench.seconds = s && atof(s) > 0 ? atof(s) : 0.8;
+    if (lafs_pool_new(&bench.pool, bench.threads, &err) != LAFS_OK) {
+        fprintf(stderr, "%s\n", err.msg);
+        exit(1);
+    }
+    if (json && *json && !(bench.json = fopen(json, "a"))) {
+        perror(json);
+        exit(1);
+    }
+    bench_start_peer();
+    bench_peaks();
+    printf("%s: %d threads, peak %.1f GF/s, memory read at %.1f GB/s\n", program, bench.threads, bench.flops * 1e-9,
+           bench.read * 1e-9);
+    printf("%-34s %11s %6s %10s %8s %6s %9s %9s\n", "", "ms a unit", "+-", "rate", "of peak", "bar", "peer ms",
+           "peer/ours");
+    return bench.pool;
+}
+
+static int bench_compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+enum { BENCH_RUNS = 64 };
+struct bench_times {
+    double t[BENCH_RUNS];
+    int n;
+    double sum;
+};
+static void bench_add(struct bench_times *x, double t)
+{
+    x->t[x->n++] = t;
+    x->sum += t;
+}
+static double bench_quantile(struct bench_times *x, double q)
+{
+    if (!x->n) return 0;
+    qsort(x->t, (size_t)x->n, sizeof *x->t, bench_compare);
+    double at = q * (x->n - 1);
+    int i = (int)at;
+    return x->t[i] + (at - i) * (x->t[i + 1 < x->n ? i + 1 : i] - x->t[i]);
+}
+
+static void bench_print(const struct bench_row *r, struct bench_times *ours, struct bench_times *peer)
+{
+    double units = r->units > 0 ? r->units : 1, s = bench_quantile(ours, 0.5), theirs = bench_quantile(peer, 0.5);
+    double spread = (bench_quantile(ours, 0.75) - bench_quantile(ours, 0.25)) / 2 / s;
+    double work = r->flops > 0 ? r->flops : r->bytes, top = r->flops > 0 ? bench.flops : bench.read;
+    char rate[32] = "", share[32] = "", bar[32] = "", theirs_ms[32] = "", ratio[32] = "";
+    if (work > 0) snprintf(rate, sizeof rate, "%.1f %s", work / s * 1e-9, r->flops > 0 ? "GF/s" : "GB/s");
+    if (work > 0) snprintf(share, sizeof share, "%.0f %%", 100 * work / s / top);
+    if (r->bar > 0) snprintf(bar, sizeof bar, "%g", r->bar);
+    if (peer->n) snprintf(theirs_ms, sizeof theirs_ms, "%.4g", theirs / units * 1e3);
+    if (peer->n) snprintf(ratio, sizeof ratio, "%.2f", theirs / s);
+    char ms[48];
+    snprintf(ms, sizeof ms, "%.4g/%s", s / units * 1e3, r->unit);
+    printf("%-24s %21s %5.1f%% %11s %8s %6s %9s %9s\n", r->name, ms, 100 * spread, rate, share, bar, theirs_ms, ratio);
+    fflush(stdout);
+    if (!bench.json) return;
+    fprintf(bench.json,
+            "{\"program\": \"%s\", \"name\": \"%s\", \"unit\": \"%s\", \"threads\": %d, \"runs\": %d, \"ms\": %.6g, "
+            "\"units_per_s\": %.6g, \"spread\": %.3g",
+            bench.program, r->name, r->unit, bench.threads, ours->n, s / units * 1e3, units / s, spread);
+    if (work > 0)
+        fprintf(bench.json, ", \"%s\": %.6g, \"share_of_peak\": %.4g", r->flops > 0 ? "flop_per_s" : "byte_per_s",
+                work / s, work / s / top);
+    if (r->bar > 0) fprintf(bench.json, ", \"bar_ms\": %g", r->bar);
+    if (peer->n)
+        fprintf(bench.json, ", \"peer_ms\": %.6g, \"peer_over_ours\": %.4g", theirs / units * 1e3, theirs / s);
+    fprintf(bench.json, ", \"peak_flop_per_s\": %.6g, \"peak_read_byte_per_s\": %.6g}\n", bench.flops, bench.read);
+    fflush(bench.json);
+}
+
+/* Whether this row is wanted: before costly preparation. */
+static inline int bench_wants(const char *name) { return !bench.only || strstr(name, bench.only); }
+
+static inline void bench_row(const struct bench_row *r)
+{
+    struct bench_times ours = {0}, peer = {0};
+    if (!bench_wants(r->name)) return;
+    r->run(); /* once to warm up */
+    int asks = bench_ask_peer(r->peer) >= 0;
+    while (ours.n < BENCH_RUNS && (ours.n < 3 || ours.sum < bench.seconds)) {
+        double start = lafs_clock_now(), s;
+        r->run();
+        bench_add(&ours, lafs_clock_now() - start);
+        if (asks && (peer.n < 3 || peer.sum < bench.seconds) && (s = bench_ask_peer(r->peer)) >= 0)
+            bench_add(&peer, s);
+    }
+    bench_print(r, &ours, &peer);
+}
+
+static inline int bench_end(void)
+{
+    if (bench.to_peer) fclose(bench.to_peer); /* the peer ends with its input */
+    if (bench.json && fclose(bench.json)) return 1;
+    lafs_pool_free(bench.pool);
+    return 0;
+}
+
+#endif
