@@ -30,6 +30,10 @@ WARN += -Werror
 endif
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all -DLAFS_SAN -g)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -ffp-contract=off -fno-math-errno -pthread $(WARN) $(SANFLAGS) -I. -Ilib $(CFLAGS)
+# Comparisons may be carried out for lanes that do not need them: no value depends on it, only which floating-point
+# exceptions are flagged, which nothing of ours looks at. Without it gcc leaves loops with a choice in them (GELU, exp,
+# dropout) scalar below AVX-512.
+KERNEL_CFLAGS := -fno-trapping-math
 # What a program does not use it does not load.
 LDLIBS = -Wl,--as-needed -larchive -ljpeg -lmsgpackc -lm -ldl
 
@@ -39,7 +43,7 @@ MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 
 # Builds with different flags never mix: the directory is named by their hash.
-HASH := $(shell printf '%s' '$(CC) $(shell $(CC) -dumpfullversion 2>/dev/null) $(ALL_CFLAGS)' | cksum | cut -d' ' -f1)
+HASH := $(shell printf '%s' '$(CC) $(shell $(CC) -dumpfullversion 2>/dev/null) $(ALL_CFLAGS) $(KERNEL_CFLAGS)' | cksum | cut -d' ' -f1)
 B := build/$(HASH)
 
 LIB_SRC := $(sort $(wildcard lib/*/*.c kernels/ref/*.c kernels/cpu/*.c))
@@ -59,6 +63,7 @@ SHIM := $B/tests/inject/shim.so
 .PHONY: all
 all: $(PROGRAMS) bin
 
+$B/kernels/%.o: ALL_CFLAGS += $(KERNEL_CFLAGS)
 # Where plugins are looked for: the prefix that was built for.
 $B/lib/compute/backend.o: ALL_CFLAGS += -DLAFS_LIBDIR='"$(prefix)/lib/lafs"'
 

@@ -107,19 +107,8 @@ struct add_norm {
 /* y = LN(v) g + b: mean, then the variance about it, each in one order of 16 lanes. */
 LAFS_INLINE void norm_row(const struct add_norm *j, int64_t r, const float *v)
 {
-    int64_t w = j->width, c = 0;
-    float mean = lafs_vec_sum(w, v) / (float)w, sum;
-    lafs_v16 acc = {0}, x;
-    for (; c + 16 <= w; c += 16) {
-        memcpy(&x, v + c, sizeof x);
-        x -= mean;
-        acc += x * x;
-    }
-    float rest[16] = {0};
-    for (int i = 0; c + i < w; i++) rest[i] = (v[c + i] - mean) * (v[c + i] - mean);
-    memcpy(&x, rest, sizeof x);
-    acc += x;
-    LAFS_SUM16(acc, sum);
+    int64_t w = j->width;
+    float mean = lafs_vec_sum(w, v) / (float)w, sum = lafs_vec_spread(w, v, mean);
     float rstd = 1 / sqrtf(sum / (float)w + 1e-5f);
     float *y = j->y + r * w;
     LAFS_EACH

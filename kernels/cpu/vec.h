@@ -9,9 +9,11 @@
 #include "compute/backend.h"
 #include "kernels/cpu/isa.h"
 
-typedef float lafs_v16 __attribute__((vector_size(64)));
-typedef int32_t lafs_i16 __attribute__((vector_size(64)));
-typedef double lafs_d8 __attribute__((vector_size(64)));
+/* 32 bytes: what AVX2 has. Wider ones gcc takes apart lane by lane where there is no AVX-512. */
+typedef float lafs_v8 __attribute__((vector_size(32)));
+typedef int32_t lafs_i8 __attribute__((vector_size(32)));
+typedef float lafs_v4 __attribute__((vector_size(16)));
+typedef double lafs_d4 __attribute__((vector_size(32)));
 
 static inline int64_t lafs_min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -112,7 +114,10 @@ LAFS_INLINE void lafs_vec_act_bwd(enum lafs_act act, int64_t n, const float *pre
         break;
     case LAFS_ACT_RELU:
         LAFS_EACH
-        for (int64_t i = 0; i < n; i++) dx[i] = pre[i] > 0 ? dy[i] : 0;
+        for (int64_t i = 0; i < n; i++) {
+            float g = dy[i]; /* read always: plain vector sets have no loads under a mask */
+            dx[i] = pre[i] > 0 ? g : 0;
+        }
         break;
     case LAFS_ACT_GELU:
         LAFS_EACH
@@ -141,92 +146,136 @@ LAFS_INLINE void lafs_vec_act_bwd(enum lafs_act act, int64_t n, const float *pre
 
 /* -- sums: 16 lanes, the rest of n in the first lanes, then the upper half onto the lower -- */
 
-#define LAFS_LANE_SUM_(type, lanes, v, sum)                  \
-    do {                                                     \
-        type lane_[lanes];                                   \
-        memcpy(lane_, &(v), sizeof lane_);                   \
-        for (int h_ = (lanes) / 2; h_ > 0; h_ /= 2)          \
-            for (int l_ = 0; l_ < h_; l_++) lane_[l_] += lane_[l_ + h_]; \
-        (sum) = lane_[0];                                    \
-    } while (0)
-#define LAFS_SUM16(v, sum) LAFS_LANE_SUM_(float, 16, v, sum)
-#define LAFS_SUM8D(v, sum) LAFS_LANE_SUM_(double, 8, v, sum)
+struct lafs_lanes { lafs_v8 lo, hi; };
 
-/* The n < 16 values at p, zeros behind. */
-LAFS_INLINE void lafs_vec_part(const float *p, int64_t n, lafs_v16 *v)
+LAFS_INLINE void lafs_lanes_load(const float *p, struct lafs_lanes *v)
 {
-    *v = (lafs_v16){0};
-    memcpy(v, p, (size_t)n * sizeof *p);
+    memcpy(&v->lo, p, sizeof v->lo);
+    memcpy(&v->hi, p + 8, sizeof v->hi);
+}
+/* The n < 16 values at p, zeros behind. */
+LAFS_INLINE void lafs_lanes_part(const float *p, int64_t n, struct lafs_lanes *v)
+{
+    float lane[16] = {0};
+    for (int64_t i = 0; i < n; i++) lane[i] = p[i];
+    lafs_lanes_load(lane, v);
+}
+LAFS_INLINE float lafs_lanes_sum(const struct lafs_lanes *v)
+{
+    float lane[8];
+    lafs_v8 half = v->lo + v->hi;
+    memcpy(lane, &half, sizeof lane);
+    for (int h = 4; h > 0; h /= 2)
+        for (int l = 0; l < h; l++) lane[l] += lane[l + h];
+    return lane[0];
 }
 
 LAFS_INLINE float lafs_vec_sum(int64_t n, const float *x)
 {
-    lafs_v16 acc = {0}, v;
-    float sum;
+    struct lafs_lanes sum = {{0}, {0}}, v;
     int64_t i = 0;
     for (; i + 16 <= n; i += 16) {
-        memcpy(&v, x + i, sizeof v);
-        acc += v;
+        lafs_lanes_load(x + i, &v);
+        sum.lo += v.lo;
+        sum.hi += v.hi;
     }
-    lafs_vec_part(x + i, n - i, &v);
-    acc += v;
-    LAFS_SUM16(acc, sum);
-    return sum;
+    if (i < n) {
+        lafs_lanes_part(x + i, n - i, &v);
+        sum.lo += v.lo;
+        sum.hi += v.hi;
+    }
+    return lafs_lanes_sum(&sum);
+}
+
+/* Sum of (x - mean)^2. */
+LAFS_INLINE float lafs_vec_spread(int64_t n, const float *x, float mean)
+{
+    struct lafs_lanes sum = {{0}, {0}}, v;
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        lafs_lanes_load(x + i, &v);
+        v.lo -= mean;
+        v.hi -= mean;
+        sum.lo += v.lo * v.lo;
+        sum.hi += v.hi * v.hi;
+    }
+    if (i < n) {
+        float rest[16] = {0};
+        for (int64_t l = 0; i + l < n; l++) rest[l] = x[i + l] - mean;
+        lafs_lanes_load(rest, &v);
+        sum.lo += v.lo * v.lo;
+        sum.hi += v.hi * v.hi;
+    }
+    return lafs_lanes_sum(&sum);
 }
 
 LAFS_INLINE float lafs_vec_dot(int64_t n, const float *x, const float *y)
 {
-    lafs_v16 acc = {0}, v, w;
-    float sum;
+    struct lafs_lanes sum = {{0}, {0}}, v, w;
     int64_t i = 0;
     for (; i + 16 <= n; i += 16) {
-        memcpy(&v, x + i, sizeof v);
-        memcpy(&w, y + i, sizeof w);
-        acc += v * w;
+        lafs_lanes_load(x + i, &v);
+        lafs_lanes_load(y + i, &w);
+        sum.lo += v.lo * w.lo;
+        sum.hi += v.hi * w.hi;
     }
-    lafs_vec_part(x + i, n - i, &v);
-    lafs_vec_part(y + i, n - i, &w);
-    acc += v * w;
-    LAFS_SUM16(acc, sum);
-    return sum;
+    if (i < n) {
+        lafs_lanes_part(x + i, n - i, &v);
+        lafs_lanes_part(y + i, n - i, &w);
+        sum.lo += v.lo * w.lo;
+        sum.hi += v.hi * w.hi;
+    }
+    return lafs_lanes_sum(&sum);
+}
+
+/* acc += x.y over 16 values */
+LAFS_INLINE void lafs_vec_dot16_double(const float *x, const float *y, lafs_d4 acc[4])
+{
+    for (int h = 0; h < 4; h++) {
+        lafs_v4 v, w;
+        memcpy(&v, x + 4 * h, sizeof v);
+        memcpy(&w, y + 4 * h, sizeof w);
+        acc[h] += __builtin_convertvector(v, lafs_d4) * __builtin_convertvector(w, lafs_d4);
+    }
 }
 
 /* x.y in double */
 LAFS_INLINE double lafs_vec_dot_double(int64_t n, const float *x, const float *y)
 {
-    typedef float v8 __attribute__((vector_size(32)));
-    lafs_d8 acc = {0};
-    v8 v, w;
-    double sum;
+    lafs_d4 acc[4] = {{0}, {0}, {0}, {0}};
     int64_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        memcpy(&v, x + i, sizeof v);
-        memcpy(&w, y + i, sizeof w);
-        acc += __builtin_convertvector(v, lafs_d8) * __builtin_convertvector(w, lafs_d8);
+    for (; i + 16 <= n; i += 16) lafs_vec_dot16_double(x + i, y + i, acc);
+    if (i < n) {
+        float v[16] = {0}, w[16] = {0};
+        for (int64_t l = 0; i + l < n; l++) {
+            v[l] = x[i + l];
+            w[l] = y[i + l];
+        }
+        lafs_vec_dot16_double(v, w, acc);
     }
-    v = w = (v8){0};
-    memcpy(&v, x + i, (size_t)(n - i) * sizeof *x);
-    memcpy(&w, y + i, (size_t)(n - i) * sizeof *y);
-    acc += __builtin_convertvector(v, lafs_d8) * __builtin_convertvector(w, lafs_d8);
-    LAFS_SUM8D(acc, sum);
-    return sum;
+    acc[0] = (acc[0] + acc[2]) + (acc[1] + acc[3]);
+    double lane[4];
+    memcpy(lane, &acc[0], sizeof lane);
+    return (lane[0] + lane[2]) + (lane[1] + lane[3]);
 }
 
 LAFS_INLINE float lafs_vec_max(int64_t n, const float *x)
 {
-    lafs_v16 top, v;
-    float lane[16], m;
+    float lane[16], m = x[0];
     int64_t i = 0;
-    for (int l = 0; l < 16; l++) lane[l] = x[0];
-    memcpy(&top, lane, sizeof top);
-    for (; i + 16 <= n; i += 16) {
-        memcpy(&v, x + i, sizeof v);
-        lafs_i16 more = v > top;
-        top = (lafs_v16)((more & (lafs_i16)v) | (~more & (lafs_i16)top));
+    if (n >= 16) {
+        struct lafs_lanes top, v;
+        lafs_lanes_load(x, &top);
+        for (i = 16; i + 16 <= n; i += 16) {
+            lafs_lanes_load(x + i, &v);
+            lafs_i8 lo = v.lo > top.lo, hi = v.hi > top.hi;
+            top.lo = (lafs_v8)((lo & (lafs_i8)v.lo) | (~lo & (lafs_i8)top.lo));
+            top.hi = (lafs_v8)((hi & (lafs_i8)v.hi) | (~hi & (lafs_i8)top.hi));
+        }
+        memcpy(lane, &top, sizeof lane);
+        m = lane[0];
+        for (int l = 1; l < 16; l++) m = lane[l] > m ? lane[l] : m;
     }
-    memcpy(lane, &top, sizeof lane);
-    m = lane[0];
-    for (int l = 1; l < 16; l++) m = lane[l] > m ? lane[l] : m;
     for (; i < n; i++) m = x[i] > m ? x[i] : m;
     return m;
 }
@@ -284,7 +333,10 @@ LAFS_INLINE void lafs_vec_drop(const struct lafs_drop *drop, int64_t seq, int64_
         int64_t skip = e % 8, end = lafs_min64(e0 + n, e - skip + 128), count = end - e;
         const uint16_t *lane = drawn + skip;
         LAFS_EACH
-        for (int64_t i = 0; i < count; i++) y[e - e0 + i] = lane[i] < limit ? 0 : x[e - e0 + i] * scale;
+        for (int64_t i = 0; i < count; i++) {
+            float kept = x[e - e0 + i] * scale;
+            y[e - e0 + i] = lane[i] < limit ? 0 : kept;
+        }
         e = end;
     }
 }
