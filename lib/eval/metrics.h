@@ -25,7 +25,7 @@ lafs_status lafs_normalise_rows(float *e, int64_t rows, int64_t dim, float *norm
 
 /* score[i] = dot product of rows a[i] and b[i] of e (rows, dim), clamped to [-1, 1]; NaN where a[i] or b[i] is -1.
  * Pairs are visited in an order that keeps rows in cache; the result does not depend on it, on the threads or on the
- * instruction set: 16 lanes, summed in a fixed order. 8 bytes of scratch a pair. rows, n < 2^31. */
+ * instruction set: 16 lanes, summed in a fixed order. 24 bytes of scratch a pair. rows, n < 2^31. */
 lafs_status lafs_pair_scores(const float *e, int64_t rows, int64_t dim, const int32_t *a, const int32_t *b, int64_t n,
                              float *score, struct lafs_pool *pool, struct lafs_err *err);
 

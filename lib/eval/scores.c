@@ -6,10 +6,13 @@
 #include "eval/sort.h"
 
 enum {
-    LANES = 16,       /* partial sums of a dot product */
-    BLOCK = 128,      /* rows of a cache block: two blocks of 768 floats are 768 KB */
-    TILE = 1 << 15,   /* pairs of a pool tile */
-    SMALL = 1 << 14   /* fewer pairs are not worth sorting */
+    LANES = 16,                  /* partial sums of a dot product */
+    A_VALUES = 256 * 768,        /* floats of a block of first rows: each is read once a block, from L3 */
+    B_VALUES = 64 * 768,         /* floats of a block of second rows: 192 KB, to stay in L2 */
+    MOST_ROWS = 1024,            /* rows of a block at most */
+    CHUNK = 4096,                /* pairs that are grouped by their first row at a time */
+    TILE = 1 << 15,              /* pairs of a pool tile */
+    SMALL = 1 << 14              /* fewer pairs are not worth sorting */
 };
 
 lafs_status lafs_normalise_rows(float *e, int64_t rows, int64_t dim, float *norm, int64_t *bad, struct lafs_err *err)
@@ -29,58 +32,46 @@ lafs_status lafs_normalise_rows(float *e, int64_t rows, int64_t dim, float *norm
     return LAFS_OK;
 }
 
-/* One row against up to four others. The body is the same for every instruction set and products are not fused, so that
- * all give the same bits: lane l sums the elements l, l+16, .., then lanes are added pairwise. */
+/* One row against up to four others. The body is the same for every instruction set, in vectors of its own width, and
+ * products are not fused, so that all give the same bits: lane l sums the elements l, l+16, .., then lanes are added
+ * pairwise. */
 typedef void dots_fn(const float *x, const float *const y[4], int64_t dim, float out[4]);
 
-static inline __attribute__((always_inline)) float sum_lanes(float *s)
+typedef float four __attribute__((vector_size(16), may_alias));
+
+/* The 16 lanes in pairs: l and l+8, then l and l+4, l+2, l+1. */
+static inline __attribute__((always_inline)) float sum_lanes(const float *s)
 {
-    for (int w = LANES / 2; w > 0; w /= 2)
-        for (int l = 0; l < w; l++) s[l] += s[l + w];
-    return s[0];
+    const four *q = (const four *)s;
+    four t = (q[0] + q[2]) + (q[1] + q[3]);
+    return (t[0] + t[2]) + (t[1] + t[3]);
 }
 
-typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
-
-static inline __attribute__((always_inline)) void dots_body(const float *x, const float *const y[4], int64_t dim,
-                                                            float out[4])
-{
-    lanes s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
-    const float *a = y[0], *b = y[1], *c = y[2], *d = y[3];
-    int64_t i = 0;
-    for (; i + LANES <= dim; i += LANES) {
-        lanes v = *(const lanes *)(x + i);
-        s0 += v * *(const lanes *)(a + i);
-        s1 += v * *(const lanes *)(b + i);
-        s2 += v * *(const lanes *)(c + i);
-        s3 += v * *(const lanes *)(d + i);
+#define DEFINE_DOTS(NAME, WIDTH, TARGET)                                                                               \
+    typedef float NAME##_v __attribute__((vector_size(WIDTH * sizeof(float)), aligned(4), may_alias));                 \
+    TARGET static void NAME(const float *x, const float *const y[4], int64_t dim, float out[4])                        \
+    {                                                                                                                  \
+        enum { PARTS = LANES / WIDTH };                                                                                \
+        NAME##_v sum[4][PARTS] = {0};                                                                                  \
+        const float *const row[4] = {y[0], y[1], y[2], y[3]};                                                          \
+        int64_t i = 0;                                                                                                 \
+        for (; i + LANES <= dim; i += LANES)                                                                           \
+            for (int p = 0; p < PARTS; p++) {                                                                          \
+                NAME##_v v = *(const NAME##_v *)(x + i + p * WIDTH);                                                   \
+                for (int k = 0; k < 4; k++) sum[k][p] += v * *(const NAME##_v *)(row[k] + i + p * WIDTH);              \
+            }                                                                                                          \
+        _Alignas(64) float s[4][LANES];                                                                                \
+        for (int k = 0; k < 4; k++)                                                                                    \
+            for (int p = 0; p < PARTS; p++) *(NAME##_v *)(s[k] + p * WIDTH) = sum[k][p];                               \
+        for (int l = 0; i < dim; i++, l++)                                                                             \
+            for (int k = 0; k < 4; k++) s[k][l] += x[i] * row[k][i];                                                   \
+        for (int k = 0; k < 4; k++) out[k] = sum_lanes(s[k]);                                                          \
     }
-    float s[4][LANES];
-    memcpy(s[0], &s0, sizeof s[0]);
-    memcpy(s[1], &s1, sizeof s[1]);
-    memcpy(s[2], &s2, sizeof s[2]);
-    memcpy(s[3], &s3, sizeof s[3]);
-    for (int l = 0; i < dim; i++, l++)
-        for (int k = 0; k < 4; k++) s[k][l] += x[i] * y[k][i];
-    for (int k = 0; k < 4; k++) out[k] = sum_lanes(s[k]);
-}
 
-static void dots_plain(const float *x, const float *const y[4], int64_t dim, float out[4])
-{
-    dots_body(x, y, dim, out);
-}
-
+DEFINE_DOTS(dots_plain, 4, )
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static void dots_avx2(const float *x, const float *const y[4], int64_t dim,
-                                                      float out[4])
-{
-    dots_body(x, y, dim, out);
-}
-__attribute__((target("avx512f"))) static void dots_avx512(const float *x, const float *const y[4], int64_t dim,
-                                                            float out[4])
-{
-    dots_body(x, y, dim, out);
-}
+DEFINE_DOTS(dots_avx2, 8, __attribute__((target("avx2"))))
+DEFINE_DOTS(dots_avx512, 16, __attribute__((target("avx512f"))))
 #endif
 
 static dots_fn *choose_dots(void)
@@ -92,82 +83,132 @@ static dots_fn *choose_dots(void)
     return dots_plain;
 }
 
+/* A pair on its way: the rows travel with its number, so that sorting reads memory in order. */
+struct pair {
+    int32_t a, b;
+    uint32_t at;
+};
+
 struct pair_job {
     const float *e; /* (rows, dim) */
     int64_t dim, n;
-    const int32_t *a, *b;
-    const uint32_t *order; /* (n), or NULL: as they come */
+    const int32_t *a, *b;     /* (n) */
+    const struct pair *order; /* (n) sorted by blocks, or NULL: as they come */
+    int shift_a, shift_b;     /* rows of a block: 1 << shift */
     float *score;
     dots_fn *dots;
 };
 
-static void score_tile(void *arg, int64_t tile, int worker)
+/* Groups the m <= CHUNK pairs of one pair of blocks by their first row; pairs of others come out in groups just as
+ * well, only less evenly. */
+static void group_chunk(const struct pair *from, struct pair *to, int m, int32_t mask)
 {
-    const struct pair_job *j = arg;
-    (void)worker;
-    int64_t end = (tile + 1) * TILE < j->n ? (tile + 1) * TILE : j->n;
-    for (int64_t i = tile * TILE; i < end;) {
-        int64_t p[4];
+    uint16_t start[MOST_ROWS] = {0};
+    for (int i = 0; i < m; i++) start[from[i].a & mask]++;
+    int sum = 0;
+    for (int k = 0; k <= mask; k++) {
+        int c = start[k];
+        start[k] = (uint16_t)sum;
+        sum += c;
+    }
+    for (int i = 0; i < m; i++) to[start[from[i].a & mask]++] = from[i];
+}
+
+/* Up to four neighbours that share their first row at a time. */
+static void score_chunk(const struct pair_job *j, const struct pair *p, int m)
+{
+    for (int i = 0; i < m;) {
         const float *y[4];
+        int32_t first = p[i].a;
         int k = 0;
-        int32_t first = 0;
-        for (; k < 4 && i < end; i++) { /* up to four neighbours that share their first row */
-            int64_t at = j->order ? (int64_t)j->order[i] : i;
-            if (j->a[at] < 0 || j->b[at] < 0) {
-                j->score[at] = NAN;
-                continue;
-            }
-            if (k == 0) first = j->a[at];
-            else if (j->a[at] != first) break;
-            p[k] = at;
-            y[k++] = j->e + j->b[at] * j->dim;
-        }
-        if (k == 0) continue;
+        for (; k < 4 && i + k < m && p[i + k].a == first; k++) y[k] = j->e + p[i + k].b * j->dim;
         for (int q = k; q < 4; q++) y[q] = y[0];
         float out[4];
         j->dots(j->e + first * j->dim, (const float *const *)y, j->dim, out);
-        for (int q = 0; q < k; q++) j->score[p[q]] = out[q] > 1 ? 1 : out[q] < -1 ? -1 : out[q];
+        for (int q = 0; q < k; q++) j->score[p[i + q].at] = out[q] > 1 ? 1 : out[q] < -1 ? -1 : out[q];
+        i += k;
     }
 }
 
-/* Stable counting sort of `from` by key(pair) in [0, buckets). */
-static void sort_pass(const uint32_t *from, uint32_t *to, int64_t n, const int32_t *id, int shift, int32_t mask,
-                      int64_t *start, int64_t buckets)
+static void score_tile(void *arg, int64_t tile, int worker)
 {
-    memset(start, 0, (size_t)buckets * sizeof *start);
-    for (int64_t i = 0; i < n; i++) start[id[i] < 0 ? 0 : (id[i] >> shift) & mask]++;
+    const struct pair_job *j = arg;
+    struct pair here[CHUNK], grouped[CHUNK];
+    (void)worker;
+    int64_t end = (tile + 1) * TILE < j->n ? (tile + 1) * TILE : j->n;
+    for (int64_t i = tile * TILE; i < end;) {
+        int m = 0;
+        if (!j->order) {
+            for (; i < end && m < CHUNK; i++) {
+                if (j->a[i] < 0 || j->b[i] < 0) j->score[i] = NAN;
+                else here[m++] = (struct pair){j->a[i], j->b[i], (uint32_t)i};
+            }
+            score_chunk(j, here, m);
+            continue;
+        }
+        const struct pair *p = j->order + i;
+        int32_t block_a = p->a >> j->shift_a, block_b = p->b >> j->shift_b;
+        while (i + m < end && m < CHUNK && p[m].a >> j->shift_a == block_a && p[m].b >> j->shift_b == block_b) m++;
+        group_chunk(p, grouped, m, (1 << j->shift_a) - 1);
+        score_chunk(j, grouped, m);
+        i += m;
+    }
+}
+
+/* Counts to places: start[k] = how many come before those of k. */
+static void to_starts(int64_t *start, int64_t n)
+{
     int64_t sum = 0;
-    for (int64_t k = 0; k < buckets; k++) {
+    for (int64_t k = 0; k < n; k++) {
         int64_t c = start[k];
         start[k] = sum;
         sum += c;
     }
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t p = from ? from[i] : (uint32_t)i;
-        to[start[id[p] < 0 ? 0 : (id[p] >> shift) & mask]++] = p;
-    }
 }
 
-/* Order by (block of a, block of b, a), so that the rows of two blocks stay in cache while all their pairs are done. */
-static lafs_status cache_order(uint32_t **out, const int32_t *a, const int32_t *b, int64_t n, int64_t rows,
+/* Order by (block of a, block of b), stable, so that the rows of two blocks stay in cache while all their pairs are
+ * done. Pairs that lack a row get their NaN here and are left out; *kept = how many are not. */
+static lafs_status cache_order(struct pair **out, int64_t *kept, const struct pair_job *j, int64_t rows,
                                struct lafs_err *err)
 {
-    uint32_t *p = NULL, *q = NULL;
-    int64_t *start = NULL, blocks = rows / BLOCK + 1;
+    struct pair *p = NULL, *q = NULL;
+    int64_t *start_a = NULL, *start_b;
+    const int64_t blocks_a = (rows >> j->shift_a) + 1, blocks_b = (rows >> j->shift_b) + 1;
     lafs_status st;
-    LAFS_TRY_GOTO(st, lafs_alloc(&p, (size_t)n, sizeof *p, err), done);
-    LAFS_TRY_GOTO(st, lafs_alloc(&q, (size_t)n, sizeof *q, err), done);
-    LAFS_TRY_GOTO(st, lafs_alloc(&start, (size_t)(blocks > BLOCK ? blocks : BLOCK), sizeof *start, err), done);
-    sort_pass(NULL, p, n, a, 0, BLOCK - 1, start, BLOCK);
-    sort_pass(p, q, n, b, 7, INT32_MAX, start, blocks);
-    sort_pass(q, p, n, a, 7, INT32_MAX, start, blocks);
+    LAFS_TRY_GOTO(st, lafs_alloc(&p, (size_t)j->n, sizeof *p, err), done);
+    LAFS_TRY_GOTO(st, lafs_alloc(&q, (size_t)j->n, sizeof *q, err), done);
+    LAFS_TRY_GOTO(st, lafs_alloc0(&start_a, (size_t)(blocks_a + blocks_b), sizeof *start_a, err), done);
+    start_b = start_a + blocks_a;
+    *kept = 0;
+    for (int64_t i = 0; i < j->n; i++) {
+        if (j->a[i] < 0 || j->b[i] < 0) {
+            j->score[i] = NAN;
+            continue;
+        }
+        start_a[j->a[i] >> j->shift_a]++;
+        start_b[j->b[i] >> j->shift_b]++;
+        ++*kept;
+    }
+    to_starts(start_a, blocks_a);
+    to_starts(start_b, blocks_b);
+    for (int64_t i = 0; i < j->n; i++)
+        if (j->a[i] >= 0 && j->b[i] >= 0)
+            q[start_b[j->b[i] >> j->shift_b]++] = (struct pair){j->a[i], j->b[i], (uint32_t)i};
+    for (int64_t i = 0; i < *kept; i++) p[start_a[q[i].a >> j->shift_a]++] = q[i];
     *out = p;
     p = NULL;
 done:
     lafs_free(p);
     lafs_free(q);
-    lafs_free(start);
+    lafs_free(start_a);
     return st;
+}
+
+static int block_shift(int64_t dim, int64_t values)
+{
+    int shift = 0;
+    while (2 << shift <= MOST_ROWS && (2 << shift) * dim <= values) shift++;
+    return shift;
 }
 
 lafs_status lafs_pair_scores(const float *e, int64_t rows, int64_t dim, const int32_t *a, const int32_t *b, int64_t n,
@@ -178,11 +219,16 @@ lafs_status lafs_pair_scores(const float *e, int64_t rows, int64_t dim, const in
     for (int64_t i = 0; i < n; i++)
         if (a[i] < -1 || b[i] < -1 || a[i] >= rows || b[i] >= rows)
             return lafs_fail(err, LAFS_USAGE, "pair %lld is outside the rows", (long long)i);
-    struct pair_job job = {e, dim, n, a, b, NULL, score, choose_dots()};
-    uint32_t *order = NULL;
-    if (n > SMALL) LAFS_TRY(cache_order(&order, a, b, n, rows, err));
-    job.order = order;
-    lafs_pool_for(pool, (n + TILE - 1) / TILE, score_tile, &job);
+    struct pair_job job = {e, dim, n, a, b, NULL, block_shift(dim, A_VALUES), block_shift(dim, B_VALUES), score,
+                           choose_dots()};
+    struct pair *order = NULL;
+    if (n > SMALL) {
+        int64_t kept;
+        LAFS_TRY(cache_order(&order, &kept, &job, rows, err));
+        job.order = order;
+        job.n = kept;
+    }
+    lafs_pool_for(pool, (job.n + TILE - 1) / TILE, score_tile, &job);
     lafs_free(order);
     return LAFS_OK;
 }

@@ -47,6 +47,16 @@ static void make_pairs(void)
     }
 }
 
+/* The sum as metrics.h defines it: every instruction set must give its bits. */
+static float dot(const float *x, const float *y)
+{
+    float s[16] = {0};
+    for (int d = 0; d < DIM; d++) s[d % 16] += x[d] * y[d];
+    for (int w = 8; w > 0; w /= 2)
+        for (int l = 0; l < w; l++) s[l] += s[l + w];
+    return s[0] > 1 ? 1 : s[0] < -1 ? -1 : s[0];
+}
+
 TEST(pair_scores_are_cosines)
 {
     struct lafs_err err = {0};
@@ -60,7 +70,7 @@ TEST(pair_scores_are_cosines)
         double s = 0;
         for (int d = 0; d < DIM; d++) s += (double)e[a[i] * DIM + d] * e[b[i] * DIM + d];
         CHECK_NEAR(score[i], s, 1e-6);
-        CHECK(score[i] <= 1);
+        CHECK(score[i] == dot(e + a[i] * DIM, e + b[i] * DIM));
     }
     a[0] = ROWS;
     CHECK(lafs_pair_scores(e, ROWS, DIM, a, b, PAIRS, score, NULL, &err) == LAFS_USAGE);
