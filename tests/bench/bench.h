@@ -57,7 +57,7 @@ static inline int bench_from_env(const char *name, int value)
 
 #if defined __x86_64__
 #include <immintrin.h>
-enum { BENCH_CHAINS = 12, BENCH_ROUNDS = 1 << 20 };
+enum { BENCH_CHAINS = 12, BENCH_ROUNDS = 1 << 24 };
 __attribute__((target("avx512f"))) static float bench_fma512(void)
 {
     __m512 acc[BENCH_CHAINS], x = _mm512_set1_ps(0.999f);
@@ -95,10 +95,10 @@ static void bench_fma(void *arg, int64_t i, int worker)
     }
 #endif
     float acc[4] = {1, 2, 3, 4};
-    for (int r = 0; r < 1 << 22; r++)
+    for (int r = 0; r < 1 << 26; r++)
         for (int c = 0; c < 4; c++) acc[c] = acc[c] * 0.999f + 0.999f;
     bench_sink = acc[0] + acc[1] + acc[2] + acc[3];
-    *flops = 2.0 * 4 * (1 << 22);
+    *flops = 2.0 * 4 * (1 << 26);
 }
 
 enum { BENCH_MEMORY = 64 << 20 }; /* floats each thread reads */
