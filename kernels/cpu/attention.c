@@ -1,9 +1,147 @@
+/* Softmax attention, a tile per head of a sequence: its keys and values are packed once and stay in the second-level
+ * cache, and rows of scores are made, turned into probabilities and used up a block at a time. */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vec.h"
 
-enum { HEAD = 64, QUERIES = 256 }; /* width of a head; queries handled at once */
+enum {
+    HEAD = 64,     /* width of a head */
+    QUERIES = 24,  /* queries handled at once in the forward pass: their scores fit into the first-level cache */
+    QUERIES_B = 96 /* in the backward pass: sums over queries are added block by block */
+};
+
+/* -- products -- */
+
+struct kernel_set {
+    int mr, nr, lanes; /* rows and columns of a register block, floats of a vector; nr is 2 vectors */
+    void (*tile)(int rows, int nv, int across, int64_t k, const float *a, int64_t lda, const float *b, float alpha,
+                 int add, float *c, int64_t ldc);
+};
+
+#if defined __x86_64__
+#include <immintrin.h>
+
+#define FN(name) name##_avx512
+#define TARGET __attribute__((target("avx512f")))
+#define V __m512
+#define LANES 16
+#define LOAD(p) _mm512_loadu_ps(p)
+#define STORE(p, v) _mm512_storeu_ps(p, v)
+#define SPLAT(x) _mm512_set1_ps(x)
+#define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define MUL(a, b) _mm512_mul_ps(a, b)
+#define ADD(a, b) _mm512_add_ps(a, b)
+#define MR 12
+#define NV 2
+#include "kernels/cpu/attention_kernels.inc"
+
+#define FN(name) name##_avx2
+#define TARGET __attribute__((target("avx2,fma")))
+#define V __m256
+#define LANES 8
+#define LOAD(p) _mm256_loadu_ps(p)
+#define STORE(p, v) _mm256_storeu_ps(p, v)
+#define SPLAT(x) _mm256_set1_ps(x)
+#define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define MUL(a, b) _mm256_mul_ps(a, b)
+#define ADD(a, b) _mm256_add_ps(a, b)
+#define MR 6
+#define NV 2
+#include "kernels/cpu/attention_kernels.inc"
+#endif
+
+static inline lafs_v4 load4(const float *p)
+{
+    lafs_v4 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline void store4(float *p, lafs_v4 v) { memcpy(p, &v, sizeof v); }
+static inline lafs_v4 fma4(lafs_v4 a, lafs_v4 b, lafs_v4 c)
+{
+#ifdef __FP_FAST_FMAF
+    for (int i = 0; i < 4; i++) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return c;
+#else
+    return a * b + c;
+#endif
+}
+
+#define FN(name) name##_generic
+#define TARGET
+#define V lafs_v4
+#define LANES 4
+#define LOAD(p) load4(p)
+#define STORE(p, v) store4(p, v)
+#define SPLAT(x) ((lafs_v4){x, x, x, x})
+#define FMA(a, b, c) fma4(a, b, c)
+#define MUL(a, b) ((a) * (b))
+#define ADD(a, b) ((a) + (b))
+#define MR 4
+#define NV 2
+#include "kernels/cpu/attention_kernels.inc"
+
+static const struct kernel_set *kernels(void)
+{
+#if defined __x86_64__
+    int level = lafs_isa_level();
+    if (level == 2) return &set_avx512;
+    if (level == 1) return &set_avx2;
+#endif
+    return &set_generic;
+}
+
+/* c (m,n) = or += alpha a b. b is packed: panels of nr columns, (k, nr) each. Whole panels of c are written, zeros or
+ * sums of b's padding behind column n. */
+static void product(const struct kernel_set *ks, int across, int64_t m, int64_t n, int64_t k, float alpha,
+                    const float *a, int64_t lda, const float *b, int add, float *c, int64_t ldc)
+{
+    for (int64_t j = 0; j < n; j += ks->nr, b += k * ks->nr)
+        for (int64_t q = 0; q < k; q += LAFS_GEMM_KC)
+            for (int64_t i = 0; i < m; i += ks->mr)
+                ks->tile((int)lafs_min64(ks->mr, m - i), n - j > ks->lanes ? 2 : 1, across,
+                         lafs_min64(LAFS_GEMM_KC, k - q), a + (across ? i + q * lda : i * lda + q), lda,
+                         b + q * ks->nr, alpha, add || q > 0, c + i * ldc + j, ldc);
+}
+
+/* -- packing -- */
+
+/* x (n, HEAD) as the right matrix of a product over rows: panels of nr columns, (n, nr) each. */
+static void pack_rows(int nr, int64_t n, const float *x, int64_t ld, float *to)
+{
+    for (int64_t i = 0; i < n; i++, x += ld)
+        for (int j = 0; j < HEAD; j += nr)
+            for (int l = 0; l < nr; l += 4) store4(to + j * n + i * nr + l, load4(x + j + l));
+}
+
+/* to[q*nr + i] = from[i*ld + q] for 4 rows i and 4 q. */
+static inline void transpose4(const float *from, int64_t ld, float *to, int nr)
+{
+    lafs_v4 r0 = load4(from), r1 = load4(from + ld), r2 = load4(from + 2 * ld), r3 = load4(from + 3 * ld);
+    lafs_v4 a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+    lafs_v4 c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    store4(to, __builtin_shufflevector(a, b, 0, 1, 4, 5));
+    store4(to + nr, __builtin_shufflevector(a, b, 2, 3, 6, 7));
+    store4(to + 2 * nr, __builtin_shufflevector(c, d, 0, 1, 4, 5));
+    store4(to + 3 * nr, __builtin_shufflevector(c, d, 2, 3, 6, 7));
+}
+
+/* x (n, HEAD) as the right matrix of a product over columns: panels of nr rows, (HEAD, nr) each, zeros behind row n. */
+static void pack_columns(int nr, int64_t n, const float *x, int64_t ld, float *to)
+{
+    for (int64_t i = 0; i < n; i += nr, to += HEAD * nr) {
+        for (int l = 0; l < nr; l += 4)
+            if (i + l + 4 <= n)
+                for (int q = 0; q < HEAD; q += 4) transpose4(x + (i + l) * ld + q, ld, to + q * nr + l, nr);
+            else
+                for (int q = 0; q < HEAD; q++)
+                    for (int t = l; t < l + 4; t++) to[q * nr + t] = i + t < n ? x[(i + t) * ld + q] : 0;
+    }
+}
+
+/* -- a head -- */
 
 struct attention {
     struct lafs_dev *d;
@@ -17,28 +155,30 @@ struct attention {
     float *dqkv;
 };
 
-/* Row of scaled scores s (n) -> p = exp(s - max); returns 1 / their sum. */
-LAFS_INLINE float softmax_row(int64_t n, float *s, float *lse)
-{
-    float max = lafs_vec_max(n, s);
-    LAFS_EACH
-    for (int64_t i = 0; i < n; i++) s[i] = lafs_vec_exp(s[i] - max);
-    float sum = lafs_vec_sum(n, s);
-    *lse = max + logf(sum);
-    return 1 / sum;
-}
+static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+/* Floats between rows of scores of n keys: whole panels of any set, and no power of two. */
+static int64_t score_stride(int64_t n) { return round_up(n, 32) + 16; }
+/* Floats of a packed head of n rows. */
+static int64_t packed_size(int64_t n) { return round_up(n, 32) * HEAD; }
 
-/* Rows of scores (m, n) -> exponentials; inv (m) receives 1 / their sums, lse (m, stride heads) if wanted. */
-LAFS_INLINE void softmax_rows(int64_t m, int64_t n, float *s, float *inv, float *lse, int64_t heads)
+/* Rows of scaled scores s (m, ld), n of each -> exponentials, zeros behind to a multiple of 16; inv (m) receives 1 /
+ * their sums, lse (m, stride heads) if wanted. */
+LAFS_INLINE void softmax_rows(int64_t m, int64_t n, float *s, int64_t ld, float *inv, float *lse, int64_t heads)
 {
-    for (int64_t i = 0; i < m; i++) {
-        float l;
-        inv[i] = softmax_row(n, s + i * n, &l);
-        if (lse) lse[i * heads] = l;
+    int64_t wide = (n + 15) / 16 * 16;
+    for (int64_t i = 0; i < m; i++, s += ld) {
+        for (int64_t c = n; c < wide; c++) s[c] = s[0];
+        float max = lafs_vec_max(wide, s);
+        LAFS_EACH
+        for (int64_t c = 0; c < wide; c++) s[c] = lafs_vec_exp(s[c] - max);
+        for (int64_t c = n; c < wide; c++) s[c] = 0;
+        float sum = lafs_vec_sum(wide, s);
+        inv[i] = 1 / sum;
+        if (lse) lse[i * heads] = max + logf(sum);
     }
 }
-LAFS_ISA_FN(softmax_rows, (int64_t m, int64_t n, float *s, float *inv, float *lse, int64_t heads),
-            (m, n, s, inv, lse, heads))
+LAFS_ISA_FN(softmax_rows, (int64_t m, int64_t n, float *s, int64_t ld, float *inv, float *lse, int64_t heads),
+            (m, n, s, ld, inv, lse, heads))
 
 /* out (m, HEAD) rows times inv. */
 static void scale_rows(int64_t m, const float *inv, float *out, int64_t ld)
@@ -51,16 +191,19 @@ static void scale_rows(int64_t m, const float *inv, float *out, int64_t ld)
 static void forward_tile(void *arg, int64_t tile, int worker)
 {
     const struct attention *j = arg;
+    const struct kernel_set *ks = kernels();
     int64_t seq = tile / j->heads, h = tile % j->heads, first = j->s->off[seq], n = j->s->off[seq + 1] - first;
-    int64_t ld = 3 * j->heads * HEAD, old = j->heads * HEAD;
-    const float *q = j->qkv + first * ld + h * HEAD, *k = q + old, *v = k + old;
-    float *inv = lafs_cpu_scratch(j->d, worker), *p = inv + QUERIES; /* (QUERIES) and (QUERIES, n) */
+    int64_t ld = 3 * j->heads * HEAD, old = j->heads * HEAD, lds = score_stride(n);
+    const float *q = j->qkv + first * ld + h * HEAD;
+    float *k = lafs_cpu_scratch(j->d, worker), *v = k + packed_size(n), *p = v + packed_size(n), inv[QUERIES];
+    pack_columns(ks->nr, n, q + old, ld, k);
+    pack_rows(ks->nr, n, q + 2 * old, ld, v);
     for (int64_t i = 0; i < n; i += QUERIES) {
         int64_t m = lafs_min64(QUERIES, n - i);
         float *out = j->out + (first + i) * old + h * HEAD;
-        lafs_cpu_gemm(0, 1, m, n, HEAD, j->scale, q + i * ld, ld, k, ld, 0, p, n);
-        lafs_isa_softmax_rows()(m, n, p, inv, j->lse ? j->lse + (first + i) * j->heads + h : NULL, j->heads);
-        lafs_cpu_gemm(0, 0, m, HEAD, n, 1, p, n, v, ld, 0, out, old);
+        product(ks, 0, m, n, HEAD, j->scale, q + i * ld, ld, k, 0, p, lds);
+        lafs_isa_softmax_rows()(m, n, p, lds, inv, j->lse ? j->lse + (first + i) * j->heads + h : NULL, j->heads);
+        product(ks, 0, m, HEAD, n, 1, p, lds, v, 0, out, old);
         scale_rows(m, inv, out, old);
     }
 }
@@ -69,45 +212,55 @@ void lafs_cpu_attention(struct lafs_dev *d, const struct lafs_seqs *s, int64_t h
                         float *out, float *lse)
 {
     struct attention j = {.d = d, .s = s, .heads = heads, .scale = scale, .qkv = qkv, .out = out, .lse = lse};
-    int64_t m = lafs_min64(QUERIES, s->max_len);
-    if (lafs_cpu_reserve(d, (size_t)(QUERIES + m * s->max_len) * sizeof(float)))
-        lafs_pool_for(d->pool, s->n * heads, forward_tile, &j);
+    int64_t room = 2 * packed_size(s->max_len) + QUERIES * score_stride(s->max_len);
+    if (lafs_cpu_reserve(d, (size_t)room * sizeof(float))) lafs_pool_for(d->pool, s->n * heads, forward_tile, &j);
 }
 
-/* p = exp(s - lse) in place; ds = p (dp - D) with D_i = dout_i . out_i. */
+/* p = exp(s - lse) in place; ds = p (dp - D) with D_i = dout_i . out_i. Rows are ldp floats apart. */
 LAFS_INLINE void score_rows_bwd(int64_t m, int64_t n, const float *lse, int64_t heads, const float *out,
-                                const float *dout, int64_t ld, float *p, float *ds)
+                                const float *dout, int64_t ld, float *p, float *ds, int64_t ldp)
 {
-    for (int64_t i = 0; i < m; i++, p += n, ds += n) {
+    int64_t wide = (n + 15) / 16 * 16; /* what lies behind n is zero, and not used */
+    for (int64_t i = 0; i < m; i++, p += ldp, ds += ldp) {
         float l = lse[i * heads], along = lafs_vec_dot(HEAD, out + i * ld, dout + i * ld);
         LAFS_EACH
-        for (int64_t c = 0; c < n; c++) p[c] = lafs_vec_exp(p[c] - l);
-        LAFS_EACH
-        for (int64_t c = 0; c < n; c++) ds[c] = p[c] * (ds[c] - along);
+        for (int64_t c = 0; c < wide; c++) {
+            float e = lafs_vec_exp(p[c] - l);
+            p[c] = e;
+            ds[c] = e * (ds[c] - along);
+        }
     }
 }
 LAFS_ISA_FN(score_rows_bwd, (int64_t m, int64_t n, const float *lse, int64_t heads, const float *out, const float *dout,
-                             int64_t ld, float *p, float *ds), (m, n, lse, heads, out, dout, ld, p, ds))
+                             int64_t ld, float *p, float *ds, int64_t ldp),
+            (m, n, lse, heads, out, dout, ld, p, ds, ldp))
 
 /* dv = p^T do; dp = do v^T; ds = p (dp - D); dq = scale ds k; dk = scale ds^T q; blocks of queries added in order. */
 static void backward_tile(void *arg, int64_t tile, int worker)
 {
     const struct attention *j = arg;
+    const struct kernel_set *ks = kernels();
     int64_t seq = tile / j->heads, h = tile % j->heads, first = j->s->off[seq], n = j->s->off[seq + 1] - first;
-    int64_t old = j->heads * HEAD, ld = 3 * old;
-    const float *q = j->qkv + first * ld + h * HEAD, *k = q + old, *v = k + old;
+    int64_t old = j->heads * HEAD, ld = 3 * old, size = packed_size(n), lds = score_stride(n);
+    const float *q = j->qkv + first * ld + h * HEAD;
     float *dq = j->dqkv + first * ld + h * HEAD, *dk = dq + old, *dv = dk + old;
-    float *p = lafs_cpu_scratch(j->d, worker); /* (QUERIES, n), and ds behind it */
-    for (int64_t i = 0; i < n; i += QUERIES) {
-        int64_t m = lafs_min64(QUERIES, n - i);
+    float *kt = lafs_cpu_scratch(j->d, worker), *vt = kt + size, *k = vt + size, *side = k + size; /* (block, HEAD) */
+    float *p = side + packed_size(QUERIES_B), *ds = p + QUERIES_B * lds;
+    pack_columns(ks->nr, n, q + old, ld, kt);
+    pack_columns(ks->nr, n, q + 2 * old, ld, vt);
+    pack_rows(ks->nr, n, q + old, ld, k);
+    for (int64_t i = 0; i < n; i += QUERIES_B) {
+        int64_t m = lafs_min64(QUERIES_B, n - i);
         const float *out = j->saved + (first + i) * old + h * HEAD, *dout = j->dout + (first + i) * old + h * HEAD;
-        float *ds = p + m * n, beta = i > 0;
-        lafs_cpu_gemm(0, 1, m, n, HEAD, j->scale, q + i * ld, ld, k, ld, 0, p, n);
-        lafs_cpu_gemm(0, 1, m, n, HEAD, 1, dout, old, v, ld, 0, ds, n);
-        lafs_isa_score_rows_bwd()(m, n, j->saved_lse + (first + i) * j->heads + h, j->heads, out, dout, old, p, ds);
-        lafs_cpu_gemm(1, 0, n, HEAD, m, 1, p, n, dout, old, beta, dv, ld);
-        lafs_cpu_gemm(0, 0, m, HEAD, n, j->scale, ds, n, k, ld, 0, dq + i * ld, ld);
-        lafs_cpu_gemm(1, 0, n, HEAD, m, j->scale, ds, n, q + i * ld, ld, beta, dk, ld);
+        product(ks, 0, m, n, HEAD, j->scale, q + i * ld, ld, kt, 0, p, lds);
+        product(ks, 0, m, n, HEAD, 1, dout, old, vt, 0, ds, lds);
+        lafs_isa_score_rows_bwd()(m, n, j->saved_lse + (first + i) * j->heads + h, j->heads, out, dout, old, p, ds,
+                                  lds);
+        product(ks, 0, m, HEAD, n, j->scale, ds, lds, k, 0, dq + i * ld, ld);
+        pack_rows(ks->nr, m, dout, old, side);
+        product(ks, 1, n, HEAD, m, 1, p, lds, side, i > 0, dv, ld);
+        pack_rows(ks->nr, m, q + i * ld, ld, side);
+        product(ks, 1, n, HEAD, m, j->scale, ds, lds, side, i > 0, dk, ld);
     }
 }
 
@@ -116,7 +269,6 @@ void lafs_cpu_attention_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64
 {
     struct attention j = {.d = d, .s = s, .heads = heads, .scale = scale, .qkv = qkv, .saved = out, .saved_lse = lse,
                           .dout = dout, .dqkv = dqkv};
-    int64_t m = lafs_min64(QUERIES, s->max_len);
-    if (lafs_cpu_reserve(d, (size_t)(2 * m * s->max_len) * sizeof(float)))
-        lafs_pool_for(d->pool, s->n * heads, backward_tile, &j);
+    int64_t room = 3 * packed_size(s->max_len) + packed_size(QUERIES_B) + 2 * QUERIES_B * score_stride(s->max_len);
+    if (lafs_cpu_reserve(d, (size_t)room * sizeof(float))) lafs_pool_for(d->pool, s->n * heads, backward_tile, &j);
 }
