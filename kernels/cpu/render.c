@@ -1,22 +1,21 @@
 /* Views, as kernels/ref/render.c says and with its bits, fast.
  *
- * Inside, a picture is three planes, so that loops run over whole lines of one kind of value. The sources that are
- * cropped first are split and turned once for all their views. Tiles are sources, then views; each worker has its own
- * scratch. */
+ * Inside, a picture is three planes, so that loops run over whole lines of one kind of value (render_kernels.h). The
+ * sources that are cropped first are split and turned once for all their views. Tiles are sources, then views; each
+ * worker has its own scratch. */
 #include <math.h>
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/render_kernels.h"
 
 static size_t blocks16(int v) { return ((size_t)v + 15) / 16 * 16; }
-static size_t blocks64(int v) { return ((size_t)v + 63) / 64 * 64; }
 
-#include "kernels/cpu/render_colour.inc"
 #include "kernels/cpu/render_filter.inc"
 #include "kernels/cpu/render_resize.inc"
 
-enum { SLACK = 64 }; /* bytes behind every buffer: whole vectors may be read and written past its end */
+enum { SLACK = LAFS_RENDER_SLACK }; /* bytes behind every buffer */
 
 /* Memory handed out piece by piece; with base NULL it only adds up. */
 struct room {
@@ -48,6 +47,7 @@ struct job {
     const struct turned *turned; /* distinct sources */
     const int64_t *which;        /* (n): view -> source */
     uint8_t *shared;
+    const struct lafs_render_kernels *kernels;
 };
 
 /* What rendering one view needs. */
@@ -56,10 +56,13 @@ struct work {
     uint8_t *p[3], *other[3]; /* the picture, and room for the next */
     uint8_t *turned[3];       /* of the picture, for a crop that is not the first operation; lines of blocks16(h) */
     uint8_t *wide, *wide_turned; /* between the passes of a crop */
-    struct resize across, down;
+    struct lafs_resize across, down;
     double *weight;
-    int32_t *acc;
-    uint8_t *blur[2];
+    uint32_t *acc;       /* of a wide blur */
+    uint8_t *wide_blur[2];
+    uint16_t *blur;
+    uint8_t *sharpen;
+    const struct lafs_render_kernels *kernels;
 };
 
 static int is_crop(const struct lafs_view_op *op)
@@ -73,25 +76,25 @@ static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 static void lay_out(struct work *k, struct room *r, const struct lafs_viewplan *plan, int w, int h)
 {
     int n = plan->out_size, early = plan->ops == 0 || !is_crop(&plan->op[0]), turns = 0, cw = w, ch = h, pw = w, ph = h;
-    size_t plane = blocks16(n) * blocks16(n), line = blocks64(n), taps_across = TAPS, taps_down = TAPS, wide = 0,
-           blurred = 0;
+    size_t plane = blocks16(n) * blocks16(n), taps_across = 1, taps_down = 1, wide = 0, wide_blur = 0, blur = 0,
+           sharpen = 0;
     for (int i = 0; i < plan->ops; i++) {
         const struct lafs_view_op *op = &plan->op[i];
-        if (op->kind == LAFS_OP_BLUR) blurred = larger(blurred, blur_room(pw, ph));
+        if (op->kind == LAFS_OP_BLUR) {
+            if (is_wide(op)) wide_blur = larger(wide_blur, wide_blur_room(pw, ph));
+            else blur = larger(blur, lafs_blur_room(pw, ph));
+        }
+        if (op->kind == LAFS_OP_SHARPNESS) sharpen = larger(sharpen, 2 * ((size_t)pw + SLACK));
         if (!is_crop(op)) continue;
         pw = ph = n;
         turns |= i > 0;
         int bicubic = op->kind == LAFS_OP_CROP_BICUBIC;
         taps_across = larger(taps_across, (size_t)resize_taps(bicubic, (int)op->a[3], n));
         taps_down = larger(taps_down, (size_t)resize_taps(bicubic, (int)op->a[2], n));
-        wide = larger(wide, blocks64(n) * blocks64((int)op->a[2]));
-        line = larger(line, blocks64((int)op->a[2]));
+        wide = larger(wide, blocks16(n) * blocks16((int)op->a[2]));
     }
     if (!turns) cw = ch = 0; /* the picture as it comes is never turned here */
-    if (early) {
-        plane = larger(plane, blocks16(h) * (size_t)w);
-        line = larger(line, (size_t)w);
-    }
+    if (early) plane = larger(plane, blocks16(h) * (size_t)w);
     for (int c = 0; c < 3; c++) {
         k->p[c] = take(r, plane);
         k->other[c] = take(r, plane);
@@ -99,47 +102,30 @@ static void lay_out(struct work *k, struct room *r, const struct lafs_viewplan *
     }
     k->wide = take(r, wide);
     k->wide_turned = take(r, wide);
-    k->across = (struct resize){.n = n, .first = take(r, (size_t)n * 4), .k = take(r, (size_t)n * taps_across * 4)};
-    k->down = (struct resize){.n = n, .first = take(r, (size_t)n * 4), .k = take(r, (size_t)n * taps_down * 4)};
-    k->weight = take(r, larger(taps_across, taps_down) * SPAN * sizeof(double));
-    line = larger(line, blurred);
-    k->acc = take(r, line * 4);
-    for (int i = 0; i < 2; i++) k->blur[i] = take(r, blurred);
-}
-
-/* -- between interleaved pixels and planes -- */
-
-LAFS_INLINE void split(const uint8_t *restrict px, int64_t n, uint8_t *restrict r, uint8_t *restrict g,
-                       uint8_t *restrict b)
-{
-    for (int64_t i = 0; i < n; i++) {
-        r[i] = px[3 * i];
-        g[i] = px[3 * i + 1];
-        b[i] = px[3 * i + 2];
-    }
-}
-
-LAFS_INLINE void join(uint8_t *const p[3], int64_t n, uint8_t *restrict px)
-{
-    const uint8_t *restrict r = p[0], *restrict g = p[1], *restrict b = p[2];
-    for (int64_t i = 0; i < n; i++) {
-        px[3 * i] = r[i];
-        px[3 * i + 1] = g[i];
-        px[3 * i + 2] = b[i];
-    }
+    k->across.n = k->down.n = n;
+    k->across.first = take(r, (size_t)n * sizeof(int32_t));
+    k->across.k = take(r, (size_t)n * taps_across * sizeof(int32_t));
+    k->down.first = take(r, (size_t)n * sizeof(int32_t));
+    k->down.k = take(r, (size_t)n * taps_down * sizeof(int32_t));
+    k->weight = take(r, larger(taps_across, taps_down) * LAFS_SPAN * sizeof(double));
+    k->blur = take(r, blur * sizeof *k->blur);
+    k->sharpen = take(r, sharpen);
+    k->acc = take(r, wide_blur * sizeof *k->acc);
+    for (int i = 0; i < 2; i++) k->wide_blur[i] = take(r, wide_blur);
 }
 
 /* Splits and turns a source, 16 rows at a time. */
-LAFS_INLINE void turn_source(const struct job *j, int64_t i, int worker)
+static void turn_source(void *arg, int64_t i, int worker)
 {
+    const struct job *j = arg;
     const struct turned *t = &j->turned[i];
     if (!t->needed) return;
     size_t w16 = blocks16(t->w), size = turned_size(t);
     uint8_t *strip = lafs_cpu_scratch(j->d, worker); /* (3, 16, w16) */
     for (int y = 0; y < t->h; y += 16) {
         for (int k = 0; k < 16 && y + k < t->h; k++) {
-            uint8_t *row = strip + (size_t)k * w16;
-            split(t->source + (size_t)(y + k) * (size_t)t->w * 3, t->w, row, row + 16 * w16, row + 32 * w16);
+            uint8_t *row = strip + (size_t)k * w16, *const to[3] = {row, row + 16 * w16, row + 32 * w16};
+            j->kernels->split(t->source + (size_t)(y + k) * (size_t)t->w * 3, t->w, to);
         }
         for (size_t c = 0; c < 3; c++)
             turn(strip + 16 * c * w16, w16, t->w, 16, j->shared + t->at + c * size + (size_t)y, t->stride);
@@ -157,38 +143,55 @@ static void exchange(struct work *k)
     }
 }
 
+/* Lines of `in` (len of them, `stride` bytes apart) to r->n lines of `out`; with `mirror` in reverse order. */
+static void resize_lines(const struct work *k, const struct lafs_resize *r, const uint8_t *in, size_t stride, int len,
+                         int width, uint8_t *out, size_t out_stride, int mirror)
+{
+    for (int i = 0; i < r->n; i++)
+        k->kernels->blend_lines(in + (size_t)r->first[i] * stride, stride, len - 1 - r->first[i],
+                                r->k + (size_t)i * (size_t)r->taps, r->taps, width,
+                                out + (size_t)(mirror ? r->n - 1 - i : i) * out_stride);
+}
+
 /* Crops the turned picture in[] (lines `stride` bytes apart) into the planes. */
-LAFS_INLINE void crop(struct work *k, const uint8_t *const in[3], size_t stride, const struct lafs_view_op *op, int n,
-                      int mirror)
+static void crop(struct work *k, const uint8_t *const in[3], size_t stride, const struct lafs_view_op *op, int n,
+                 int mirror)
 {
     const int top = (int)op->a[0], left = (int)op->a[1], h = (int)op->a[2], w = (int)op->a[3],
               bicubic = op->kind == LAFS_OP_CROP_BICUBIC;
-    const size_t h64 = blocks64(h), n16 = blocks16(n);
+    const size_t h16 = blocks16(h), n16 = blocks16(n);
     k->across.taps = resize_taps(bicubic, w, n);
     k->down.taps = resize_taps(bicubic, h, n);
-    resize_weights(&k->across, bicubic, w, k->weight);
-    resize_weights(&k->down, bicubic, h, k->weight);
+    k->kernels->weights(&k->across, bicubic, w, k->weight);
+    k->kernels->weights(&k->down, bicubic, h, k->weight);
     for (int c = 0; c < 3; c++) {
-        resize_lines(&k->across, in[c] + (size_t)left * stride + (size_t)top, stride, w, h, k->wide, h64, mirror,
-                     k->acc);
-        turn(k->wide, h64, h, n, k->wide_turned, n16);
-        resize_lines(&k->down, k->wide_turned, n16, h, n, k->p[c], (size_t)n, 0, k->acc);
+        resize_lines(k, &k->across, in[c] + (size_t)left * stride + (size_t)top, stride, w, h, k->wide, h16, mirror);
+        turn(k->wide, h16, h, n, k->wide_turned, n16);
+        resize_lines(k, &k->down, k->wide_turned, n16, h, n, k->p[c], (size_t)n, 0);
     }
     k->w = k->h = n;
 }
 
-LAFS_INLINE void blur(struct work *k, float sigma)
+static void blur(struct work *k, const struct lafs_view_op *op)
 {
-    struct box box = box_of(sigma);
-    for (int c = 0; c < 3; c++) blur_plane(&box, k->p[c], k->w, k->h, k->blur, (uint32_t *)k->acc);
+    struct lafs_box box = box_of(op->a[0]);
+    for (int c = 0; c < 3; c++) {
+        if (is_wide(op)) lafs_isa_wide_blur()(&box, k->p[c], k->w, k->h, k->wide_blur, k->acc);
+        else k->kernels->blur(&box, k->p[c], k->other[c], k->w, k->h, k->blur);
+    }
 }
 
-LAFS_INLINE void pointwise(struct work *k, const struct lafs_view_op *op)
+/* Operations on each pixel by itself, all at once as far as contrast, which needs the mean of all grey, allows. */
+static void points(struct work *k, const struct lafs_view_op *op, int ops)
 {
-    const int64_t count = (int64_t)k->w * k->h;
-    uint8_t table[256];
-    point_table(op, op->kind == LAFS_OP_CONTRAST ? grey_mean(k->p[0], k->p[1], k->p[2], count) : 0, table);
-    for (int c = 0; c < 3; c++) look_up(k->p[c], count, table);
+    const int64_t n = (int64_t)k->w * k->h;
+    int64_t sum = 0;
+    if (op[0].kind == LAFS_OP_CONTRAST) k->kernels->points(k->p, n, NULL, 0, 0, &sum);
+    for (int i = 0, to; i < ops; i = to) {
+        for (to = i + 1; to < ops && op[to].kind != LAFS_OP_CONTRAST;) to++;
+        int mean = (int)((double)sum / (double)n + 0.5);
+        k->kernels->points(k->p, n, op + i, to - i, (float)mean, to < ops ? &sum : NULL);
+    }
 }
 
 static void erase(struct work *k, const float a[4])
@@ -198,7 +201,7 @@ static void erase(struct work *k, const float a[4])
             memset(k->p[c] + (size_t)y * (size_t)k->w + (size_t)a[1], 0, (size_t)a[3]);
 }
 
-LAFS_INLINE void crop_again(struct work *k, const struct lafs_view_op *op, int n)
+static void crop_again(struct work *k, const struct lafs_view_op *op, int n)
 {
     const size_t stride = blocks16(k->h);
     for (int c = 0; c < 3; c++) turn(k->p[c], (size_t)k->w, k->w, k->h, k->turned[c], stride);
@@ -206,50 +209,58 @@ LAFS_INLINE void crop_again(struct work *k, const struct lafs_view_op *op, int n
     crop(k, in, stride, op, n, 0);
 }
 
-LAFS_INLINE void carry_out(struct work *k, const struct lafs_view_op *op, int n)
+static int is_point(const struct lafs_view_op *op)
+{
+    return (op->kind >= LAFS_OP_BRIGHTNESS && op->kind <= LAFS_OP_GRAY) || op->kind == LAFS_OP_SOLARIZE ||
+           op->kind == LAFS_OP_INVERT || op->kind == LAFS_OP_POSTERIZE;
+}
+
+/* Carries out the first of the operations, and of those up to `ops` that go with it; returns how many. */
+static int carry_out(struct work *k, const struct lafs_view_op *op, int ops, int n)
 {
     const int64_t count = (int64_t)k->w * k->h;
     uint8_t *const *p = k->p;
+    int done = 0;
+    while (done < ops && is_point(&op[done])) done++;
+    if (done) {
+        points(k, op, done);
+        return done;
+    }
     switch (op->kind) {
     case LAFS_OP_CROP_BICUBIC:
     case LAFS_OP_CROP_BILINEAR: crop_again(k, op, n); break;
     case LAFS_OP_FLIP:
-        for (int c = 0; c < 3; c++) flip_plane(p[c], k->w, k->h);
+        for (int c = 0; c < 3; c++) k->kernels->flip(p[c], k->w, k->h, k->other[c]);
+        exchange(k);
         break;
-    case LAFS_OP_SATURATION: saturation(p[0], p[1], p[2], count, op->a[0]); break;
-    case LAFS_OP_HUE: hue(p[0], p[1], p[2], count, (int)(op->a[0] * 255.0)); break;
-    case LAFS_OP_GRAY: grey_planes(p[0], p[1], p[2], count); break;
-    case LAFS_OP_BLUR: blur(k, op->a[0]); break;
-    case LAFS_OP_BRIGHTNESS:
-    case LAFS_OP_CONTRAST:
-    case LAFS_OP_SOLARIZE:
-    case LAFS_OP_INVERT:
-    case LAFS_OP_POSTERIZE: pointwise(k, op); break;
+    case LAFS_OP_BLUR: blur(k, op); break;
     case LAFS_OP_AUTOCONTRAST:
     case LAFS_OP_EQUALIZE:
         for (int c = 0; c < 3; c++) histogram_op(p[c], count, op->kind);
         break;
     case LAFS_OP_SHARPNESS:
-        for (int c = 0; c < 3; c++) sharpen_plane(p[c], k->w, k->h, op->a[0], k->other[c]);
+        for (int c = 0; c < 3; c++) k->kernels->sharpen(p[c], k->w, k->h, op->a[0], k->other[c], k->sharpen);
         exchange(k);
         break;
     case LAFS_OP_ERASE: erase(k, op->a); break;
     default:
-        geometry(p, k->w, k->h, op, k->other);
+        geometry(k->kernels, p, k->w, k->h, op, k->other);
         exchange(k);
     }
+    return 1;
 }
 
 /* -- views -- */
 
-LAFS_INLINE void render_view(const struct job *j, int64_t v, int worker)
+static void render_view(void *arg, int64_t v, int worker)
 {
+    const struct job *j = arg;
     const struct lafs_viewplan *plan = &j->plan[v];
     const struct turned *t = &j->turned[j->which[v]];
     uint8_t *clean = j->clean ? j->clean[v] : NULL, *augmented = j->augmented ? j->augmented[v] : NULL;
     if (lafs_viewplan_check(plan, j->w[v], j->h[v], NULL) != LAFS_OK) return; /* reported before */
     struct room room = {lafs_cpu_scratch(j->d, worker), 0};
-    struct work k = {.w = j->w[v], .h = j->h[v]};
+    struct work k = {.w = j->w[v], .h = j->h[v], .kernels = j->kernels};
     lay_out(&k, &room, plan, k.w, k.h);
     int i = 0;
     if (plan->ops && is_crop(&plan->op[0])) {
@@ -260,19 +271,17 @@ LAFS_INLINE void render_view(const struct job *j, int64_t v, int worker)
         crop(&k, in, t->stride, &plan->op[0], plan->out_size, mirror);
         i = mirror ? 2 : 1;
     } else {
-        split(j->source[v], (int64_t)k.w * k.h, k.p[0], k.p[1], k.p[2]);
+        k.kernels->split(j->source[v], (int64_t)k.w * k.h, k.p);
     }
-    for (;; i++) {
-        if (clean && i == plan->clean_ops) join(k.p, (int64_t)k.w * k.h, clean);
+    while (1) {
+        if (clean && i == plan->clean_ops) k.kernels->join(k.p, (int64_t)k.w * k.h, clean);
         if (i == plan->ops) break;
-        carry_out(&k, &plan->op[i], plan->out_size);
+        int stop = clean && i < plan->clean_ops ? plan->clean_ops : plan->ops;
+        i += carry_out(&k, &plan->op[i], stop - i, plan->out_size);
     }
     if (augmented && clean && plan->clean_ops == plan->ops) memcpy(augmented, clean, (size_t)k.w * (size_t)k.h * 3);
-    else if (augmented) join(k.p, (int64_t)k.w * k.h, augmented);
+    else if (augmented) k.kernels->join(k.p, (int64_t)k.w * k.h, augmented);
 }
-
-LAFS_ISA_TILES(turn, struct job, turn_source(j, tile, worker))
-LAFS_ISA_TILES(view, struct job, render_view(j, tile, worker))
 
 /* Finds the distinct sources (a view's is taken as the same when its pointer is that of the view before), checks the
  * plans, and adds up what is needed. Returns the number of sources. */
@@ -307,7 +316,8 @@ void lafs_cpu_render(struct lafs_dev *d, int64_t n, const struct lafs_viewplan *
                      const int *w, const int *h, uint8_t *const *clean, uint8_t *const *augmented)
 {
     struct job j = {
-        .n = n, .plan = plan, .source = source, .w = w, .h = h, .clean = clean, .augmented = augmented, .d = d};
+        .n = n, .plan = plan, .source = source, .w = w, .h = h, .clean = clean, .augmented = augmented, .d = d,
+        .kernels = lafs_render_kernels()};
     struct turned *t;
     int64_t *which;
     struct lafs_err err = {0};
@@ -327,8 +337,8 @@ void lafs_cpu_render(struct lafs_dev *d, int64_t n, const struct lafs_viewplan *
     j.which = which;
     j.shared = lafs_cpu_shared(d, shared);
     if (j.shared && lafs_cpu_reserve(d, scratch)) {
-        lafs_pool_for(d->pool, sources, lafs_isa_turn(), &j);
-        lafs_pool_for(d->pool, n, lafs_isa_view(), &j);
+        lafs_pool_for(d->pool, sources, turn_source, &j);
+        lafs_pool_for(d->pool, n, render_view, &j);
     }
     lafs_free(t);
     lafs_free(which);

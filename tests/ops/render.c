@@ -1,5 +1,6 @@
 /* Rendering of views: the CPU backend gives the reference's bits, whatever the plan, the source's size and the threads.
  */
+#include "kernels/cpu/isa.h"
 #include "tests/ops/ops.h"
 
 enum { GUARDED = 64, CASES = 200 };
@@ -176,6 +177,14 @@ TEST(random_plans)
     random_batches(CASES, 130);
 }
 
+TEST(random_plans_without_vector_extensions)
+{
+    lafs_rng_init(&rng, lafs_rng_key(1, LAFS_RNG_TEST, 3, 0, 0));
+    lafs_isa_limit(0);
+    random_batches(CASES / 4, 130);
+    lafs_isa_limit(2);
+}
+
 TEST(large_sources)
 {
     lafs_rng_init(&rng, lafs_rng_key(1, LAFS_RNG_TEST, 2, 0, 0));
@@ -226,9 +235,11 @@ TEST(hue_of_every_colour)
             px[3 * i] = (uint8_t)(i & 255), px[3 * i + 1] = (uint8_t)(i >> 8), px[3 * i + 2] = (uint8_t)z;
         p.op[0].a[0] = (float)(z % 5 == 0 ? 0 : (z * 37 % 256 - 128) / 256.0);
         o.ref.ops->render(o.ref.dev, 1, &p, &src, &side, &side, NULL, &a);
+        lafs_isa_limit(z % 4 ? 2 : 0);
         o.cpu.ops->render(o.cpu.dev, 1, &p, &src, &side, &side, NULL, &b);
         differ += memcmp(a, b, SIDE * SIDE * 3) != 0;
     }
+    lafs_isa_limit(2);
     CHECK_INT(differ, 0);
     free(px);
     free(a);
@@ -302,5 +313,5 @@ TEST(impossible_plans_are_refused)
     ops_close(&o);
 }
 
-TEST_MAIN(random_plans, large_sources, drawn_plans, hue_of_every_colour, only_what_is_asked,
-          impossible_plans_are_refused)
+TEST_MAIN(random_plans, random_plans_without_vector_extensions, large_sources, drawn_plans, hue_of_every_colour,
+          only_what_is_asked, impossible_plans_are_refused)
