@@ -35,7 +35,7 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -ffp-contract=off -fno-math-errno -pt
 # dropout) scalar below AVX-512.
 KERNEL_CFLAGS := -fno-trapping-math
 # What a program does not use it does not load.
-LDLIBS = -Wl,--as-needed -larchive -ljpeg -lmsgpackc -lm -ldl
+LDLIBS = -Wl,--as-needed -larchive -ljpeg -lpng -lmsgpackc -lm -ldl
 
 # As many jobs as processors, unless the command line says otherwise.
 ifeq ($(MAKELEVEL),0)

@@ -114,6 +114,7 @@ void cli_print_version(const struct cli_program *p, int verbose)
     printf("compiler: %s\n", __VERSION__);
     print_library("libarchive", "archive_version_details", "archive_version_details");
     print_library("libjpeg", NULL, "jpeg_std_error");
+    print_library("libpng", NULL, "png_access_version_number");
     print_library("msgpack-c", "msgpack_version", "msgpack_version");
     print_instruction_sets();
     if (lafs_backend_open) {

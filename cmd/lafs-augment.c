@@ -194,10 +194,7 @@ static lafs_status augment(void *arg, struct filter_item *it, int worker)
         lafs_sample_set_int(&it->in, "epoch", epoch);
         lafs_sample_del(&it->in, "position"); /* of another order */
     }
-    if (o.render && !o.keep) {
-        lafs_sample_del(&it->in, "jpg");
-        lafs_sample_del(&it->in, "rgb");
-    }
+    if (o.render && !o.keep) lafs_face_del(&it->in);
     lafs_views_set(&it->in, view, s.count);
     return LAFS_OK;
 }

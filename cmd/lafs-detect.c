@@ -130,7 +130,8 @@ static void set_src(struct lafs_sample *out, const struct lafs_sample *in, const
 /* What described the photo and does not describe the crop. */
 static void drop_stale(struct lafs_sample *s)
 {
-    static const char *const stale[] = {"jpg", "rgb", "box", "points", "landmarks", "patches", "views", "embedding"};
+    static const char *const stale[] = {"box", "points", "landmarks", "patches", "views", "embedding"};
+    lafs_face_del(s);
     for (size_t i = 0; i < sizeof stale / sizeof *stale; i++) lafs_sample_del(s, stale[i]);
 }
 

@@ -43,8 +43,7 @@ static void finish(struct filter_item *it, const float *emb, int64_t dim)
 {
     lafs_sample_set_f32(&it->in, "embedding", &dim, 1, emb);
     if (o.keep) return;
-    lafs_sample_del(&it->in, "jpg");
-    lafs_sample_del(&it->in, "rgb");
+    lafs_face_del(&it->in);
 }
 
 static lafs_status embed(void *arg, struct filter_item *items, int n)

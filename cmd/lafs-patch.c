@@ -151,10 +151,7 @@ static lafs_status mosaic(struct worker *w, struct filter_item *it, int64_t r)
                     im.px[px] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : lroundf(v));
                 }
     lafs_status st = lafs_jpeg_encode(&jpg, &im, 95, &it->err);
-    if (st == LAFS_OK) {
-        lafs_sample_del(&it->in, "rgb");
-        lafs_sample_set_bin(&it->in, "jpg", jpg.data, jpg.size);
-    }
+    if (st == LAFS_OK) lafs_face_set(&it->in, jpg.data, jpg.size);
     lafs_image_release(&im);
     lafs_buf_release(&jpg);
     return st;

@@ -11,8 +11,8 @@
 #include "cmd/filter.h"
 #include "cmd/readall.h"
 #include "cmd/unpack.h"
+#include "data/face.h"
 #include "data/stream.h"
-#include "image/image.h"
 
 static struct {
     const char *list, *names, *channels, *to_dir;
@@ -25,7 +25,8 @@ static const struct cli_option table[] = {
     {"shard-samples", 0, CLI_INT, &o.shard_samples, "N", "begin a new shard after N records", 1, 1e15, "no limit"},
     {"shard-bytes", 0, CLI_INT, &o.shard_bytes, "N", "begin a new shard before it outgrows N bytes", 1, 1e15,
      "1000000000"},
-    {"to-dir", 0, CLI_STRING, &o.to_dir, "DIR", "write photos into the new directory DIR instead: NAME/FILE.jpg"},
+    {"to-dir", 0, CLI_STRING, &o.to_dir, "DIR",
+     "write photos into the new directory DIR instead: NAME/FILE.jpg, or .png"},
     {"list", 0, CLI_STRING, &o.list, "FILE", "read the photos that FILE lists, one path a line ('-': standard input)"},
     {"names", 0, CLI_CHOICE, &o.names, "auto|dir|none",
      "take names of people from directories: when there are several, always, never", 0, 0, "auto"},
@@ -52,22 +53,9 @@ struct pack {
 /* Side of the square picture; LAFS_BAD_RECORD when there is none. */
 static lafs_status picture_side(const struct lafs_sample *s, int *side, struct lafs_err *err)
 {
-    const void *jpg;
-    size_t size;
     int w, h;
-    struct lafs_nd a;
-    lafs_status st = lafs_sample_bin(s, "jpg", &jpg, &size, err);
-    if (st == LAFS_OK) {
-        LAFS_TRY(lafs_jpeg_size(jpg, size, &w, &h, err));
-    } else {
-        if (st == LAFS_END) st = lafs_sample_nd(s, "rgb", &a, err);
-        if (st == LAFS_END || (st == LAFS_OK && (a.ndim != 3 || a.shape[2] != 3 || strcmp(a.type, "|u1"))))
-            return lafs_fail(err, LAFS_BAD_RECORD, "no picture: neither field 'jpg' nor 'rgb'");
-        LAFS_TRY(st);
-        h = a.shape[0] > 65500 ? 65501 : (int)a.shape[0];
-        w = a.shape[1] > 65500 ? 65501 : (int)a.shape[1];
-    }
-    if (w != h || w < 1 || w > 65500)
+    LAFS_TRY(lafs_face_size(s, &w, &h, err));
+    if (w != h)
         return lafs_fail(err, LAFS_BAD_RECORD, "picture of %d x %d: aligned crops are square", w, h);
     *side = w;
     return LAFS_OK;

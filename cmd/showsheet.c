@@ -149,7 +149,7 @@ static uint64_t photo_hash(const struct lafs_sample *sample)
 {
     const void *data;
     size_t size;
-    if (lafs_sample_bin(sample, "jpg", &data, &size, NULL) != LAFS_OK) return 0;
+    if (lafs_face_bytes(sample, &data, &size, NULL) != LAFS_OK) return 0;
     uint64_t h = lafs_fnv1a(data, size);
     return h ? h : 1;
 }
@@ -324,7 +324,7 @@ static lafs_status add_views(struct sheet *s, const struct lafs_sample *sample, 
     LAFS_TRY(st);
     if (!s->size) s->size = SMALL;
     struct sheet_cell *cell = NULL;
-    if (lafs_sample_has(sample, "rgb") || lafs_sample_has(sample, "jpg")) {
+    if (lafs_face_has(sample)) {
         st = lafs_face_image(sample, s->max_pixels, &face, err);
         if (st == LAFS_OK) st = new_cell(s, &cell, err);
         if (st == LAFS_OK) st = fit(cell, &face, s->size, &p, err);

@@ -45,8 +45,10 @@ static void generalise(char *type, size_t cap, const char *other)
     char out[96];
     size_t n = 0;
     const char *a = type, *b = other;
-    if (!strncmp(type, "JPEG ", 5) && !strncmp(other, "JPEG ", 5)) {
-        snprintf(type, cap, "JPEG of any size");
+    for (int png = 0; png < 2; png++) {
+        const char *kind = png ? "PNG " : "JPEG ";
+        if (strncmp(type, kind, strlen(kind)) || strncmp(other, kind, strlen(kind))) continue;
+        snprintf(type, cap, "%sof any size", kind);
         return;
     }
     while ((*a || *b) && n + 24 < sizeof out) {

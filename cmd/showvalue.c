@@ -93,10 +93,9 @@ static void put_array(struct lafs_buf *out, const struct lafs_nd *a, size_t inli
     lafs_buf_putc(out, '}');
 }
 
-static int is_jpeg(const struct lafs_mp_value *v, int *w, int *h)
+static enum lafs_photo photo_size(const struct lafs_mp_value *v, int *w, int *h)
 {
-    return v->type == LAFS_MP_BIN && v->len > 3 && !memcmp(v->data, "\xff\xd8\xff", 3) &&
-           lafs_jpeg_size(v->data, v->len, w, h, NULL) == LAFS_OK;
+    return lafs_photo_size(v->data, v->len, w, h, NULL) == LAFS_OK ? lafs_photo_kind(v->data, v->len) : LAFS_PHOTO_NONE;
 }
 
 /* An array of NumPy: a map whose first key is the bytes "nd". */
@@ -137,6 +136,7 @@ static lafs_status put_value(struct lafs_buf *out, struct lafs_walk *w, size_t i
     struct lafs_mp_value v;
     struct lafs_nd a;
     int width, height;
+    enum lafs_photo photo;
     if (depth > LAFS_MAX_DEPTH) return lafs_fail(err, LAFS_BAD_RECORD, "nested too deeply");
     LAFS_TRY(lafs_walk_next(w, &v, err));
     switch (v.type) {
@@ -148,7 +148,9 @@ static lafs_status put_value(struct lafs_buf *out, struct lafs_walk *w, size_t i
     case LAFS_MP_EXT: lafs_buf_printf(out, "{\"bytes\": %zu}", v.len); break;
     case LAFS_MP_BIN:
         lafs_buf_printf(out, "{\"bytes\": %zu", v.len);
-        if (is_jpeg(&v, &width, &height)) lafs_buf_printf(out, ", \"jpeg\": [%d, %d]", width, height);
+        photo = photo_size(&v, &width, &height);
+        if (photo != LAFS_PHOTO_NONE)
+            lafs_buf_printf(out, ", \"%s\": [%d, %d]", photo == LAFS_PHOTO_PNG ? "png" : "jpeg", width, height);
         lafs_buf_putc(out, '}');
         break;
     case LAFS_MP_ARRAY:
@@ -183,6 +185,7 @@ lafs_status show_type(struct lafs_buf *out, const void *data, size_t size, struc
     struct lafs_mp_value v;
     struct lafs_nd a;
     int width, height;
+    enum lafs_photo photo;
     LAFS_TRY(lafs_walk_next(&w, &v, err));
     switch (v.type) {
     case LAFS_MP_NIL: lafs_buf_puts(out, "nothing"); break;
@@ -192,7 +195,9 @@ lafs_status show_type(struct lafs_buf *out, const void *data, size_t size, struc
     case LAFS_MP_STR: lafs_buf_puts(out, "text"); break;
     case LAFS_MP_EXT: lafs_buf_puts(out, "extension"); break;
     case LAFS_MP_BIN:
-        if (is_jpeg(&v, &width, &height)) lafs_buf_printf(out, "JPEG %dx%d", width, height);
+        photo = photo_size(&v, &width, &height);
+        if (photo != LAFS_PHOTO_NONE)
+            lafs_buf_printf(out, "%s %dx%d", photo == LAFS_PHOTO_PNG ? "PNG" : "JPEG", width, height);
         else lafs_buf_puts(out, "bytes");
         break;
     case LAFS_MP_ARRAY: lafs_buf_printf(out, "list of %zu", v.len); break;

@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "data/record.h"
 
-/* Appends the MessagePack value at data as JSON. Binary is given by its size (and, of a JPEG, its width and height); an
+/* Appends the MessagePack value at data as JSON. Binary is given by its size (and, of a photo, width and height); an
  * array is nested lists up to `inline_max` elements, else type, shape, least, greatest and mean value. */
 lafs_status show_json(struct lafs_buf *out, const void *data, size_t size, size_t inline_max, struct lafs_err *err);
 /* Appends what the value is, in a few words: "text", "f4 (5, 2)", "JPEG 112x112", "map of 4". */

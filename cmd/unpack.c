@@ -18,7 +18,8 @@ enum { JPEG_QUALITY = 95 };
 
 struct unpack {
     struct lafs_buf temp;  /* the directory that is being filled */
-    struct lafs_buf path, jpg;
+    struct lafs_buf path;
+    struct lafs_buf made;  /* a JPEG of raw pixels */
     int64_t written;
 };
 
@@ -45,7 +46,7 @@ static int leads_through(const char *key, const char *name, size_t len)
     return from && (size_t)(slash - from) == len && memcmp(from, name, len) == 0;
 }
 
-static lafs_status file_path(struct unpack *u, const struct lafs_sample *s, struct lafs_err *err)
+static lafs_status file_path(struct unpack *u, const struct lafs_sample *s, enum lafs_photo kind, struct lafs_err *err)
 {
     const char *key = lafs_sample_key(s), *name;
     size_t len;
@@ -63,23 +64,23 @@ static lafs_status file_path(struct unpack *u, const struct lafs_sample *s, stru
         return st;
     }
     lafs_buf_puts(&u->path, key);
-    lafs_buf_puts(&u->path, ".jpg");
+    lafs_buf_puts(&u->path, kind == LAFS_PHOTO_PNG ? ".png" : ".jpg");
     return lafs_buf_str(&u->path) ? LAFS_OK : lafs_buf_check(&u->path, err);
 }
 
-/* The record's JPEG as it is, or one made of its `rgb`. */
+/* The record's photo as it is, or a JPEG made of its `rgb`. */
 static lafs_status picture(struct unpack *u, const struct lafs_sample *s, const void **data, size_t *size,
                            struct lafs_err *err)
 {
-    lafs_status st = lafs_sample_bin(s, "jpg", data, size, err);
+    lafs_status st = lafs_face_bytes(s, data, size, err);
     if (st != LAFS_END) return st;
     struct lafs_image im = {0};
     st = lafs_face_image(s, cli.max_pixels, &im, err);
-    lafs_buf_clear(&u->jpg);
-    if (st == LAFS_OK) st = lafs_jpeg_encode(&u->jpg, &im, JPEG_QUALITY, err);
+    lafs_buf_clear(&u->made);
+    if (st == LAFS_OK) st = lafs_jpeg_encode(&u->made, &im, JPEG_QUALITY, err);
     lafs_image_release(&im);
-    *data = u->jpg.data;
-    *size = u->jpg.size;
+    *data = u->made.data;
+    *size = u->made.size;
     return st;
 }
 
@@ -106,7 +107,7 @@ static lafs_status each(void *arg, struct lafs_sample *s, struct lafs_err *err)
     const void *data;
     size_t size;
     LAFS_TRY(picture(u, s, &data, &size, err));
-    LAFS_TRY(file_path(u, s, err));
+    LAFS_TRY(file_path(u, s, lafs_photo_kind(data, size), err));
     LAFS_TRY(make_dirs(u, err));
     LAFS_TRY(write_file((const char *)u->path.data, data, size, err));
     u->written++;
@@ -159,6 +160,6 @@ int unpack_run(const char *dir, const struct lafs_reader_options *opt, const cha
                  totals.bad ? ", others bad" : "");
     lafs_buf_release(&u.temp);
     lafs_buf_release(&u.path);
-    lafs_buf_release(&u.jpg);
+    lafs_buf_release(&u.made);
     return status;
 }

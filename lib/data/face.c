@@ -2,16 +2,36 @@
 
 #include <string.h>
 
+static const char *const encoded[] = {"jpg", "png"};
+
+lafs_status lafs_face_bytes(const struct lafs_sample *s, const void **data, size_t *size, struct lafs_err *err)
+{
+    lafs_status st = lafs_sample_bin(s, encoded[0], data, size, err);
+    return st == LAFS_END ? lafs_sample_bin(s, encoded[1], data, size, err) : st;
+}
+
+/* Field `rgb`, checked. LAFS_END when it is absent. */
+static lafs_status raw_pixels(const struct lafs_sample *s, struct lafs_nd *a, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_sample_nd(s, "rgb", a, err));
+    if (strcmp(a->type, "|u1") || a->ndim != 3 || a->shape[2] != 3 || a->shape[0] < 1 || a->shape[1] < 1 ||
+        a->shape[0] > 65500 || a->shape[1] > 65500)
+        return lafs_fail(err, LAFS_BAD_RECORD, "field 'rgb': not a u8 array (h, w, 3)");
+    return LAFS_OK;
+}
+
+static lafs_status no_picture(struct lafs_err *err)
+{
+    return lafs_fail(err, LAFS_BAD_RECORD, "no picture: no field 'jpg', 'png' or 'rgb'");
+}
+
 lafs_status lafs_face_image(const struct lafs_sample *s, int64_t max_pixels, struct lafs_image *im,
                             struct lafs_err *err)
 {
     if (max_pixels <= 0) max_pixels = LAFS_MAX_PIXELS_DEFAULT;
     struct lafs_nd a;
-    lafs_status st = lafs_sample_nd(s, "rgb", &a, err);
+    lafs_status st = raw_pixels(s, &a, err);
     if (st == LAFS_OK) {
-        if (strcmp(a.type, "|u1") || a.ndim != 3 || a.shape[2] != 3 || a.shape[0] < 1 || a.shape[1] < 1 ||
-            a.shape[0] > 65500 || a.shape[1] > 65500)
-            return lafs_fail(err, LAFS_BAD_RECORD, "field 'rgb': not a u8 array (h, w, 3)");
         if (a.shape[0] * a.shape[1] > max_pixels)
             return lafs_fail(err, LAFS_BAD_RECORD, "field 'rgb': %lld x %lld is more than %lld pixels",
                              (long long)a.shape[1], (long long)a.shape[0], (long long)max_pixels);
@@ -22,8 +42,44 @@ lafs_status lafs_face_image(const struct lafs_sample *s, int64_t max_pixels, str
     if (st != LAFS_END) return st;
     const void *data;
     size_t size;
-    st = lafs_sample_bin(s, "jpg", &data, &size, err);
-    if (st == LAFS_END) return lafs_fail(err, LAFS_BAD_RECORD, "no picture: neither field 'jpg' nor 'rgb'");
+    st = lafs_face_bytes(s, &data, &size, err);
+    if (st == LAFS_END) return no_picture(err);
     LAFS_TRY(st);
-    return lafs_jpeg_decode(im, data, size, max_pixels, err);
+    return lafs_photo_decode(im, data, size, max_pixels, err);
+}
+
+lafs_status lafs_face_size(const struct lafs_sample *s, int *w, int *h, struct lafs_err *err)
+{
+    struct lafs_nd a;
+    const void *data;
+    size_t size;
+    lafs_status st = raw_pixels(s, &a, err);
+    if (st == LAFS_OK) {
+        *h = (int)a.shape[0];
+        *w = (int)a.shape[1];
+        return LAFS_OK;
+    }
+    if (st == LAFS_END) st = lafs_face_bytes(s, &data, &size, err);
+    if (st == LAFS_END) return no_picture(err);
+    LAFS_TRY(st);
+    return lafs_photo_size(data, size, w, h, err);
+}
+
+int lafs_face_has(const struct lafs_sample *s)
+{
+    return lafs_sample_has(s, "rgb") || lafs_sample_has(s, encoded[0]) || lafs_sample_has(s, encoded[1]);
+}
+
+void lafs_face_del(struct lafs_sample *s)
+{
+    lafs_sample_del(s, "rgb");
+    for (size_t i = 0; i < sizeof encoded / sizeof *encoded; i++) lafs_sample_del(s, encoded[i]);
+}
+
+void lafs_face_set(struct lafs_sample *s, const void *data, size_t size)
+{
+    int png = lafs_photo_kind(data, size) == LAFS_PHOTO_PNG;
+    lafs_sample_del(s, "rgb");
+    lafs_sample_del(s, encoded[!png]);
+    lafs_sample_set_bin(s, encoded[png], data, size);
 }

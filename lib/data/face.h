@@ -7,9 +7,22 @@
 #include "data/record.h"
 #include "image/image.h"
 
-/* Decodes field `rgb` (u8 (h,w,3)) or, without it, `jpg` into im. LAFS_BAD_RECORD: neither is there, or it is broken;
- * the message names the field. max_pixels 0: the default. */
+/* A record holds one picture: field `rgb` (u8 (h,w,3)), or the bytes of a file in `jpg` or `png`, named by what they
+ * are. Readers go by the bytes all the same. */
+
+/* Decodes the picture, of `rgb` where there are several, into im. LAFS_BAD_RECORD: none is there, or it is broken.
+ * max_pixels 0: the default. */
 lafs_status lafs_face_image(const struct lafs_sample *s, int64_t max_pixels, struct lafs_image *im,
                             struct lafs_err *err);
+/* Its width and height as displayed, undecoded. LAFS_BAD_RECORD as above. */
+lafs_status lafs_face_size(const struct lafs_sample *s, int *w, int *h, struct lafs_err *err);
+/* The encoded bytes; LAFS_END (no message) when there are none. */
+lafs_status lafs_face_bytes(const struct lafs_sample *s, const void **data, size_t *size, struct lafs_err *err);
+/* Whether there is any picture. */
+int lafs_face_has(const struct lafs_sample *s);
+/* Removes every picture. */
+void lafs_face_del(struct lafs_sample *s);
+/* Makes the bytes of a photo the picture: field `png` of a PNG, otherwise `jpg`. */
+void lafs_face_set(struct lafs_sample *s, const void *data, size_t size);
 
 #endif

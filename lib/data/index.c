@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "data/keyset.h"
 #include "data/source.h"
+#include "image/image.h"
 
 #define FIRST_LINE "lafs-index 1"
 

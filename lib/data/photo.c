@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "data/face.h"
 #include "data/source.h"
 
 /* ---- paths and bytes ---- */
@@ -19,57 +20,18 @@ static int ends_with_any(const char *name, const char *const *suffix)
     return 0;
 }
 
-int lafs_ends_as_jpeg(const char *name)
+int lafs_ends_as_photo(const char *name)
 {
-    static const char *const suffix[] = {"jpg", "jpeg", "jpe", "jfif", NULL};
+    static const char *const suffix[] = {"jpg", "jpeg", "jpe", "jfif", "png", NULL};
     return ends_with_any(name, suffix);
 }
 
 int lafs_ends_as_picture(const char *name)
 {
-    static const char *const suffix[] = {"png", "gif", "bmp", "tif", "tiff", "webp", "heic", "heif", "avif",
-                                         "jxl", "jp2", "ppm", "pgm", "pnm",  "tga",  NULL};
+    static const char *const suffix[] = {"gif", "bmp", "tif", "tiff", "webp", "heic", "heif", "avif", "jxl", "jp2",
+                                         "ppm", "pgm", "pnm", "tga",  "ico",  "psd",  "exr",  "hdr",  "jxr", "dng",
+                                         "cr2", "cr3", "nef", "arw",  "raf",  "orf",  "rw2",  "svg",  NULL};
     return ends_with_any(name, suffix);
-}
-
-const char *lafs_looks_like(const void *data, size_t size)
-{
-    static const struct {
-        size_t at, len;
-        const char *bytes, *what;
-    } known[] = {
-        {0, 3, "\xff\xd8\xff", "a JPEG photo"},
-        {0, 4, "\x89PNG", "a PNG picture"},
-        {0, 4, "GIF8", "a GIF picture"},
-        {0, 4, "II*\0", "a TIFF picture"},
-        {0, 4, "MM\0*", "a TIFF picture"},
-        {8, 4, "WEBP", "a WebP picture"},
-        {4, 8, "ftypheic", "a HEIC picture"},
-        {4, 8, "ftypmif1", "a HEIC picture"},
-        {4, 8, "ftypavif", "an AVIF picture"},
-        {0, 2, "BM", "a BMP picture"},
-        {0, 4, "PK\3\4", "a zip archive"},
-        {0, 5, "%PDF-", "a PDF document"},
-        {0, 6, "\xfd\x37zXZ", "an xz archive"},
-        {0, 3, "BZh", "a bzip2 archive"},
-        {0, 4, "\177ELF", "a program"},
-        {0, 4, "\x0a\x23\xd7\xce", "a RecordIO file"},
-        {8, 2, "{\"", "a safetensors file"},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (size >= known[i].at + known[i].len &&
-            memcmp((const char *)data + known[i].at, known[i].bytes, known[i].len) == 0)
-            return known[i].what;
-    return NULL;
-}
-
-lafs_status lafs_check_jpeg(const void *data, size_t size, struct lafs_err *err)
-{
-    if (size >= 3 && memcmp(data, "\xff\xd8\xff", 3) == 0) return LAFS_OK;
-    if (size == 0) return lafs_fail(err, LAFS_BAD_RECORD, "the photo is empty");
-    const char *what = lafs_looks_like(data, size);
-    if (!what) return lafs_fail(err, LAFS_BAD_RECORD, "no JPEG photo");
-    return lafs_fail(err, LAFS_BAD_RECORD, "no JPEG photo but %s: convert it first", what);
 }
 
 void lafs_name_from_key(struct lafs_sample *s)
@@ -91,7 +53,7 @@ static const char *inner_path(const char *path)
     }
 }
 
-lafs_status lafs_photo_sample(struct lafs_sample *s, const char *path, const void *jpg, size_t size, int named,
+lafs_status lafs_photo_sample(struct lafs_sample *s, const char *path, const void *data, size_t size, int named,
                               struct lafs_err *err)
 {
     path = inner_path(path);
@@ -107,9 +69,9 @@ lafs_status lafs_photo_sample(struct lafs_sample *s, const char *path, const voi
     lafs_status st = lafs_buf_check(&key, err);
     if (st == LAFS_OK) lafs_sample_set_strn(s, "key", (const char *)key.data, key.size);
     if (st == LAFS_OK) st = lafs_sample_check_key(s, err);
-    if (st == LAFS_OK) st = lafs_check_jpeg(jpg, size, err);
+    if (st == LAFS_OK) st = lafs_photo_check(data, size, err);
     if (st == LAFS_OK) {
-        lafs_sample_set_bin(s, "jpg", jpg, size);
+        lafs_face_set(s, data, size);
         if (named) lafs_name_from_key(s);
         if (dots) {
             lafs_buf_clear(&key);
@@ -140,11 +102,10 @@ static lafs_status read_photo(struct lafs_env *env, struct lafs_sample *s, struc
     lafs_buf_clear(data);
     lafs_status st = lafs_photo_sample(s, path, "\xff\xd8\xff", 3, named, err);
     LAFS_TRY(st);
-    if (lafs_ends_as_picture(path)) {
-        const char *dot = strrchr(path, '.');
-        return lafs_fail(err, LAFS_BAD_RECORD, "%s pictures are not read yet: convert it to JPEG first", dot + 1);
-    }
     st = lafs_buf_read_file(data, disk, env->opt.max_record, err);
+    if (st == LAFS_OK && lafs_ends_as_picture(path) && !lafs_looks_like(data->data, data->size))
+        return lafs_fail(err, LAFS_BAD_RECORD, "neither a JPEG nor a PNG photo but, by its name, one of kind '%s'",
+                         strrchr(path, '.') + 1);
     if (st == LAFS_OK) return lafs_photo_sample(s, path, data->data, data->size, named, err);
     if (data->failed) return st;
     if (err) err->status = LAFS_BAD_RECORD;
@@ -326,7 +287,7 @@ static lafs_status next_file(struct tree *t, struct lafs_err *err)
 static int is_picture(struct tree *t)
 {
     const char *path = lafs_buf_str(&t->path);
-    return path && (lafs_ends_as_jpeg(path) || lafs_ends_as_picture(path));
+    return path && (lafs_ends_as_photo(path) || lafs_ends_as_picture(path));
 }
 
 static lafs_status tree_next(struct lafs_source *src, struct lafs_sample *s, struct lafs_err *err)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "data/face.h"
 #include "data/source.h"
 #include "format/archive.h"
 
@@ -41,11 +42,11 @@ static void lower(unsigned char *p, size_t size)
         if (p[i] >= 'A' && p[i] <= 'Z') p[i] |= 0x20;
 }
 
-/* KEY.more.jpg: perhaps a photo with dots in its name. */
+/* KEY.more.jpg (or .png): perhaps a photo with dots in its name. */
 static int is_plain(const char *suffix)
 {
     const char *dot = strrchr(suffix, '.');
-    return dot == suffix || !lafs_ends_as_jpeg(suffix);
+    return dot == suffix || !lafs_ends_as_photo(suffix);
 }
 
 /* Splits the member's name into key and suffix, at the first dot of its base name. */
@@ -100,7 +101,8 @@ static lafs_status join_fields(struct lafs_sample *s, const struct lafs_buf *map
         const struct lafs_field *f = &more.field[i];
         memcpy(name, more.buf.data + f->name, f->name_len);
         name[f->name_len] = 0;
-        if (name[0] == '.' || strcmp(name, "key") == 0 || strcmp(name, "jpg") == 0 || strcmp(name, "cls") == 0)
+        if (name[0] == '.' || strcmp(name, "key") == 0 || strcmp(name, "jpg") == 0 || strcmp(name, "png") == 0 ||
+            strcmp(name, "cls") == 0)
             st = lafs_fail(err, LAFS_BAD_RECORD, "its .mp holds a field '%s', which has a member of its own", name);
         else lafs_sample_set_raw(s, name, more.buf.data + f->at, f->len);
     }
@@ -132,9 +134,10 @@ static lafs_status use_member(struct shard *sh, struct lafs_err *err)
     if (!sh->scan) lafs_digest_member(&sh->section.digest, sh->m.name, sh->data.data, sh->data.size);
     sh->bytes += sh->data.size;
     if (sh->bytes > max) return lafs_fail(err, LAFS_BAD_RECORD, "record of more than %zu bytes", max);
-    if (strcmp(suffix, ".jpg") == 0 || strcmp(suffix, ".jpeg") == 0) {
-        LAFS_TRY(add_bytes(sh, "jpg", err));
-        return sh->foreign && !sh->scan ? lafs_check_jpeg(sh->data.data, sh->data.size, err) : LAFS_OK;
+    int is_png = strcmp(suffix, ".png") == 0;
+    if (is_png || strcmp(suffix, ".jpg") == 0 || strcmp(suffix, ".jpeg") == 0) {
+        LAFS_TRY(add_bytes(sh, is_png ? "png" : "jpg", err));
+        return sh->foreign && !sh->scan ? lafs_photo_check(sh->data.data, sh->data.size, err) : LAFS_OK;
     }
     if (is_cls) {
         if (lafs_sample_has(&sh->s, "cls")) return lafs_fail(err, LAFS_BAD_RECORD, "'.cls' occurs twice in it");
@@ -236,9 +239,10 @@ static lafs_status end_sample(struct shard *sh, struct lafs_sample *s, struct la
     LAFS_TRY(lafs_sample_check_key(s, err));
     LAFS_TRY(lower_suffixes(s, err));
     if (!sh->foreign) return lafs_sample_check(s, err);
-    if (!lafs_sample_has(s, "jpg") && (picture = picture_in(s, name)))
-        return lafs_fail(err, LAFS_BAD_RECORD, "%s pictures are not read yet: convert it to JPEG first", picture);
-    if (sh->named && members == 1 && lafs_sample_has(s, "jpg")) lafs_name_from_key(s);
+    int photo = lafs_face_has(s);
+    if (!photo && (picture = picture_in(s, name)))
+        return lafs_fail(err, LAFS_BAD_RECORD, "%s pictures are not read: convert it to JPEG or PNG first", picture);
+    if (sh->named && members == 1 && photo) lafs_name_from_key(s);
     return lafs_sample_check(s, err);
 }
 
@@ -322,7 +326,7 @@ static lafs_status guess_names(struct shard *sh, struct lafs_err *err)
     lafs_status st = LAFS_OK;
     for (int i = 0; i < NAMES_LOOK && !sh->named && (st = lafs_tar_next(t, &m, err)) == LAFS_OK; i++) {
         if (strcmp(m.name, LAFS_OPENS) == 0) break;
-        if (!m.regular || !lafs_ends_as_jpeg(m.name)) continue;
+        if (!m.regular || !lafs_ends_as_photo(m.name)) continue;
         const char *slash = strrchr(m.name, '/');
         size_t len = slash ? (size_t)(slash - m.name) : 0;
         if (found && (len != first.size || memcmp(first.data, m.name, len))) sh->named = 1;

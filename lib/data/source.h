@@ -91,12 +91,10 @@ void lafs_digest_member(struct lafs_sha256 *d, const char *name, const void *dat
 /* Common to all readers: key, and where known `src`, checked. */
 lafs_status lafs_sample_check_key(const struct lafs_sample *s, struct lafs_err *err);
 /* Fills s with the photo at `path` (inside its tree or archive): key = path without suffix, dots of the base name
- * become '_' and the original goes to src; name = the directory that holds it, if `named`. LAFS_BAD_RECORD: no JPEG
- * (the key is set all the same). */
-lafs_status lafs_photo_sample(struct lafs_sample *s, const char *path, const void *jpg, size_t size, int named,
+ * become '_' and the original goes to src; name = the directory that holds it, if `named`. LAFS_BAD_RECORD: neither
+ * JPEG nor PNG (the key is set all the same). */
+lafs_status lafs_photo_sample(struct lafs_sample *s, const char *path, const void *data, size_t size, int named,
                               struct lafs_err *err);
-/* LAFS_BAD_RECORD unless the bytes begin like a JPEG; says what they look like instead. */
-lafs_status lafs_check_jpeg(const void *data, size_t size, struct lafs_err *err);
 /* Field `name` = the directory that holds the key, if any. */
 void lafs_name_from_key(struct lafs_sample *s);
 /* What an input is, by its first bytes (512, or all there are). */
@@ -105,13 +103,11 @@ enum lafs_kind {
     LAFS_KIND_MSG,
     LAFS_KIND_TAR, /* compressed ones included */
     LAFS_KIND_INDEX,
-    LAFS_KIND_JPEG
+    LAFS_KIND_PHOTO
 };
 enum lafs_kind lafs_input_kind(const void *data, size_t size);
-/* What the first bytes of a file look like: "a PNG picture", .., or NULL. */
-const char *lafs_looks_like(const void *data, size_t size);
-/* Whether a name ends like a photo (.jpg, .jpeg, ..), or like a picture of another kind; any case. */
-int lafs_ends_as_jpeg(const char *name);
+/* Whether a name ends like a photo (.jpg, .png, ..), or like a picture of a kind that is not read; any case. */
+int lafs_ends_as_photo(const char *name);
 int lafs_ends_as_picture(const char *name);
 /* A header for photos and faces that have none: unknown, or photos as they are. */
 lafs_status lafs_env_photos(struct lafs_env *env, const char *input, struct lafs_err *err);

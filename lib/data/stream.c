@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "data/source.h"
+#include "image/image.h"
 
 /* What was read ahead, to be given out again. */
 struct ahead {
@@ -64,8 +65,7 @@ enum lafs_kind lafs_input_kind(const void *data, size_t size)
     if (size >= 4 && memcmp(p, "\x28\xb5\x2f\xfd", 4) == 0) return LAFS_KIND_TAR;
     if (is_tar(p, size) || (size >= 9 && memcmp(p, LAFS_OPENS, 9) == 0)) return LAFS_KIND_TAR;
     if (size >= 11 && memcmp(p, "lafs-index ", 11) == 0) return LAFS_KIND_INDEX;
-    if (size >= 3 && memcmp(p, "\xff\xd8\xff", 3) == 0) return LAFS_KIND_JPEG;
-    if (size >= 4 && memcmp(p, "\x89PNG", 4) == 0) return LAFS_KIND_NONE;
+    if (lafs_photo_kind(p, size) != LAFS_PHOTO_NONE) return LAFS_KIND_PHOTO;
     if (size >= 1 && ((p[0] & 0xf0) == 0x80 || p[0] == 0xde || p[0] == 0xdf)) return LAFS_KIND_MSG;
     return LAFS_KIND_NONE;
 }
@@ -106,9 +106,9 @@ static lafs_status refuse_unknown(struct lafs_input *in, const char *path, struc
     const char *what = lafs_looks_like(p, size);
     while (i < size && (p[i] >= 0x20 || p[i] == '\n' || p[i] == '\t' || p[i] == '\r')) i++;
     if (!what && i == size) what = "text (a list of photos is given with lafs-shard --list)";
-    if (!what && lafs_ends_as_picture(path)) what = "a picture of another kind than JPEG";
-    lafs_status st = lafs_fail(err, LAFS_FAILED, "%s is neither a stream, a shard, an index nor a JPEG photo%s%s",
-                               in->name, what ? ": it looks like " : "", what ? what : "");
+    if (!what && lafs_ends_as_picture(path)) what = "a picture of another kind";
+    lafs_status st = lafs_fail(err, LAFS_FAILED, "%s is neither a stream, a shard, an index nor a photo%s%s", in->name,
+                               what ? ": it looks like " : "", what ? what : "");
     lafs_input_close(in);
     return st;
 }
@@ -129,7 +129,7 @@ static lafs_status open_file(struct lafs_reader *r, const char *path, struct laf
     }
     switch (lafs_input_kind(lafs_input_data(&in), lafs_input_left(&in))) {
     case LAFS_KIND_MSG: return lafs_msg_open(&r->src, &r->env, &in, err);
-    case LAFS_KIND_JPEG: return lafs_photo_open(&r->src, &r->env, &in, path, r->photos_named, err);
+    case LAFS_KIND_PHOTO: return lafs_photo_open(&r->src, &r->env, &in, path, r->photos_named, err);
     case LAFS_KIND_TAR: return lafs_shard_open(&r->src, &r->env, &in, 0, err);
     case LAFS_KIND_INDEX:
         if (in.keep_fd) break;
@@ -159,7 +159,7 @@ static int several_folders(char **path, int n)
     const char *first = NULL;
     size_t first_len = 0;
     for (int i = 0; i < n; i++) {
-        if (!lafs_ends_as_jpeg(path[i])) continue;
+        if (!lafs_ends_as_photo(path[i])) continue;
         const char *slash = strrchr(path[i], '/');
         size_t len = slash ? (size_t)(slash - path[i]) : 0;
         if (first && (len != first_len || memcmp(first, path[i], len))) return 1;

@@ -66,9 +66,9 @@ struct lafs_reader_options {
     const char *list;      /* NULL, or a file ("-": stdin) of paths of photos, one a line, read after `paths` */
 };
 /* paths: read one after the other, as one stream; "-" is stdin. By their first bytes: MessagePack streams, tar shards
- * and tars of photos (plain, gzip, zstd), indexes, JPEG photos; and directories, walked in sorted order for their
- * photos (of several directories, keys begin with the directory's own name). The header of the first input is there
- * at once. LAFS_CUT: zero bytes. LAFS_FAILED: cannot open, unknown format (says what it looks like). */
+ * and tars of photos (plain, gzip, zstd), indexes, photos (JPEG, PNG); and directories, walked in sorted order for
+ * their photos (of several directories, keys begin with the directory's own name). The header of the first input is
+ * there at once. LAFS_CUT: zero bytes. LAFS_FAILED: cannot open, unknown format (says what it looks like). */
 lafs_status lafs_reader_open(struct lafs_reader **out, const char *const *paths, int n,
                              const struct lafs_reader_options *opt, struct lafs_err *err);
 void lafs_reader_close(struct lafs_reader *r);

@@ -230,7 +230,8 @@ static lafs_status put_member(struct lafs_writer *w, const char *key, const char
 /* A field that becomes a member of its own. */
 static int is_member(const unsigned char *name, size_t len)
 {
-    return name[0] == '.' || (len == 3 && (memcmp(name, "jpg", 3) == 0 || memcmp(name, "cls", 3) == 0));
+    return name[0] == '.' || (len == 3 && (memcmp(name, "jpg", 3) == 0 || memcmp(name, "png", 3) == 0 ||
+                                           memcmp(name, "cls", 3) == 0));
 }
 
 static int is_key(const unsigned char *name, size_t len) { return len == 3 && memcmp(name, "key", 3) == 0; }
@@ -238,7 +239,7 @@ static int is_key(const unsigned char *name, size_t len) { return len == 3 && me
 /* What a member's name could not carry back. */
 static lafs_status check_suffix(const char *name, size_t len, struct lafs_err *err)
 {
-    static const char *const taken[] = {".jpg", ".jpeg", ".cls", ".mp", ".msg"};
+    static const char *const taken[] = {".jpg", ".jpeg", ".png", ".cls", ".mp", ".msg"};
     int bad = len < 2 || memchr(name, '/', len) != NULL;
     for (size_t i = 0; i < len; i++)
         bad |= (unsigned char)name[i] < 0x20 || name[i] == 0x7f || (name[i] >= 'A' && name[i] <= 'Z');
@@ -258,6 +259,8 @@ static lafs_status check_sample(const struct lafs_sample *s, struct lafs_err *er
     int64_t v;
     lafs_status st = lafs_sample_bin(s, "jpg", &p, &n, err);
     if (st != LAFS_OK && st != LAFS_END) return st;
+    st = lafs_sample_bin(s, "png", &p, &n, err);
+    if (st != LAFS_OK && st != LAFS_END) return st;
     st = lafs_sample_int(s, "cls", &v, err);
     if (st != LAFS_OK && st != LAFS_END) return st;
     for (int i = 0; i < s->count; i++) {
@@ -274,7 +277,7 @@ static lafs_status check_sample(const struct lafs_sample *s, struct lafs_err *er
     return LAFS_OK;
 }
 
-/* KEY.jpg, KEY.cls, other members, KEY.mp with all the rest. */
+/* KEY.jpg, KEY.png, KEY.cls, other members, KEY.mp with all the rest. */
 static lafs_status put_members(struct lafs_writer *w, const struct lafs_sample *s, const char *key,
                                struct lafs_err *err)
 {
@@ -286,6 +289,10 @@ static lafs_status put_members(struct lafs_writer *w, const struct lafs_sample *
     int members = 0;
     if (lafs_sample_bin(s, "jpg", &p, &n, NULL) == LAFS_OK) {
         LAFS_TRY(put_member(w, key, ".jpg", p, n, err));
+        members++;
+    }
+    if (lafs_sample_bin(s, "png", &p, &n, NULL) == LAFS_OK) {
+        LAFS_TRY(put_member(w, key, ".png", p, n, err));
         members++;
     }
     if (lafs_sample_int(s, "cls", &v, NULL) == LAFS_OK) {

@@ -10,8 +10,7 @@
 
 #include <jerror.h>
 
-#include "base/mem.h"
-#include "image/image.h"
+#include "image/exif.h"
 
 /* Progressive files of cameras and optimisers have 6 to 20 scans; every further one costs a pass over the whole picture
  * for a few bytes of file. */
@@ -90,66 +89,14 @@ static struct jpeg_error_mgr *codec_init(struct codec *k, struct lafs_err *err)
 
 /* -- EXIF -- */
 
-static unsigned tiff_u16(const unsigned char *p, int big) { return big ? p[0] << 8 | p[1] : p[1] << 8 | p[0]; }
-static size_t tiff_u32(const unsigned char *p, int big)
-{
-    return big ? (size_t)tiff_u16(p, 1) << 16 | tiff_u16(p + 2, 1) : (size_t)tiff_u16(p + 2, 0) << 16 | tiff_u16(p, 0);
-}
-
-/* Orientation 1..8 of an APP1 segment's content; 0 when it is not EXIF or says nothing valid. TIFF 6.0 layout: byte
- * order, 42, offset of the first directory; there a count and entries of 12 bytes: tag, type, count, value. */
-static int exif_orientation(const unsigned char *p, size_t n)
-{
-    if (n < 14 || memcmp(p, "Exif\0", 5)) return 0;
-    p += 6;
-    n -= 6;
-    int big = p[0] == 'M';
-    if (memcmp(p, big ? "MM" : "II", 2) || tiff_u16(p + 2, big) != 42) return 0;
-    size_t at = tiff_u32(p + 4, big);
-    if (at < 8 || at > n || n - at < 2) return 0;
-    size_t entries = tiff_u16(p + at, big);
-    at += 2;
-    for (size_t i = 0; i < entries && n - at >= 12; i++, at += 12) {
-        if (tiff_u16(p + at, big) != 0x0112) continue;
-        unsigned type = tiff_u16(p + at + 2, big);
-        if ((type != 3 && type != 4) || tiff_u32(p + at + 4, big) != 1) return 0;
-        size_t v = type == 3 ? tiff_u16(p + at + 8, big) : tiff_u32(p + at + 8, big);
-        return v >= 1 && v <= 8 ? (int)v : 0;
-    }
-    return 0;
-}
-
 static int orientation(const struct jpeg_decompress_struct *c)
 {
     for (const struct jpeg_marker_struct *m = c->marker_list; m; m = m->next) {
-        int v = exif_orientation(m->data, m->data_length);
+        if (m->data_length < 6 || memcmp(m->data, "Exif\0", 5)) continue;
+        int v = lafs_exif_orientation(m->data + 6, m->data_length - 6);
         if (v) return v;
     }
     return 1;
-}
-
-/* Turns stored pixels into displayed ones: displayed (x, y) is stored (x, y), for 5..8 (y, x), counted from the right
- * or from the bottom as listed. */
-static lafs_status orient(struct lafs_image *im, int o, struct lafs_err *err)
-{
-    if (o <= 1) return LAFS_OK;
-    int swap = o >= 5;
-    int from_right = o == 2 || o == 3 || o == 7 || o == 8;
-    int from_bottom = o == 3 || o == 4 || o == 6 || o == 7;
-    struct lafs_image out = {0};
-    LAFS_TRY(lafs_image_new(&out, swap ? im->h : im->w, swap ? im->w : im->h, err));
-    for (int y = 0; y < out.h; y++) {
-        uint8_t *to = out.px + (size_t)y * (size_t)out.w * 3;
-        for (int x = 0; x < out.w; x++, to += 3) {
-            int sx = swap ? y : x, sy = swap ? x : y;
-            if (from_right) sx = im->w - 1 - sx;
-            if (from_bottom) sy = im->h - 1 - sy;
-            memcpy(to, im->px + ((size_t)sy * (size_t)im->w + (size_t)sx) * 3, 3);
-        }
-    }
-    lafs_image_release(im);
-    *im = out;
-    return LAFS_OK;
 }
 
 /* -- reading -- */
@@ -226,7 +173,7 @@ lafs_status lafs_jpeg_decode(struct lafs_image *im, const void *data, size_t siz
     r.c.err = codec_init(&r.k, err);
     lafs_status st = guarded_decode(&r, im, data, size, max_pixels, err);
     if (r.created) jpeg_destroy_decompress(&r.c);
-    if (st == LAFS_OK) st = orient(im, r.turn, err);
+    if (st == LAFS_OK) st = lafs_image_orient(im, r.turn, err);
     if (st != LAFS_OK) lafs_image_release(im);
     return st;
 }

@@ -91,7 +91,7 @@ lafs-show --json --full good1.mp >good.json
 lafs-show --json --full rest.mp >rest.json
 same good.json rest.json
 expect_status 1 lafs-embed -m m.safetensors -o never.mp e.mp
-message "no picture: neither field 'jpg' nor 'rgb'"
+message "no picture: no field 'jpg', 'png' or 'rgb'"
 ok "bad records are skipped, counted, named; others stay as they are"
 
 lafs-shard -q faces.lafs | head -c 9000 >cut.mp

@@ -6,14 +6,14 @@ generate=${LAFS_BUILD:-$(dirname "$(readlink -f "$(command -v lafs-shard)")")}/t
 
 jpeg() { mkdir -p "$(dirname "$1")"; printf '\377\330\377 %s' "$1" >"$1"; }
 for i in 1 2 3; do jpeg "d/ann/$i.jpg"; jpeg "d/bob/$i.jpg"; done
-printf '\211PNG\r\n\032\n' >d/bob/4.png
-printf '\211PNG\r\n\032\n' >d/bob/5.jpg
+printf 'GIF89a' >d/bob/4.gif
+printf 'RIFF\1\2\3\4WEBPVP8 ' >d/bob/5.jpg
 : >d/bob/6.jpg
 echo hello >d/notes.txt
 
 expect_status 1 lafs-shard d -o x.tar --rejects r.jsonl
-message "skipping 'bob/4': png pictures are not read yet: convert it to JPEG first"
-message "skipping 'bob/5': no JPEG photo but a PNG picture"
+message "skipping 'bob/4': neither a JPEG nor a PNG photo but a GIF picture: convert it first"
+message "skipping 'bob/5': neither a JPEG nor a PNG photo but a WebP picture: convert it first"
 message "skipping 'bob/6': the photo is empty"
 message '3 of 9 records were bad'
 message "notes.txt"

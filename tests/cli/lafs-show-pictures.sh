@@ -36,7 +36,7 @@ ok "views, rendered or not"
 
 record a 1 0 >e.mp
 expect_status 1 lafs-show --contact-sheet e.mp -o no.jpg
-message "skipping 'a': no picture: neither field 'jpg' nor 'rgb'"
+message "skipping 'a': no picture: no field 'jpg', 'png' or 'rgb'"
 check [ ! -e no.jpg ]
 expect_status 1 lafs-show --mosaic photos.lafs -o no.jpg
 message "no field 'patches': lafs-patch adds it"

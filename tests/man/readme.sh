@@ -135,7 +135,7 @@ ok "README: options that it names"
 
 # -- numbers --
 
-for package in libarchive libjpeg msgpack; do
+for package in libarchive libjpeg libpng msgpack; do
     ! grep -q "$package" README.md || grep -q "$package" tools/deps || complain "README: tools/deps does not know $package"
 done
 ok "README: packages"

@@ -46,10 +46,11 @@ once() { # HEADER FILE
 }
 once 'archive(_entry)?\.h' lib/format/archive.c
 once 'j(peglib|error)\.h' lib/image/jpeg.c
+once 'png\.h' lib/image/png.c
 once 'msgpack.*' lib/data/record.c
 ok "each third-party header is included by one file"
 
-known='archive|archive_entry|jpeglib|jerror|msgpack'
+known='archive|archive_entry|jpeglib|jerror|png|msgpack'
 std='assert|complex|ctype|errno|fenv|float|inttypes|limits|locale|math|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|time|dirent|dlfcn|fcntl|ftw|glob|libgen|poll|pthread|sched|unistd|sys/[a-z]*|immintrin|cpuid|linux/[a-z]*|arpa/inet|arm_neon'
 for f in lib/*/*.[ch] kernels/*/*.[ch] cmd/*.[ch]; do
     [ -e "$f" ] || continue

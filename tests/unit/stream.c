@@ -228,9 +228,12 @@ TEST(bare_and_bad_records)
     put_file("text", "hello\n", 6);
     CHECK_INT(read_one("text", &n, &bad), LAFS_FAILED);
     CHECK(strstr(e.msg, "text") != NULL);
+    put_file("gif", "GIF89a......", 12);
+    CHECK_INT(read_one("gif", &n, &bad), LAFS_FAILED);
+    CHECK(strstr(e.msg, "a GIF picture") != NULL);
     put_file("png", "\x89PNG\r\n\x1a\n....", 12);
-    CHECK_INT(read_one("png", &n, &bad), LAFS_FAILED);
-    CHECK(strstr(e.msg, "PNG") != NULL);
+    CHECK_INT(read_one("png", &n, &bad), LAFS_END);
+    CHECK(n == 1 && bad == 0);
     CHECK_INT(read_one("missing", &n, &bad), LAFS_FAILED);
     CHECK(strstr(e.msg, "no such file") != NULL);
     static const char version[] = "\x81\xa8__lafs__\x02";
@@ -390,6 +393,7 @@ static void put_tar(const char *name, const struct member *m, int n)
 }
 #define PUT_TAR(name, m) put_tar(name, m, (int)(sizeof(m) / sizeof *(m)))
 #define JPG "\xff\xd8\xffx"
+#define PNG "\x89PNG\r"
 
 /* Opens, reads `want` verdicts: '.' good, 'b' bad; gives the last good sample's field as text. */
 static void expect(const char *name, const char *want)
@@ -440,8 +444,8 @@ TEST(foreign_shards)
     PUT_TAR("twice.tar", twice);
     expect("twice.tar", "b.b");
     static const struct member bad[] = {{"a.cls", "x"},
-                                        {"b.jpg", "\x89PNG"},
-                                        {"c.png", "\x89PNG"},
+                                        {"b.jpg", "GIF89a"},
+                                        {"c.webp", "?"},
                                         {"d.mp", "\x81\xa3key\xa1z"},
                                         {"e.mp", "\xdd\x03\xff\xff\xff"},
                                         {"../f.jpg", JPG},
@@ -459,7 +463,7 @@ TEST(tars_of_photos)
     size_t len;
     lafs_sample_init(&s);
     static const struct member people[] = {
-        {"./ann/J. K. 1.jpg", JPG}, {"./ann/J. K. 2.jpg", JPG}, {"./bob/2.jpg", JPG}};
+        {"./ann/J. K. 1.jpg", JPG}, {"./ann/J. K. 2.PNG", PNG}, {"./bob/2.jpg", JPG}};
     PUT_TAR("people.tar", people);
     REQUIRE_OK(lafs_reader_open(&r, (const char *const[]){in_dir("people.tar")}, 1, NULL, &e), &e);
     static const char *const keys[] = {"ann/J_ K_ 1", "ann/J_ K_ 2", "bob/2"};
@@ -469,6 +473,7 @@ TEST(tars_of_photos)
         CHECK_INT(lafs_sample_str(&s, "name", &str, &len, &e), LAFS_OK);
         CHECK(len == 3 && memcmp(str, i < 2 ? "ann" : "bob", 3) == 0);
         CHECK_INT(lafs_sample_has(&s, "src"), i < 2);
+        CHECK(lafs_sample_has(&s, i == 1 ? "png" : "jpg"));
     }
     CHECK_INT(lafs_reader_next(r, &s, &e), LAFS_END);
     lafs_reader_close(r);
@@ -510,7 +515,10 @@ TEST(directories)
     put_file("d/b/x.jpg", JPG, 4);
     put_file("d/b/y.JPEG", JPG, 4);
     put_file("d/b-c/z.jpg", JPG, 4);
-    put_file("d/a/p.png", "\x89PNG", 4);
+    put_file("d/a/o.png", PNG, 5);
+    put_file("d/a/p.gif", "GIF89a", 6);
+    put_file("d/a/p2.heic", "?", 1);
+    put_file("d/a/p3.webp", JPG, 4);
     put_file("d/a/q.jpg", "", 0);
     put_file("d/a/readme.txt", "x", 1);
     put_file("d/.hidden/h.jpg", JPG, 4);
@@ -518,12 +526,15 @@ TEST(directories)
         const char *key;
         lafs_status st;
     } want[] = {
-        {"a/p", LAFS_BAD_RECORD}, {"a/q", LAFS_BAD_RECORD}, {"b-c/z", LAFS_OK}, {"b/x", LAFS_OK}, {"b/y", LAFS_OK}};
+        {"a/o", LAFS_OK},         {"a/p", LAFS_BAD_RECORD}, {"a/p2", LAFS_BAD_RECORD}, {"a/p3", LAFS_OK},
+        {"a/q", LAFS_BAD_RECORD}, {"b-c/z", LAFS_OK},       {"b/x", LAFS_OK},          {"b/y", LAFS_OK}};
     REQUIRE_OK(lafs_reader_open(&r, (const char *const[]){in_dir("d")}, 1, NULL, &e), &e);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 8; i++) {
         CHECK_INT(lafs_reader_next(r, &s, &e), want[i].st);
         CHECK_STR(lafs_sample_key(&s), want[i].key);
-        if (i >= 2) CHECK(lafs_sample_has(&s, "name"));
+        if (want[i].st == LAFS_OK) CHECK(lafs_sample_has(&s, "name") && lafs_sample_has(&s, i ? "jpg" : "png"));
+        if (i == 1) CHECK(strstr(e.msg, "a GIF picture"));
+        if (i == 2) CHECK(strstr(e.msg, "by its name, one of kind 'heic'"));
     }
     CHECK_INT(lafs_reader_next(r, &s, &e), LAFS_END);
     const char *first;
