@@ -1,5 +1,6 @@
-/* Field numbers: ModelProto graph 7; GraphProto node 1, initializer 5; NodeProto input 1, output 2, name 3, op_type 4;
- * TensorProto dims 1, data_type 2, float_data 4, name 8, raw_data 9, data_location 14. All others are skipped. */
+/* Field numbers: ModelProto graph 7, metadata_props 14 (key 1, value 2); GraphProto node 1, initializer 5; NodeProto
+ * input 1, output 2, name 3, op_type 4; TensorProto dims 1, data_type 2, float_data 4, name 8, raw_data 9,
+ * data_location 14. All others are skipped. */
 #include "format/onnx.h"
 
 #include <string.h>
@@ -8,7 +9,7 @@
 #include "base/mem.h"
 
 /* A tensor of two bytes in the file costs us over a hundred: these bounds keep that ratio from mattering. */
-enum { MAX_TENSORS = 1 << 16, MAX_NODES = 1 << 16, MAX_INPUTS = 1 << 18 };
+enum { MAX_TENSORS = 1 << 16, MAX_NODES = 1 << 16, MAX_INPUTS = 1 << 18, MAX_METAS = 1 << 12 };
 #define MAX_FILE ((size_t)1 << 31) /* a protobuf message is never larger */
 
 enum wire { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
@@ -30,7 +31,7 @@ struct priv {
     size_t text_size, text_cap;
     const char **input; /* inputs of all nodes */
     int inputs, input_cap;
-    int tensor_cap, node_cap;
+    int tensor_cap, node_cap, meta_cap;
     float **block;      /* (tensor_cap) the data of each tensor, or NULL */
 };
 
@@ -213,6 +214,21 @@ static lafs_status parse_graph(struct lafs_onnx *o, struct bytes b, struct lafs_
     return rc == LAFS_END ? LAFS_OK : rc;
 }
 
+static lafs_status parse_meta(struct lafs_onnx *o, struct bytes b, struct lafs_err *err)
+{
+    struct priv *p = o->priv;
+    LAFS_TRY(grow(&o->meta, o->metas, &p->meta_cap, sizeof *o->meta, MAX_METAS, "metadata entries", err));
+    struct lafs_onnx_meta *m = &o->meta[o->metas++];
+    *m = (struct lafs_onnx_meta){"", ""};
+    struct field f;
+    lafs_status rc;
+    while ((rc = next(&b, &f, err)) == LAFS_OK) {
+        if (f.number == 1 && f.wire == BYTES) LAFS_TRY(keep(p, &f.bytes, &m->key, err));
+        if (f.number == 2 && f.wire == BYTES) LAFS_TRY(keep(p, &f.bytes, &m->value, err));
+    }
+    return rc == LAFS_END ? LAFS_OK : rc;
+}
+
 static lafs_status parse(struct lafs_onnx *o, struct bytes b, struct lafs_err *err)
 {
     struct priv *p = o->priv;
@@ -226,7 +242,7 @@ static lafs_status parse(struct lafs_onnx *o, struct bytes b, struct lafs_err *e
         if (f.number == 7 && f.wire == BYTES) {
             if (graphs++) return lafs_fail(err, LAFS_FAILED, "ONNX file with two graphs");
             LAFS_TRY(parse_graph(o, f.bytes, err));
-        }
+        } else if (f.number == 14 && f.wire == BYTES) LAFS_TRY(parse_meta(o, f.bytes, err));
     if (rc != LAFS_END) return rc;
     if (!graphs) return lafs_fail(err, LAFS_FAILED, "no ONNX file: it holds no graph");
     /* Inputs moved while they grew: hand out their places now. */
@@ -278,6 +294,7 @@ void lafs_onnx_close(struct lafs_onnx *o)
     }
     lafs_free(o->tensor);
     lafs_free(o->node);
+    lafs_free(o->meta);
     lafs_free(o);
 }
 
@@ -286,4 +303,11 @@ const struct lafs_onnx_tensor *lafs_onnx_find(const struct lafs_onnx *o, const c
     for (int i = 0; i < o->tensors; i++)
         if (!strcmp(o->tensor[i].name, name)) return &o->tensor[i];
     return NULL;
+}
+
+const char *lafs_onnx_type_name(int type)
+{
+    static const char *const name[] = {"?",   "F32", "U8",  "I8",  "U16", "I16", "I32", "I64", "?",
+                                       "BOOL", "F16", "F64", "U32", "U64", "?",   "?",   "BF16"};
+    return type >= 0 && type < (int)(sizeof name / sizeof *name) ? name[type] : "?";
 }

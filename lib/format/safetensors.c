@@ -233,6 +233,30 @@ lafs_status lafs_st_parse(struct lafs_st **out, const void *data, size_t size, s
     return rc;
 }
 
+static lafs_status wrap(struct lafs_st *st, const struct lafs_st_tensor *tensor, int count,
+                        const struct lafs_st_meta *meta, int metas, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_alloc(&st->tensor, (size_t)count, sizeof *tensor, err));
+    LAFS_TRY(lafs_alloc(&st->meta, (size_t)metas, sizeof *meta, err));
+    if (count) memcpy(st->tensor, tensor, (size_t)count * sizeof *tensor);
+    if (metas) memcpy(st->meta, meta, (size_t)metas * sizeof *meta);
+    st->count = count;
+    st->metas = metas;
+    return index_names(st, err);
+}
+
+lafs_status lafs_st_wrap(struct lafs_st **out, const struct lafs_st_tensor *tensor, int count,
+                         const struct lafs_st_meta *meta, int metas, struct lafs_err *err)
+{
+    LAFS_TRY(st_new(out, err));
+    lafs_status rc = wrap(*out, tensor, count, meta, metas, err);
+    if (rc != LAFS_OK) {
+        lafs_st_close(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
 /* Maps a regular file; anything else (a pipe) is read. */
 static lafs_status load(struct priv *p, const char *path, struct lafs_err *err)
 {

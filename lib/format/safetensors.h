@@ -38,6 +38,9 @@ struct lafs_st {
 lafs_status lafs_st_open(struct lafs_st **out, const char *path, struct lafs_err *err);
 /* The same from memory, which must stay. */
 lafs_status lafs_st_parse(struct lafs_st **out, const void *data, size_t size, struct lafs_err *err);
+/* The same interface to tensors that come from elsewhere: the arrays are copied, what they point to must stay. */
+lafs_status lafs_st_wrap(struct lafs_st **out, const struct lafs_st_tensor *tensor, int count,
+                         const struct lafs_st_meta *meta, int metas, struct lafs_err *err);
 void lafs_st_close(struct lafs_st *st);
 const struct lafs_st_tensor *lafs_st_find(const struct lafs_st *st, const char *name); /* NULL: none */
 const char *lafs_st_meta(const struct lafs_st *st, const char *key);                   /* NULL: none */

@@ -18,7 +18,6 @@ static const struct block {
     {3, 184, 80, 0, LAFS_ACT_HSWISH, 1},  {3, 480, 112, 1, LAFS_ACT_HSWISH, 1}, {3, 672, 112, 1, LAFS_ACT_HSWISH, 1},
     {5, 672, 160, 1, LAFS_ACT_HSWISH, 2}, {5, 960, 160, 1, LAFS_ACT_HSWISH, 1}, {5, 960, 160, 1, LAFS_ACT_HSWISH, 1}};
 enum { FIRST = 16, FIRST_SIDE = 56, RANGE = 111, MAPS = 6 };
-static const double BN_EPS = 1e-5;
 static const float BN_MOMENTUM = 0.1f;
 /* Sides of all maps, for the offsets of their rows; 1: rows of their own. */
 static const int map_side[MAPS] = {56, 28, 14, 7, 4, 1};
@@ -37,6 +36,13 @@ static struct shape shape_of(int i)
     }
     return (struct shape){side, c, (int)lafs_conv_side(side, net[i].k, net[i].stride),
                           net[i].stride == 1 && c == net[i].o};
+}
+
+struct lafs_cnn_plan_row lafs_cnn_plan_of(int i)
+{
+    struct shape s = shape_of(i);
+    return (struct lafs_cnn_plan_row){.kernel = net[i].k, .stride = net[i].stride, .in = s.c, .expansion = net[i].e,
+                                      .out = net[i].o, .squeeze = net[i].se, .residual = s.residual, .act = net[i].act};
 }
 
 /* -- parameters -- */
@@ -259,7 +265,7 @@ static void fold(struct fold *f, int64_t weight, const struct lafs_bn_place *bn,
     op->download(d, mean, f->value + bn->mean, bytes);
     op->download(d, var, f->value + bn->var, bytes);
     for (int64_t i = 0; i < c; i++) {
-        double s = gamma[i] / sqrt((double)var[i] + BN_EPS);
+        double s = gamma[i] / sqrt((double)var[i] + LAFS_BN_EPS);
         for (int64_t j = 0; j < per; j++) h[i * per + j] = (float)(h[i * per + j] * s);
         rest[i] = (float)(beta[i] - mean[i] * s);
     }

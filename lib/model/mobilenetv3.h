@@ -35,6 +35,13 @@ struct lafs_cnn {
     struct lafs_cnn_block block[LAFS_CNN_BLOCKS];
     int64_t out_w, out_b;           /* (2R, 160), (2R): output_layer.1 */
 };
+/* The plan of bottleneck i, for those who write the network down elsewhere. */
+struct lafs_cnn_plan_row {
+    int kernel, stride, in, expansion, out, squeeze, residual; /* squeeze, residual: 0 or 1 */
+    enum lafs_act act;
+};
+struct lafs_cnn_plan_row lafs_cnn_plan_of(int i);
+#define LAFS_BN_EPS 1e-5
 /* Adds the parameters to ps (`stn.features...`, `output_layer.1...`; running statistics as buffers), dropout 0.5. */
 lafs_status lafs_cnn_declare(struct lafs_cnn *m, int landmarks, struct lafs_params *ps, struct lafs_err *err);
 /* Sets the last layer's bias so that landmarks start, within a few pixels, on the centres of a grid of sqrt(R) x

@@ -288,14 +288,22 @@ static lafs_status load(struct lafs_model *m, const struct lafs_backend *b, cons
     return lafs_params_read(&m->params, b, st, path, NULL, m->params.value, err);
 }
 
+lafs_status lafs_model_take(struct lafs_model *m, const struct lafs_backend *b, const struct lafs_st *st,
+                            const char *path, struct lafs_err *err)
+{
+    memset(m, 0, sizeof *m);
+    lafs_status s = load(m, b, st, path, err);
+    if (s != LAFS_OK) lafs_model_release(m, b);
+    return s;
+}
+
 lafs_status lafs_model_load(struct lafs_model *m, const struct lafs_backend *b, const char *path, struct lafs_err *err)
 {
     struct lafs_st *st;
     memset(m, 0, sizeof *m);
     LAFS_TRY(lafs_st_open(&st, path, err));
-    lafs_status s = load(m, b, st, path, err);
+    lafs_status s = lafs_model_take(m, b, st, path, err);
     lafs_st_close(st);
-    if (s != LAFS_OK) lafs_model_release(m, b);
     return s;
 }
 
@@ -360,6 +368,23 @@ static void describe(struct metas *t, const struct lafs_model_config *c, const s
     if (!has_meta(meta, metas, "intended_use"))
         put(t, "intended_use", "comparing aligned photos of faces, after measuring its errors on the people concerned; "
                                "a similarity is not a probability");
+}
+
+lafs_status lafs_model_describe(const struct lafs_st *st,
+                                lafs_status (*say)(void *arg, const char *key, const char *value,
+                                                   struct lafs_err *err),
+                                void *arg, struct lafs_err *err)
+{
+    struct lafs_model_config c;
+    struct metas *t;
+    LAFS_TRY(config_of(st, &c, err));
+    LAFS_TRY(lafs_alloc0(&t, 1, sizeof *t, err));
+    lafs_status s = lafs_alloc0(&t->m, (size_t)(OWN_METAS + 4 + st->metas), sizeof *t->m, err);
+    if (s == LAFS_OK) describe(t, &c, st->meta, st->metas);
+    for (int i = 0; i < t->n && s == LAFS_OK; i++) s = say(arg, t->m[i].key, t->m[i].value, err);
+    lafs_free(t->m);
+    lafs_free(t);
+    return s;
 }
 
 /* Host copies of all tensors; counters as I64 scalars. */

@@ -61,6 +61,15 @@ lafs_status lafs_model_save(const struct lafs_model *m, const struct lafs_backen
  * combination; loss.weight and head.* are skipped, and student.* and dino_loss.* beside teacher.*, as the authors'
  * checkpoints of pretraining have them; anything else unknown, missing, misshapen or there twice is refused by name. */
 lafs_status lafs_model_load(struct lafs_model *m, const struct lafs_backend *b, const char *path, struct lafs_err *err);
+/* The same from tensors in memory, which nothing of m points to afterwards. path: for messages. */
+lafs_status lafs_model_take(struct lafs_model *m, const struct lafs_backend *b, const struct lafs_st *st,
+                            const char *path, struct lafs_err *err);
+/* What lafs_model_save would write of a model of these tensors and metadata, entry by entry; value and key are gone
+ * afterwards. Values are not looked at. LAFS_FAILED: these are no recogniser's tensors. */
+lafs_status lafs_model_describe(const struct lafs_st *st,
+                                lafs_status (*say)(void *arg, const char *key, const char *value,
+                                                   struct lafs_err *err),
+                                void *arg, struct lafs_err *err);
 /* NULL if the file had none. */
 const char *lafs_model_meta(const struct lafs_model *m, const char *key);
 /* Reads `parts` of the table's parameters from another model's file into value (device): what is in it is there

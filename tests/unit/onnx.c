@@ -172,4 +172,60 @@ TEST(detector_by_its_graph)
     }
 }
 
-TEST_MAIN(reads_nodes_and_weights, broken_files, too_many, detector_by_its_graph)
+TEST(what_is_written_is_read)
+{
+    static const float six[] = {0, 1, 2, 3, 4, 5};
+    static const int64_t axes[] = {-1, 2}, one = 1, *no = NULL;
+    const struct lafs_onnx_attr attr[] = {
+        {.name = "axis", .type = LAFS_ONNX_ATTR_INT, .i = -1},
+        {.name = "epsilon", .type = LAFS_ONNX_ATTR_FLOAT, .f = 1e-5f},
+        {.name = "mode", .type = LAFS_ONNX_ATTR_STRING, .s = "bilinear"},
+        {.name = "axes", .type = LAFS_ONNX_ATTR_INTS, .ints = axes, .i = 2},
+    };
+    struct lafs_onnx_writer w;
+    struct lafs_buf out;
+    struct lafs_err e;
+    struct lafs_onnx *o;
+    lafs_onnx_writer_init(&w);
+    lafs_buf_init(&out);
+    lafs_onnx_put_value(&w, 1, "x", (const int64_t[]){-1, 3}, 2);
+    lafs_onnx_put_node(&w, "Thing", "y", (const char *const[]){"x", "", "w"}, 3, attr, 4);
+    lafs_onnx_put_node(&w, "Other", "z", (const char *const[]){"y"}, 1, NULL, 0);
+    lafs_onnx_put_tensor(&w, "w", LAFS_ONNX_FLOAT, (const int64_t[]){2, 3}, 2, six);
+    lafs_onnx_put_tensor(&w, "scalar", LAFS_ONNX_FLOAT, no, 0, six + 5);
+    lafs_onnx_put_tensor(&w, "axes", LAFS_ONNX_INT64, &one, 1, axes);
+    lafs_onnx_put_value(&w, 0, "z", (const int64_t[]){-1, 3}, 2);
+    lafs_onnx_put_meta(&w, "licence", "mine = yours");
+    lafs_onnx_put_meta(&w, "empty", "");
+    REQUIRE_OK(lafs_onnx_finish(&w, 17, "doc", "test", &out, &e), &e);
+    lafs_onnx_writer_release(&w);
+    REQUIRE_OK(lafs_onnx_parse(&o, out.data, out.size, &e), &e);
+    CHECK_INT(o->nodes, 2);
+    CHECK_STR(o->node[0].op, "Thing");
+    CHECK_STR(o->node[0].name, "y");
+    CHECK_STR(o->node[0].output, "y");
+    CHECK_INT(o->node[0].inputs, 3);
+    CHECK_STR(o->node[0].input[1], "");
+    CHECK_STR(o->node[1].input[0], "y");
+    CHECK_INT(o->tensors, 3);
+    const struct lafs_onnx_tensor *t = lafs_onnx_find(o, "w");
+    REQUIRE(t && t->count == 6 && t->ndim == 2 && t->shape[1] == 3);
+    CHECK(!memcmp(t->data, six, sizeof six));
+    CHECK(lafs_onnx_find(o, "scalar")->data[0] == 5);
+    CHECK_STR(lafs_onnx_type_name(lafs_onnx_find(o, "axes")->type), "I64");
+    CHECK(!lafs_onnx_find(o, "axes")->data);
+    CHECK_INT(o->metas, 2);
+    CHECK_STR(o->meta[0].key, "licence");
+    CHECK_STR(o->meta[0].value, "mine = yours");
+    CHECK_STR(o->meta[1].value, "");
+    lafs_onnx_close(o);
+    /* Too much is refused, not written. */
+    lafs_onnx_writer_init(&w);
+    lafs_buf_clear(&out);
+    lafs_onnx_put_tensor(&w, "w", LAFS_ONNX_FLOAT, (const int64_t[]){1 << 20, 1 << 20}, 2, six);
+    CHECK_INT(lafs_onnx_finish(&w, 17, "doc", "test", &out, &e), LAFS_FAILED);
+    lafs_onnx_writer_release(&w);
+    lafs_buf_release(&out);
+}
+
+TEST_MAIN(reads_nodes_and_weights, broken_files, too_many, detector_by_its_graph, what_is_written_is_read)

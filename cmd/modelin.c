@@ -1,0 +1,157 @@
+#include "cmd/modelin.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/sha256.h"
+#include "cmd/cli.h"
+
+#define MAX_MODEL ((size_t)1 << 38)
+
+void model_release(struct model *m)
+{
+    while (m->metas) model_drop_meta(m, m->metas - 1);
+    for (int i = 0; i < m->names; i++) lafs_free(m->name[i]);
+    lafs_free(m->name);
+    lafs_free(m->meta);
+    lafs_free(m->tensor);
+    lafs_st_close(m->st);
+    lafs_onnx_close(m->onnx);
+    lafs_buf_release(&m->bytes);
+}
+
+const char *model_meta(const struct model *m, const char *key)
+{
+    for (int i = 0; i < m->metas; i++)
+        if (!strcmp(m->meta[i].key, key)) return m->meta[i].value;
+    return NULL;
+}
+
+void model_drop_meta(struct model *m, int i)
+{
+    lafs_free((char *)m->meta[i].key);
+    lafs_free((char *)m->meta[i].value);
+    memmove(&m->meta[i], &m->meta[i + 1], (size_t)(m->metas - i - 1) * sizeof *m->meta);
+    m->metas--;
+}
+
+lafs_status model_set(struct model *m, const char *key, const char *value, struct lafs_err *err)
+{
+    char *k = NULL, *v;
+    LAFS_TRY(lafs_strdup(&v, value, err));
+    for (int i = 0; i < m->metas; i++)
+        if (!strcmp(m->meta[i].key, key)) {
+            lafs_free((char *)m->meta[i].value);
+            m->meta[i].value = v;
+            return LAFS_OK;
+        }
+    lafs_status rc = lafs_strdup(&k, key, err);
+    if (rc == LAFS_OK) rc = lafs_resize(&m->meta, (size_t)m->metas, (size_t)m->metas + 1, sizeof *m->meta, err);
+    if (rc == LAFS_OK) m->meta[m->metas++] = (struct lafs_st_meta){k, v};
+    else {
+        lafs_free(k);
+        lafs_free(v);
+    }
+    return rc;
+}
+
+static lafs_status from_safetensors(struct model *m, struct lafs_err *err)
+{
+    m->format = "safetensors";
+    LAFS_TRY(lafs_st_parse(&m->st, m->bytes.data, m->bytes.size, err));
+    LAFS_TRY(lafs_alloc(&m->tensor, (size_t)m->st->count, sizeof *m->tensor, err));
+    m->count = m->st->count;
+    if (m->count) memcpy(m->tensor, m->st->tensor, (size_t)m->count * sizeof *m->tensor);
+    for (int i = 0; i < m->st->metas; i++) LAFS_TRY(model_set(m, m->st->meta[i].key, m->st->meta[i].value, err));
+    return LAFS_OK;
+}
+
+/* What we know about the published detector, by the digest of its file. */
+static lafs_status describe_detector(struct model *m, struct lafs_err *err)
+{
+    static const char *const published[] = {"81dbde155e982455488235acb8ec2dec5d647edf7cf7080d33e4abb69b93a0d2",
+                                            "104ee26c71d5c270ce79a6b3dced91c91013260d29a6bf18f9296c5b8c4c2b12"};
+    LAFS_TRY(model_set(m, "architecture", LAFS_DETECTOR_ARCHITECTURE, err));
+    LAFS_TRY(model_set(m, "input", "bgr, 0 to 255, width and height multiples of 32", err));
+    LAFS_TRY(model_set(m, "intended_use",
+                      "find faces and five points of each in photos; says nothing about who they are", err));
+    for (int i = 0; i < 2; i++)
+        if (!strcmp(m->sha256, published[i])) {
+            LAFS_TRY(model_set(m, "licence", "Apache-2.0", err));
+            return model_set(
+                m, "provenance",
+                "YuNet-n as published by Shiqi Yu and others (libfacedetection.train), trained on WIDER FACE", err);
+        }
+    LAFS_TRY(model_set(m, "licence", "unknown", err));
+    return model_set(m, "provenance", "unknown", err);
+}
+
+/* Some other network than the detector: its initializers as they are called. */
+static lafs_status take_initializers(struct model *m, int looking, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_alloc(&m->tensor, (size_t)m->onnx->tensors, sizeof *m->tensor, err));
+    for (int i = 0; i < m->onnx->tensors; i++) {
+        const struct lafs_onnx_tensor *from = &m->onnx->tensor[i];
+        enum lafs_dtype type = LAFS_F32;
+        const char *is = lafs_onnx_type_name(from->type);
+        while (lafs_dtype_size(type) && strcmp(lafs_dtype_name(type), is)) type++;
+        if (!lafs_dtype_size(type) || (!looking && !from->data)) continue;
+        struct lafs_st_tensor *t = &m->tensor[m->count++];
+        *t = (struct lafs_st_tensor){.name = from->name, .dtype = type, .ndim = from->ndim, .count = from->count,
+                                     .data = from->data};
+        memcpy(t->shape, from->shape, sizeof from->shape);
+    }
+    return LAFS_OK;
+}
+
+static lafs_status from_onnx(struct model *m, int looking, struct lafs_err *err)
+{
+    struct lafs_err other;
+    m->format = "onnx";
+    LAFS_TRY(lafs_onnx_parse(&m->onnx, m->bytes.data, m->bytes.size, err));
+    for (int i = 0; i < m->onnx->metas; i++)
+        LAFS_TRY(model_set(m, m->onnx->meta[i].key, m->onnx->meta[i].value, err));
+    if (lafs_detector_from_onnx(m->onnx, &m->detector, &other) != LAFS_OK) {
+        if (!looking) cli_note("'%s': %s", m->path, other.msg);
+        return take_initializers(m, looking, err);
+    }
+    m->count = 2 * LAFS_DETECTOR_CONVS;
+    LAFS_TRY(lafs_alloc(&m->tensor, (size_t)m->count, sizeof *m->tensor, err));
+    memcpy(m->tensor, m->detector.t, sizeof m->detector.t);
+    return looking ? model_set(m, "architecture", LAFS_DETECTOR_ARCHITECTURE, err) : describe_detector(m, err);
+}
+
+static lafs_status from_bytes(struct model *m, int looking, struct lafs_err *err)
+{
+    const unsigned char *p = m->bytes.data;
+    size_t n = m->bytes.size;
+    if (n == 0) return lafs_fail(err, LAFS_FAILED, "is empty");
+    if (n > 4 && !memcmp(p, "PK\3\4", 4))
+        return lafs_fail(err, LAFS_FAILED, "is a zip archive (a PyTorch checkpoint?): not supported yet");
+    if (n > 8 && p[8] == '{') return from_safetensors(m, err);
+    return from_onnx(m, looking, err);
+}
+
+lafs_status model_put_origin(struct model *m, struct lafs_err *err)
+{
+    char by[64];
+    snprintf(by, sizeof by, "lafs-convert %s", lafs_version);
+    LAFS_TRY(model_set(m, "source_format", m->format, err));
+    LAFS_TRY(model_set(m, "source_sha256", m->sha256, err));
+    return model_set(m, "converted_by", by, err);
+}
+
+lafs_status model_read(struct model *m, const char *path, int looking, struct lafs_err *err)
+{
+    *m = (struct model){.path = path};
+    LAFS_TRY(lafs_buf_read_file(&m->bytes, strcmp(path, "-") ? path : "/dev/stdin", MAX_MODEL, err));
+    struct lafs_sha256 sha;
+    lafs_sha256_init(&sha);
+    lafs_sha256_add(&sha, m->bytes.data, m->bytes.size);
+    lafs_sha256_hex(&sha, m->sha256);
+    lafs_status rc = from_bytes(m, looking, err);
+    if (rc != LAFS_OK && err->msg[0] != '\'') lafs_err_prefix(err, "'%s'", path);
+    if (rc == LAFS_OK && !looking && !m->st) rc = model_put_origin(m, err);
+    return rc;
+}
