@@ -95,9 +95,8 @@ lafs_status lafs_env_photos(struct lafs_env *env, const char *input, struct lafs
     return lafs_env_header(env, &h, input, err);
 }
 
-/* Reads the file at `disk` as the photo at `path`; what is wrong with it is its own affair: LAFS_BAD_RECORD. */
-static lafs_status read_photo(struct lafs_env *env, struct lafs_sample *s, struct lafs_buf *data, const char *disk,
-                              const char *path, int named, struct lafs_err *err)
+lafs_status lafs_photo_read(struct lafs_env *env, struct lafs_sample *s, struct lafs_buf *data, const char *disk,
+                            const char *path, int named, struct lafs_err *err)
 {
     lafs_buf_clear(data);
     lafs_status st = lafs_photo_sample(s, path, "\xff\xd8\xff", 3, named, err);
@@ -302,7 +301,7 @@ static lafs_status tree_next(struct lafs_source *src, struct lafs_sample *s, str
     lafs_buf_puts(&t->key, t->prefix);
     lafs_buf_puts(&t->key, lafs_buf_str(&t->path) + t->root_len);
     LAFS_TRY(lafs_buf_check(&t->key, err));
-    return read_photo(src->env, s, &t->data, lafs_buf_str(&t->path), lafs_buf_str(&t->key), t->named, err);
+    return lafs_photo_read(src->env, s, &t->data, lafs_buf_str(&t->path), lafs_buf_str(&t->key), t->named, err);
 }
 
 static void tree_close(struct lafs_source *src)
@@ -376,20 +375,19 @@ struct list {
 
 enum { MAX_LINE = 65536 };
 
-/* Takes the next line of the list, without its end. Empty lines are passed over. */
-static lafs_status next_line(struct list *l, struct lafs_err *err)
+lafs_status lafs_source_line(struct lafs_input *in, struct lafs_buf *line, int64_t *lines, struct lafs_err *err)
 {
     for (;;) {
         size_t want = 1, left;
         const unsigned char *p, *nl;
         for (;;) {
-            LAFS_TRY(lafs_input_fill(&l->in, want, err));
-            p = lafs_input_data(&l->in);
-            left = lafs_input_left(&l->in);
+            LAFS_TRY(lafs_input_fill(in, want, err));
+            p = lafs_input_data(in);
+            left = lafs_input_left(in);
             nl = left ? memchr(p, '\n', left) : NULL;
-            if (nl || l->in.eof) break;
+            if (nl || in->eof) break;
             if (left > MAX_LINE)
-                return lafs_fail(err, LAFS_FAILED, "%s is no list of files: a line of more than %d bytes", l->in.name,
+                return lafs_fail(err, LAFS_FAILED, "%s is no list: a line of more than %d bytes", in->name,
                                  MAX_LINE);
             want = left + 1;
         }
@@ -397,11 +395,12 @@ static lafs_status next_line(struct list *l, struct lafs_err *err)
         size_t len = nl ? (size_t)(nl - p) : left, take = nl ? len + 1 : len;
         if (len && p[len - 1] == '\r') len--;
         if (memchr(p, 0, len))
-            return lafs_fail(err, LAFS_FAILED, "%s is no list of files: it holds NUL bytes", l->in.name);
-        lafs_buf_clear(&l->line);
-        lafs_buf_put(&l->line, p, len);
-        lafs_input_take(&l->in, take);
-        LAFS_TRY(lafs_buf_check(&l->line, err));
+            return lafs_fail(err, LAFS_FAILED, "%s is no list: it holds NUL bytes", in->name);
+        lafs_buf_clear(line);
+        lafs_buf_put(line, p, len);
+        lafs_input_take(in, take);
+        if (lines) ++*lines;
+        LAFS_TRY(lafs_buf_check(line, err));
         if (len) return LAFS_OK;
     }
 }
@@ -409,9 +408,9 @@ static lafs_status next_line(struct list *l, struct lafs_err *err)
 static lafs_status list_next(struct lafs_source *src, struct lafs_sample *s, struct lafs_err *err)
 {
     struct list *l = (struct list *)src;
-    LAFS_TRY(next_line(l, err));
+    LAFS_TRY(lafs_source_line(&l->in, &l->line, NULL, err));
     const char *path = lafs_buf_str(&l->line);
-    return read_photo(src->env, s, &l->data, path, path, l->named, err);
+    return lafs_photo_read(src->env, s, &l->data, path, path, l->named, err);
 }
 
 static void list_close(struct lafs_source *src)

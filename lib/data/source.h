@@ -55,6 +55,10 @@ lafs_status lafs_photo_open(struct lafs_source **out, struct lafs_env *env, stru
 lafs_status lafs_tree_open(struct lafs_source **out, struct lafs_env *env, const char *path, const char *prefix,
                            struct lafs_err *err);
 lafs_status lafs_list_open(struct lafs_source **out, struct lafs_env *env, const char *path, struct lafs_err *err);
+/* Whether the directory is an IJB folder; its photos with points, score, template and media. */
+int lafs_is_ijb(const char *dir);
+lafs_status lafs_ijb_open(struct lafs_source **out, struct lafs_env *env, const char *dir, const char *prefix,
+                          struct lafs_err *err);
 lafs_status lafs_indexed_open(struct lafs_source **out, struct lafs_env *env, const char *path, struct lafs_err *err);
 
 /* ---- headers and trailers ---- */
@@ -95,6 +99,12 @@ lafs_status lafs_sample_check_key(const struct lafs_sample *s, struct lafs_err *
  * JPEG nor PNG (the key is set all the same). */
 lafs_status lafs_photo_sample(struct lafs_sample *s, const char *path, const void *data, size_t size, int named,
                               struct lafs_err *err);
+/* The same of the file at `disk`. What is wrong with it is its own affair: LAFS_BAD_RECORD. data: scratch. */
+lafs_status lafs_photo_read(struct lafs_env *env, struct lafs_sample *s, struct lafs_buf *data, const char *disk,
+                            const char *path, int named, struct lafs_err *err);
+/* Takes the next line that is not empty, without its end (LF or CR LF); LAFS_END behind the last. *lines grows by the
+ * lines taken (may be NULL). LAFS_FAILED: NUL bytes, or a line that no list has. */
+lafs_status lafs_source_line(struct lafs_input *in, struct lafs_buf *line, int64_t *lines, struct lafs_err *err);
 /* Field `name` = the directory that holds the key, if any. */
 void lafs_name_from_key(struct lafs_sample *s);
 /* What an input is, by its first bytes (512, or all there are). */

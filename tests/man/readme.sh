@@ -119,7 +119,7 @@ for folder in $(grep -oE '`[a-z]+/`' README.md | tr -d '`' | sort -u); do
     [ -d "$folder" ] || complain "README: there is no $folder"
 done
 for word in $(grep -oE '\blafs-[a-z]+\b' README.md | sort -u); do
-    grep -qx -e "$word" <<<"$programs" || [ -e "man/$word.5" ] || complain "README: there is no $word"
+    grep -qx -e "$word" <<<"$programs" || ls man/"$word".[57] >/dev/null 2>&1 || complain "README: there is no $word"
 done
 ok "README: files, folders and programs that it names"
 

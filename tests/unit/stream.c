@@ -423,6 +423,7 @@ TEST(foreign_shards)
     REQUIRE_OK(lafs_index_open(&ix, in_dir("good.tar"), &e), &e);
     CHECK_INT(ix->samples, 2);
     CHECK_STR(ix->sample[1].key, "000/b");
+    CHECK_STR(ix->sample[0].name, "12");
     CHECK_STR(ix->sample[1].name, "");
     struct lafs_fetch *f;
     REQUIRE_OK(lafs_fetch_open(&f, ix, &e), &e);

@@ -1,0 +1,60 @@
+#!/bin/bash
+# Every recipe of lafs-recipes(7), each subsection in a fresh directory: commands as they are printed. An argument chooses
+# those whose heading holds it.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/tree/lib.sh
+export PATH=${LAFS_BIN:=$PWD/bin}:$PATH LC_ALL=C
+top=$PWD
+work=$(mktemp -d "${TMPDIR:-/tmp}/lafs-recipes.XXXXXX")
+trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+
+# What the recipes' readers hold, beside what prepare.sh makes: people's files in the forms that the field has.
+more() {
+    lafs-shard -q --to-dir crops faces.lafs && cp -r photos lfw && printf 'GIF89a' >party.gif
+    . "$top/tests/cli/detector.inc" && toy_detector yunet.safetensors always
+    lafs-synth -q --people 10 -n 4 --seed 8 --people-from 5 --aligned -o others.tar # half of them are those of faces.lafs
+    mkdir wds && n=0 && for f in crops/*/*.jpg; do
+        cp "$f" "wds/$(printf '%03d' $n).jpg" && echo $((n / 4)) >"wds/$(printf '%03d' $n).cls" && n=$((n + 1))
+    done
+    tar -cf wds-000000.tar --sort=name -C wds $(cd wds && ls | head -n 40)
+    tar -cf wds-000001.tar --sort=name -C wds $(cd wds && ls | tail -n +41)
+    mkdir -p IJBC/loose_crop IJBC/meta && n=0 && for f in photos/*/*.jpg; do
+        n=$((n + 1)) && cp "$f" IJBC/loose_crop/$n.jpg
+        echo "$n.jpg $((50 + n % 5)) 60 92 61 70 75 55 95 90 $((93 + n % 3)) 0.9$((n % 7))" >>IJBC/meta/ijbc_name_5pts_score.txt
+        echo "$n.jpg $(((n + 1) / 2)) $n" >>IJBC/meta/ijbc_face_tid_mid.txt
+    done
+    for a in $(seq 1 20); do for b in $(seq $((a + 1)) 20); do
+        echo "$a $b $((b == a + 1 && a % 2))"
+    done; done >IJBC/meta/ijbc_template_pair_label.txt
+    rm -r wds
+}
+mkdir "$work/prepared"
+if ! bash tests/man/prepare.sh "$work/prepared" >"$work/log" 2>&1 || ! (cd "$work/prepared" && set -e && more) >"$work/log" 2>&1; then
+    sed 's/^/    /' "$work/log" >&2
+    echo "FAIL preparation of the recipes"
+    exit 1
+fi
+
+# FILE <tab> heading, and the commands of each subsection in FILE.
+mandoc -T ascii -O width=1000 man/lafs-recipes.7 | sed 's/.\x08//g' | awk -v dir="$work" '
+    /^  ? ? ?[^ ]/ { sub(/^ +/, ""); file = dir "/" ++n ".sh"; print file "\t" $0; next }
+    /^[^ ]/ { file = "" }
+    sub(/^ +\$ /, "") || sub(/^ +> /, "") { if (file == "") exit 1; print > file }' >"$work/recipes" ||
+    complain "commands outside of a subsection"
+ran=0
+while IFS=$'\t' read -r file heading; do
+    case "$heading" in *"${1:-}"*) ;; *) continue ;; esac
+    [ -s "$file" ] || { complain "no command in '$heading'"; continue; }
+    cp -a "$work/prepared" "$work/here"
+    (cd "$work/here" && timeout 300 bash -eux -o pipefail "$file") >"$work/log" 2>&1 </dev/null || {
+        tail -c 3000 "$work/log" | sed 's/^/    /' >&2
+        complain "failed: '$heading'"
+    }
+    rm -rf "$work/here"
+    ok "recipe: $heading"
+    ran=$((ran + 1))
+done <"$work/recipes"
+[ $ran -ge 15 ] || [ $# -gt 0 ] || complain "$ran recipes only"
+ok "recipes: all were run"
+finish
