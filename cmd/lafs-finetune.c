@@ -278,7 +278,7 @@ static lafs_status train(struct lafs_err *err)
         trainrun_number(r, "lr", p.lr);
         trainrun_number(r, "grad_norm", p.grad_norm);
         if (p.step % r->per_epoch == 0) LAFS_TRY(end_of_epoch(p.epoch, err));
-        LAFS_TRY(trainrun_log_end(r, err));
+        LAFS_TRY(trainrun_log_end(r, p.seconds, p.wait, err));
         LAFS_TRY(trainrun_save(r, 0, err));
     }
     return LAFS_OK;
@@ -332,8 +332,13 @@ static lafs_status go(const char *path, struct lafs_err *err)
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
     if (why) cli_note("%s", why);
     record_options(&c);
-    if (!o.dry_run) LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));
-    LAFS_TRY(lafs_finetune_open(&s.trainer, &c, &s.backend, cli_pool(), s.ix, &s.classes, err));
+    if (!o.dry_run) {
+        LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));
+        LAFS_TRY(trainrun_open_data(&s.run, err));
+    }
+    struct lafs_pool *pool = s.run.ahead ? s.run.data_pool : cli_pool();
+    c.ahead = s.run.ahead ? &s.run.data : NULL;
+    LAFS_TRY(lafs_finetune_open(&s.trainer, &c, &s.backend, pool, s.ix, &s.classes, err));
     if (o.dry_run) {
         dry_run(&c);
         return LAFS_OK;
@@ -348,6 +353,7 @@ static lafs_status go(const char *path, struct lafs_err *err)
     s.run.keep = o.keep;
     LAFS_TRY(trainrun_start(&s.run, err));
     LAFS_TRY(train(err));
+    trainrun_tell_done(&s.run);
     LAFS_TRY(trainrun_save(&s.run, 1, err));
     return o.pairs ? LAFS_OK : save_model(err);
 }
@@ -366,6 +372,7 @@ int main(int argc, char **argv)
     int status = st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
     trainrun_close(&s.run);
     lafs_finetune_close(s.trainer);
+    trainrun_close_data(&s.run);
     validate_close(&s.validate);
     lafs_classes_release(&s.classes);
     lafs_index_free(s.ix);

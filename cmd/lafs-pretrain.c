@@ -271,10 +271,14 @@ static lafs_status open_landmarks(const struct lafs_pretrain_config *c, struct l
 
 static lafs_status open_feed(const struct lafs_pretrain_config *c, struct lafs_err *err)
 {
-    struct lafs_feed_config f = {.views = c->views, .points = c->points, .max_images = (int)c->micro, .seed = c->seed,
-                                 .cnn = s.has_cnn ? &s.cnn : NULL};
-    return s.ix ? lafs_feed_index(&s.feed, &f, &s.backend, cli_pool(), s.ix, err)
-                : lafs_feed_stream(&s.feed, &f, &s.backend, s.reader, err);
+    struct lafs_feed_config f = {.views = c->views, .points = c->points, .micro = (int)c->micro,
+                                 .epochs = c->epochs, .seed = c->seed, .cnn = s.has_cnn ? &s.cnn : NULL};
+    f.per_epoch = lafs_pretrain_steps_per_epoch(c) * (c->batch / c->micro);
+    LAFS_TRY(trainrun_open_data(&s.run, err));
+    f.ahead = s.run.ahead;
+    const struct lafs_backend *b = f.ahead ? &s.run.data : &s.backend;
+    return s.ix ? lafs_feed_index(&s.feed, &f, b, f.ahead ? s.run.data_pool : cli_pool(), s.ix, err)
+                : lafs_feed_stream(&s.feed, &f, b, s.reader, err);
 }
 
 /* FLOP of a step per image, forward and backward (twice the forward) of the student, forward of the teacher and the
@@ -336,7 +340,7 @@ static lafs_status train(struct lafs_err *err)
         trainrun_number(r, "kl", p.kl);
         trainrun_number(r, "spread", p.spread);
         trainrun_number(r, "grad_norm", p.grad_norm);
-        LAFS_TRY(trainrun_log_end(r, err));
+        LAFS_TRY(trainrun_log_end(r, p.seconds, p.wait, err));
         LAFS_TRY(trainrun_save(r, 0, err));
     }
     return LAFS_OK;
@@ -401,6 +405,7 @@ static lafs_status go(const char *const *args, int n, struct lafs_err *err)
     s.run.keep = o.keep;
     LAFS_TRY(trainrun_start(&s.run, err));
     LAFS_TRY(train(err));
+    trainrun_tell_done(&s.run);
     LAFS_TRY(trainrun_save(&s.run, 1, err));
     LAFS_TRY(lafs_feed_drain(s.feed, err));
     return save_model(err);
@@ -421,6 +426,7 @@ int main(int argc, char **argv)
     trainrun_close(&s.run);
     lafs_pretrain_close(s.trainer);
     lafs_feed_close(s.feed);
+    trainrun_close_data(&s.run);
     lafs_reader_close(s.reader);
     lafs_index_free(s.ix);
     if (s.has_cnn) lafs_model_release(&s.cnn, &s.backend);

@@ -52,6 +52,23 @@ lafs_status trainrun_open(struct trainrun *t, const char *dir, int extend, struc
     return lafs_run_open(&t->run, dir, cli_program_name(), lafs_version, t->option, t->options, extend, err);
 }
 
+lafs_status trainrun_open_data(struct trainrun *t, struct lafs_err *err)
+{
+    int threads = lafs_pool_threads(cli_pool());
+    if (threads < 2) return LAFS_OK;
+    LAFS_TRY(lafs_pool_new(&t->data_pool, threads, err));
+    const char *why; /* said when the first one was opened */
+    LAFS_TRY(lafs_backend_open(&t->data, cli.device, t->data_pool, &why, err));
+    t->ahead = 1;
+    return LAFS_OK;
+}
+
+void trainrun_close_data(struct trainrun *t)
+{
+    if (t->data.ops) lafs_backend_close(&t->data);
+    lafs_pool_free(t->data_pool);
+}
+
 /* -- checkpoints -- */
 
 /* Takes the state and its step. */
@@ -104,13 +121,17 @@ static void die(int sig)
     _exit(128 + sig);
 }
 
+/* Per cent of the steps' time. */
+static double waiting(const struct trainrun *t) { return t->stepped > 0 ? 100 * t->waited / t->stepped : 0; }
+
 static void tell(struct trainrun *t)
 {
     int64_t step = t->step(t->trainer), done = step - t->started_step;
     double spent = lafs_clock_now() - t->started;
     fprintf(stderr, "%s: step %" PRId64 " of %" PRId64 ", epoch %" PRId64 ", loss %.5g", cli_program_name(), step,
             t->steps, step / t->per_epoch, t->last_loss);
-    if (done > 0) fprintf(stderr, ", %.2f s a step, %.0f minutes left", spent / (double)done,
+    if (done > 0) fprintf(stderr, ", %.2f s a step, %.1f %% of it waiting for data, %.0f minutes left",
+                          spent / (double)done, waiting(t),
                           spent / (double)done * (double)(t->steps - step) / 60);
     fputc('\n', stderr);
 }
@@ -192,12 +213,23 @@ void trainrun_number(struct trainrun *t, const char *name, double v)
     lafs_json_put_double(&t->line, v);
 }
 
-lafs_status trainrun_log_end(struct trainrun *t, struct lafs_err *err)
+lafs_status trainrun_log_end(struct trainrun *t, double seconds, double wait, struct lafs_err *err)
 {
-    lafs_buf_printf(&t->line, ", \"seconds\": %.3f}", lafs_clock_now() - t->started);
+    t->stepped = t->stepped + seconds;
+    t->waited = t->waited + wait;
+    lafs_buf_printf(&t->line, ", \"seconds\": %.3f, \"wait\": %.3f}", lafs_clock_now() - t->started,
+                    wait / (seconds + 1e-9));
     LAFS_TRY(lafs_run_log(&t->run, &t->line, err));
     t->logged = t->step(t->trainer);
     return LAFS_OK;
+}
+
+void trainrun_tell_done(const struct trainrun *t)
+{
+    int64_t done = t->step(t->trainer) - t->started_step;
+    if (done > 0)
+        cli_note("%" PRId64 " steps of %.3g s, %.1f %% of it waiting for data", done, t->stepped / (double)done,
+                 waiting(t));
 }
 
 const char *trainrun_model_path(struct trainrun *t, struct lafs_err *err)

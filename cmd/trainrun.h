@@ -32,6 +32,10 @@ struct trainrun {
     double saved_at, started;
     int64_t started_step;
     _Atomic double last_loss;
+    _Atomic double stepped, waited; /* seconds of all steps, and those of them without data */
+    struct lafs_pool *data_pool;
+    struct lafs_backend data;  /* what makes batches ahead */
+    int ahead;
     _Atomic int64_t logged;    /* newest step whose log line is written */
     struct progress progress;
     struct lafs_buf line;
@@ -44,13 +48,20 @@ void trainrun_option(struct trainrun *t, const char *name, int may_grow, const c
     __attribute__((format(printf, 4, 5)));
 /* Creates or checks the run directory. */
 lafs_status trainrun_open(struct trainrun *t, const char *dir, int extend, struct lafs_err *err);
+/* A second pool of threads and backend t->data on the same device, on which batches are made while training computes
+ * (t->ahead is then 1); with -j 1 there is neither, and t->ahead is 0. */
+lafs_status trainrun_open_data(struct trainrun *t, struct lafs_err *err);
+void trainrun_close_data(struct trainrun *t);
 /* After the trainer is restored: cuts the log, starts the signal thread and the progress line. */
 lafs_status trainrun_start(struct trainrun *t, struct lafs_err *err);
 /* After each step: begins the step's log line in t->line ({"step": ..., "epoch": ..., "loss": ...); the program appends
  * its own members (", \"lr\": ..."), then calls trainrun_log_end. */
 void trainrun_log_begin(struct trainrun *t, int64_t step, int64_t epoch, double loss);
 void trainrun_number(struct trainrun *t, const char *name, double v);
-lafs_status trainrun_log_end(struct trainrun *t, struct lafs_err *err);
+/* Of the step: all its seconds, and those in which it stood still for want of data. */
+lafs_status trainrun_log_end(struct trainrun *t, double seconds, double wait, struct lafs_err *err);
+/* After the last step: how long steps took, and how much of it training waited for data. */
+void trainrun_tell_done(const struct trainrun *t);
 /* Writes a checkpoint when one is due (force: in any case, unless this step has one). */
 lafs_status trainrun_save(struct trainrun *t, int force, struct lafs_err *err);
 /* "DIR/model.safetensors" in a buffer of the run's. */

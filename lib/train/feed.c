@@ -8,6 +8,7 @@
 #include "data/face.h"
 #include "data/loader.h"
 #include "data/views.h"
+#include "train/ahead.h"
 
 enum { CHUNK = 64, SIDE = LAFS_CNN_SIDE, CROP = SIDE * SIDE * 3 };
 
@@ -16,20 +17,24 @@ struct lafs_feed {
     const struct lafs_backend *b;
     int64_t views;                  /* per image */
     struct lafs_arena arena;
-    float *tokens;                  /* all views' tokens of max_images */
-    uint64_t *key_hash;             /* (max_images) host */
+    struct lafs_ahead *ahead;
+    /* what is handed out: two of each, one in use while the other is made */
+    struct slot {
+        float *tokens;              /* all views' tokens of a micro-batch */
+        uint64_t *key_hash;         /* (micro) host */
+    } slot[LAFS_AHEAD_SLOTS], *out; /* out: being made */
     /* from an index */
     struct lafs_pool *pool;
     const struct lafs_index *ix;
     struct lafs_fetch *fetch;
     int64_t *order, order_epoch;    /* (ix->samples); -1: none yet */
-    struct lafs_image *source;      /* (max_images) */
-    const char **key;               /* (max_images): in the index or in sample */
-    struct lafs_viewplan *plan;     /* (views * max_images), view-major, as the rest */
-    struct lafs_err *errs;          /* (max_images) */
+    struct lafs_image *source;      /* (micro) */
+    const char **key;               /* (micro): in the index or in sample */
+    struct lafs_viewplan *plan;     /* (views * micro), view-major, as the rest */
+    struct lafs_err *errs;          /* (micro) */
     const int64_t *want;            /* index positions of this batch */
     int64_t epoch;
-    uint8_t *clean, *augmented;     /* (views * max_images, 112*112*3) */
+    uint8_t *clean, *augmented;     /* (views * micro, 112*112*3) */
     uint8_t **clean_at, **augmented_at;
     const uint8_t **source_at;
     int *w, *h;
@@ -72,9 +77,11 @@ static int64_t token_width(const struct lafs_feed *f) { return (int64_t)f->c.poi
 
 static lafs_status carve(struct lafs_feed *f, struct lafs_err *err)
 {
-    size_t all = (size_t)(f->views * f->c.max_images), r2 = (size_t)f->c.points.landmarks * 2;
-    f->tokens =
-        lafs_arena_take(&f->arena, (size_t)(token_start(f, f->views, f->c.max_images) * token_width(f)), sizeof(float));
+    size_t all = (size_t)(f->views * f->c.micro), r2 = (size_t)f->c.points.landmarks * 2;
+    size_t values = (size_t)(token_start(f, f->views, f->c.micro) * token_width(f));
+    for (int i = 0; i < (f->c.ahead ? LAFS_AHEAD_SLOTS : 1); i++)
+        f->slot[i].tokens = lafs_arena_take(&f->arena, values, sizeof(float));
+    if (!f->c.ahead) f->slot[1].tokens = f->slot[0].tokens;
     if (!f->ix) return LAFS_OK;
     f->augmented = lafs_arena_take(&f->arena, all, CROP);
     f->images = lafs_arena_take(&f->arena, (size_t)CHUNK * CROP, sizeof(float));
@@ -89,8 +96,9 @@ static lafs_status carve(struct lafs_feed *f, struct lafs_err *err)
 
 static lafs_status host_memory(struct lafs_feed *f, struct lafs_err *err)
 {
-    size_t n = (size_t)f->c.max_images, all = (size_t)f->views * n, r2 = (size_t)f->c.points.landmarks * 2;
-    LAFS_TRY(lafs_alloc(&f->key_hash, n, sizeof *f->key_hash, err));
+    size_t n = (size_t)f->c.micro, all = (size_t)f->views * n, r2 = (size_t)f->c.points.landmarks * 2;
+    for (int i = 0; i < LAFS_AHEAD_SLOTS; i++)
+        LAFS_TRY(lafs_alloc(&f->slot[i].key_hash, n, sizeof *f->slot[i].key_hash, err));
     if (!f->ix) {
         size_t longest = (size_t)tokens_of(f, 0);
         for (int64_t v = 1; v < f->views; v++)
@@ -112,6 +120,8 @@ static lafs_status host_memory(struct lafs_feed *f, struct lafs_err *err)
     return lafs_alloc0(&f->off, CHUNK + 1, sizeof *f->off, err);
 }
 
+static lafs_make_fn make;
+
 static lafs_status feed_new(struct lafs_feed **out, const struct lafs_feed_config *c, const struct lafs_backend *b,
                             const struct lafs_index *ix, struct lafs_err *err)
 {
@@ -130,6 +140,7 @@ static lafs_status feed_new(struct lafs_feed **out, const struct lafs_feed_confi
     LAFS_TRY_GOTO(st, lafs_arena_reserve(&f->arena, b, err), fail);
     LAFS_TRY_GOTO(st, carve(f, err), fail);
     if (ix && c->cnn && !c->points.dino) LAFS_TRY_GOTO(st, lafs_cnn_fold(&f->cnn, b, c->cnn->params.value, err), fail);
+    LAFS_TRY_GOTO(st, lafs_ahead_new(&f->ahead, make, f, c->per_epoch * c->epochs, c->ahead, err), fail);
     *out = f;
     return LAFS_OK;
 fail:
@@ -161,14 +172,16 @@ lafs_status lafs_feed_stream(struct lafs_feed **out, const struct lafs_feed_conf
 void lafs_feed_close(struct lafs_feed *f)
 {
     if (!f) return;
+    if (f->ahead) lafs_ahead_stop(f->ahead);
     if (f->source)
-        for (int i = 0; i < f->c.max_images; i++) lafs_image_release(&f->source[i]);
+        for (int i = 0; i < f->c.micro; i++) lafs_image_release(&f->source[i]);
+    lafs_ahead_free(f->ahead);
     lafs_fetch_close(f->fetch);
     lafs_cnn_work_release(&f->cnn);
     lafs_arena_release(&f->arena, f->b);
     lafs_sample_release(&f->sample);
-    void *owned[] = {f->key_hash, f->order, f->source, (void *)f->key, f->errs, f->plan, f->clean_at, f->augmented_at,
-                     (void *)f->source_at, f->w, f->h, f->host_landmarks, f->host_points, f->off, f->host_tokens};
+    void *owned[] = {f->slot[0].key_hash, f->slot[1].key_hash, f->order, f->source, (void *)f->key, f->errs, f->plan,
+                     f->clean_at, f->augmented_at, (void *)f->source_at, f->w, f->h, f->host_landmarks, f->host_points, f->off, f->host_tokens};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) lafs_free(owned[i]);
     lafs_free(f);
 }
@@ -204,9 +217,9 @@ static void prepare(void *arg, int64_t i, int worker)
         return;
     }
     const struct lafs_image *im = &f->source[i];
-    f->key_hash[i] = lafs_fnv1a(f->key[i], strlen(f->key[i]));
+    f->out->key_hash[i] = lafs_fnv1a(f->key[i], strlen(f->key[i]));
     lafs_plan_pretrain(&f->c.views, im->w, im->h, f->c.seed, f->epoch, f->key[i], plan);
-    for (int64_t v = 0; v < f->views; v++) f->plan[v * f->c.max_images + i] = plan[v];
+    for (int64_t v = 0; v < f->views; v++) f->plan[v * f->c.micro + i] = plan[v];
 }
 
 /* Renders all views of n images, view-major without gaps. */
@@ -215,7 +228,7 @@ static void render(struct lafs_feed *f, int n)
     int64_t j = 0;
     for (int64_t v = 0; v < f->views; v++)
         for (int i = 0; i < n; i++, j++) {
-            f->plan[j] = f->plan[v * f->c.max_images + i];
+            f->plan[j] = f->plan[v * f->c.micro + i];
             f->source_at[j] = f->source[i].px;
             f->w[j] = f->source[i].w;
             f->h[j] = f->source[i].h;
@@ -288,13 +301,13 @@ static lafs_status next_of_index(struct lafs_feed *f, int64_t epoch, int64_t pos
         }
     render(f, n);
     for (int64_t v = 0; v < f->views; v++) {
-        float *tokens = f->tokens + token_start(f, v, n) * token_width(f);
+        float *tokens = f->out->tokens + token_start(f, v, n) * token_width(f);
         for (int i = 0; i < n; i += CHUNK) {
             int m = n - i < CHUNK ? n - i : CHUNK;
             LAFS_TRY(cut_views(f, v, v * n + i, m, n, tokens + i * tokens_of(f, v) * token_width(f), err));
         }
     }
-    return LAFS_OK;
+    return f->b->ops->sync(f->b->dev, err);
 }
 
 /* -- from a stream -- */
@@ -335,7 +348,7 @@ static lafs_status upload_views(struct lafs_feed *f, int i, int n, struct lafs_e
             return lafs_fail(err, LAFS_FAILED, "record '%s', view %" PRId64 ": not %" PRId64 " patches of %d x %d", key,
                              v, count, f->c.points.patch, f->c.points.patch);
         memcpy(f->host_tokens, view[v].patches, (size_t)size * sizeof(float));
-        float *to = f->tokens + token_start(f, v, n) * token_width(f) + i * size;
+        float *to = f->out->tokens + token_start(f, v, n) * token_width(f) + i * size;
         b->ops->upload(b->dev, to, f->host_tokens, (size_t)size * sizeof(float));
         LAFS_TRY(b->ops->sync(b->dev, err)); /* host_tokens are used again */
     }
@@ -356,23 +369,35 @@ static lafs_status next_of_stream(struct lafs_feed *f, int64_t epoch, int64_t po
             if (f->at_epoch == epoch && f->at_position == position + i) break;
         }
         const char *key = lafs_sample_key(&f->sample);
-        f->key_hash[i] = lafs_fnv1a(key, strlen(key));
+        f->out->key_hash[i] = lafs_fnv1a(key, strlen(key));
         LAFS_TRY(upload_views(f, i, n, err));
     }
     return LAFS_OK;
 }
 
-lafs_status lafs_feed_next(struct lafs_feed *f, int64_t epoch, int64_t position, int n, struct lafs_feed_batch *batch,
-                           struct lafs_err *err)
+static lafs_status make(void *arg, int64_t number, int slot, struct lafs_err *err)
 {
-    LAFS_TRY(f->ix ? next_of_index(f, epoch, position, n, err) : next_of_stream(f, epoch, position, n, err));
-    *batch = (struct lafs_feed_batch){f->tokens, f->key_hash, n};
+    struct lafs_feed *f = arg;
+    const int64_t epoch = number / f->c.per_epoch, position = number % f->c.per_epoch * f->c.micro;
+    f->out = &f->slot[slot];
+    return f->ix ? next_of_index(f, epoch, position, f->c.micro, err)
+                 : next_of_stream(f, epoch, position, f->c.micro, err);
+}
+
+lafs_status lafs_feed_next(struct lafs_feed *f, int64_t number, struct lafs_feed_batch *batch, struct lafs_err *err)
+{
+    int slot;
+    LAFS_TRY(lafs_ahead_take(f->ahead, number, &slot, err));
+    *batch = (struct lafs_feed_batch){f->slot[slot].tokens, f->slot[slot].key_hash, f->c.micro};
     return LAFS_OK;
 }
+
+double lafs_feed_waited(const struct lafs_feed *f) { return lafs_ahead_waited(f->ahead); }
 
 lafs_status lafs_feed_drain(struct lafs_feed *f, struct lafs_err *err)
 {
     lafs_status st = f->reader ? LAFS_OK : LAFS_END;
+    lafs_ahead_stop(f->ahead);
     while (st == LAFS_OK || st == LAFS_BAD_RECORD) st = lafs_reader_next(f->reader, &f->sample, err);
     return st == LAFS_END ? LAFS_OK : st;
 }

@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "data/face.h"
 #include "data/loader.h"
+#include "train/ahead.h"
 #include "train/sched.h"
 
 enum { SIDE = LAFS_CNN_SIDE, CROP = SIDE * SIDE * 3, RANGE = 111 /* landmarks are 0..111 */ };
@@ -35,7 +37,6 @@ struct lafs_finetune {
     void *margin_scratch;
     double *loss;
     uint64_t *keys;
-    uint8_t *crops;                     /* (micro, 112, 112, 3) */
     /* data */
     struct lafs_pool *pool;
     const struct lafs_index *ix;
@@ -47,8 +48,14 @@ struct lafs_finetune {
     struct lafs_image *source;          /* (micro) */
     struct lafs_viewplan *plan;
     struct lafs_err *errs;
-    struct lafs_target *target;
-    uint64_t *key_hash, *host_keys;
+    uint64_t *host_keys;
+    struct lafs_ahead *ahead;
+    /* what is handed out: two of each, one in use while the other is made */
+    struct slot {
+        uint8_t *crops;                 /* (micro, 112, 112, 3) */
+        struct lafs_target *target;     /* (micro) */
+        uint64_t *key_hash;
+    } slot[LAFS_AHEAD_SLOTS], *out;     /* out: being made */
     uint8_t **crop_at;
     const uint8_t **source_at;
     int *w, *h;
@@ -160,7 +167,7 @@ static lafs_status carve(struct lafs_finetune *t, struct lafs_err *err)
     t->margin_scratch = lafs_arena_take(a, t->b->ops->margin_scratch(t->c.micro, (int64_t)d, t->c.classes), 1);
     t->loss = lafs_arena_take(a, 2, sizeof(double));
     t->keys = lafs_arena_take(a, n, sizeof(uint64_t));
-    t->crops = lafs_arena_take(a, n * CROP, 1);
+    for (int i = 0; i < LAFS_AHEAD_SLOTS && t->ix; i++) t->slot[i].crops = lafs_arena_take(a, n * CROP, 1);
     LAFS_TRY(lafs_model_plan(&t->work, &t->model, t->c.micro,
                              trained || !has_cnn(t) ? LAFS_MODEL_TRAIN : LAFS_MODEL_VIT_ONLY, a, err));
     if (!regularised(t)) return LAFS_OK;
@@ -180,14 +187,18 @@ static lafs_status host_memory(struct lafs_finetune *t, struct lafs_err *err)
     LAFS_TRY(lafs_alloc0(&t->source, n, sizeof *t->source, err));
     LAFS_TRY(lafs_alloc0(&t->plan, n, sizeof *t->plan, err));
     LAFS_TRY(lafs_alloc0(&t->errs, n, sizeof *t->errs, err));
-    LAFS_TRY(lafs_alloc0(&t->target, n, sizeof *t->target, err));
-    LAFS_TRY(lafs_alloc0(&t->key_hash, n, sizeof *t->key_hash, err));
+    for (int i = 0; i < LAFS_AHEAD_SLOTS; i++) {
+        LAFS_TRY(lafs_alloc0(&t->slot[i].target, n, sizeof *t->slot[i].target, err));
+        LAFS_TRY(lafs_alloc0(&t->slot[i].key_hash, n, sizeof *t->slot[i].key_hash, err));
+    }
     LAFS_TRY(lafs_alloc0(&t->crop_at, n, sizeof *t->crop_at, err));
     LAFS_TRY(lafs_alloc0(&t->source_at, n, sizeof *t->source_at, err));
     LAFS_TRY(lafs_alloc0(&t->w, n, sizeof *t->w, err));
     LAFS_TRY(lafs_alloc0(&t->h, n, sizeof *t->h, err));
     return lafs_fetch_open(&t->fetch, t->ix, err);
 }
+
+static lafs_make_fn make;
 
 static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
 {
@@ -208,7 +219,10 @@ static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
     for (int i = 0; i < ps->count; i++) t->frozen[i] = t->c.freeze_cnn && lafs_is_cnn_name(ps->p[i].name);
     LAFS_TRY(carve(t, err));
     LAFS_TRY(lafs_arena_reserve(&t->arena, t->b, err));
-    return carve(t, err);
+    LAFS_TRY(carve(t, err));
+    if (!t->ix) return LAFS_OK;
+    int64_t micros = lafs_finetune_steps(t) * (t->c.batch / t->c.micro);
+    return lafs_ahead_new(&t->ahead, make, t, micros, t->c.ahead != NULL, err);
 }
 
 lafs_status lafs_finetune_open(struct lafs_finetune **out, const struct lafs_finetune_config *c,
@@ -239,6 +253,7 @@ lafs_status lafs_finetune_open(struct lafs_finetune **out, const struct lafs_fin
 void lafs_finetune_close(struct lafs_finetune *t)
 {
     if (!t) return;
+    lafs_ahead_free(t->ahead);
     if (t->source)
         for (int64_t i = 0; i < t->c.micro; i++) lafs_image_release(&t->source[i]);
     lafs_fetch_close(t->fetch);
@@ -247,8 +262,9 @@ void lafs_finetune_close(struct lafs_finetune *t)
     lafs_optim_release(&t->optim);
     lafs_model_release(&t->model, t->b);
     lafs_arena_release(&t->arena, t->b);
-    void *owned[] = {t->frozen, t->host_keys, t->order, t->source, t->plan, t->errs, t->target, t->key_hash,
-                     t->crop_at, (void *)t->source_at, t->w, t->h};
+    void *owned[] = {t->frozen, t->host_keys, t->order, t->source, t->plan, t->errs,
+                     t->slot[0].target, t->slot[1].target, t->slot[0].key_hash, t->slot[1].key_hash, t->crop_at,
+                     (void *)t->source_at, t->w, t->h};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) lafs_free(owned[i]);
     pthread_mutex_destroy(&t->lock);
     lafs_free(t);
@@ -425,17 +441,17 @@ static void prepare(void *arg, int64_t i, int worker)
         return;
     }
     lafs_plan_train(&t->c.views, t->source[i].w, t->source[i].h, t->c.seed, t->epoch, key, &t->plan[i]);
-    t->key_hash[i] = lafs_fnv1a(key, strlen(key));
-    t->target[i] = (struct lafs_target){t->classes->label[at], t->classes->label[at], 1};
+    t->out->key_hash[i] = lafs_fnv1a(key, strlen(key));
+    t->out->target[i] = (struct lafs_target){t->classes->label[at], t->classes->label[at], 1};
     t->source_at[i] = t->source[i].px;
     t->w[i] = t->source[i].w;
     t->h[i] = t->source[i].h;
-    t->crop_at[i] = t->crops + i * CROP;
+    t->crop_at[i] = t->out->crops + i * CROP;
 }
 
 /* Mixup with the reversed batch: one lambda a micro-batch, not folded. Returns the batch's size: an odd one loses its
  * last. */
-static int64_t mix(struct lafs_finetune *t, int64_t epoch, int64_t pass_number, int64_t n)
+static int64_t mix(struct lafs_finetune *t, struct lafs_target *target, int64_t epoch, int64_t pass_number, int64_t n)
 {
     const struct lafs_backend *b = t->b;
     struct lafs_rng rng;
@@ -447,22 +463,24 @@ static int64_t mix(struct lafs_finetune *t, int64_t epoch, int64_t pass_number, 
         b->ops->copy(b->dev, t->reversed + i * CROP, t->images + (n - 1 - i) * CROP, CROP * sizeof(float));
     b->ops->scale(b->dev, n * CROP, lambda, t->images);
     b->ops->axpy(b->dev, n * CROP, 1 - lambda, t->reversed, t->images);
-    for (int64_t i = 0; i < n; i++) t->target[i].lambda = lambda;
-    for (int64_t i = 0; i < n; i++) t->target[i].b = t->target[n - 1 - i].a;
+    for (int64_t i = 0; i < n; i++) target[i].lambda = lambda;
+    for (int64_t i = 0; i < n; i++) target[i].b = target[n - 1 - i].a;
     return n;
 }
 
-static lafs_status from_index(void *arg, int64_t i, struct lafs_finetune_batch *batch, struct lafs_err *err)
+/* Micro-batch `number` of all: decoded and rendered. */
+static lafs_status make(void *arg, int64_t number, int slot, struct lafs_err *err)
 {
     struct lafs_finetune *t = arg;
-    const struct lafs_backend *b = t->b;
-    int64_t per = lafs_finetune_steps_per_epoch(&t->c), in_epoch = t->step % per, n = t->c.micro;
-    t->epoch = t->step / per;
+    const struct lafs_backend *b = t->c.ahead ? t->c.ahead : t->b;
+    int64_t n = t->c.micro, per = lafs_finetune_steps_per_epoch(&t->c) * (t->c.batch / n);
+    t->out = &t->slot[slot];
+    t->epoch = number / per;
     if (t->order_epoch != t->epoch) {
         LAFS_TRY(lafs_epoch_order(t->ix, t->c.seed, t->epoch, t->order, err));
         t->order_epoch = t->epoch;
     }
-    t->want = t->order + in_epoch * t->c.batch + i * n;
+    t->want = t->order + number % per * n;
     lafs_pool_for(t->pool, n, prepare, t);
     for (int64_t j = 0; j < n; j++)
         if (t->errs[j].status != LAFS_OK) {
@@ -470,15 +488,30 @@ static lafs_status from_index(void *arg, int64_t i, struct lafs_finetune_batch *
             return LAFS_FAILED;
         }
     b->ops->render(b->dev, n, t->plan, t->source_at, t->w, t->h, NULL, t->crop_at);
-    b->ops->u8_to_f32(b->dev, n * CROP, t->crops, t->images);
-    n = mix(t, t->epoch, in_epoch * (t->c.batch / t->c.micro) + i, n);
-    *batch = (struct lafs_finetune_batch){t->images, t->target, t->key_hash, n};
+    return b->ops->sync(b->dev, err);
+}
+
+static lafs_status from_index(void *arg, int64_t i, struct lafs_finetune_batch *batch, struct lafs_err *err)
+{
+    struct lafs_finetune *t = arg;
+    const struct lafs_backend *b = t->b;
+    int64_t passes = t->c.batch / t->c.micro, per = lafs_finetune_steps_per_epoch(&t->c), n = t->c.micro;
+    int slot;
+    LAFS_TRY(lafs_ahead_take(t->ahead, t->step * passes + i, &slot, err));
+    struct slot *in = &t->slot[slot];
+    b->ops->u8_to_f32(b->dev, n * CROP, in->crops, t->images);
+    n = mix(t, in->target, t->step / per, t->step % per * passes + i, n);
+    *batch = (struct lafs_finetune_batch){t->images, in->target, in->key_hash, n};
     return LAFS_OK;
 }
 
 lafs_status lafs_finetune_step(struct lafs_finetune *t, struct lafs_finetune_report *r, struct lafs_err *err)
 {
-    return lafs_finetune_learn(t, from_index, t, r, err);
+    const double began = lafs_clock_now(), waited = lafs_ahead_waited(t->ahead);
+    LAFS_TRY(lafs_finetune_learn(t, from_index, t, r, err));
+    r->seconds = lafs_clock_now() - began;
+    r->wait = lafs_ahead_waited(t->ahead) - waited;
+    return LAFS_OK;
 }
 
 /* -- checkpoints -- */

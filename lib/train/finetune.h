@@ -34,6 +34,9 @@ struct lafs_finetune_config {
     struct lafs_train_views views;
     uint64_t seed;
     int64_t max_pixels;
+    /* a backend of its own on the same device: a thread then makes the next micro-batch on it (and on `pool`) while one
+     * is used; NULL: each is made when it is wanted */
+    const struct lafs_backend *ahead;
 };
 /* stage 1 or 3: the paper's numbers for a size. images, classes, batch, micro and lr are the caller's
  * (lafs_finetune_lr). */
@@ -59,6 +62,7 @@ void lafs_classes_release(struct lafs_classes *c);
 struct lafs_finetune_report {
     int64_t step, epoch;
     double loss, cross_entropy, regulariser, lr, landmark_weight, grad_norm;
+    double seconds, wait; /* of lafs_finetune_step: all, and those in which it stood still for want of data */
 };
 
 struct lafs_finetune;

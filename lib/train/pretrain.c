@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "data/views.h"
@@ -363,13 +364,16 @@ lafs_status lafs_pretrain_learn(struct lafs_pretrain *t, lafs_next_fn *next, voi
 static lafs_status from_feed(void *arg, int64_t i, struct lafs_feed_batch *batch, struct lafs_err *err)
 {
     struct lafs_pretrain *t = arg;
-    int64_t per = lafs_pretrain_steps_per_epoch(&t->c), epoch = t->step / per, in_epoch = t->step % per;
-    return lafs_feed_next(t->feed, epoch, in_epoch * t->c.batch + i * t->c.micro, (int)t->c.micro, batch, err);
+    return lafs_feed_next(t->feed, t->step * (t->c.batch / t->c.micro) + i, batch, err);
 }
 
 lafs_status lafs_pretrain_step(struct lafs_pretrain *t, struct lafs_pretrain_report *r, struct lafs_err *err)
 {
-    return lafs_pretrain_learn(t, from_feed, t, r, err);
+    const double began = lafs_clock_now(), waited = lafs_feed_waited(t->feed);
+    LAFS_TRY(lafs_pretrain_learn(t, from_feed, t, r, err));
+    r->seconds = lafs_clock_now() - began;
+    r->wait = lafs_feed_waited(t->feed) - waited;
+    return LAFS_OK;
 }
 
 /* -- checkpoints and models -- */

@@ -57,6 +57,7 @@ struct lafs_pretrain_report {
         spread; /* mean over dimensions of the deviation of the teacher's L2-normalised embeddings, times sqrt(D): near
                    0 is collapse */
     double grad_norm;         /* over all tensors, before clipping */
+    double seconds, wait;     /* of lafs_pretrain_step: all, and those in which it stood still for want of data */
 };
 
 struct lafs_pretrain;

@@ -305,7 +305,7 @@ static int64_t feed_epoch;
 static void feed_all(void)
 {
     struct lafs_feed_batch batch;
-    need(lafs_feed_next(feed, feed_epoch++, 0, IMAGES, &batch, &err));
+    need(lafs_feed_next(feed, feed_epoch++, &batch, &err));
 }
 
 static void write_faces(const char *dir, char tar[128], char index[128])
@@ -354,7 +354,8 @@ static void bench_feed(void)
     need(lafs_params_fill(&m.params, &be, 1, &err));
     for (int i = 0; i < 3; i++) {
         if (!wanted(name[i])) continue;
-        struct lafs_feed_config c = {.max_images = IMAGES, .seed = 1, .cnn = i == 1 ? &m : NULL};
+        struct lafs_feed_config c = {.micro = IMAGES, .per_epoch = 1, .epochs = INT32_MAX, .seed = 1,
+                                    .cnn = i == 1 ? &m : NULL};
         c.points = (struct lafs_point_rule){.landmarks = R, .sigma = 5, .subset = SUBSET, .dino = i == 2, .patch = 8,
                                             .seed = 1};
         lafs_pretrain_views_default(&c.views, i == 2);
