@@ -107,7 +107,7 @@ typedef uint16_t u16x8 __attribute__((vector_size(16)));
 typedef uint8_t u8x8 __attribute__((vector_size(8)));
 #define EACH4(type, expression)                       \
     ({                                                \
-        type r_;                                      \
+        type r_ = {0};                                \
         for (int i = 0; i < 4; i++) r_[i] = expression; \
         r_;                                           \
     })
@@ -149,7 +149,7 @@ static inline i32x4 madd4(i32x4 a, i32x4 b)
 }
 static inline u16x8 pack4(i32x4 a, i32x4 b)
 {
-    u16x8 r;
+    u16x8 r = {0};
     for (int i = 0; i < 4; i++) r[i] = (uint16_t)a[i], r[4 + i] = (uint16_t)b[i];
     return r;
 }
