@@ -22,6 +22,29 @@ same one.losses four.losses
 same one/model.safetensors four/model.safetensors
 ok "threads: -j changes nothing"
 
+for run in part one four; do
+    check [ "$(grep -c ', "wait": [01]\.[0-9]*}$' $run/log.jsonl)" -eq "$(wc -l <$run/log.jsonl)" ]
+done
+ok "wait: every line of the log says what share of the step waited for data"
+
+# A photo that cannot be read stops training at its own step, however far ahead it was read.
+cp faces.tar broken.tar
+sed 's/faces\.tar/broken.tar/' faces.lafs >broken.lafs
+key=s000001/s000001_0002
+at=$(grep -abo "$key.jpg" broken.tar | head -1 | cut -d: -f1)
+printf 'no picture' | dd of=broken.tar bs=1 seek=$((at + 512)) conv=notrunc status=none
+for j in 1 3; do
+    # shellcheck disable=SC2086
+    expect_status 1 lafs-pretrain $tiny -j $j --landmarks part/model.safetensors -o broken$j broken.lafs
+    message "image '$key'"
+    losses broken$j >broken.losses
+    check [ "$(wc -l <broken.losses)" -eq 1 ]
+    head -n "$(wc -l <broken.losses)" one.losses >want
+    same want broken.losses
+done
+same broken1/config.json broken3/config.json
+ok "a broken photo is said at its step"
+
 lafs-augment -q --seed 5 --render --epochs 0-2 faces.lafs | lafs-landmark -q -m part/model.safetensors | lafs-patch -q >views
 # shellcheck disable=SC2086
 expect_status 0 lafs-pretrain $tiny --landmarks part/model.safetensors -o pipe <views
