@@ -181,7 +181,8 @@ void lafs_feed_close(struct lafs_feed *f)
     lafs_arena_release(&f->arena, f->b);
     lafs_sample_release(&f->sample);
     void *owned[] = {f->slot[0].key_hash, f->slot[1].key_hash, f->order, f->source, (void *)f->key, f->errs, f->plan,
-                     f->clean_at, f->augmented_at, (void *)f->source_at, f->w, f->h, f->host_landmarks, f->host_points, f->off, f->host_tokens};
+                     f->clean_at, f->augmented_at, (void *)f->source_at,
+                     f->w, f->h, f->host_landmarks, f->host_points, f->off, f->host_tokens};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) lafs_free(owned[i]);
     lafs_free(f);
 }
