@@ -11,19 +11,23 @@
 
 static struct {
     int list, mirror;
+    struct model_pick pick;
     const char *normalise;
     int64_t opset;
     struct cli_list select, drop, rename, set, unset;
 } o = {.opset = -1};
 
 static const struct cli_option table[] = {
-    {"output", 'o', CLI_STRING, &cli.out, "FILE", "write the model to FILE, a .safetensors or .onnx"},
+    {"output", 'o', CLI_STRING, &cli.out, "FILE", "write the model to FILE, a .safetensors, .pth or .onnx"},
     {"list", 0, CLI_FLAG, &o.list, NULL, "print metadata and tensors of the files instead"},
     {"select", 0, CLI_LIST, &o.select, "PREFIX", "take only tensors whose name begins with PREFIX"},
     {"drop", 0, CLI_LIST, &o.drop, "PREFIX", "leave out tensors whose name begins with PREFIX"},
     {"rename", 0, CLI_LIST, &o.rename, "OLD=NEW", "begin names with NEW that begin with OLD"},
     {"set", 0, CLI_LIST, &o.set, "KEY=VALUE", "set the metadata entry KEY"},
     {"unset", 0, CLI_LIST, &o.unset, "KEY", "remove the metadata entry KEY"},
+    {"network", 0, CLI_CHOICE, &o.pick.network, "student|teacher|all",
+     "of a checkpoint with several: which is taken", 0, 0, "the teacher, or what there is"},
+    {"keep-heads", 0, CLI_FLAG, &o.pick.keep_heads, NULL, "of a checkpoint: take classifiers and heads too"},
     {"normalise", 0, CLI_CHOICE, &o.normalise, "inside|outside",
      "into .onnx: who turns bytes into x/127.5 - 1, the graph or its caller", 0, 0, "outside"},
     {"mirror", 0, CLI_FLAG, &o.mirror, NULL, "into .onnx: the graph adds the embedding of the mirror image"},
@@ -98,10 +102,7 @@ static int ends(const char *path, const char *suffix)
     return dot && !strcmp(dot, suffix);
 }
 
-static lafs_status set_absent(void *arg, const char *key, const char *value, struct lafs_err *err)
-{
-    return model_meta(arg, key) ? LAFS_OK : model_set(arg, key, value, err);
-}
+static int is_pth(const char *path) { return ends(path, ".pth") || ends(path, ".pt"); }
 
 /* What a graph says of itself beyond what the model does. */
 static lafs_status describe_graph(struct model *m, const struct lafs_model *net, const struct lafs_st *st,
@@ -110,7 +111,7 @@ static lafs_status describe_graph(struct model *m, const struct lafs_model *net,
     char output[160];
     snprintf(output, sizeof output, "(batch, %d) float32%s, not normalised: compare by cosine", net->config.vit.dim,
              e->mirror ? ", embedding of the image plus that of its mirror image" : "");
-    LAFS_TRY(lafs_model_describe(st, set_absent, m, err));
+    LAFS_TRY(model_describe(m, st, err));
     LAFS_TRY(model_set(m, "pixels.channels", "rgb", err));
     LAFS_TRY(model_set(m, "pixels.range", e->normalise ? "0 to 255" : "x/127.5 - 1", err));
     LAFS_TRY(model_set(m, "input",
@@ -171,6 +172,7 @@ static lafs_status convert(struct model *m, struct lafs_err *err)
     LAFS_TRY(rename_all(m, err));
     LAFS_TRY(edit_meta(m, err));
     if (ends(cli.out, ".onnx")) LAFS_TRY(to_onnx(m, err));
+    else if (is_pth(cli.out)) LAFS_TRY(lafs_pth_write(cli.out, m->tensor, m->count, m->meta, m->metas, err));
     else LAFS_TRY(lafs_st_write(cli.out, m->tensor, m->count, m->meta, m->metas, err));
     cli_note("'%s': %d of %d tensors, %d metadata entries", cli.out, m->count, had, m->metas);
     return LAFS_OK;
@@ -225,8 +227,9 @@ static void check_usage(int n)
         cli_misuse("--list writes no model: it goes with --select and --drop only");
     if (!o.list && n > 1) cli_misuse("one model at a time, %d are given", n);
     if (!o.list && !cli.out) cli_misuse("no output given: use -o OUT.safetensors, or --list to look into a model");
-    if (!o.list && !ends(cli.out, ".safetensors") && !ends(cli.out, ".onnx"))
-        cli_misuse("'%s' ends neither in .safetensors nor in .onnx, which are what is written", cli.out);
+    if (!o.list && !ends(cli.out, ".safetensors") && !ends(cli.out, ".onnx") && !is_pth(cli.out))
+        cli_misuse("'%s' does not end in .safetensors, .pth or .onnx, which are what is written", cli.out);
+    if (o.list && (o.pick.network || o.pick.keep_heads)) cli_misuse("--list shows all networks and heads as they are");
     if ((o.normalise || o.mirror || o.opset >= 0) && (o.list || !ends(cli.out, ".onnx")))
         cli_misuse("--normalise, --mirror and --opset are for writing .onnx");
 }
@@ -239,7 +242,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < n; i++) {
         struct model m;
         struct lafs_err err = {0};
-        lafs_status rc = model_read(&m, args[i], o.list, &err);
+        lafs_status rc = model_read(&m, args[i], o.list, &o.pick, &err);
         if (rc == LAFS_OK && o.list) {
             choose(&m);
             list(&m);

@@ -18,6 +18,7 @@ void model_release(struct model *m)
     lafs_free(m->tensor);
     lafs_st_close(m->st);
     lafs_onnx_close(m->onnx);
+    lafs_pth_close(m->pth);
     lafs_buf_release(&m->bytes);
 }
 
@@ -54,6 +55,16 @@ lafs_status model_set(struct model *m, const char *key, const char *value, struc
         lafs_free(v);
     }
     return rc;
+}
+
+static lafs_status set_absent(void *arg, const char *key, const char *value, struct lafs_err *err)
+{
+    return model_meta(arg, key) ? LAFS_OK : model_set(arg, key, value, err);
+}
+
+lafs_status model_describe(struct model *m, const struct lafs_st *st, struct lafs_err *err)
+{
+    return lafs_model_describe(st, set_absent, m, err);
 }
 
 static lafs_status from_safetensors(struct model *m, struct lafs_err *err)
@@ -122,13 +133,125 @@ static lafs_status from_onnx(struct model *m, int looking, struct lafs_err *err)
     return looking ? model_set(m, "architecture", LAFS_DETECTOR_ARCHITECTURE, err) : describe_detector(m, err);
 }
 
-static lafs_status from_bytes(struct model *m, int looking, struct lafs_err *err)
+/* -- checkpoints -- */
+
+static int starts(const char *s, const char *prefix) { return !strncmp(s, prefix, strlen(prefix)); }
+
+static int any(const struct model *m, const char *prefix)
+{
+    for (int i = 0; i < m->count; i++)
+        if (starts(m->tensor[i].name, prefix)) return 1;
+    return 0;
+}
+
+/* The prefix of what is taken: of a network's dictionary, of a state dictionary among other things, or "". */
+static lafs_status pick_prefix(const struct model *m, const struct model_pick *pick, const char **prefix,
+                               struct lafs_err *err)
+{
+    static const char *const known[] = {"teacher.", "student.", "state_dict.", "model."};
+    *prefix = "";
+    for (int i = 0; i < 4; i++) {
+        int named = pick->network && starts(known[i], pick->network);
+        if (pick->network ? !named : !any(m, known[i])) continue;
+        if (!any(m, known[i])) return lafs_fail(err, LAFS_FAILED, "has no %s", pick->network);
+        *prefix = known[i];
+        return LAFS_OK;
+    }
+    return LAFS_OK;
+}
+
+static const char *unwrapped(const char *name)
+{
+    static const char *const wrap[] = {"module.", "backbone."};
+    for (int i = 0; i < 2; i++)
+        if (starts(name, wrap[i])) {
+            name += strlen(wrap[i]);
+            i = -1;
+        }
+    return name;
+}
+
+static int is_head(const char *name) { return starts(name, "head.") || starts(name, "loss."); }
+
+/* Marks the tensors that are taken, under the names that they get. */
+static lafs_status pick_tensors(struct model *m, const struct model_pick *pick, unsigned char *want,
+                                struct lafs_err *err)
+{
+    const char *prefix;
+    int taken = 0, heads = 0;
+    LAFS_TRY(pick_prefix(m, pick, &prefix, err));
+    for (int i = 0; i < m->count; i++) {
+        struct lafs_st_tensor *t = &m->tensor[i];
+        if (!starts(t->name, prefix)) continue;
+        t->name = unwrapped(t->name + strlen(prefix));
+        want[i] = pick->keep_heads || !is_head(t->name);
+        taken += want[i];
+        heads += !want[i];
+    }
+    cli_note("'%s': %d of %d tensors, those of '%s'; %d of heads and classifiers left out", m->path, taken, m->count,
+             prefix, heads);
+    return LAFS_OK;
+}
+
+static void keep_wanted(struct model *m, const unsigned char *want)
+{
+    int n = 0;
+    for (int i = 0; i < m->count; i++)
+        if (want[i]) m->tensor[n++] = m->tensor[i];
+    m->count = n;
+}
+
+/* Metadata for tensors that came without any. */
+static lafs_status describe_pth(struct model *m, struct lafs_err *err)
+{
+    struct lafs_st *st;
+    struct lafs_err other;
+    if (model_meta(m, "architecture")) return LAFS_OK; /* a file of ours */
+    LAFS_TRY(lafs_st_wrap(&st, m->tensor, m->count, m->meta, m->metas, err));
+    lafs_status rc = LAFS_OK;
+    if (!model_meta(m, "licence")) rc = model_set(m, "licence", "unknown", err);
+    if (rc == LAFS_OK && !model_meta(m, "provenance")) rc = model_set(m, "provenance", "unknown", err);
+    if (rc == LAFS_OK && model_describe(m, st, &other) != LAFS_OK) cli_note("'%s': %s", m->path, other.msg);
+    lafs_st_close(st);
+    return rc;
+}
+
+static lafs_status take_pth(struct model *m, const struct model_pick *pick, unsigned char *want, struct lafs_err *err)
+{
+    if (pick->network && !strcmp(pick->network, "all")) memset(want, 1, (size_t)m->count);
+    else LAFS_TRY(pick_tensors(m, pick, want, err));
+    LAFS_TRY(lafs_pth_load(m->pth, want, err));
+    for (int i = 0; i < m->count; i++) m->tensor[i].data = m->pth->tensor[i].data;
+    keep_wanted(m, want);
+    return describe_pth(m, err);
+}
+
+static lafs_status from_pth(struct model *m, int looking, const struct model_pick *pick, struct lafs_err *err)
+{
+    unsigned char *want;
+    m->format = "pth";
+    LAFS_TRY(lafs_pth_parse(&m->pth, m->bytes.data, m->bytes.size, err));
+    for (int i = 0; i < m->pth->metas; i++)
+        LAFS_TRY(model_set(m, m->pth->meta[i].key, m->pth->meta[i].value, err));
+    m->count = m->pth->count;
+    LAFS_TRY(lafs_alloc(&m->tensor, (size_t)m->count, sizeof *m->tensor, err));
+    if (m->count) memcpy(m->tensor, m->pth->tensor, (size_t)m->count * sizeof *m->tensor);
+    if (looking) return LAFS_OK;
+    LAFS_TRY(lafs_alloc0(&want, (size_t)m->count, 1, err));
+    lafs_status rc = take_pth(m, pick, want, err);
+    lafs_free(want);
+    return rc;
+}
+
+static lafs_status from_bytes(struct model *m, int looking, const struct model_pick *pick, struct lafs_err *err)
 {
     const unsigned char *p = m->bytes.data;
     size_t n = m->bytes.size;
     if (n == 0) return lafs_fail(err, LAFS_FAILED, "is empty");
-    if (n > 4 && !memcmp(p, "PK\3\4", 4))
-        return lafs_fail(err, LAFS_FAILED, "is a zip archive (a PyTorch checkpoint?): not supported yet");
+    if (lafs_pth_begins(p, n)) return from_pth(m, looking, pick, err);
+    if (pick->network || pick->keep_heads)
+        return lafs_fail(err, LAFS_USAGE,
+                         "--network and --keep-heads are for PyTorch's checkpoints, which this is not");
     if (n > 8 && p[8] == '{') return from_safetensors(m, err);
     return from_onnx(m, looking, err);
 }
@@ -142,7 +265,8 @@ lafs_status model_put_origin(struct model *m, struct lafs_err *err)
     return model_set(m, "converted_by", by, err);
 }
 
-lafs_status model_read(struct model *m, const char *path, int looking, struct lafs_err *err)
+lafs_status model_read(struct model *m, const char *path, int looking, const struct model_pick *pick,
+                       struct lafs_err *err)
 {
     *m = (struct model){.path = path};
     LAFS_TRY(lafs_buf_read_file(&m->bytes, strcmp(path, "-") ? path : "/dev/stdin", MAX_MODEL, err));
@@ -150,7 +274,7 @@ lafs_status model_read(struct model *m, const char *path, int looking, struct la
     lafs_sha256_init(&sha);
     lafs_sha256_add(&sha, m->bytes.data, m->bytes.size);
     lafs_sha256_hex(&sha, m->sha256);
-    lafs_status rc = from_bytes(m, looking, err);
+    lafs_status rc = from_bytes(m, looking, pick, err);
     if (rc != LAFS_OK && err->msg[0] != '\'') lafs_err_prefix(err, "'%s'", path);
     if (rc == LAFS_OK && !looking && !m->st) rc = model_put_origin(m, err);
     return rc;

@@ -130,6 +130,19 @@ lafs_status lafs_tar_open_memory(struct lafs_tar **out, const void *data, size_t
     return keep_or_close(out, st);
 }
 
+lafs_status lafs_zip_open_memory(struct lafs_tar **out, const void *data, size_t size, const char *name,
+                                 struct lafs_err *err)
+{
+    LAFS_TRY(new_tar(out, NULL, name, err));
+    struct archive *a = (*out)->a = archive_read_new();
+    lafs_status st = a ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "out of memory");
+    if (st == LAFS_OK && archive_read_support_format_zip_seekable(a) != ARCHIVE_OK)
+        st = lafs_fail(err, LAFS_FAILED, "this libarchive cannot read zip");
+    if (st == LAFS_OK && archive_read_open_memory(a, data, size) != ARCHIVE_OK)
+        st = lafs_fail(err, LAFS_FAILED, "%s is cut off: it lacks the directory at its end", name);
+    return keep_or_close(out, st);
+}
+
 void lafs_tar_close(struct lafs_tar *t)
 {
     if (!t) return;

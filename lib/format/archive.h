@@ -1,6 +1,7 @@
-/* Tar archives through libarchive: plain, or inside gzip or zstd. Only filters that are built in: none that would run
- * another program. Reading tells a cut-off archive from a whole one, which libarchive does not: two zero blocks must
- * follow the last member. Archives one behind the other (`cat a.tar b.tar`) read as one. */
+/* Tar archives, and the zip archives of PyTorch, through libarchive. Tars plain, or inside gzip or zstd. Only filters
+ * that are built in: none that would run another program. Reading tells a cut-off archive from a whole one, which
+ * libarchive does not: two zero blocks must follow the last member. Archives one behind the other
+ * (`cat a.tar b.tar`) read as one. */
 #ifndef LAFS_FORMAT_ARCHIVE_H
 #define LAFS_FORMAT_ARCHIVE_H
 
@@ -22,6 +23,9 @@ struct lafs_tar_member {
 lafs_status lafs_tar_open(struct lafs_tar **out, struct lafs_input *in, struct lafs_err *err);
 /* Reads members from memory, with no demand for zero blocks; `name` is for messages, with its quotes. */
 lafs_status lafs_tar_open_memory(struct lafs_tar **out, const void *data, size_t size, const char *name,
+                                 struct lafs_err *err);
+/* A zip archive in memory, by its directory: members are then read as those of a tar. Encrypted ones are refused. */
+lafs_status lafs_zip_open_memory(struct lafs_tar **out, const void *data, size_t size, const char *name,
                                  struct lafs_err *err);
 void lafs_tar_close(struct lafs_tar *t);
 /* The next member; what was not read of the last one is passed over. LAFS_END, LAFS_CUT, LAFS_FAILED. */

@@ -58,7 +58,7 @@ expect_status 1 lafs-convert --list empty >out
 message "'empty': is empty"
 printf 'PK\003\004rest' >x.pth
 expect_status 1 lafs-convert -o y.safetensors x.pth
-message "not supported yet"
+message "the zip archive is cut off"
 printf 'hello, world, this is text\n' >text
 expect_status 1 lafs-convert --list text >out
 message "'text': no ONNX file"
@@ -74,7 +74,7 @@ expect_status 2 lafs-convert
 expect_status 2 lafs-convert "$vit"
 message "no output given"
 expect_status 2 lafs-convert -o out.h5 "$vit"
-message "'out.h5' ends neither in .safetensors nor"
+message "'out.h5' does not end in .safetensors, .pth or .onnx"
 expect_status 2 lafs-convert --mirror -o x.safetensors "$vit"
 message "are for writing .onnx"
 expect_status 2 lafs-convert --list --opset 16 "$vit"
