@@ -4,6 +4,7 @@
 #   make demo       the main job on synthetic faces
 #   make check      all tests (SAN=address,undefined or SAN=thread for sanitizers; T=json runs those whose name holds "json";
 #                   SHARED=DIR: also tests/real, on the real photos of DIR/data with the published detector of DIR/weights)
+#   make check-interop   beside webdataset, msgpack, safetensors, PyTorch, onnxruntime, InsightFace (put into build/)
 #   make fuzz       every fuzz target for TIME=600 seconds (needs clang); F=json runs one
 #   make soak       1 and 10 million records in little memory (RECORDS="1000 1000000" for other numbers)
 #   make bench      speed of every op and stage, against the machine's measured peak; make bench-ops runs one program of
@@ -143,6 +144,10 @@ endif
 .PHONY: check
 check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(INJECT_TESTS),$(CHECK)),$(SHIM)) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
 	@CC='$(CC)' SAN='$(SAN)' tests/run $B $(CHECK)
+
+.PHONY: check-interop
+check-interop: deps $(PROGRAMS)
+	@CC='$(CC)' SAN='$(SAN)' tests/run $B tests/interop/interop.sh
 
 FUZZERS := $(patsubst %,$B/fuzz/%,$(or $F,$(FUZZ_SRC:tests/fuzz/%.c=%)))
 $B/fuzz/%: $B/tests/fuzz/%.o $B/libcmd.a $B/liblafs.a
