@@ -100,6 +100,7 @@ static const struct lafs_ops ops = {
     .norms = lafs_cpu_norms,
     .adamw = lafs_cpu_adamw,
     .render = lafs_cpu_render,
+    .scan = lafs_cpu_scan,
     .conv = lafs_cpu_conv,
     .conv_bwd_x = lafs_cpu_conv_bwd_x,
     .conv_bwd_w = lafs_cpu_conv_bwd_w,

@@ -105,5 +105,8 @@ void lafs_cpu_upsample2_add(struct lafs_dev *d, int64_t n, int64_t h, int64_t w,
 /* render.c */
 void lafs_cpu_render(struct lafs_dev *d, int64_t n, const struct lafs_viewplan *plan, const uint8_t *const *source,
                      const int *w, const int *h, uint8_t *const *clean, uint8_t *const *augmented);
+/* scan.c */
+void lafs_cpu_scan(struct lafs_dev *d, int64_t nq, int64_t m, int64_t dim, const int8_t *q, const float *c,
+                   const float *a, const int8_t *g, const float *x, const float *y, uint64_t *hits);
 
 #endif

@@ -140,6 +140,7 @@ const struct lafs_ops lafs_ref_ops = {
     .norms = lafs_ref_norms,
     .adamw = lafs_ref_adamw,
     .render = lafs_ref_render,
+    .scan = lafs_ref_scan,
     .conv = lafs_ref_conv,
     .conv_bwd_x = lafs_ref_conv_bwd_x,
     .conv_bwd_w = lafs_ref_conv_bwd_w,
