@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "eval/metrics.h"
+#include "eval/boot.h"
 #include "eval/sort.h"
 
 /* A replicate's value depends on its number alone, so the threads that share them out change nothing. */
@@ -20,7 +20,7 @@ struct boot {
     double *value;   /* (k, replicates) */
 };
 
-static void draw_people(int32_t *weight, int64_t people, uint64_t seed, int64_t replicate)
+void lafs_boot_draw(int32_t *weight, int64_t people, uint64_t seed, int64_t replicate)
 {
     struct lafs_rng r;
     lafs_rng_init(&r, lafs_rng_key(seed, LAFS_RNG_BOOTSTRAP, (uint64_t)replicate, 0, 0));
@@ -78,7 +78,7 @@ static void replicate(void *arg, int64_t r, int worker)
 {
     struct boot *b = arg;
     int32_t *w = b->weight + worker * b->p->people;
-    draw_people(w, b->p->people, b->seed, r);
+    lafs_boot_draw(w, b->p->people, b->seed, r);
     if (!b->fmr) {
         b->value[r] = accuracy_of(b->p, b->threshold, w);
         return;
@@ -101,8 +101,7 @@ static double quantile(const double *x, int64_t n, double q)
     return i + 1 < n ? x[i] + (at - (double)i) * (x[i + 1] - x[i]) : x[n - 1];
 }
 
-/* Interval of n replicates, those that are NaN left out; reorders x. */
-static void interval(double *x, int64_t n, struct lafs_interval *out)
+void lafs_boot_interval(double *x, int64_t n, struct lafs_interval *out)
 {
     int64_t m = 0;
     double mean = 0, var = 0;
@@ -149,7 +148,7 @@ static lafs_status run(struct boot *b, struct lafs_pool *pool, struct lafs_inter
         lafs_pool_for(pool, b->replicates, replicate, b);
         for (int j = 0; j < b->k; j++) {
             out[j].value = as_is[j];
-            interval(b->value + (int64_t)j * b->replicates, b->replicates, out + j);
+            lafs_boot_interval(b->value + (int64_t)j * b->replicates, b->replicates, out + j);
         }
     }
     lafs_free(b->weight);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "eval/dots.h"
 #include "eval/metrics.h"
 #include "eval/sort.h"
 
@@ -31,11 +32,6 @@ lafs_status lafs_normalise_rows(float *e, int64_t rows, int64_t dim, float *norm
     }
     return LAFS_OK;
 }
-
-/* One row against up to four others. The body is the same for every instruction set, in vectors of its own width, and
- * products are not fused, so that all give the same bits: lane l sums the elements l, l+16, .., then lanes are added
- * pairwise. */
-typedef void dots_fn(const float *x, const float *const y[4], int64_t dim, float out[4]);
 
 typedef float four __attribute__((vector_size(16), may_alias));
 
@@ -74,7 +70,7 @@ DEFINE_DOTS(dots_avx2, 8, __attribute__((target("avx2"))))
 DEFINE_DOTS(dots_avx512, 16, __attribute__((target("avx512f"))))
 #endif
 
-static dots_fn *choose_dots(void)
+lafs_dots_fn *lafs_dots(void)
 {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f")) return dots_avx512;
@@ -96,7 +92,7 @@ struct pair_job {
     const struct pair *order; /* (n) sorted by blocks, or NULL: as they come */
     int shift_a, shift_b;     /* rows of a block: 1 << shift */
     float *score;
-    dots_fn *dots;
+    lafs_dots_fn *dots;
 };
 
 /* Groups the m <= CHUNK pairs of one pair of blocks by their first row; pairs of others come out in groups just as
@@ -125,7 +121,7 @@ static void score_chunk(const struct pair_job *j, const struct pair *p, int m)
         for (int q = k; q < 4; q++) y[q] = y[0];
         float out[4];
         j->dots(j->e + first * j->dim, (const float *const *)y, j->dim, out);
-        for (int q = 0; q < k; q++) j->score[p[i + q].at] = out[q] > 1 ? 1 : out[q] < -1 ? -1 : out[q];
+        for (int q = 0; q < k; q++) j->score[p[i + q].at] = lafs_cosine(out[q]);
         i += k;
     }
 }
@@ -220,7 +216,7 @@ lafs_status lafs_pair_scores(const float *e, int64_t rows, int64_t dim, const in
         if (a[i] < -1 || b[i] < -1 || a[i] >= rows || b[i] >= rows)
             return lafs_fail(err, LAFS_USAGE, "pair %lld is outside the rows", (long long)i);
     struct pair_job job = {e, dim, n, a, b, NULL, block_shift(dim, A_VALUES), block_shift(dim, B_VALUES), score,
-                           choose_dots()};
+                           lafs_dots()};
     struct pair *order = NULL;
     if (n > SMALL) {
         int64_t kept;

@@ -1,0 +1,300 @@
+#include "eval/search.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "eval/dots.h"
+
+enum {
+    FIRST_BLOCK = 256,  /* entries scanned at first: there all are looked at, as no list is full */
+    MOST_BLOCK = 8192,  /* and later, twice as many each time */
+    Q_TOP = 127, G_TOP = 63,
+    GROUP = 64          /* entries rounded by a pool tile */
+};
+/* What is added to the error bound for the arithmetic of the bound itself: floats, all below 3. */
+#define SLACK 2e-6
+
+/* Memory on the device and its image here. */
+struct both {
+    void *host, *dev;
+    size_t size;
+};
+
+struct lafs_search {
+    struct lafs_backend b;
+    struct lafs_pool *pool;
+    struct lafs_search_options opt;
+    const float *q;             /* (n, dim) */
+    int64_t n, dim, padded, seen, block;
+    struct both q8, c, a;       /* of the probes */
+    struct both g8, x, y;       /* of a block */
+    struct both hits;
+    double *scale, *rest;       /* (n) s_q; |r_q| and all that does not depend on the entry */
+    struct lafs_match *match;   /* (n, k) */
+    int64_t *matches, *looked;  /* (n) */
+    lafs_dots_fn *dots;
+    const struct lafs_search_block *now; /* during add */
+    int64_t from, rows;
+};
+
+/* Of 16 values: the integers, and what they lose and have, squared and added. */
+static inline void round_16(const float *x, float scale, int top, int8_t *out, float lost[16], float have[16])
+{
+    const float up = 1 / scale, most = (float)top;
+    int32_t r[16];
+    for (int l = 0; l < 16; l++) {
+        float v = x[l] * up;
+        v = v > most ? most : v;
+        v = v < -most ? -most : v;
+        r[l] = (int32_t)(v + (v < 0 ? -0.5f : 0.5f));
+    }
+    for (int l = 0; l < 16; l++) {
+        float back = (float)r[l] * scale, d = x[l] - back;
+        lost[l] += d * d;
+        have[l] += back * back;
+    }
+    for (int l = 0; l < 16; l++) out[l] = (int8_t)r[l];
+}
+
+/* Rounds x (dim) to integers in [-top, top] with one scale; behind dim: zeros up to padded. *left = the length of what
+ * rounding took away, *kept = that of what it left. */
+static double to_integers(const float *x, int64_t dim, int64_t padded, int top, int8_t *out, double *left,
+                          double *kept)
+{
+    float most = 0;
+    for (int64_t k = 0; k < dim; k++) most = fabsf(x[k]) > most ? fabsf(x[k]) : most;
+    const float scale = most > 1e-30f ? most / (float)top : 1;
+    float lost[16] = {0}, have[16] = {0};
+    int64_t i = 0;
+    for (; i + 16 <= dim; i += 16) round_16(x + i, scale, top, out + i, lost, have);
+    if (i < dim) {
+        float last[16] = {0};
+        int8_t rounded[16];
+        memcpy(last, x + i, (size_t)(dim - i) * sizeof *last);
+        round_16(last, scale, top, rounded, lost, have);
+        memcpy(out + i, rounded, (size_t)(dim - i));
+    }
+    memset(out + dim, 0, (size_t)(padded - dim));
+    double l = 0, h = 0;
+    for (int k = 0; k < 16; k++) {
+        l += (double)lost[k];
+        h += (double)have[k];
+    }
+    /* The sums are floats: each term is rounded a few times, and dim/16 additions follow. */
+    const double grow = 1 + (double)(dim / 16 + 16) * 0x1p-23;
+    *left = sqrt(l * grow) + (double)dim * 1e-22; /* squares below the smallest float */
+    *kept = sqrt(h * grow) + (double)dim * 1e-22;
+    return (double)scale;
+}
+
+static lafs_status both_alloc(struct lafs_search *s, struct both *m, int64_t count, int64_t item, struct lafs_err *err)
+{
+    size_t size;
+    if (!lafs_mul_ok((size_t)count, (size_t)item, &size)) return lafs_fail(err, LAFS_FAILED, "out of memory");
+    m->size = size;
+    LAFS_TRY(lafs_alloc(&m->host, size, 1, err));
+    return s->b.ops->alloc(s->b.dev, &m->dev, size, err);
+}
+
+static void both_free(struct lafs_search *s, struct both *m)
+{
+    lafs_free(m->host);
+    if (m->dev) s->b.ops->free(s->b.dev, m->dev);
+}
+
+static void up(struct lafs_search *s, struct both *m, size_t size)
+{
+    s->b.ops->upload(s->b.dev, m->dev, m->host, size);
+}
+
+static void round_probe(void *arg, int64_t i, int worker)
+{
+    struct lafs_search *s = arg;
+    (void)worker;
+    double left, kept;
+    double scale = to_integers(s->q + i * s->dim, s->dim, s->padded, Q_TOP, (int8_t *)s->q8.host + i * s->padded, &left,
+                               &kept);
+    s->scale[i] = scale;
+    /* The length of a normalised row of floats is 1 within dim + 2 roundings at most, and a cosine is off by those of
+     * its sum. */
+    s->rest[i] = left * (1 + (double)(s->dim + 2) * 0x1p-24) + (double)(s->dim / 16 + 6) * 0x1p-23 + SLACK;
+    ((float *)s->a.host)[i] = (float)(kept / scale);
+}
+
+lafs_status lafs_search_new(struct lafs_search **out, const struct lafs_backend *b, struct lafs_pool *pool,
+                            const struct lafs_search_options *opt, const float *q, int64_t n, int64_t dim,
+                            struct lafs_err *err)
+{
+    struct lafs_search *s;
+    size_t cells;
+    lafs_status st;
+    *out = NULL;
+    if (opt->k < 1 || opt->k > LAFS_MAX_TOP || n < 0 || n > INT32_MAX || dim < 1 || dim > 1 << 16)
+        return lafs_fail(err, LAFS_USAGE, "a search for the %lld best of %lld probes of %lld values", (long long)opt->k,
+                         (long long)n, (long long)dim);
+    LAFS_TRY(lafs_alloc0(&s, 1, sizeof *s, err));
+    s->b = *b;
+    s->pool = pool;
+    s->opt = *opt;
+    s->q = q;
+    s->n = n;
+    s->dim = dim;
+    s->padded = (dim + 63) / 64 * 64;
+    s->block = FIRST_BLOCK;
+    s->dots = lafs_dots();
+    if (!lafs_mul_ok((size_t)n, (size_t)opt->k, &cells)) {
+        st = lafs_fail(err, LAFS_FAILED, "out of memory");
+        goto fail;
+    }
+    LAFS_TRY_GOTO(st, both_alloc(s, &s->q8, n, s->padded, err), fail);
+    LAFS_TRY_GOTO(st, both_alloc(s, &s->c, n, sizeof(float), err), fail);
+    LAFS_TRY_GOTO(st, both_alloc(s, &s->a, n, sizeof(float), err), fail);
+    LAFS_TRY_GOTO(st, both_alloc(s, &s->g8, MOST_BLOCK, s->padded, err), fail);
+    LAFS_TRY_GOTO(st, both_alloc(s, &s->x, MOST_BLOCK, sizeof(float), err), fail);
+    LAFS_TRY_GOTO(st, both_alloc(s, &s->y, MOST_BLOCK, sizeof(float), err), fail);
+    LAFS_TRY_GOTO(st, both_alloc(s, &s->hits, n, MOST_BLOCK / 8, err), fail);
+    LAFS_TRY_GOTO(st, lafs_alloc(&s->scale, (size_t)n, sizeof *s->scale, err), fail);
+    LAFS_TRY_GOTO(st, lafs_alloc(&s->rest, (size_t)n, sizeof *s->rest, err), fail);
+    LAFS_TRY_GOTO(st, lafs_alloc(&s->match, cells, sizeof *s->match, err), fail);
+    LAFS_TRY_GOTO(st, lafs_alloc0(&s->matches, (size_t)n, sizeof *s->matches, err), fail);
+    LAFS_TRY_GOTO(st, lafs_alloc0(&s->looked, (size_t)n, sizeof *s->looked, err), fail);
+    lafs_pool_for(pool, n, round_probe, s);
+    up(s, &s->q8, s->q8.size);
+    up(s, &s->a, s->a.size);
+    *out = s;
+    return LAFS_OK;
+fail:
+    lafs_search_free(s);
+    return st;
+}
+
+void lafs_search_free(struct lafs_search *s)
+{
+    if (!s) return;
+    struct both *all[] = {&s->q8, &s->c, &s->a, &s->g8, &s->x, &s->y, &s->hits};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) both_free(s, all[i]);
+    lafs_free(s->scale);
+    lafs_free(s->rest);
+    lafs_free(s->match);
+    lafs_free(s->matches);
+    lafs_free(s->looked);
+    lafs_free(s);
+}
+
+static void round_entries(void *arg, int64_t tile, int worker)
+{
+    struct lafs_search *s = arg;
+    (void)worker;
+    int64_t end = (tile + 1) * GROUP < s->rows ? (tile + 1) * GROUP : s->rows;
+    for (int64_t j = tile * GROUP; j < end; j++) {
+        double left, kept;
+        double scale = to_integers(s->now->e + (s->from + j) * s->dim, s->dim, s->padded, G_TOP,
+                                   (int8_t *)s->g8.host + j * s->padded, &left, &kept);
+        ((float *)s->x.host)[j] = (float)(1 / scale);
+        ((float *)s->y.host)[j] = (float)(left / scale);
+    }
+}
+
+/* The cosine that a new entry must not stay below; an equal one is too late for a full list, but harmless. */
+static float floor_of(const struct lafs_search *s, int64_t i)
+{
+    float f = s->opt.min_score > -1 ? s->opt.min_score : -INFINITY;
+    if (s->matches[i] < s->opt.k) return f;
+    float last = s->match[i * s->opt.k + s->opt.k - 1].score;
+    return last > f ? last : f;
+}
+
+/* Behind all that are as good. */
+static void insert(struct lafs_search *s, int64_t i, int64_t entry, float score)
+{
+    struct lafs_match *m = s->match + i * s->opt.k;
+    int64_t n = s->matches[i], lo = 0, hi = n;
+    if (s->opt.min_score > -1 && score < s->opt.min_score) return;
+    while (lo < hi) {
+        int64_t mid = (lo + hi) / 2;
+        if (m[mid].score >= score) lo = mid + 1;
+        else hi = mid;
+    }
+    if (lo == s->opt.k) return;
+    if (n == s->opt.k) n--;
+    memmove(m + lo + 1, m + lo, (size_t)(n - lo) * sizeof *m);
+    m[lo] = (struct lafs_match){entry, score};
+    s->matches[i] = n + 1;
+}
+
+static void look_at(struct lafs_search *s, int64_t i, const int64_t *row, int n)
+{
+    const float *e[4];
+    float out[4];
+    for (int k = 0; k < 4; k++) e[k] = s->now->e + (s->from + row[k < n ? k : 0]) * s->dim;
+    s->dots(s->q + i * s->dim, (const float *const *)e, s->dim, out);
+    for (int k = 0; k < n; k++) insert(s, i, s->seen + row[k], lafs_cosine(out[k]));
+    s->looked[i] += n;
+}
+
+static void rank_hits(void *arg, int64_t i, int worker)
+{
+    struct lafs_search *s = arg;
+    const int64_t words = (s->rows + 63) / 64;
+    const uint64_t *hits = (const uint64_t *)s->hits.host + i * words;
+    const int32_t *own = s->opt.own ? s->now->own : NULL;
+    int64_t row[4];
+    int n = 0;
+    (void)worker;
+    for (int64_t w = 0; w < words; w++)
+        for (uint64_t bits = hits[w]; bits; bits &= bits - 1) {
+            int64_t j = w * 64 + __builtin_ctzll(bits);
+            if (own && own[s->from + j] >= 0 && own[s->from + j] == s->opt.own[i]) continue;
+            row[n++] = j;
+            if (n == 4) {
+                look_at(s, i, row, 4);
+                n = 0;
+            }
+        }
+    if (n) look_at(s, i, row, n);
+}
+
+/* Entries from..from+rows of the block. */
+static lafs_status add_part(struct lafs_search *s, struct lafs_err *err)
+{
+    const int64_t rows = s->rows;
+    float *c = s->c.host;
+    lafs_pool_for(s->pool, (rows + GROUP - 1) / GROUP, round_entries, s);
+    for (int64_t i = 0; i < s->n; i++) c[i] = (float)(((double)floor_of(s, i) - s->rest[i]) / s->scale[i]);
+    up(s, &s->c, s->c.size);
+    up(s, &s->g8, (size_t)(rows * s->padded));
+    up(s, &s->x, (size_t)rows * sizeof(float));
+    up(s, &s->y, (size_t)rows * sizeof(float));
+    s->b.ops->scan(s->b.dev, s->n, rows, s->padded, s->q8.dev, s->c.dev, s->a.dev, s->g8.dev, s->x.dev, s->y.dev,
+                   s->hits.dev);
+    s->b.ops->download(s->b.dev, s->hits.host, s->hits.dev, (size_t)(s->n * ((rows + 63) / 64)) * sizeof(uint64_t));
+    LAFS_TRY(s->b.ops->sync(s->b.dev, err));
+    lafs_pool_for(s->pool, s->n, rank_hits, s);
+    return LAFS_OK;
+}
+
+lafs_status lafs_search_add(struct lafs_search *s, const struct lafs_search_block *b, struct lafs_err *err)
+{
+    s->now = b;
+    for (s->from = 0; s->from < b->rows && s->n > 0; s->from += s->rows) {
+        s->rows = b->rows - s->from < s->block ? b->rows - s->from : s->block;
+        LAFS_TRY(add_part(s, err));
+        s->seen += s->rows;
+        if (s->block < MOST_BLOCK) s->block *= 2;
+    }
+    return LAFS_OK;
+}
+
+const struct lafs_match *lafs_search_matches(const struct lafs_search *s, int64_t i, int64_t *count)
+{
+    *count = s->matches[i];
+    return s->match + i * s->opt.k;
+}
+
+int64_t lafs_search_looked_at(const struct lafs_search *s)
+{
+    int64_t sum = 0;
+    for (int64_t i = 0; i < s->n; i++) sum += s->looked[i];
+    return sum;
+}
