@@ -466,7 +466,10 @@ static int is_changed(const struct cli_option *o, const struct option_state *s)
     switch (o->type) {
     case CLI_FLAG: return *(int *)o->value && !s->initial.flag;
     case CLI_INT: return *(int64_t *)o->value != s->initial.i;
-    case CLI_DOUBLE: return *(double *)o->value != s->initial.d;
+    case CLI_DOUBLE: { /* NaN stands for what was not given */
+        double v = *(double *)o->value;
+        return v != s->initial.d && (v == v || s->initial.d == s->initial.d);
+    }
     case CLI_LIST: return ((struct cli_list *)o->value)->n > 0;
     default: return !same_text(*(const char **)o->value, s->initial.s);
     }

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "cmd/cli.h"
 #include "cmd/readall.h"
+#include "cmd/templates.h"
 #include "cmd/verifyout.h"
 #include "eval/embset.h"
 #include "eval/pairs.h"
@@ -16,10 +17,10 @@
 
 static struct {
     const char *pairs, *fit, *far, *group, *plot, *det, *label;
-    const char *templates, *face_scores;
+    struct templates_options ijb;
     double threshold;
     int64_t bootstrap;
-    int unit_norm, no_face_score, json;
+    int json;
 } o = {.threshold = NAN, .bootstrap = -1};
 
 static const struct cli_option table[] = {
@@ -32,12 +33,7 @@ static const struct cli_option table[] = {
     {"bootstrap", 0, CLI_INT, &o.bootstrap, "N", "intervals from N resamplings of the people; 0: none", 0, 1000000,
      "1000; with --templates 0"},
     {"group", 0, CLI_STRING, &o.group, "FIELD", "report by the value of FIELD, at one threshold for all"},
-    {"templates", 0, CLI_STRING, &o.templates, "FILE",
-     "IJB: template and media of each image; --pairs then has template pairs"},
-    {"unit-norm", 0, CLI_FLAG, &o.unit_norm, NULL, "IJB: divide each image's embedding by its norm"},
-    {"face-scores", 0, CLI_STRING, &o.face_scores, "FILE",
-     "IJB: detector scores of the images, instead of the field score"},
-    {"no-face-score", 0, CLI_FLAG, &o.no_face_score, NULL, "IJB: do not weight images by their detector score"},
+    CLI_TEMPLATES(o.ijb),
     {"plot", 0, CLI_STRING, &o.plot, "FILE", "write the ROC as SVG"},
     {"det", 0, CLI_STRING, &o.det, "FILE", "write the DET curve as SVG"},
     {"label", 0, CLI_STRING, &o.label, "TEXT", "name of the curve in the pictures", 0, 0, "embeddings"},
@@ -52,7 +48,7 @@ static const struct cli_option table[] = {
 static const struct cli_program program = {"lafs-verify", "[OPTION]... --pairs FILE [EMBEDDINGS]...",
                                            "how well embeddings tell people apart", table};
 
-enum { NAMED = 20, MAX_GROUPS = 1000, GROUP_CURVES = 6 };
+enum { MAX_GROUPS = 1000, GROUP_CURVES = 6 };
 
 /* Everything between reading and printing. */
 struct job {
@@ -85,8 +81,8 @@ static lafs_status take_sample(void *arg, struct lafs_sample *s, struct lafs_err
 
 static lafs_status read_protocols(struct job *j, struct lafs_err *err)
 {
-    if (o.templates) {
-        LAFS_TRY(lafs_ijb_images_read(&j->images, o.templates, err));
+    if (o.ijb.templates) {
+        LAFS_TRY(lafs_ijb_images_read(&j->images, o.ijb.templates, err));
         LAFS_TRY(lafs_wanted_init(j->want, &j->images->photos, err));
     } else {
         LAFS_TRY(lafs_pairs_read(&j->pairs, o.pairs, err));
@@ -97,30 +93,6 @@ static lafs_status read_protocols(struct job *j, struct lafs_err *err)
     LAFS_TRY(lafs_pairs_read(&j->fit, o.fit, err));
     LAFS_TRY(lafs_wanted_init(j->want + 1, &j->fit->photos, err));
     j->wants = 2;
-    return LAFS_OK;
-}
-
-/* Names the photos that were not in the input; an error when none was. */
-static lafs_status report_missing(struct job *j, const struct lafs_wanted *w, const char *file, struct lafs_err *err)
-{
-    int64_t missing = w->photos->count - w->found, named = 0;
-    if (w->found == 0) {
-        if (j->set.seen == 0) return lafs_fail(err, LAFS_FAILED, "the input holds no embeddings");
-        return lafs_fail(
-            err, LAFS_FAILED,
-            "none of the %lld photos of '%s' is in the input: it wants keys like '%s', the input has '%s'%s",
-            (long long)w->photos->count, file, lafs_strset_at(w->photos, 0), j->first_key,
-            j->set.faces ? " (lafs-detect --best keeps the photo's key)" : "");
-    }
-    for (int64_t i = 0; i < w->photos->count; i++) {
-        if (w->row[i] >= 0) continue;
-        if (named < NAMED || cli.verbose) cli_warn("missing: '%s'", lafs_strset_at(w->photos, i));
-        named++;
-    }
-    if (named > NAMED && !cli.verbose) cli_warn("missing: %lld more (-v names them)", (long long)(named - NAMED));
-    if (missing && j->set.faces)
-        cli_warn("%lld keys of the input end in -f0, -f1 ..: lafs-detect --best keeps the photo's key",
-                 (long long)j->set.faces);
     return LAFS_OK;
 }
 
@@ -177,9 +149,9 @@ static lafs_status score_photos(struct job *j, struct lafs_err *err)
     int64_t bad;
     if (lafs_normalise_rows(lafs_embset_data(&j->set), j->set.rows, j->set.dim, NULL, &bad, err) != LAFS_OK)
         return lafs_err_prefix(err, "'%s'", lafs_strset_at(&j->set.keys, bad));
-    LAFS_TRY(report_missing(j, j->want, o.pairs, err));
+    LAFS_TRY(templates_report_missing(&j->set, j->want, j->first_key, o.pairs, err));
     if (o.fit) {
-        LAFS_TRY(report_missing(j, j->want + 1, o.fit, err));
+        LAFS_TRY(templates_report_missing(&j->set, j->want + 1, j->first_key, o.fit, err));
         LAFS_TRY(fit_threshold(j, err));
     }
     LAFS_TRY(lafs_alloc(&j->score, (size_t)p->count, sizeof *j->score, err));
@@ -198,53 +170,14 @@ static lafs_status score_photos(struct job *j, struct lafs_err *err)
     return LAFS_OK;
 }
 
-/* Detector scores of the images, or NULL: all 1. */
-static lafs_status face_weights(struct job *j, float **out, struct lafs_err *err)
-{
-    const struct lafs_ijb_images *im = j->images;
-    float *photo = NULL, *weight = NULL;
-    int64_t without = 0;
-    lafs_status st;
-    *out = NULL;
-    if (o.no_face_score) return LAFS_OK;
-    LAFS_TRY_GOTO(st, lafs_alloc(&photo, (size_t)im->photos.count, sizeof *photo, err), done);
-    LAFS_TRY_GOTO(st, lafs_alloc(&weight, (size_t)im->count, sizeof *weight, err), done);
-    if (o.face_scores) LAFS_TRY_GOTO(st, lafs_ijb_scores_read(o.face_scores, &im->photos, photo, err), done);
-    else
-        for (int64_t i = 0; i < im->photos.count; i++)
-            photo[i] = j->want->row[i] >= 0 ? j->set.score[j->want->row[i]] : NAN;
-    for (int64_t i = 0; i < im->photos.count; i++) without += isnan(photo[i]) && j->want->row[i] >= 0;
-    if (without == j->want->found && !o.face_scores) {
-        cli_warn("no record has the field 'score': images are not weighted");
-    } else if (without) {
-        st = lafs_fail(err, LAFS_FAILED, "%lld images have no detector score (--no-face-score does without)",
-                       (long long)without);
-    } else {
-        for (int64_t i = 0; i < im->count; i++) weight[i] = isnan(photo[im->photo[i]]) ? 0 : photo[im->photo[i]];
-        *out = weight;
-        weight = NULL;
-    }
-done:
-    lafs_free(photo);
-    lafs_free(weight);
-    return st;
-}
-
 static lafs_status score_templates(struct job *j, struct lafs_err *err)
 {
     const struct lafs_ijb_images *im = j->images;
     struct lafs_templates t = {0};
-    float *weight = NULL;
-    int64_t *row = NULL;
     int32_t *person = NULL;
     lafs_status st;
-    LAFS_TRY(report_missing(j, j->want, o.templates, err));
-    LAFS_TRY_GOTO(st, face_weights(j, &weight, err), done);
-    LAFS_TRY_GOTO(st, lafs_alloc(&row, (size_t)im->count, sizeof *row, err), done);
-    for (int64_t i = 0; i < im->count; i++) row[i] = j->want->row[im->photo[i]];
-    LAFS_TRY_GOTO(st, lafs_templates_build(&t, lafs_embset_data(&j->set), (int)j->set.dim, row, weight, im->template_id,
-                                           im->media_id, im->count, o.unit_norm, err), done);
-    lafs_buf_release(&j->set.data); /* the templates are all that is needed from here on */
+    LAFS_TRY(templates_report_missing(&j->set, j->want, j->first_key, o.ijb.templates, err));
+    LAFS_TRY_GOTO(st, templates_make(&t, &o.ijb, im, j->want, &j->set, err), done);
     LAFS_TRY_GOTO(st, lafs_ijb_pairs_read(&j->template_pairs, o.pairs, t.id, t.count, err), done);
     struct lafs_ijb_pairs *p = j->template_pairs;
     LAFS_TRY_GOTO(st, lafs_alloc(&person, (size_t)t.count, 2 * sizeof *person, err), done);
@@ -267,8 +200,6 @@ static lafs_status score_templates(struct job *j, struct lafs_err *err)
     j->report.templates = t.count;
 done:
     lafs_templates_release(&t);
-    lafs_free(weight);
-    lafs_free(row);
     lafs_free(person);
     return st;
 }
@@ -296,10 +227,10 @@ static lafs_status parse_rates(double far[LAFS_MAX_FARS], const char **text, int
                                                                                  "1e-3", "1e-2", "1e-1"};
     *n = 0;
     if (!o.far) {
-        *n = o.templates ? 6 : 2;
+        *n = o.ijb.templates ? 6 : 2;
         for (int k = 0; k < *n; k++) {
-            far[k] = (o.templates ? ijb : lfw)[k];
-            text[k] = (o.templates ? ijb_text : lfw_text)[k];
+            far[k] = (o.ijb.templates ? ijb : lfw)[k];
+            text[k] = (o.ijb.templates ? ijb_text : lfw_text)[k];
         }
         return LAFS_OK;
     }
@@ -391,12 +322,12 @@ static lafs_status all_figures(struct job *j, struct lafs_err *err)
     struct lafs_paired p = {j->score, j->same, j->pa, j->pb, j->n, j->people};
     struct lafs_verify v = {.far = r->far,
                             .fars = r->fars,
-                            .nearest = o.templates != NULL,
+                            .nearest = o.ijb.templates != NULL,
                             .apply = !isnan(o.threshold),
                             .threshold = o.threshold,
                             .seed = (uint64_t)cli.seed,
                             .bootstrap = o.bootstrap};
-    if (v.bootstrap < 0) v.bootstrap = o.templates ? 0 : 1000;
+    if (v.bootstrap < 0) v.bootstrap = o.ijb.templates ? 0 : 1000;
     r->bootstrap = v.bootstrap;
     r->people = j->people;
     r->applied = v.apply;
@@ -441,16 +372,14 @@ static void check_options(void)
 {
     if (!o.pairs) cli_misuse("--pairs is needed: which photos to compare");
     if (o.fit && !isnan(o.threshold)) cli_misuse("--fit and --threshold exclude each other");
-    if (o.templates && o.fit) cli_misuse("--fit does not go with --templates");
-    if (o.templates && o.group) cli_misuse("--group does not go with --templates");
-    if (!o.templates && (o.unit_norm || o.face_scores || o.no_face_score))
-        cli_misuse("--unit-norm, --face-scores and --no-face-score need --templates");
-    if (o.face_scores && o.no_face_score) cli_misuse("--face-scores and --no-face-score exclude each other");
+    if (o.ijb.templates && o.fit) cli_misuse("--fit does not go with --templates");
+    if (o.ijb.templates && o.group) cli_misuse("--group does not go with --templates");
+    templates_check(&o.ijb);
 }
 
 static lafs_status evaluate(struct job *j, struct lafs_err *err)
 {
-    LAFS_TRY(o.templates ? score_templates(j, err) : score_photos(j, err));
+    LAFS_TRY(o.ijb.templates ? score_templates(j, err) : score_photos(j, err));
     LAFS_TRY(mark_missing(j, err));
     LAFS_TRY(all_figures(j, err));
     for (int64_t i = 0; i < j->want->photos->count; i++)

@@ -63,7 +63,7 @@ static lafs_status run(struct state *s, const char *const *args, int nargs, stru
 {
     for (int i = 0; i < nargs; i++) s->must_drain |= !is_regular(args[i]);
     LAFS_TRY(lafs_reader_open(&s->reader, args, nargs, s->r->reading, err));
-    LAFS_TRY(jsonlog_open(&s->rejects, cli.rejects, 0, err));
+    LAFS_TRY(jsonlog_open(&s->rejects, cli.rejects, s->r->more_rejects, err));
     if (s->r->header) LAFS_TRY(s->r->header(s->r->arg, lafs_reader_header(s->reader), err));
     int64_t expected = lafs_reader_expected(s->reader);
     if (cli.take >= 0 && (expected < 0 || expected > cli.take)) expected = cli.take;

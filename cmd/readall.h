@@ -15,6 +15,7 @@ struct readall {
      * and dropped, as a cut-off producer would be an error); worse: the program fails with err. */
     lafs_status (*each)(void *arg, struct lafs_sample *s, struct lafs_err *err);
     const struct lafs_reader_options *reading; /* NULL: the usual */
+    int more_rejects; /* 1: --rejects has been written to by an earlier run: its lines stay */
 };
 struct readall_totals {
     int64_t records; /* good and bad ones, those after -n or LAFS_END left out */

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "cmd/printing.h"
 
 void report_release(struct report *r)
 {
@@ -52,36 +53,7 @@ lafs_status group_line(struct group_line *g, const struct lafs_paired *p, const 
     return st;
 }
 
-/* Prints, without blanks at the ends of lines. */
-static lafs_status print(struct lafs_buf *b, FILE *f, struct lafs_err *err)
-{
-    size_t to = 0;
-    for (size_t i = 0; i < b->size; i++) {
-        while (b->data[i] == '\n' && to > 0 && b->data[to - 1] == ' ') to--;
-        b->data[to++] = b->data[i];
-    }
-    b->size = to;
-    lafs_status st = lafs_buf_check(b, err);
-    if (st == LAFS_OK) fwrite(b->data, 1, b->size, f); /* a failure is found when stdout is closed */
-    lafs_buf_release(b);
-    return st;
-}
-
 /* -- text -- */
-
-/* v as "12.34 %", or "-" where there is none, right-aligned in `width`. */
-static void put_percent(struct lafs_buf *b, double v, int width)
-{
-    if (isnan(v)) lafs_buf_printf(b, "%*s", width, "-");
-    else lafs_buf_printf(b, "%*.2f %%", width - 2, v * 100);
-}
-
-static void put_interval(struct lafs_buf *b, double low, double high)
-{
-    char text[64] = "";
-    if (!isnan(low)) snprintf(text, sizeof text, "[%.2f, %.2f]", low * 100, high * 100);
-    lafs_buf_printf(b, " %-16s", text);
-}
 
 static void put_row(struct lafs_buf *b, const char *name, double all, double present, int both, int percent)
 {
@@ -193,29 +165,10 @@ lafs_status report_text(const struct report *r, FILE *f, struct lafs_err *err)
         put_rates(&b, r, y);
     }
     if (r->groups) put_groups(&b, r);
-    return print(&b, f, err);
+    return put_out(&b, f, err);
 }
 
 /* -- JSON -- */
-
-static void put_key(struct lafs_buf *b, const char *key)
-{
-    if (b->size && b->data[b->size - 1] != '{' && b->data[b->size - 1] != '[') lafs_buf_puts(b, ", ");
-    lafs_json_put_string(b, key, strlen(key));
-    lafs_buf_puts(b, ": ");
-}
-
-static void put_double(struct lafs_buf *b, const char *key, double v)
-{
-    put_key(b, key);
-    lafs_json_put_double(b, v);
-}
-
-static void put_int(struct lafs_buf *b, const char *key, int64_t v)
-{
-    put_key(b, key);
-    lafs_buf_printf(b, "%lld", (long long)v);
-}
 
 static void put_figures(struct lafs_buf *b, const struct report *r, const struct lafs_figures *f)
 {
@@ -320,5 +273,5 @@ lafs_status report_json(const struct report *r, FILE *f, struct lafs_err *err)
     }
     if (r->field) put_group_objects(&b, r);
     lafs_buf_puts(&b, "}\n");
-    return print(&b, f, err);
+    return put_out(&b, f, err);
 }

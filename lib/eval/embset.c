@@ -96,18 +96,42 @@ static lafs_status grow(struct lafs_embset *s, struct lafs_err *err)
 
 static lafs_status check_values(const float *x, int64_t n, struct lafs_err *err)
 {
-    int any = 0;
+    int any = 0, finite = 1;
     for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(x[i]))
-            return lafs_fail(err, LAFS_FAILED, "the embedding holds a value that is not a finite number");
+        finite &= isfinite(x[i]) != 0;
         any |= x[i] != 0;
     }
-    return any ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "the embedding is all zeros");
+    if (!finite)
+        return lafs_fail(err, LAFS_BAD_RECORD, "the embedding holds a value that is not a finite number");
+    return any ? LAFS_OK : lafs_fail(err, LAFS_BAD_RECORD, "the embedding is all zeros");
+}
+
+lafs_status lafs_embedding_append(struct lafs_buf *data, int64_t *dim, const struct lafs_sample *sample,
+                                  struct lafs_err *err)
+{
+    struct lafs_nd nd;
+    lafs_status st = lafs_sample_nd(sample, "embedding", &nd, err);
+    if (st == LAFS_END) return lafs_fail(err, LAFS_BAD_RECORD, "no field 'embedding': lafs-embed adds it");
+    if (st != LAFS_OK) return st;
+    if (nd.ndim != 1 || nd.count == 0 || nd.count > (1 << 24) || (*dim && nd.shape[0] != *dim))
+        return lafs_fail(err, LAFS_FAILED, "the embedding has %zu values in %d dimensions, others have %lld in one",
+                         nd.count, nd.ndim, (long long)*dim);
+    size_t bytes = nd.count * sizeof(float);
+    lafs_buf_reserve(data, bytes);
+    LAFS_TRY(lafs_buf_check(data, err));
+    float *row = (float *)(void *)(data->data + data->size);
+    int64_t shape = nd.shape[0];
+    LAFS_TRY(lafs_sample_f32(sample, "embedding", &shape, 1, row, nd.count, err));
+    LAFS_TRY(check_values(row, shape, err));
+    data->size += bytes;
+    *dim = shape;
+    return LAFS_OK;
 }
 
 /* A bad record that the protocol needs is no record to skip. */
-static lafs_status as_failed(struct lafs_err *err)
+static lafs_status as_failed(lafs_status st, struct lafs_err *err)
 {
+    if (st != LAFS_BAD_RECORD) return st;
     if (err) err->status = LAFS_FAILED;
     return LAFS_FAILED;
 }
@@ -116,22 +140,10 @@ static lafs_status as_failed(struct lafs_err *err)
 static lafs_status add_row(struct lafs_embset *s, const struct lafs_sample *sample, const char *group,
                            struct lafs_err *err)
 {
-    struct lafs_nd nd;
-    lafs_status st = lafs_sample_nd(sample, "embedding", &nd, err);
-    if (st == LAFS_END) return lafs_fail(err, LAFS_FAILED, "no field 'embedding': lafs-embed adds it");
-    if (st != LAFS_OK) return as_failed(err);
-    if (nd.ndim != 1 || nd.count == 0 || nd.count > (1 << 24) || (s->dim && nd.shape[0] != s->dim))
-        return lafs_fail(err, LAFS_FAILED, "the embedding has %zu values in %d dimensions, others have %lld in one",
-                         nd.count, nd.ndim, (long long)s->dim);
+    int64_t id;
     LAFS_TRY(grow(s, err));
-    size_t bytes = nd.count * sizeof(float);
-    lafs_buf_reserve(&s->data, bytes);
-    LAFS_TRY(lafs_buf_check(&s->data, err));
-    float *row = (float *)(void *)(s->data.data + s->data.size);
-    int64_t shape = nd.shape[0], id;
-    if (lafs_sample_f32(sample, "embedding", &shape, 1, row, nd.count, err) != LAFS_OK)
-        return as_failed(err);
-    LAFS_TRY(check_values(row, shape, err));
+    lafs_status st = as_failed(lafs_embedding_append(&s->data, &s->dim, sample, err), err);
+    if (st != LAFS_OK) return st;
     double score;
     s->score[s->rows] = lafs_sample_double(sample, "score", &score, NULL) == LAFS_OK ? (float)score : NAN;
     s->group[s->rows] = 0;
@@ -147,8 +159,6 @@ static lafs_status add_row(struct lafs_embset *s, const struct lafs_sample *samp
     const char *key = lafs_sample_key(sample);
     LAFS_TRY(lafs_strset_add(&s->keys, key, strlen(key), &id, err));
     if (id != s->rows) return lafs_fail(err, LAFS_FAILED, "this key is there twice");
-    s->data.size += bytes;
-    s->dim = shape;
     s->rows++;
     return LAFS_OK;
 }

@@ -19,6 +19,11 @@ struct lafs_wanted {
 lafs_status lafs_wanted_init(struct lafs_wanted *w, const struct lafs_strset *photos, struct lafs_err *err);
 void lafs_wanted_release(struct lafs_wanted *w);
 
+/* Appends the sample's embedding to data, as floats. *dim: values that it must have, 0: any; set. LAFS_BAD_RECORD:
+ * none, not finite, or all zero; LAFS_FAILED: of another size, or of several dimensions. */
+lafs_status lafs_embedding_append(struct lafs_buf *data, int64_t *dim, const struct lafs_sample *sample,
+                                  struct lafs_err *err);
+
 struct lafs_embset {
     struct lafs_buf data;       /* (rows, dim) float, as they came */
     int64_t dim;                /* 0 before the first */

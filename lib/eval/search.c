@@ -286,6 +286,17 @@ lafs_status lafs_search_add(struct lafs_search *s, const struct lafs_search_bloc
     return LAFS_OK;
 }
 
+int64_t lafs_search_probes(const struct lafs_search *s) { return s->n; }
+
+void lafs_search_mark(const struct lafs_search *s, int64_t first, int64_t rows, uint8_t *mark)
+{
+    for (int64_t i = 0; i < s->n; i++)
+        for (int64_t t = 0; t < s->matches[i]; t++) {
+            int64_t at = s->match[i * s->opt.k + t].entry - first;
+            if (at >= 0 && at < rows) mark[at] = 1;
+        }
+}
+
 const struct lafs_match *lafs_search_matches(const struct lafs_search *s, int64_t i, int64_t *count)
 {
     *count = s->matches[i];

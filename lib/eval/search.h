@@ -49,6 +49,9 @@ struct lafs_search_block {
 };
 /* The next entries of the gallery. */
 lafs_status lafs_search_add(struct lafs_search *s, const struct lafs_search_block *b, struct lafs_err *err);
+int64_t lafs_search_probes(const struct lafs_search *s);
+/* mark[i] = 1 where entry first + i is in some list. */
+void lafs_search_mark(const struct lafs_search *s, int64_t first, int64_t rows, uint8_t *mark);
 /* The best entries so far of probe i, best first. */
 const struct lafs_match *lafs_search_matches(const struct lafs_search *s, int64_t i, int64_t *count);
 /* Cosines that had to be computed: probes times entries would be all of them. */

@@ -17,6 +17,8 @@ inject "lafs-shard, directories from shards" 40 lafs-shard -q --to-dir out/photo
 inject "lafs-detect" 40 lafs-detect -q -j2 --align-only -o out/faces.msg photos
 inject "lafs-embed" 40 lafs-embed -q -j2 --baseline lbp -o out/emb faces.lafs
 inject "lafs-verify" 40 lafs-verify -q -j2 --pairs pairs.txt --bootstrap 20 --json --plot out/roc.svg emb
+inject "lafs-search, matches" 40 lafs-search -q -j2 -p emb -k 2 -o out/m.mp emb
+inject "lafs-search, figures" 40 lafs-search -q -j2 -p emb --exclude-own --figures --bootstrap 20 --json emb
 inject "lafs-synth" 40 lafs-synth -q -j2 --people 1 -n 1 --size 64 --aligned -o out/s.tar
 
 # Training keeps a directory; what stands in it must be whole.

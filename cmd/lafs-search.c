@@ -1,0 +1,484 @@
+/* lafs-search: who in a gallery is most like each probe. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cmd/cli.h"
+#include "cmd/readall.h"
+#include "cmd/searchijb.h"
+#include "cmd/searchout.h"
+#include "cmd/templates.h"
+#include "compute/backend.h"
+#include "data/stream.h"
+#include "eval/embset.h"
+#include "eval/kept.h"
+#include "eval/search.h"
+
+static struct {
+    struct cli_list probes, gallery_lists;
+    const char *probe_list, *fpir;
+    struct templates_options ijb;
+    int64_t top, bootstrap;
+    double min_score, threshold;
+    int exclude_own, figures, json;
+} o = {.top = 10, .bootstrap = 1000, .min_score = -1, .threshold = NAN};
+
+static const struct cli_option table[] = {
+    {"probes", 'p', CLI_LIST, &o.probes, "FILE", "look for the embeddings of FILE; may be given several times"},
+    {"top", 'k', CLI_INT, &o.top, "N", "give the N most similar entries", 1, LAFS_MAX_TOP, "10"},
+    {"min-score", 0, CLI_DOUBLE, &o.min_score, "COSINE", "give no entry below COSINE", -1, 1, "-1: all"},
+    {"exclude-own", 0, CLI_FLAG, &o.exclude_own, NULL, "pass over the entry that has the probe's own key"},
+    {"figures", 0, CLI_FLAG, &o.figures, NULL, "print how often people are found, instead of matches"},
+    {"fpir", 0, CLI_STRING, &o.fpir, "RATES", "report TPIR at these rates, separated by commas", 0, 0, "0.01,0.1"},
+    {"threshold", 0, CLI_DOUBLE, &o.threshold, "COSINE", "report also at this threshold, chosen elsewhere", -1, 1},
+    {"bootstrap", 0, CLI_INT, &o.bootstrap, "N", "intervals from N resamplings of the people; 0: none", 0, 1000000,
+     "1000"},
+    {"gallery-list", 0, CLI_LIST, &o.gallery_lists, "FILE",
+     "IJB: the templates of a gallery; may be given several times"},
+    {"probe-list", 0, CLI_STRING, &o.probe_list, "FILE", "IJB: the templates that are searched for"},
+    CLI_TEMPLATES(o.ijb),
+    {"json", 0, CLI_FLAG, &o.json, NULL, "print JSON: a line for each probe, or the figures"},
+    {"output", 'o', CLI_STRING, &cli.out, "FILE", "write the matches to FILE as records, instead of printing them"},
+    CLI_JOBS,
+    CLI_DEVICE,
+    CLI_SEED,
+    CLI_MAX_BAD,
+    CLI_REJECTS,
+    CLI_ALWAYS,
+    {0}};
+static const struct cli_program program = {"lafs-search", "[OPTION]... --probes FILE [GALLERY]...",
+                                           "who in a gallery is most like each probe", table};
+
+enum { BLOCK = 8192, ROW_TILE = 64 };
+
+struct job {
+    struct lafs_identify asked;
+    const char *fpir_text[LAFS_MAX_FPIRS];
+    double fpir[LAFS_MAX_FPIRS];
+    struct lafs_backend backend;
+    /* Probes. */
+    struct lafs_buf probe;        /* (keys.count, dim) float */
+    int64_t dim;
+    struct lafs_strset keys, names;
+    int32_t *person, *number;     /* (keys.count) number in names, or -1; 0, 1, 2 .. */
+    int64_t cap;
+    /* The gallery: a block of it. */
+    struct lafs_search *search;
+    struct lafs_kept kept;
+    struct lafs_buf block, text;  /* (rows, dim) float; keys and names, NUL-terminated */
+    size_t *key, *name;           /* (BLOCK) offsets in text */
+    int32_t *own, *who;           /* (BLOCK) probe with the entry's key, number in names; or -1 */
+    int64_t rows, entries;
+    int64_t *enrolled, *enrolled_own; /* (names.count) entries of the person; (keys.count) with the probe's own key */
+    struct lafs_strset people;    /* names of the gallery; only with --figures */
+    /* IJB. */
+    struct lafs_ijb_images *images;
+    struct lafs_wanted want;
+    struct lafs_embset set;
+    char first_key[256];
+    struct search_figures *of;
+    int galleries;
+};
+
+static float *floats(const struct lafs_buf *b) { return (float *)(void *)b->data; }
+
+/* -- probes -- */
+
+/* The field `name`, or "". */
+static lafs_status name_of(const struct lafs_sample *s, const char **name, size_t *len, struct lafs_err *err)
+{
+    lafs_status st = lafs_sample_str(s, "name", name, len, err);
+    if (st == LAFS_END) {
+        *name = "";
+        *len = 0;
+        return o.figures ? lafs_fail(err, LAFS_FAILED, "'%s' has no name: --figures needs everybody's",
+                                     lafs_sample_key(s))
+                         : LAFS_OK;
+    }
+    if (st != LAFS_OK) return st;
+    return memchr(*name, 0, *len) ? lafs_fail(err, LAFS_BAD_RECORD, "field 'name' holds a zero byte") : LAFS_OK;
+}
+
+static lafs_status named(lafs_status st, const struct lafs_sample *s, struct lafs_err *err)
+{
+    if (st == LAFS_FAILED) lafs_err_prefix(err, "'%s'", lafs_sample_key(s));
+    return st;
+}
+
+static lafs_status take_probe(void *arg, struct lafs_sample *s, struct lafs_err *err)
+{
+    struct job *j = arg;
+    const char *name, *key = lafs_sample_key(s);
+    size_t len;
+    int64_t id, who = -1;
+    LAFS_TRY(name_of(s, &name, &len, err));
+    LAFS_TRY(named(lafs_embedding_append(&j->probe, &j->dim, s, err), s, err));
+    const int64_t n = j->keys.count;
+    LAFS_TRY(lafs_strset_add(&j->keys, key, strlen(key), &id, err));
+    if (id != n) return lafs_fail(err, LAFS_FAILED, "the probe '%s' is there twice", key);
+    if (len) LAFS_TRY(lafs_strset_add(&j->names, name, len, &who, err));
+    if (n == j->cap) {
+        int64_t cap = j->cap ? j->cap * 2 : 256;
+        LAFS_TRY(lafs_resize(&j->person, (size_t)n, (size_t)cap, sizeof *j->person, err));
+        LAFS_TRY(lafs_resize(&j->number, (size_t)n, (size_t)cap, sizeof *j->number, err));
+        j->cap = cap;
+    }
+    j->number[n] = (int32_t)n;
+    j->person[n] = (int32_t)who;
+    return LAFS_OK;
+}
+
+/* -- the gallery -- */
+
+struct rows {
+    float *e;
+    int64_t n, dim;
+};
+
+/* The rows are finite and not zero, so that this cannot fail. */
+static void normalise(void *arg, int64_t tile, int worker)
+{
+    const struct rows *r = arg;
+    struct lafs_err err;
+    (void)worker;
+    int64_t from = tile * ROW_TILE, n = r->n - from < ROW_TILE ? r->n - from : ROW_TILE;
+    lafs_normalise_rows(r->e + from * r->dim, n, r->dim, NULL, NULL, &err);
+}
+
+static void normalise_all(float *e, int64_t n, int64_t dim)
+{
+    struct rows r = {e, n, dim};
+    lafs_pool_for(cli_pool(), (n + ROW_TILE - 1) / ROW_TILE, normalise, &r);
+}
+
+static lafs_status open_search(struct job *j, struct lafs_err *err)
+{
+    const int64_t n = j->keys.count;
+    const char *why = NULL;
+    if (n == 0) return lafs_fail(err, LAFS_FAILED, "there are no probes");
+    normalise_all(floats(&j->probe), n, j->dim);
+    LAFS_TRY(lafs_backend_open(&j->backend, cli.device, cli_pool(), &why, err));
+    if (why) cli_note("%s", why);
+    LAFS_TRY(lafs_alloc(&j->key, BLOCK, sizeof *j->key, err));
+    LAFS_TRY(lafs_alloc(&j->name, BLOCK, sizeof *j->name, err));
+    LAFS_TRY(lafs_alloc(&j->own, BLOCK, sizeof *j->own, err));
+    LAFS_TRY(lafs_alloc(&j->who, BLOCK, sizeof *j->who, err));
+    LAFS_TRY(lafs_alloc0(&j->enrolled, (size_t)j->names.count, sizeof *j->enrolled, err));
+    LAFS_TRY(lafs_alloc0(&j->enrolled_own, (size_t)n, sizeof *j->enrolled_own, err));
+    struct lafs_search_options opt = {.k = o.top, .min_score = (float)o.min_score,
+                                      .own = o.exclude_own ? j->number : NULL};
+    if (o.figures) { /* ranks are over all entries, whatever is printed */
+        opt.min_score = -1;
+        if (opt.k < lafs_rank[LAFS_RANKS - 1]) opt.k = lafs_rank[LAFS_RANKS - 1];
+    }
+    return lafs_search_new(&j->search, &j->backend, cli_pool(), &opt, floats(&j->probe), n, j->dim, err);
+}
+
+static lafs_status search_block(struct job *j, struct lafs_err *err)
+{
+    uint8_t mark[BLOCK] = {0};
+    if (j->rows == 0) return LAFS_OK;
+    normalise_all(floats(&j->block), j->rows, j->dim);
+    LAFS_TRY(lafs_search_add(j->search, &(struct lafs_search_block){floats(&j->block), j->rows, j->own}, err));
+    lafs_search_mark(j->search, j->entries, j->rows, mark);
+    const char *text = (const char *)j->text.data;
+    for (int64_t i = 0; i < j->rows; i++)
+        if (mark[i])
+            LAFS_TRY(lafs_kept_add(&j->kept, j->entries + i, text + j->key[i], text + j->name[i], j->who[i], err));
+    LAFS_TRY(lafs_kept_prune(&j->kept, j->search, err));
+    j->entries += j->rows;
+    j->rows = 0;
+    j->block.size = j->text.size = 0;
+    return LAFS_OK;
+}
+
+static lafs_status take_entry(void *arg, struct lafs_sample *s, struct lafs_err *err)
+{
+    struct job *j = arg;
+    const char *name, *key = lafs_sample_key(s);
+    size_t len;
+    LAFS_TRY(name_of(s, &name, &len, err));
+    LAFS_TRY(named(lafs_embedding_append(&j->block, &j->dim, s, err), s, err));
+    const int64_t i = j->rows, own = lafs_strset_find(&j->keys, key, strlen(key));
+    const int64_t who = len ? lafs_strset_find(&j->names, name, len) : -1;
+    j->own[i] = (int32_t)own;
+    j->who[i] = (int32_t)who;
+    j->key[i] = j->text.size;
+    lafs_buf_put(&j->text, key, strlen(key) + 1);
+    j->name[i] = j->text.size;
+    lafs_buf_put(&j->text, name, len);
+    lafs_buf_putc(&j->text, 0);
+    LAFS_TRY(lafs_buf_check(&j->text, err));
+    if (who >= 0) j->enrolled[who]++;
+    if (own >= 0 && who >= 0 && who == j->person[own]) j->enrolled_own[own]++;
+    if (o.figures) {
+        int64_t id;
+        LAFS_TRY(lafs_strset_add(&j->people, name, len, &id, err));
+    }
+    return ++j->rows == BLOCK ? search_block(j, err) : LAFS_OK;
+}
+
+/* -- results -- */
+
+static lafs_status open_writer(struct lafs_writer **w, int64_t n, struct lafs_err *err)
+{
+    struct lafs_header h;
+    const char *const *names, *const *values;
+    lafs_header_init(&h);
+    h.images = n;
+    int count = cli_prov_options(&program, &names, &values);
+    lafs_status st = lafs_header_add_prov(&h, program.name, lafs_version, names, values, count, err);
+    if (st == LAFS_OK) st = lafs_writer_open(w, &(struct lafs_writer_options){.out = cli.out}, &h, err);
+    lafs_header_release(&h);
+    return st;
+}
+
+/* The matches of probe i that are asked for. */
+static const struct lafs_match *matches_of(const struct job *j, int64_t i, int64_t *n)
+{
+    const struct lafs_match *m = lafs_search_matches(j->search, i, n);
+    if (*n > o.top) *n = o.top;
+    while (*n > 0 && (double)m[*n - 1].score < o.min_score) --*n;
+    return m;
+}
+
+static lafs_status put_record(struct lafs_writer *w, struct lafs_sample *s, const struct job *j, int64_t i,
+                              struct lafs_err *err)
+{
+    int64_t n;
+    const struct lafs_match *m = matches_of(j, i, &n);
+    struct lafs_buf b;
+    lafs_buf_init(&b);
+    search_pack(&b, m, n, &j->kept);
+    lafs_sample_clear(s);
+    lafs_sample_set_str(s, "key", lafs_strset_at(&j->keys, i));
+    if (j->person[i] >= 0) lafs_sample_set_str(s, "name", lafs_strset_at(&j->names, j->person[i]));
+    lafs_status st = lafs_buf_check(&b, err);
+    if (st == LAFS_OK) lafs_sample_set_raw(s, "matches", b.data, b.size);
+    if (st == LAFS_OK) st = lafs_sample_check(s, err);
+    if (st == LAFS_OK) st = lafs_writer_put(w, s, err);
+    lafs_buf_release(&b);
+    return st;
+}
+
+static lafs_status write_records(const struct job *j, struct lafs_err *err)
+{
+    struct lafs_writer *w;
+    struct lafs_sample s;
+    const int64_t n = j->keys.count;
+    LAFS_TRY(open_writer(&w, n, err));
+    lafs_sample_init(&s);
+    lafs_status st = LAFS_OK;
+    for (int64_t i = 0; i < n && st == LAFS_OK; i++) st = put_record(w, &s, j, i, err);
+    lafs_sample_release(&s);
+    if (st == LAFS_OK) return lafs_writer_close(w, &(struct lafs_totals){.count = n, .ok = 1}, err);
+    lafs_writer_abort(w);
+    return st == LAFS_BAD_RECORD ? LAFS_FAILED : st;
+}
+
+static lafs_status print_matches(const struct job *j, struct lafs_err *err)
+{
+    struct lafs_buf b;
+    lafs_buf_init(&b);
+    lafs_status st = LAFS_OK;
+    for (int64_t i = 0; i < j->keys.count && st == LAFS_OK; i++) {
+        int64_t n;
+        const struct lafs_match *m = matches_of(j, i, &n);
+        const char *key = lafs_strset_at(&j->keys, i);
+        b.size = 0;
+        if (!o.json) search_put_lines(&b, key, m, n, &j->kept);
+        else
+            search_put_json(&b, key, j->person[i] >= 0 ? lafs_strset_at(&j->names, j->person[i]) : NULL, m, n,
+                            &j->kept);
+        st = lafs_buf_check(&b, err);
+        if (st == LAFS_OK) st = cli_write_stdout(b.data, b.size, err);
+    }
+    lafs_buf_release(&b);
+    return st;
+}
+
+static lafs_status figures(struct job *j, struct lafs_err *err)
+{
+    const int64_t n = j->keys.count;
+    struct lafs_found *f;
+    LAFS_TRY(lafs_alloc0(&j->of, 1, sizeof *j->of, err));
+    j->galleries = 1;
+    LAFS_TRY(lafs_alloc(&f, (size_t)n, sizeof *f, err));
+    for (int64_t i = 0; i < n; i++) {
+        int64_t count;
+        const struct lafs_match *m = lafs_search_matches(j->search, i, &count);
+        int64_t mates = j->enrolled[j->person[i]] - (o.exclude_own ? j->enrolled_own[i] : 0);
+        f[i] = (struct lafs_found){j->person[i], mates > 0, 0, count ? m[0].score : -INFINITY};
+        for (int64_t t = 0; t < count && !f[i].rank; t++)
+            if (lafs_kept_find(&j->kept, m[t].entry)->person == j->person[i]) f[i].rank = (int32_t)t + 1;
+    }
+    j->of->entries = j->entries;
+    j->of->people = j->people.count;
+    lafs_status st = lafs_identify_figures(&j->asked, f, n, j->names.count, cli_pool(), &j->of->f, err);
+    lafs_free(f);
+    return st;
+}
+
+static lafs_status report(const struct job *j, struct lafs_err *err)
+{
+    struct search_report r = {&j->asked, j->fpir_text, j->of, j->galleries};
+    return o.json ? search_report_json(&r, stdout, err) : search_report_text(&r, stdout, err);
+}
+
+static lafs_status results(struct job *j, struct lafs_err *err)
+{
+    LAFS_TRY(search_block(j, err));
+    if (j->entries == 0) return lafs_fail(err, LAFS_FAILED, "the gallery is empty");
+    cli_note("%lld of %lld cosines were computed in full", (long long)lafs_search_looked_at(j->search),
+             (long long)(j->entries * j->keys.count));
+    if (cli.out) LAFS_TRY(write_records(j, err));
+    if (o.figures) {
+        LAFS_TRY(figures(j, err));
+        return report(j, err);
+    }
+    return cli.out ? LAFS_OK : print_matches(j, err);
+}
+
+static int run_search(struct job *j, char **args, int n)
+{
+    struct lafs_err err = {0};
+    struct readall_totals totals;
+    struct readall probes = {.what = "probes", .arg = j, .each = take_probe};
+    struct readall gallery = {.what = "entries", .arg = j, .each = take_entry, .more_rejects = 1};
+    if (cli.out && (lafs_writer_spares(cli.out, o.probes.v, o.probes.n, &err) != LAFS_OK ||
+                    lafs_writer_spares(cli.out, (const char *const *)args, n, &err) != LAFS_OK))
+        return cli_fail(&err);
+    int status = readall_run(&probes, o.probes.v, o.probes.n, &totals);
+    if (status == EXIT_DONE && open_search(j, &err) != LAFS_OK) status = cli_fail(&err);
+    if (status == EXIT_DONE) status = readall_run(&gallery, (const char *const *)args, n, &totals);
+    if (status == EXIT_DONE && results(j, &err) != LAFS_OK) status = cli_fail(&err);
+    return status;
+}
+
+/* -- IJB -- */
+
+static lafs_status take_image(void *arg, struct lafs_sample *s, struct lafs_err *err)
+{
+    struct job *j = arg;
+    if (!j->first_key[0]) snprintf(j->first_key, sizeof j->first_key, "%s", lafs_sample_key(s));
+    return lafs_embset_add(&j->set, &j->want, 1, s, NULL, err);
+}
+
+static lafs_status search_templates(struct job *j, const struct lafs_ijb_list *probes,
+                                    const struct lafs_ijb_list *galleries, struct lafs_err *err)
+{
+    struct lafs_templates t = {0};
+    const char *why = NULL;
+    LAFS_TRY(templates_report_missing(&j->set, &j->want, j->first_key, o.ijb.templates, err));
+    LAFS_TRY(lafs_backend_open(&j->backend, cli.device, cli_pool(), &why, err));
+    if (why) cli_note("%s", why);
+    LAFS_TRY(lafs_alloc0(&j->of, (size_t)o.gallery_lists.n, sizeof *j->of, err));
+    lafs_status st = templates_make(&t, &o.ijb, j->images, &j->want, &j->set, err);
+    for (; st == LAFS_OK && j->galleries < o.gallery_lists.n; j->galleries++) {
+        struct search_figures *g = j->of + j->galleries;
+        g->gallery = o.gallery_lists.v[j->galleries];
+        st = searchijb_gallery(g, &j->asked, &t, galleries + j->galleries, probes, &j->backend, cli_pool(), err);
+        if (st != LAFS_OK) lafs_err_prefix(err, "'%s'", g->gallery);
+    }
+    lafs_templates_release(&t);
+    return st == LAFS_OK ? report(j, err) : st;
+}
+
+static lafs_status read_lists(struct job *j, struct lafs_ijb_list *probes, struct lafs_ijb_list *galleries,
+                              struct lafs_err *err)
+{
+    LAFS_TRY(lafs_ijb_list_read(probes, o.probe_list, err));
+    for (int g = 0; g < o.gallery_lists.n; g++) LAFS_TRY(lafs_ijb_list_read(galleries + g, o.gallery_lists.v[g], err));
+    LAFS_TRY(lafs_ijb_images_read(&j->images, o.ijb.templates, err));
+    return lafs_wanted_init(&j->want, &j->images->photos, err);
+}
+
+static int run_ijb(struct job *j, char **args, int n)
+{
+    struct lafs_err err = {0};
+    struct lafs_ijb_list probes = {0}, *galleries;
+    struct readall_totals totals;
+    struct readall reading = {.what = "embeddings", .arg = j, .each = take_image};
+    if (lafs_alloc0(&galleries, (size_t)o.gallery_lists.n, sizeof *galleries, &err) != LAFS_OK) return cli_fail(&err);
+    int status = read_lists(j, &probes, galleries, &err) == LAFS_OK ? EXIT_DONE : cli_fail(&err);
+    if (status == EXIT_DONE) status = readall_run(&reading, (const char *const *)args, n, &totals);
+    if (status == EXIT_DONE && search_templates(j, &probes, galleries, &err) != LAFS_OK) status = cli_fail(&err);
+    lafs_ijb_list_release(&probes);
+    for (int g = 0; g < o.gallery_lists.n; g++) lafs_ijb_list_release(galleries + g);
+    lafs_free(galleries);
+    return status;
+}
+
+/* -- the whole -- */
+
+static void parse_rates(struct job *j)
+{
+    static char *copy;
+    struct lafs_err err = {0};
+    if (lafs_strdup(&copy, o.fpir ? o.fpir : "0.01,0.1", &err) != LAFS_OK) exit(cli_fail(&err));
+    for (char *p = copy; p;) { /* the copy stays: fpir_text points into it */
+        char *comma = strchr(p, ','), *end;
+        if (comma) *comma = 0;
+        double v = strtod(p, &end);
+        if (end == p || *end || !(v > 0 && v < 1) || *p == ' ' || *p == '+')
+            cli_misuse("--fpir: '%s' is no rate between 0 and 1", p);
+        if (j->asked.fpirs == LAFS_MAX_FPIRS) cli_misuse("--fpir: more than %d rates", LAFS_MAX_FPIRS);
+        j->fpir_text[j->asked.fpirs] = p;
+        j->fpir[j->asked.fpirs++] = v;
+        p = comma ? comma + 1 : NULL;
+    }
+}
+
+static void check_options(char **args, int n)
+{
+    int ijb = o.gallery_lists.n || o.probe_list || o.ijb.templates, in = n == 0, out = cli.out && !strcmp(cli.out, "-");
+    templates_check(&o.ijb);
+    if (ijb) {
+        if (!o.gallery_lists.n || !o.probe_list || !o.ijb.templates)
+            cli_misuse("--templates, --gallery-list and --probe-list need each other");
+        if (o.probes.n || cli.out || o.exclude_own || o.top != 10 || o.min_score > -1)
+            cli_misuse("--probes, --top, --min-score, --exclude-own and -o do not go with --templates");
+        o.figures = 1;
+    } else if (!o.probes.n) cli_misuse("--probes is needed: who to look for");
+    if (!o.figures && (o.fpir || !isnan(o.threshold))) cli_misuse("--fpir and --threshold need --figures");
+    if (o.figures && out) cli_misuse("--figures and -o - would write to the same place");
+    for (int i = 0; i < n; i++) in += !strcmp(args[i], "-");
+    for (int i = 0; i < o.probes.n; i++)
+        if (!strcmp(o.probes.v[i], "-") && in++) cli_misuse("only one of probes and gallery can be standard input");
+}
+
+static void release(struct job *j)
+{
+    struct lafs_buf *b[] = {&j->probe, &j->block, &j->text};
+    lafs_search_free(j->search);
+    lafs_backend_close(&j->backend);
+    for (size_t i = 0; i < sizeof b / sizeof *b; i++) lafs_buf_release(b[i]);
+    lafs_strset_release(&j->keys);
+    lafs_strset_release(&j->names);
+    lafs_strset_release(&j->people);
+    lafs_kept_release(&j->kept);
+    lafs_free(j->person), lafs_free(j->number), lafs_free(j->key), lafs_free(j->name), lafs_free(j->own);
+    lafs_free(j->who), lafs_free(j->enrolled), lafs_free(j->enrolled_own), lafs_free(j->of);
+    lafs_ijb_images_free(j->images);
+    lafs_wanted_release(&j->want);
+    lafs_embset_release(&j->set);
+}
+
+int main(int argc, char **argv)
+{
+    struct job j = {0};
+    int n;
+    char **args = cli_parse(&program, argc, argv, &n);
+    check_options(args, n);
+    parse_rates(&j);
+    j.asked.fpir = j.fpir;
+    j.asked.apply = !isnan(o.threshold);
+    j.asked.threshold = o.threshold;
+    j.asked.bootstrap = o.bootstrap;
+    j.asked.seed = (uint64_t)cli.seed;
+    lafs_embset_init(&j.set);
+    int status = o.gallery_lists.n ? run_ijb(&j, args, n) : run_search(&j, args, n);
+    release(&j);
+    return cli_finish(status);
+}

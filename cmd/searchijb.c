@@ -1,0 +1,129 @@
+#include "cmd/searchijb.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "eval/search.h"
+
+/* Those templates of a list that are there, as rows. */
+struct rows {
+    float *e;         /* (count, dim) */
+    int64_t *at;      /* (count) place in the list */
+    int64_t count;
+};
+
+static int64_t template_place(const struct lafs_templates *t, int64_t id)
+{
+    int64_t lo = 0, hi = t->count;
+    while (lo < hi) {
+        int64_t mid = lo + (hi - lo) / 2;
+        if (t->id[mid] < id) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo < t->count && t->id[lo] == id && lafs_templates_there(t, lo) ? lo : -1;
+}
+
+static lafs_status take(struct rows *r, const struct lafs_templates *t, const struct lafs_ijb_list *l,
+                        struct lafs_err *err)
+{
+    size_t cells;
+    if (!lafs_mul_ok((size_t)l->count, (size_t)t->dim, &cells)) return lafs_fail(err, LAFS_FAILED, "out of memory");
+    LAFS_TRY(lafs_alloc(&r->e, cells, sizeof *r->e, err));
+    LAFS_TRY(lafs_alloc(&r->at, (size_t)l->count, sizeof *r->at, err));
+    for (int64_t i = 0; i < l->count; i++) {
+        int64_t k = template_place(t, l->template_id[i]);
+        if (k < 0) continue;
+        memcpy(r->e + r->count * t->dim, t->e + k * t->dim, (size_t)t->dim * sizeof *r->e);
+        r->at[r->count++] = i;
+    }
+    return LAFS_OK;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The subjects of a list, each once, ascending. */
+static lafs_status subjects(int64_t **out, int64_t *n, const struct lafs_ijb_list *l, struct lafs_err *err)
+{
+    int64_t *s, k = 0;
+    LAFS_TRY(lafs_alloc(&s, (size_t)l->count, sizeof *s, err));
+    memcpy(s, l->subject_id, (size_t)l->count * sizeof *s);
+    qsort(s, (size_t)l->count, sizeof *s, by_id);
+    for (int64_t i = 0; i < l->count; i++)
+        if (k == 0 || s[i] != s[k - 1]) s[k++] = s[i];
+    *out = s;
+    *n = k;
+    return LAFS_OK;
+}
+
+static int64_t subject_place(const int64_t *s, int64_t n, int64_t id)
+{
+    const int64_t *p = n ? bsearch(&id, s, (size_t)n, sizeof *s, by_id) : NULL;
+    return p ? p - s : -1;
+}
+
+/* Ranks of the probes that are there. */
+static void find_ranks(struct lafs_found *f, const struct lafs_search *s, const struct rows *p,
+                       const struct rows *g, const struct lafs_ijb_list *gallery, const struct lafs_ijb_list *probes)
+{
+    for (int64_t i = 0; i < p->count; i++) {
+        int64_t n, at = p->at[i];
+        const struct lafs_match *m = lafs_search_matches(s, i, &n);
+        if (n > 0) f[at].best = m[0].score;
+        for (int64_t t = 0; t < n && !f[at].rank; t++)
+            if (gallery->subject_id[g->at[m[t].entry]] == probes->subject_id[at]) f[at].rank = (int32_t)t + 1;
+    }
+}
+
+static lafs_status search(struct lafs_found *f, int64_t dim, const struct rows *g, const struct rows *p,
+                          const struct lafs_ijb_list *gallery, const struct lafs_ijb_list *probes,
+                          const struct lafs_backend *b, struct lafs_pool *pool, struct lafs_err *err)
+{
+    struct lafs_search *s;
+    const struct lafs_search_options opt = {.k = lafs_rank[LAFS_RANKS - 1], .min_score = -1};
+    LAFS_TRY(lafs_search_new(&s, b, pool, &opt, p->e, p->count, dim, err));
+    lafs_status st = lafs_search_add(s, &(struct lafs_search_block){g->e, g->count, NULL}, err);
+    if (st == LAFS_OK) find_ranks(f, s, p, g, gallery, probes);
+    lafs_search_free(s);
+    return st;
+}
+
+lafs_status searchijb_gallery(struct search_figures *out, const struct lafs_identify *asked,
+                              const struct lafs_templates *t, const struct lafs_ijb_list *gallery,
+                              const struct lafs_ijb_list *probes, const struct lafs_backend *b,
+                              struct lafs_pool *pool, struct lafs_err *err)
+{
+    struct rows g = {0}, p = {0};
+    int64_t *enrolled = NULL, *people = NULL, enrolled_n, people_n;
+    struct lafs_found *f = NULL;
+    lafs_status st;
+    LAFS_TRY_GOTO(st, subjects(&enrolled, &enrolled_n, gallery, err), done);
+    LAFS_TRY_GOTO(st, subjects(&people, &people_n, probes, err), done);
+    LAFS_TRY_GOTO(st, take(&g, t, gallery, err), done);
+    LAFS_TRY_GOTO(st, take(&p, t, probes, err), done);
+    if (g.count == 0 || p.count == 0) {
+        st = lafs_fail(err, LAFS_FAILED, "no template of the %s is in the input", g.count ? "probes" : "gallery");
+        goto done;
+    }
+    LAFS_TRY_GOTO(st, lafs_alloc(&f, (size_t)probes->count, sizeof *f, err), done);
+    for (int64_t i = 0; i < probes->count; i++)
+        f[i] = (struct lafs_found){(int32_t)subject_place(people, people_n, probes->subject_id[i]),
+                                   subject_place(enrolled, enrolled_n, probes->subject_id[i]) >= 0, 0, -INFINITY};
+    LAFS_TRY_GOTO(st, search(f, t->dim, &g, &p, gallery, probes, b, pool, err), done);
+    out->entries = gallery->count;
+    out->people = enrolled_n;
+    out->missing_entries = gallery->count - g.count;
+    out->missing_probes = probes->count - p.count;
+    st = lafs_identify_figures(asked, f, probes->count, people_n, pool, &out->f, err);
+done:
+    lafs_free(g.e), lafs_free(g.at), lafs_free(p.e), lafs_free(p.at);
+    lafs_free(enrolled);
+    lafs_free(people);
+    lafs_free(f);
+    return st;
+}

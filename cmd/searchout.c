@@ -1,0 +1,217 @@
+#include "cmd/searchout.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <stddef.h>
+#include "base/json.h"
+#include "cmd/printing.h"
+#include "cmd/showvalue.h"
+#include "data/record.h"
+
+/* -- matches -- */
+
+static void put_field(struct lafs_buf *b, const char *text)
+{
+    lafs_buf_putc(b, '\t');
+    show_text(b, text, strlen(text), 1024);
+}
+
+void search_put_lines(struct lafs_buf *b, const char *probe, const struct lafs_match *m, int64_t n,
+                      const struct lafs_kept *kept)
+{
+    for (int64_t t = 0; t < n; t++) {
+        const struct lafs_kept_entry *e = lafs_kept_find(kept, m[t].entry);
+        lafs_buf_printf(b, "%s\t%lld\t%.6f", probe, (long long)t + 1, (double)m[t].score);
+        put_field(b, lafs_kept_key(kept, e));
+        put_field(b, lafs_kept_name(kept, e));
+        lafs_buf_putc(b, '\n');
+    }
+}
+
+void search_put_json(struct lafs_buf *b, const char *probe, const char *name, const struct lafs_match *m, int64_t n,
+                     const struct lafs_kept *kept)
+{
+    lafs_buf_putc(b, '{');
+    put_text(b, "probe", probe);
+    if (name) put_text(b, "name", name);
+    put_key(b, "matches");
+    lafs_buf_putc(b, '[');
+    for (int64_t t = 0; t < n; t++) {
+        const struct lafs_kept_entry *e = lafs_kept_find(kept, m[t].entry);
+        lafs_buf_puts(b, t ? ", {" : "{");
+        put_text(b, "key", lafs_kept_key(kept, e));
+        if (*lafs_kept_name(kept, e)) put_text(b, "name", lafs_kept_name(kept, e));
+        put_double(b, "cosine", (double)m[t].score);
+        lafs_buf_putc(b, '}');
+    }
+    lafs_buf_puts(b, "]}\n");
+}
+
+void search_pack(struct lafs_buf *b, const struct lafs_match *m, int64_t n, const struct lafs_kept *kept)
+{
+    lafs_pack_array(b, (uint32_t)n);
+    for (int64_t t = 0; t < n; t++) {
+        const struct lafs_kept_entry *e = lafs_kept_find(kept, m[t].entry);
+        const char *name = lafs_kept_name(kept, e);
+        lafs_pack_map(b, *name ? 3 : 2);
+        lafs_pack_str(b, "key");
+        lafs_pack_str(b, lafs_kept_key(kept, e));
+        if (*name) {
+            lafs_pack_str(b, "name");
+            lafs_pack_str(b, name);
+        }
+        lafs_pack_str(b, "cosine");
+        lafs_pack_double(b, (double)m[t].score);
+    }
+}
+
+/* -- figures -- */
+
+static void put_share(struct lafs_buf *b, const char *name, const struct lafs_interval *v)
+{
+    lafs_buf_printf(b, "%-22s", name);
+    put_percent(b, v->value, 12);
+    put_interval(b, v->low, v->high);
+    lafs_buf_putc(b, '\n');
+}
+
+static void put_one(struct lafs_buf *b, const struct search_report *r, const struct search_figures *g)
+{
+    const struct lafs_identified *f = &g->f;
+    char name[64];
+    if (g->gallery) lafs_buf_printf(b, "gallery '%s': ", g->gallery);
+    lafs_buf_printf(b, "%lld entries of %lld people, %lld probes (%lld of enrolled people, %lld of others)\n",
+                    (long long)g->entries, (long long)g->people, (long long)f->probes, (long long)f->mated,
+                    (long long)f->others);
+    if (g->missing_probes || g->missing_entries)
+        lafs_buf_printf(b, "%lld probes and %lld entries have no image: they are not found, and ring no alarm\n",
+                        (long long)g->missing_probes, (long long)g->missing_entries);
+    lafs_buf_printf(b, "\n%-22s%12s%s\n", "", "", r->asked->bootstrap ? "   95 % interval" : "");
+    for (int k = 0; k < LAFS_RANKS; k++) {
+        snprintf(name, sizeof name, "rank %d", lafs_rank[k]);
+        put_share(b, name, f->rank + k);
+    }
+    for (int k = 0; k < r->asked->fpirs; k++) {
+        snprintf(name, sizeof name, "TPIR at FPIR %s", r->fpir_text[k]);
+        put_share(b, name, f->tpir + k);
+        if (isfinite(f->threshold[k]))
+            lafs_buf_printf(b, "  threshold %.4f, FPIR met %.4f\n", f->threshold[k], f->met[k]);
+        if (f->others && r->asked->fpir[k] * (double)f->others < 1 - 1e-9)
+            lafs_buf_printf(b, "  finer than %lld probes of others can tell\n", (long long)f->others);
+    }
+    if (!r->asked->apply) return;
+    snprintf(name, sizeof name, "TPIR at cosine %.4f", r->asked->threshold);
+    put_share(b, name, &f->applied_tpir);
+    if (!isnan(f->applied_fpir)) lafs_buf_printf(b, "  FPIR %.4f\n", f->applied_fpir);
+}
+
+/* The figure at offset `at` of a struct lafs_identified, averaged over galleries; NaN where one has none. */
+static double mean_of(const struct search_report *r, size_t at)
+{
+    double sum = 0;
+    for (int g = 0; g < r->n; g++)
+        sum += ((const struct lafs_interval *)(const void *)((const char *)&r->of[g].f + at))->value / r->n;
+    return sum;
+}
+#define MEAN(r, field, k) \
+    mean_of(r, offsetof(struct lafs_identified, field) + (size_t)(k) * sizeof(struct lafs_interval))
+
+lafs_status search_report_text(const struct search_report *r, FILE *f, struct lafs_err *err)
+{
+    struct lafs_buf b;
+    char name[64];
+    lafs_buf_init(&b);
+    for (int g = 0; g < r->n; g++) {
+        if (g) lafs_buf_putc(&b, '\n');
+        put_one(&b, r, r->of + g);
+    }
+    if (r->n > 1) {
+        lafs_buf_printf(&b, "\nmean of the %d galleries, each with its own threshold\n", r->n);
+        struct lafs_interval v = {NAN, NAN, NAN, NAN};
+        for (int k = 0; k < LAFS_RANKS; k++) {
+            snprintf(name, sizeof name, "rank %d", lafs_rank[k]);
+            v.value = MEAN(r, rank, k);
+            put_share(&b, name, &v);
+        }
+        for (int k = 0; k < r->asked->fpirs; k++) {
+            snprintf(name, sizeof name, "TPIR at FPIR %s", r->fpir_text[k]);
+            v.value = MEAN(r, tpir, k);
+            put_share(&b, name, &v);
+        }
+    }
+    return put_out(&b, f, err);
+}
+
+static void put_share_json(struct lafs_buf *b, const char *key, const struct lafs_interval *v)
+{
+    char name[96];
+    put_double(b, key, v->value);
+    snprintf(name, sizeof name, "%s_low", key);
+    put_double(b, name, v->low);
+    snprintf(name, sizeof name, "%s_high", key);
+    put_double(b, name, v->high);
+}
+
+static void put_gallery_json(struct lafs_buf *b, const struct search_report *r, const struct search_figures *g)
+{
+    const struct lafs_identified *f = &g->f;
+    char name[64];
+    if (g->gallery) put_text(b, "gallery", g->gallery);
+    put_int(b, "entries", g->entries);
+    put_int(b, "people", g->people);
+    put_int(b, "probes", f->probes);
+    put_int(b, "enrolled", f->mated);
+    put_int(b, "others", f->others);
+    put_int(b, "missing_entries", g->missing_entries);
+    put_int(b, "missing_probes", g->missing_probes);
+    for (int k = 0; k < LAFS_RANKS; k++) {
+        snprintf(name, sizeof name, "rank%d", lafs_rank[k]);
+        put_share_json(b, name, f->rank + k);
+    }
+    put_key(b, "rates");
+    lafs_buf_putc(b, '[');
+    for (int k = 0; k < r->asked->fpirs; k++) {
+        lafs_buf_puts(b, k ? ", {" : "{");
+        put_double(b, "fpir", r->asked->fpir[k]);
+        put_share_json(b, "tpir", f->tpir + k);
+        put_double(b, "threshold", isfinite(f->threshold[k]) ? f->threshold[k] : NAN);
+        put_double(b, "met", f->met[k]);
+        lafs_buf_putc(b, '}');
+    }
+    lafs_buf_putc(b, ']');
+    if (!r->asked->apply) return;
+    put_double(b, "threshold", r->asked->threshold);
+    put_share_json(b, "tpir", &f->applied_tpir);
+    put_double(b, "fpir", f->applied_fpir);
+}
+
+lafs_status search_report_json(const struct search_report *r, FILE *f, struct lafs_err *err)
+{
+    struct lafs_buf b;
+    char name[64];
+    lafs_buf_init(&b);
+    lafs_buf_putc(&b, '{');
+    put_int(&b, "bootstrap", r->asked->bootstrap);
+    if (r->n == 1) put_gallery_json(&b, r, r->of);
+    else {
+        for (int k = 0; k < LAFS_RANKS; k++) {
+            snprintf(name, sizeof name, "rank%d", lafs_rank[k]);
+            put_double(&b, name, MEAN(r, rank, k));
+        }
+        put_key(&b, "tpir");
+        lafs_buf_putc(&b, '{');
+        for (int k = 0; k < r->asked->fpirs; k++) put_double(&b, r->fpir_text[k], MEAN(r, tpir, k));
+        lafs_buf_putc(&b, '}');
+        put_key(&b, "galleries");
+        lafs_buf_putc(&b, '[');
+        for (int g = 0; g < r->n; g++) {
+            lafs_buf_puts(&b, g ? ", {" : "{");
+            put_gallery_json(&b, r, r->of + g);
+            lafs_buf_putc(&b, '}');
+        }
+        lafs_buf_putc(&b, ']');
+    }
+    lafs_buf_puts(&b, "}\n");
+    return put_out(&b, f, err);
+}
