@@ -2,6 +2,7 @@
  * (`IMAGE x1 y1 .. x5 y5 score`: which photos there are, and in which order) and *_face_tid_mid.txt (`IMAGE template
  * media`). The first is read line by line; of the second each image's numbers are held. */
 #include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -192,7 +193,7 @@ static void ijb_close(struct lafs_source *src)
 
 /* ---- opening ---- */
 
-/* Appends the path of the one file of DIR/meta whose name ends so. LAFS_END: there is none, or no such directory. */
+/* The path of the one file of DIR/meta whose name ends so. LAFS_END: there is none, or no such directory. */
 static lafs_status find_list(const char *dir, const char *ending, struct lafs_buf *path, struct lafs_err *err)
 {
     lafs_buf_clear(path);
@@ -201,31 +202,35 @@ static lafs_status find_list(const char *dir, const char *ending, struct lafs_bu
     const char *meta = lafs_buf_str(path);
     if (!meta) return lafs_buf_check(path, err);
     DIR *d = opendir(meta);
-    if (!d) return LAFS_END;
+    if (!d && (errno == ENOENT || errno == ENOTDIR)) return LAFS_END;
+    if (!d) return lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", meta, lafs_strerror(errno));
     int found = 0;
-    for (const struct dirent *e; (e = readdir(d));) {
+    for (const struct dirent *e; errno = 0, (e = readdir(d));) {
         size_t n = strlen(e->d_name);
         if (e->d_name[0] == '.' || n <= end || strcmp(e->d_name + n - end, ending)) continue;
         found++;
         path->size = len;
         lafs_buf_puts(path, e->d_name);
     }
+    int why = errno;
     closedir(d);
+    if (why) return lafs_fail(err, LAFS_FAILED, "cannot read '%s/meta': %s", dir, lafs_strerror(why));
     if (!lafs_buf_str(path)) return lafs_buf_check(path, err);
     if (found > 1) return lafs_fail(err, LAFS_FAILED, "'%s/meta' holds several lists *%s", dir, ending);
     return found ? LAFS_OK : LAFS_END;
 }
 
-int lafs_is_ijb(const char *dir)
+lafs_status lafs_ijb_here(const char *dir, struct lafs_err *err)
 {
     struct lafs_buf path;
     struct stat s;
     lafs_buf_init(&path);
     lafs_buf_printf(&path, "%s/loose_crop", dir);
     const char *p = lafs_buf_str(&path);
-    int is = p && stat(p, &s) == 0 && S_ISDIR(s.st_mode) && find_list(dir, POINTS_LIST, &path, NULL) != LAFS_END;
+    lafs_status st = lafs_buf_check(&path, err);
+    if (p) st = stat(p, &s) == 0 && S_ISDIR(s.st_mode) ? find_list(dir, POINTS_LIST, &path, err) : LAFS_END;
     lafs_buf_release(&path);
-    return is;
+    return st;
 }
 
 static lafs_status open_lists(struct ijb *b, const char *dir, struct lafs_err *err)

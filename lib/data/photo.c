@@ -1,10 +1,12 @@
 /* Photos as samples: names and keys from paths, single files, directory trees, lists of paths. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "data/face.h"
@@ -283,10 +285,24 @@ static lafs_status next_file(struct tree *t, struct lafs_err *err)
     return LAFS_END;
 }
 
+/* Whether the file, whose name has no suffix to tell by, begins like a picture. */
+static int begins_as_picture(const char *path)
+{
+    char first[32];
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = fd < 0 ? -1 : read(fd, first, sizeof first);
+    if (fd >= 0) close(fd);
+    const char *what = n > 0 ? lafs_looks_like(first, (size_t)n) : NULL;
+    /* A text may begin with BMP's two bytes. */
+    return what && (strstr(what, "photo") || strstr(what, "picture")) && strcmp(what, "a BMP picture");
+}
+
 static int is_picture(struct tree *t)
 {
     const char *path = lafs_buf_str(&t->path);
-    return path && (lafs_ends_as_photo(path) || lafs_ends_as_picture(path));
+    if (!path) return 0;
+    if (lafs_ends_as_photo(path) || lafs_ends_as_picture(path)) return 1;
+    return !strchr(strrchr(path, '/') + 1, '.') && begins_as_picture(path);
 }
 
 static lafs_status tree_next(struct lafs_source *src, struct lafs_sample *s, struct lafs_err *err)

@@ -55,8 +55,9 @@ lafs_status lafs_photo_open(struct lafs_source **out, struct lafs_env *env, stru
 lafs_status lafs_tree_open(struct lafs_source **out, struct lafs_env *env, const char *path, const char *prefix,
                            struct lafs_err *err);
 lafs_status lafs_list_open(struct lafs_source **out, struct lafs_env *env, const char *path, struct lafs_err *err);
-/* Whether the directory is an IJB folder; its photos with points, score, template and media. */
-int lafs_is_ijb(const char *dir);
+/* LAFS_OK: the directory is a folder of IJB; LAFS_END: it is not. */
+lafs_status lafs_ijb_here(const char *dir, struct lafs_err *err);
+/* Its photos with points, score, template and media. */
 lafs_status lafs_ijb_open(struct lafs_source **out, struct lafs_env *env, const char *dir, const char *prefix,
                           struct lafs_err *err);
 lafs_status lafs_indexed_open(struct lafs_source **out, struct lafs_env *env, const char *path, struct lafs_err *err);

@@ -94,9 +94,9 @@ static lafs_status open_tree(struct lafs_reader *r, const char *path, struct laf
     lafs_buf_init(&prefix);
     if (r->several_trees) tree_prefix(path, &prefix);
     const char *p = lafs_buf_str(&prefix);
-    lafs_status st = !p                  ? lafs_buf_check(&prefix, err)
-                     : lafs_is_ijb(path) ? lafs_ijb_open(&r->src, &r->env, path, p, err)
-                                         : lafs_tree_open(&r->src, &r->env, path, p, err);
+    lafs_status st = p ? lafs_ijb_here(path, err) : lafs_buf_check(&prefix, err);
+    if (st == LAFS_OK) st = lafs_ijb_open(&r->src, &r->env, path, p, err);
+    else if (st == LAFS_END) st = lafs_tree_open(&r->src, &r->env, path, p, err);
     lafs_buf_release(&prefix);
     return st;
 }

@@ -16,6 +16,14 @@ inject "lafs-shard, a stream from shards" 40 lafs-shard -q faces.lafs
 inject "lafs-shard, directories from shards" 40 lafs-shard -q --to-dir out/photos faces.lafs
 inject "lafs-detect" 40 lafs-detect -q -j2 --align-only -o out/faces.msg photos
 inject "lafs-embed" 40 lafs-embed -q -j2 --baseline lbp -o out/emb faces.lafs
+mkdir png
+cp "$TOP/tests/fuzz/corpus/png/square.png" png/a.png
+inject "PNG" 40 lafs-embed -q -j1 --baseline pixel -o out/emb png
+mkdir -p ijb/loose_crop ijb/meta
+cp png/a.png ijb/loose_crop
+echo 'a.png 1 2 3 4 5 6 7 8 9 10 0.5' >ijb/meta/x_name_5pts_score.txt
+echo 'a.png 1 2' >ijb/meta/x_face_tid_mid.txt
+inject "lafs-shard, a folder of IJB" 40 lafs-shard -q -o out/x.tar ijb
 inject "lafs-verify" 40 lafs-verify -q -j2 --pairs pairs.txt --bootstrap 20 --json --plot out/roc.svg emb
 inject "lafs-search, matches" 40 lafs-search -q -j2 -p emb -k 2 -o out/m.mp emb
 inject "lafs-search, figures" 40 lafs-search -q -j2 -p emb --exclude-own --figures --bootstrap 20 --json emb

@@ -522,34 +522,38 @@ TEST(directories)
     put_file("d/a/p3.webp", JPG, 4);
     put_file("d/a/q.jpg", "", 0);
     put_file("d/a/readme.txt", "x", 1);
+    put_file("d/a/README", "BMI and others", 14);
+    put_file("d/b/FaceId-0", PNG, 5);
+    put_file("d/b/FaceId-1", "GIF89a", 6);
     put_file("d/.hidden/h.jpg", JPG, 4);
     static const struct {
         const char *key;
         lafs_status st;
     } want[] = {
         {"a/o", LAFS_OK},         {"a/p", LAFS_BAD_RECORD}, {"a/p2", LAFS_BAD_RECORD}, {"a/p3", LAFS_OK},
-        {"a/q", LAFS_BAD_RECORD}, {"b-c/z", LAFS_OK},       {"b/x", LAFS_OK},          {"b/y", LAFS_OK}};
+        {"a/q", LAFS_BAD_RECORD}, {"b-c/z", LAFS_OK},       {"b/FaceId-0", LAFS_OK},   {"b/FaceId-1", LAFS_BAD_RECORD},
+        {"b/x", LAFS_OK},         {"b/y", LAFS_OK}};
     REQUIRE_OK(lafs_reader_open(&r, (const char *const[]){in_dir("d")}, 1, NULL, &e), &e);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 10; i++) {
         CHECK_INT(lafs_reader_next(r, &s, &e), want[i].st);
         CHECK_STR(lafs_sample_key(&s), want[i].key);
-        if (want[i].st == LAFS_OK) CHECK(lafs_sample_has(&s, "name") && lafs_sample_has(&s, i ? "jpg" : "png"));
+        if (want[i].st == LAFS_OK) CHECK(lafs_sample_has(&s, "name") && lafs_sample_has(&s, i == 0 || i == 6 ? "png" : "jpg"));
         if (i == 1) CHECK(strstr(e.msg, "a GIF picture"));
         if (i == 2) CHECK(strstr(e.msg, "by its name, one of kind 'heic'"));
     }
     CHECK_INT(lafs_reader_next(r, &s, &e), LAFS_END);
     const char *first;
-    CHECK_INT(lafs_reader_ignored(r, &first), 1);
-    CHECK(first && strstr(first, "readme.txt"));
+    CHECK_INT(lafs_reader_ignored(r, &first), 2);
+    CHECK(first && strstr(first, "README"));
     lafs_reader_close(r);
     REQUIRE_OK(lafs_reader_open(&r, (const char *const[]){in_dir("d/b")}, 1, NULL, &e), &e);
     REQUIRE_OK(lafs_reader_next(r, &s, &e), &e);
-    CHECK_STR(lafs_sample_key(&s), "x");
+    CHECK_STR(lafs_sample_key(&s), "FaceId-0");
     CHECK(!lafs_sample_has(&s, "name"));
     lafs_reader_close(r);
     REQUIRE_OK(lafs_reader_open(&r, (const char *const[]){in_dir("d/b"), in_dir("d/b-c/")}, 2, NULL, &e), &e);
     REQUIRE_OK(lafs_reader_next(r, &s, &e), &e);
-    CHECK_STR(lafs_sample_key(&s), "b/x");
+    CHECK_STR(lafs_sample_key(&s), "b/FaceId-0");
     CHECK(lafs_sample_has(&s, "name"));
     lafs_reader_close(r);
     /* A list of the same. */
