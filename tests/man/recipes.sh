@@ -27,6 +27,11 @@ more() {
     for a in $(seq 1 20); do for b in $(seq $((a + 1)) 20); do
         echo "$a $b $((b == a + 1 && a % 2))"
     done; done >IJBC/meta/ijbc_template_pair_label.txt
+    for g in 1 2; do
+        echo TEMPLATE_ID,SUBJECT_ID
+        for p in $(seq $((5 * g - 5)) $((5 * g - 1))); do echo "$((2 * p + 1)),$p"; done
+    done | awk '/^T/ { f = "IJBC/meta/ijbc_1N_gallery_G" ++n ".csv" } { print > f }'
+    { echo TEMPLATE_ID,SUBJECT_ID; for p in $(seq 0 9); do echo "$((2 * p + 2)),$p"; done; } >IJBC/meta/ijbc_1N_probe_mixed.csv
     rm -r wds
 }
 mkdir "$work/prepared"
