@@ -1,13 +1,14 @@
 /* Cutting patches, as kernels/ref/patch.c says. All samples of a patch share their fractions, so a patch is a blend of
- * two columns, then of two rows, of a (p+1)x(p+1) window: whole rows of 3p values at a time. Near the border the window
- * is copied into a zeroed one first. */
+ * two columns, then of two rows, of a (p+1)x(p+1) window: whole rows of 3p values at a time, or, where the token goes
+ * down the columns, pixels as four floats, the fourth of which the next pixel sets right. Near the border the window is
+ * copied into a zeroed one first. */
 #include <math.h>
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
 
-enum { MAX_P = 16, WINDOW = (MAX_P + 1) * (MAX_P + 1) * 3, TILE = 8 };
+enum { MAX_P = 16, WINDOW = (MAX_P + 1) * (MAX_P + 1) * 3 + 1 /* a pixel is read as four floats */, TILE = 8 };
 
 struct job {
     const struct lafs_seqs *s;
@@ -22,7 +23,7 @@ struct window {
     const float *px; /* (p+1, p+1, 3), rows `stride` floats apart */
     int64_t stride;
     int64_t x, y;    /* its first pixel in the image */
-    int whole;       /* 1: lies inside the image */
+    int whole;       /* 1: lies inside the image, and is not its last corner: there is a float behind it */
     float fx, fy;
 };
 
@@ -36,7 +37,8 @@ LAFS_INLINE int find_window(struct window *w, const float *image, int side, int 
     w->fy = y - y0;
     w->x = (int64_t)x0 - p / 2;
     w->y = (int64_t)y0 - p / 2;
-    w->whole = w->x >= 0 && w->y >= 0 && w->x + p < side && w->y + p < side;
+    w->whole = w->x >= 0 && w->y >= 0 && w->x + p < side && w->y + p < side &&
+               (w->x + p + 1 < side || w->y + p + 1 < side);
     if (w->whole) {
         w->px = image + (w->y * side + w->x) * 3;
         w->stride = (int64_t)side * 3;
@@ -44,7 +46,7 @@ LAFS_INLINE int find_window(struct window *w, const float *image, int side, int 
     }
     w->px = buf;
     w->stride = (p + 1) * 3;
-    memset(buf, 0, (size_t)((p + 1) * (p + 1) * 3) * sizeof *buf);
+    memset(buf, 0, (size_t)((p + 1) * (p + 1) * 3 + 1) * sizeof *buf);
     /* columns left..right-1 are inside */
     int64_t left = w->x < 0 ? -w->x : 0, right = w->x + p < side ? p + 1 : side - w->x;
     for (int64_t b = 0; b <= p; b++)
@@ -62,23 +64,43 @@ LAFS_INLINE void transpose(const float *from, float *to, int p)
         for (int b = 0; b < p; b++) memcpy(to + (a * p + b) * 3, from + (b * p + a) * 3, 4 * sizeof *to);
 }
 
-LAFS_INLINE void cut_one(const struct window *w, int p, int transposed, float *token)
+LAFS_INLINE void cut_rows(const struct window *w, int p, float *restrict token)
 {
-    float rows[MAX_P * MAX_P * 3 + 1], out[MAX_P * MAX_P * 3 + 1], above[MAX_P * 3], *to = transposed ? rows : out;
+    float above[MAX_P * 3];
     float fx = w->fx, fy = w->fy, ex = 1 - fx, ey = 1 - fy;
     for (int k = 0; k < 3 * p; k++) above[k] = ex * w->px[k] + fx * w->px[k + 3];
     for (int b = 0; b < p; b++) {
-        const float *px = w->px + (b + 1) * w->stride;
-        float *row = to + 3 * p * b;
+        const float *restrict px = w->px + (b + 1) * w->stride;
+        float *restrict row = token + 3 * p * b;
         for (int k = 0; k < 3 * p; k++) {
             float below = ex * px[k] + fx * px[k + 3];
             row[k] = ey * above[k] + fy * below;
             above[k] = below;
         }
     }
-    rows[p * p * 3] = 0;
-    if (transposed) transpose(rows, out, p);
-    memcpy(token, out, (size_t)(p * p * 3) * sizeof *token);
+}
+
+typedef float pixel __attribute__((vector_size(16)));
+LAFS_INLINE pixel pixel_at(const float *p)
+{
+    pixel v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+LAFS_INLINE void cut_columns(const struct window *w, int p, float *restrict token)
+{
+    const float fx = w->fx, fy = w->fy, ex = 1 - fx, ey = 1 - fy;
+    for (int a = 0; a < p; a++) {
+        const float *restrict px = w->px + 3 * a;
+        pixel above = ex * pixel_at(px) + fx * pixel_at(px + 3);
+        for (int b = 0; b < p; b++, token += 3) {
+            px += w->stride;
+            pixel below = ex * pixel_at(px) + fx * pixel_at(px + 3), v = ey * above + fy * below;
+            memcpy(token, &v, a == p - 1 && b == p - 1 ? 3 * sizeof *token : sizeof v);
+            above = below;
+        }
+    }
 }
 
 LAFS_INLINE void cut_sequence(const struct job *j, int64_t n, int p)
@@ -88,8 +110,10 @@ LAFS_INLINE void cut_sequence(const struct job *j, int64_t n, int p)
     struct window w;
     for (int64_t r = j->s->off[n]; r < j->s->off[n + 1]; r++) {
         float *token = j->tokens + r * p * p * 3;
-        if (find_window(&w, image, j->side, p, j->landmarks + 2 * r, buf)) cut_one(&w, p, j->transposed, token);
-        else memset(token, 0, (size_t)(p * p * 3) * sizeof *token);
+        if (!find_window(&w, image, j->side, p, j->landmarks + 2 * r, buf))
+            memset(token, 0, (size_t)(p * p * 3) * sizeof *token);
+        else if (j->transposed) cut_columns(&w, p, token);
+        else cut_rows(&w, p, token);
     }
 }
 
