@@ -80,7 +80,7 @@ static void product(const struct panels *p, int64_t i, int64_t rows, const float
 {
     int64_t first = i * p->kern->panel;
     struct lafs_gemm_tile t = {.rows = rows, .wide = panel_wide(p, i), .cols = min64(p->cols - first, p->kern->panel),
-                               .segs = 1, .run = p->depth, .lda = lda, .a = {a},
+                               .segs = 1, .run = p->depth, .lda = lda, .a = &a, .step = p->kern->lanes,
                                .panel = p->data + i * p->depth * p->kern->panel,
                                .bias = p->bias ? p->bias + first : NULL, .act = act, .y = y + first, .ldy = ldy};
     p->kern->gemm(&t);
@@ -162,15 +162,17 @@ static void dense_row(void *arg, int64_t i, int worker)
         if (ox == lo) ox = hi;
         if (ox < o->ow) border_pixel(o, row, ox, taps, y + ox * g->out);
     }
+    const float *a[LAFS_CONV_MAX_K];
+    for (int ky = 0; ky < g->k; ky++) a[ky] = row[ky] + (lo * g->stride - p0) * g->c;
     for (int64_t p = 0; p < o->panels.count && lo < hi; p++) {
         int64_t first = p * o->panels.kern->panel;
         struct lafs_gemm_tile t = {.rows = hi - lo, .wide = panel_wide(&o->panels, p),
                                    .cols = min64(g->out - first, o->panels.kern->panel),
-                                   .segs = g->k, .run = g->k * g->c, .lda = g->stride * g->c,
+                                   .segs = g->k, .run = g->k * g->c, .lda = g->stride * g->c, .a = a,
+                                   .step = o->panels.kern->lanes,
                                    .panel = o->panels.data + p * o->depth * o->panels.kern->panel,
                                    .bias = o->panels.bias ? o->panels.bias + first : NULL, .act = o->act,
                                    .y = y + lo * g->out + first, .ldy = g->out};
-        for (int ky = 0; ky < g->k; ky++) t.a[ky] = row[ky] + (lo * g->stride - p0) * g->c;
         o->panels.kern->gemm(&t);
     }
 }

@@ -5,6 +5,11 @@
 
 #include "kernels/ref/act.h"
 
+#define BELOW4(nv) REST(nv, 1) REST(nv, 2) REST(nv, 3)
+#define BELOW6(nv) BELOW4(nv) REST(nv, 4) REST(nv, 5)
+#define BELOW8(nv) BELOW6(nv) REST(nv, 6) REST(nv, 7)
+#define BELOW12(nv) BELOW8(nv) REST(nv, 8) REST(nv, 9) REST(nv, 10) REST(nv, 11)
+
 #if defined __x86_64__
 #include <immintrin.h>
 
@@ -28,6 +33,10 @@
 #define ROWS2 12
 #define ROWS3 8
 #define ROWS4 6
+#define RESTS1 BELOW12
+#define RESTS2 BELOW12
+#define RESTS3 BELOW8
+#define RESTS4 BELOW6
 #include "kernels/cpu/conv_kernels.inc"
 
 /* -1 in the first n lanes, read at an offset. */
@@ -49,9 +58,13 @@ static const int lane_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 #define MIN(a, b) _mm256_min_ps(a, b)
 #define LOADN(p, n) _mm256_maskload_ps(p, MASK8(n))
 #define STOREN(p, v, n) _mm256_maskstore_ps(p, MASK8(n), v)
-#define NV 2
+#define NV 3
 #define ROWS1 8
 #define ROWS2 6
+#define ROWS3 4
+#define RESTS1 BELOW8
+#define RESTS2 BELOW6
+#define RESTS3 BELOW4
 #include "kernels/cpu/conv_kernels.inc"
 #endif
 
@@ -93,6 +106,8 @@ static inline vec4 min4(vec4 a, vec4 b)
 #define NV 2
 #define ROWS1 4
 #define ROWS2 4
+#define RESTS1 BELOW4
+#define RESTS2 BELOW4
 #include "kernels/cpu/conv_kernels.inc"
 
 static const struct lafs_conv_kernels *best(void)

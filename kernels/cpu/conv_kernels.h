@@ -9,18 +9,21 @@
 enum { LAFS_CONV_MAX_K = 15 };
 
 /* rows x cols outputs of a dense convolution or product:
- *   y[r][j] = act(bias[j] + sum over s < segs, q < run of a[s][r lda + q] panel[(s run + q) wide + j])
- * wide = cols rounded up to whole vectors; panel and bias are zero-padded to it. */
+ *   y[r][j] = act(bias[j] + sum over s < segs, q < run of a[s][r lda + q] panel[(s run + q) wide + j]) (+ add[r][j])
+ * wide = cols rounded up to whole vectors; panel and bias are zero-padded to it. Vector v of row r is stored at
+ * y + (place ? place[r] : r ldy) + v step. */
 struct lafs_gemm_tile {
     int64_t rows, cols, wide;
-    int segs;
-    int64_t run, lda;
-    const float *a[LAFS_CONV_MAX_K];
-    const float *panel; /* (segs*run, wide), 64-byte aligned rows not needed */
-    const float *bias;  /* (wide) or NULL */
+    int64_t segs, run, lda;
+    const float *const *a; /* (segs) */
+    const float *panel;    /* (segs*run, wide), 64-byte aligned rows not needed */
+    const float *bias;     /* (wide) or NULL */
+    int more;              /* the sum goes on from y instead of bias: depth in steps, the same bits */
     enum lafs_act act;
-    float *y;           /* (rows, ldy): cols written */
-    int64_t ldy;
+    const float *add;      /* laid out as y, or NULL */
+    float *y;              /* cols of each row written */
+    int64_t ldy, step;
+    const int32_t *place;  /* (rows) or NULL */
 };
 
 /* One output row of a depthwise convolution. */
@@ -35,12 +38,30 @@ struct lafs_dw_row {
     float *y;           /* (ow, c) */
 };
 
+/* A depthwise convolution of one vector of channels whose input rows lie padded in a plane: no tap leaves a row. */
+struct lafs_dw_plane {
+    int64_t oh, ow;
+    int k, stride;
+    const float *const *row; /* ((oh-1)*stride + k): where the plane's padded row begins; NULL: outside the image */
+    int64_t off;             /* floats, added to each */
+    const float *taps;       /* (k*k, lanes) */
+    const float *bias;       /* (lanes) */
+    enum lafs_act act;
+    int n;                   /* lanes to be stored */
+    float *y;                /* pixel (oy, ox) at y + (oy*ow + ox) * step */
+    int64_t step;
+    float *sum;              /* (lanes) += each row's sum, rows in order; or NULL */
+};
+
 struct lafs_conv_kernels {
     const char *isa;
     int lanes;          /* floats in a vector */
     int panel;          /* widest panel, in floats */
     void (*gemm)(const struct lafs_gemm_tile *t);
     void (*dw_row)(const struct lafs_dw_row *r);
+    void (*dw_plane)(const struct lafs_dw_plane *p);
+    /* y[i] = act(y[i] s), i < n vectors; s (lanes) */
+    void (*scale)(int64_t n, const float *s, enum lafs_act act, float *y);
     /* y[j] = sum over t < n of a[t][j] b[t][j], j < c */
     void (*dot_taps)(int n, const float *const *a, const float *const *b, int64_t c, float *y);
     /* sum[kx (stride of ld)][j] += sum over ox of dy[ox][j] x[ox stride + kx - p][j], j < lanes (n of them valid) */

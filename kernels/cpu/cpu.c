@@ -107,6 +107,9 @@ static const struct lafs_ops ops = {
     .depthwise = lafs_cpu_depthwise,
     .depthwise_bwd_x = lafs_cpu_depthwise_bwd_x,
     .depthwise_bwd_w = lafs_cpu_depthwise_bwd_w,
+    .bottlenecks_size = lafs_cpu_bottlenecks_size,
+    .bottlenecks_pack = lafs_cpu_bottlenecks_pack,
+    .bottlenecks = lafs_cpu_bottlenecks,
     .maxpool2 = lafs_cpu_maxpool2,
     .upsample2_add = lafs_cpu_upsample2_add,
 };

@@ -102,6 +102,11 @@ void lafs_cpu_depthwise_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, con
                               float *dw);
 void lafs_cpu_maxpool2(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
 void lafs_cpu_upsample2_add(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
+/* bottleneck.c */
+size_t lafs_cpu_bottlenecks_size(int count, const struct lafs_bottleneck *g);
+void lafs_cpu_bottlenecks_pack(struct lafs_dev *d, int count, const struct lafs_bottleneck *g, void *packed);
+void lafs_cpu_bottlenecks(struct lafs_dev *d, int64_t n, int count, const struct lafs_bottleneck *g,
+                          const void *packed, const float *x, float *y);
 /* render.c */
 void lafs_cpu_render(struct lafs_dev *d, int64_t n, const struct lafs_viewplan *plan, const uint8_t *const *source,
                      const int *w, const int *h, uint8_t *const *clean, uint8_t *const *augmented);

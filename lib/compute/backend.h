@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-enum { LAFS_BACKEND_VERSION = 1 };
+enum { LAFS_BACKEND_VERSION = 2 };
 
 struct lafs_dev; /* a backend's state; every backend defines its own */
 
@@ -85,6 +85,25 @@ static inline int64_t lafs_conv_side(int64_t side, int k, int stride)
 {
     return (side + 2 * ((k - 1) / 2) - k) / stride + 1;
 }
+
+/* An inverted bottleneck whose BatchNorms are folded into its convolutions, from x (h,w,c):
+ *     t = act(x expand^T + expand_b)               (h,w,mid)
+ *     u = depthwise(t, depth, k, stride) + depth_b (h',w',mid), h' = lafs_conv_side(h, k, stride)
+ *     u = act(u), or with squeeze-and-excitation (se > 0)
+ *     u = act(u hsigmoid(relu(mean(u) se1^T) se2^T)), the mean over all pixels
+ *     y = u project^T + project_b (+ x if residual)  (h',w',out)
+ * Weights are device memory. */
+struct lafs_bottleneck {
+    int64_t h, w, c, mid, out;
+    int k, stride;
+    int64_t se;                       /* width of the squeeze; 0: none */
+    enum lafs_act act;
+    int residual;                     /* 1: needs stride 1, out = c */
+    const float *expand, *expand_b;   /* (mid,c), (mid) */
+    const float *depth, *depth_b;     /* (mid,1,k,k), (mid) */
+    const float *se1, *se2;           /* (se,mid), (mid,se) */
+    const float *project, *project_b; /* (out,mid), (out) */
+};
 
 struct lafs_ops {
     uint32_t version; /* LAFS_BACKEND_VERSION */
@@ -208,6 +227,14 @@ struct lafs_ops {
                    int32_t *arg);
     void (*minmax_bwd)(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, const int32_t *arg,
                        const float *dtheta, float *dt);
+    /* A chain of inverted bottlenecks, each map the next one's input; g: host. x (n,h,w,c) of the first block, y
+     * (n,h',w',out) of the last. packed: bottlenecks_size bytes of device memory, 64-byte aligned, that
+     * bottlenecks_pack has filled from these weights, which must still be there. Optional, all three: fallback linear,
+     * depthwise, channel_mean, channel_scale, axpy. */
+    size_t (*bottlenecks_size)(int count, const struct lafs_bottleneck *g);
+    void (*bottlenecks_pack)(struct lafs_dev *d, int count, const struct lafs_bottleneck *g, void *packed);
+    void (*bottlenecks)(struct lafs_dev *d, int64_t n, int count, const struct lafs_bottleneck *g, const void *packed,
+                        const float *x, float *y);
     /* h, w even */
     void (*maxpool2)(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
     /* y (2h,2w) += nearest x2 of x */

@@ -17,7 +17,7 @@ static const struct block {
     {3, 240, 80, 0, LAFS_ACT_HSWISH, 2},  {3, 200, 80, 0, LAFS_ACT_HSWISH, 1},  {3, 184, 80, 0, LAFS_ACT_HSWISH, 1},
     {3, 184, 80, 0, LAFS_ACT_HSWISH, 1},  {3, 480, 112, 1, LAFS_ACT_HSWISH, 1}, {3, 672, 112, 1, LAFS_ACT_HSWISH, 1},
     {5, 672, 160, 1, LAFS_ACT_HSWISH, 2}, {5, 960, 160, 1, LAFS_ACT_HSWISH, 1}, {5, 960, 160, 1, LAFS_ACT_HSWISH, 1}};
-enum { FIRST = 16, FIRST_SIDE = 56, RANGE = 111, MAPS = 6 };
+enum { FIRST = 16, FIRST_SIDE = 56, LAST_SIDE = 4, RANGE = 111, MAPS = 6 };
 static const float BN_MOMENTUM = 0.1f;
 /* Sides of all maps, for the offsets of their rows; 1: rows of their own. */
 static const int map_side[MAPS] = {56, 28, 14, 7, 4, 1};
@@ -182,22 +182,48 @@ static void carve_kept(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a)
     w->dhid = TAKE(n * 240);
 }
 
-/* Without backward, maps take turns in four places. */
-static void carve_folded(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a)
+/* The blocks as ops->bottlenecks takes them. */
+static void describe_blocks(struct lafs_cnn_work *w, const float *value)
+{
+    for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
+        const struct lafs_cnn_block *k = &w->cnn->block[i];
+        const struct lafs_cnn_stage *s = &w->stage[i];
+        const struct block *n = &net[i];
+        struct shape h = shape_of(i);
+        w->chain[i] = (struct lafs_bottleneck){
+            .h = h.side, .w = h.side, .c = h.c, .mid = n->e, .out = n->o, .k = n->k, .stride = n->stride,
+            .se = n->se ? n->e / 4 : 0, .act = n->act, .residual = h.residual, .expand = s->folded[0],
+            .expand_b = s->bias[0], .depth = s->folded[1], .depth_b = s->bias[1],
+            .se1 = n->se ? value + k->se1_w : NULL, .se2 = n->se ? value + k->se2_w : NULL, .project = s->folded[2],
+            .project_b = s->bias[2]};
+    }
+}
+
+/* Maps between ops, where the backend has no op for whole blocks: they take turns in four places. */
+static void carve_maps(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a)
 {
     float *wide[2] = {TAKE(n * largest_map()), TAKE(n * largest_map())};
-    float *sum[2] = {TAKE(n * FIRST_SIDE * FIRST_SIDE * FIRST), TAKE(n * FIRST_SIDE * FIRST_SIDE * FIRST)};
-    w->first.out = sum[1];
+    float *sum[2] = {TAKE(n * FIRST_SIDE * FIRST_SIDE * FIRST), w->first.out};
+    for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
+        struct lafs_cnn_stage *s = &w->stage[i];
+        s->u1.out = wide[0];
+        s->u2.out = wide[1];
+        s->scaled = net[i].se ? wide[0] : wide[1];
+        s->sum = sum[i % 2];
+        if (net[i].se) carve_se(s, n, (size_t)net[i].e, 0, a);
+    }
+}
+
+/* Without backward. */
+static void carve_folded(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a)
+{
+    const struct lafs_ops *op = w->backend.ops;
+    w->first.out = TAKE(n * FIRST_SIDE * FIRST_SIDE * FIRST);
     w->first_folded = TAKE(FIRST * 27);
     w->first_bias = TAKE(FIRST);
     for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
         struct lafs_cnn_stage *s = &w->stage[i];
         size_t e = (size_t)net[i].e, o = (size_t)net[i].o, kk = (size_t)(net[i].k * net[i].k);
-        s->u1.out = wide[0];
-        s->u2.out = wide[1];
-        s->scaled = net[i].se ? wide[0] : wide[1];
-        s->sum = sum[i % 2];
-        if (net[i].se) carve_se(s, n, e, 0, a);
         s->folded[0] = TAKE(e * (size_t)shape_of(i).c);
         s->folded[1] = TAKE(e * kk);
         s->folded[2] = TAKE(o * e);
@@ -205,6 +231,13 @@ static void carve_folded(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a
         s->bias[1] = TAKE(e);
         s->bias[2] = TAKE(o);
     }
+    if (!op->bottlenecks) {
+        carve_maps(w, n, a);
+        return;
+    }
+    describe_blocks(w, NULL); /* shapes; the weights' places are not known yet */
+    w->packed = lafs_arena_take(a, op->bottlenecks_size(LAFS_CNN_BLOCKS, w->chain), 1);
+    w->stage[LAFS_CNN_BLOCKS - 1].sum = TAKE(n * LAST_SIDE * LAST_SIDE * LAFS_CNN_OUT);
 }
 
 lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int64_t max_images,
@@ -223,7 +256,6 @@ lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int
     w->dev_off = lafs_arena_take(a, MAPS * (n + 1), sizeof(int64_t));
     w->one = TAKE(1);
     if (mode == LAFS_CNN_KEEP) carve_kept(w, n, a);
-    else carve_folded(w, n, a);
     w->mean = TAKE(n * LAFS_CNN_OUT);
     w->dropped = TAKE(n * LAFS_CNN_OUT);
     w->raw = TAKE(n * 2 * (size_t)m->landmarks);
@@ -235,6 +267,7 @@ lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int
 void lafs_cnn_work_release(struct lafs_cnn_work *w)
 {
     lafs_free(w->off);
+    lafs_arena_release(&w->own, &w->backend);
     memset(w, 0, sizeof *w);
 }
 
@@ -280,6 +313,12 @@ lafs_status lafs_cnn_fold(struct lafs_cnn_work *w, const struct lafs_backend *b,
 {
     const struct lafs_cnn *m = w->cnn;
     struct fold f = {b, value, err, LAFS_OK};
+    if (!w->own.base) { /* what a backend needs, only now known */
+        w->backend = *b;
+        carve_folded(w, (size_t)w->max_images, &w->own);
+        LAFS_TRY(lafs_arena_reserve(&w->own, b, err));
+        carve_folded(w, (size_t)w->max_images, &w->own);
+    }
     fold(&f, m->first_w, &m->first_bn, FIRST, 27, w->first_folded, w->first_bias);
     for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
         struct lafs_cnn_stage *s = &w->stage[i];
@@ -288,7 +327,10 @@ lafs_status lafs_cnn_fold(struct lafs_cnn_work *w, const struct lafs_backend *b,
         fold(&f, k->depth_w, &k->bn2, net[i].e, net[i].k * net[i].k, s->folded[1], s->bias[1]);
         fold(&f, k->project_w, &k->bn3, net[i].o, net[i].e, s->folded[2], s->bias[2]);
     }
-    return f.status;
+    if (f.status != LAFS_OK || !b->ops->bottlenecks) return f.status;
+    describe_blocks(w, value);
+    b->ops->bottlenecks_pack(b->dev, LAFS_CNN_BLOCKS, w->chain, w->packed);
+    return b->ops->sync(b->dev, err);
 }
 
 /* -- forward -- */
@@ -389,14 +431,20 @@ void lafs_cnn_forward(struct lafs_cnn_work *w, const struct lafs_backend *b, con
         normalise(w, b, value, running, &w->first, &m->first_bn, n * FIRST_SIDE * FIRST_SIDE, FIRST, LAFS_ACT_HSWISH);
     } else op->conv(b->dev, &g, images, w->first_folded, w->first_bias, LAFS_ACT_HSWISH, w->first.out);
     const float *in = w->first.out;
-    for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
+    int chained = w->mode != LAFS_CNN_KEEP && op->bottlenecks;
+    for (int i = 0; i < LAFS_CNN_BLOCKS && !chained; i++) {
         if (w->mode == LAFS_CNN_KEEP) block_kept(w, b, value, running, i, in);
         else block_folded(w, b, value, i, in);
         in = w->stage[i].sum;
     }
+    if (chained) {
+        float *last = w->stage[LAFS_CNN_BLOCKS - 1].sum;
+        op->bottlenecks(b->dev, n, LAFS_CNN_BLOCKS, w->chain, w->packed, in, last);
+        in = last;
+    }
     struct lafs_seqs rows = rows_of(w, 1);
     const struct lafs_drop drop = dropout_of(w);
-    op->channel_mean(b->dev, n, 16, LAFS_CNN_OUT, in, w->mean);
+    op->channel_mean(b->dev, n, LAST_SIDE * LAST_SIDE, LAFS_CNN_OUT, in, w->mean);
     op->dropout(b->dev, &rows, LAFS_CNN_OUT, &drop, w->mean, w->dropped);
     op->linear(b->dev, &rows, LAFS_CNN_OUT, 2 * m->landmarks, w->dropped, value + m->out_w, value + m->out_b,
                LAFS_ACT_NONE, NULL, NULL, w->raw);

@@ -77,7 +77,12 @@ struct lafs_cnn_work {
     int64_t *dev_off;
     float *one;                     /* (1) = 1 */
     struct lafs_cnn_unit first;
+    /* LAFS_CNN_FOLDED: memory of its own, reserved when first folded */
+    struct lafs_backend backend;
+    struct lafs_arena own;
     float *first_folded, *first_bias;
+    struct lafs_bottleneck chain[LAFS_CNN_BLOCKS];
+    void *packed;                   /* the chain's weights; NULL where the backend has no op for it */
     struct lafs_cnn_stage stage[LAFS_CNN_BLOCKS];
     float *mean, *dropped, *raw;    /* (n,160), (n,160), (n,2R) */
     int32_t *arg;                   /* (n,2) */
@@ -88,8 +93,10 @@ struct lafs_cnn_work {
 /* Called twice, around lafs_arena_reserve. */
 lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int64_t max_images,
                           enum lafs_cnn_mode mode, struct lafs_arena *a, struct lafs_err *err);
-void lafs_cnn_work_release(struct lafs_cnn_work *w); /* host memory; the arena is the caller's */
-/* LAFS_CNN_FOLDED: (re)computes the folded weights; after planning, and whenever value has changed. */
+/* Before its backend is closed. The arena is the caller's. */
+void lafs_cnn_work_release(struct lafs_cnn_work *w);
+/* LAFS_CNN_FOLDED: (re)computes the folded weights; after planning, and whenever value has changed. value must stay,
+ * since squeeze-and-excitation and the last layer are not folded. */
 lafs_status lafs_cnn_fold(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value,
                           struct lafs_err *err);
 /* images (n,112,112,3) in [-1,1]; landmarks (n,R,2) in 0..111. running: flat array whose running statistics are updated

@@ -1,29 +1,18 @@
-/* Speed of the convolutional networks on the CPU: the landmark CNN per view, forward (BatchNorm folded) and forward with
- * backward (batch statistics), and the face detector per photo: time, GF/s of nominal work, share of the fastest matrix
- * product of this machine. No test.
- *
- *     make bench-cnn                 one thread, its processor time (other work on the machine disturbs less)
- *     THREADS=2 make bench-cnn       wall time */
+/* `make bench`: the convolutional networks. The landmark CNN per view, forward (BatchNorm folded) and forward with
+ * backward (batch statistics); the face detector per photo of 640 x 480. GF/s are those of the nominal work. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
-#include "base/pool.h"
-#include "compute/backend.h"
 #include "compute/tensor.h"
-#include "kernels/cpu/gemm.h"
 #include "model/detector.h"
 #include "model/mobilenetv3.h"
+#include "tests/bench/bench.h"
 
 enum { LANDMARKS = 196, TRAIN = 32, MOST = 64, W = 640, H = 480 };
 
 static struct lafs_backend be;
-static int threads;
-static double peak; /* GF/s */
 
 static void need(lafs_status rc, const struct lafs_err *err)
 {
@@ -46,60 +35,23 @@ static float *floats(int64_t n, float lo, float hi)
     return f;
 }
 
-static double now(void)
-{
-    if (threads > 1) return lafs_clock_now();
-    struct timespec ts;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* The median of the calls of about a second, after one that warms up. */
-static double median_of(void (*run)(void *), void *arg)
-{
-    enum { CALLS = 401 };
-    static double took[CALLS];
-    int n = 0;
-    run(arg);
-    for (double start = now(); n < 5 || (n < CALLS && now() - start < 1); n++) {
-        double at = now();
-        run(arg);
-        took[n] = now() - at;
-    }
-    qsort(took, (size_t)n, sizeof *took, by_value);
-    return took[n / 2];
-}
-
-/* flop: of the whole call; per: views or photos that it serves. */
-static void report(const char *name, void (*run)(void *), void *arg, double flop, double per, const char *unit)
-{
-    double s = median_of(run, arg);
-    printf("%-34s %9.3f ms/%s %8.1f GF/s %5.1f %%\n", name, s / per * 1e3, unit, flop / s * 1e-9,
-           flop / s * 1e-7 / peak);
-}
-
 /* -- the landmark CNN -- */
 
 #define VIEW_FLOP 0.113e9
 #define PHOTO_FLOP 0.814e9 /* 640 x 480 */
 
-struct cnn {
+static struct cnn {
     struct lafs_cnn m;
     struct lafs_params ps;
     struct lafs_cnn_work w;
     struct lafs_arena a;
     int64_t n;
     float *images, *landmarks, *dlandmarks, *grad;
-};
+} cnn;
 
-static void open_cnn(struct cnn *c, int64_t most, enum lafs_cnn_mode mode)
+static void open_cnn(int64_t most, enum lafs_cnn_mode mode)
 {
+    struct cnn *c = &cnn;
     struct lafs_err err;
     memset(c, 0, sizeof *c);
     need(lafs_cnn_declare(&c->m, LANDMARKS, &c->ps, &err), &err);
@@ -115,49 +67,61 @@ static void open_cnn(struct cnn *c, int64_t most, enum lafs_cnn_mode mode)
     c->grad = floats(c->ps.size, 0, 0);
 }
 
-static void forward(void *arg)
+static void close_cnn(void)
 {
-    struct cnn *c = arg;
-    lafs_cnn_forward(&c->w, &be, c->ps.value, NULL, c->n, c->images, NULL, c->landmarks);
+    lafs_cnn_work_release(&cnn.w);
+    lafs_arena_release(&cnn.a, &be);
+    lafs_params_release(&cnn.ps, &be);
+    be.ops->free(be.dev, cnn.images);
+    be.ops->free(be.dev, cnn.landmarks);
+    be.ops->free(be.dev, cnn.dlandmarks);
+    be.ops->free(be.dev, cnn.grad);
 }
 
-static void train_forward(void *arg)
+static void forward(void)
 {
-    struct cnn *c = arg;
-    lafs_cnn_forward(&c->w, &be, c->ps.value, c->ps.value, c->n, c->images, NULL, c->landmarks);
+    lafs_cnn_forward(&cnn.w, &be, cnn.ps.value, NULL, cnn.n, cnn.images, NULL, cnn.landmarks);
 }
 
-static void train(void *arg)
+static void train_forward(void)
 {
-    struct cnn *c = arg;
-    train_forward(c);
-    lafs_cnn_backward(&c->w, &be, c->ps.value, c->dlandmarks, c->grad, NULL);
+    lafs_cnn_forward(&cnn.w, &be, cnn.ps.value, cnn.ps.value, cnn.n, cnn.images, NULL, cnn.landmarks);
+}
+
+static void train(void)
+{
+    train_forward();
+    lafs_cnn_backward(&cnn.w, &be, cnn.ps.value, cnn.dlandmarks, cnn.grad, NULL);
 }
 
 static void bench_cnn(void)
 {
     static const int64_t batch[3] = {1, 10, MOST};
-    struct cnn c;
     char name[64];
-    open_cnn(&c, MOST, LAFS_CNN_FOLDED);
+    open_cnn(MOST, LAFS_CNN_FOLDED);
     for (int i = 0; i < 3; i++) {
-        c.n = batch[i];
-        snprintf(name, sizeof name, "landmark CNN, batch %d", (int)c.n);
-        report(name, forward, &c, VIEW_FLOP * (double)c.n, (double)c.n, "view ");
+        double n = (double)(cnn.n = batch[i]);
+        snprintf(name, sizeof name, "landmark CNN, batch %d", (int)n);
+        bench_row(&(struct bench_row){.name = name, .unit = "view", .units = n, .flops = VIEW_FLOP * n, .bar = 0.8,
+                                      .run = forward});
     }
-    open_cnn(&c, TRAIN, LAFS_CNN_KEEP);
-    c.n = TRAIN;
-    report("landmark CNN, train forward, 32", train_forward, &c, VIEW_FLOP * TRAIN, TRAIN, "view ");
-    report("landmark CNN, forward+backward, 32", train, &c, 3 * VIEW_FLOP * TRAIN, TRAIN, "view ");
+    close_cnn();
+    open_cnn(TRAIN, LAFS_CNN_KEEP);
+    cnn.n = TRAIN;
+    bench_row(&(struct bench_row){.name = "CNN, train forward", .unit = "view", .units = TRAIN,
+                                  .flops = VIEW_FLOP * TRAIN, .run = train_forward});
+    bench_row(&(struct bench_row){.name = "CNN, forward + backward", .unit = "view", .units = TRAIN,
+                                  .flops = 3 * VIEW_FLOP * TRAIN, .run = train});
+    close_cnn();
 }
 
 /* -- the detector -- */
 
-struct detection {
+static struct {
     struct lafs_detector *d;
     float *rgb;
     struct lafs_image photo;
-};
+} t;
 
 static struct lafs_st *random_weights(void)
 {
@@ -166,7 +130,7 @@ static struct lafs_st *random_weights(void)
     struct lafs_st *st;
     char path[] = "/tmp/lafs-bench-XXXXXX";
     lafs_detector_tensors(&ts);
-    for (int i = 0; i < 2 * LAFS_DETECTOR_CONVS; i++) {
+    for (int i = 0; i < 2 * LAFS_DETECTOR_CONVS; i++) { /* activations of about one */
         float reach = i % 2 ? 0.01f : 1.5f / (float)(ts.t[i].count / ts.t[i].shape[0]);
         ts.t[i].data = floats(ts.t[i].count, -reach, reach);
     }
@@ -178,61 +142,41 @@ static struct lafs_st *random_weights(void)
     return st;
 }
 
-static void network(void *arg)
+static void network(void)
 {
-    struct detection *t = arg;
     struct lafs_err err;
     const float *level[LAFS_DETECTOR_LEVELS];
-    need(lafs_detector_forward(t->d, W, H, t->rgb, level, &err), &err);
+    need(lafs_detector_forward(t.d, W, H, t.rgb, level, &err), &err);
 }
 
-static void detect(void *arg)
+static void detect(void)
 {
-    struct detection *t = arg;
     struct lafs_err err;
     struct lafs_faces faces;
     struct lafs_detect_options opt = LAFS_DETECT_DEFAULT;
     opt.scales = 1;
     opt.scale[0] = 1;
-    need(lafs_detect(t->d, &t->photo, &opt, &faces, &err), &err);
+    need(lafs_detect(t.d, &t.photo, &opt, &faces, &err), &err);
     lafs_faces_release(&faces);
 }
 
 static void bench_detector(void)
 {
-    struct detection t = {0};
     struct lafs_err err;
     need(lafs_detector_open(&t.d, &be, random_weights(), &err), &err);
     t.rgb = floats((int64_t)W * H * 3, 0, 255);
     need(lafs_image_new(&t.photo, W, H, &err), &err);
     for (int i = 0; i < W * H * 3; i++) t.photo.px[i] = (uint8_t)t.rgb[i];
-    report("detector's network, 640 x 480", network, &t, PHOTO_FLOP, 1, "photo");
-    report("detection at one scale, 640 x 480", detect, &t, PHOTO_FLOP, 1, "photo");
-}
-
-/* -- */
-
-enum { SIDE = 1152 };
-static void product(void *arg)
-{
-    float *const *m = arg;
-    lafs_cpu_gemm(0, 0, SIDE, SIDE, SIDE, 1, m[0], SIDE, m[1], SIDE, 0, m[2], SIDE);
+    bench_row(&(struct bench_row){.name = "detector's network", .unit = "photo", .flops = PHOTO_FLOP, .run = network});
+    bench_row(&(struct bench_row){.name = "detection, one scale", .unit = "photo", .flops = PHOTO_FLOP, .bar = 10,
+                                  .run = detect});
 }
 
 int main(void)
 {
-    struct lafs_pool *pool;
-    struct lafs_err err = {0};
-    const char *s = getenv("THREADS");
-    threads = s && atoi(s) > 0 ? atoi(s) : 1;
-    need(lafs_pool_new(&pool, threads, &err), &err);
-    need(lafs_backend_open(&be, "cpu", pool, NULL, &err), &err);
-    float *m[3];
-    for (int i = 0; i < 3; i++) m[i] = floats(SIDE * SIDE, -1, 1);
-    peak = 2.0 * SIDE * SIDE * SIDE / median_of(product, m) * 1e-9;
-    printf("%s; %d threads; product of %d^3 on one: %.1f GF/s\n", be.ops->describe(be.dev), threads, SIDE, peak);
-    peak *= threads;
+    struct lafs_err err;
+    need(lafs_backend_open(&be, "cpu", bench_begin("cnn"), NULL, &err), &err);
     bench_cnn();
     bench_detector();
-    return 0; /* the process takes the memory with it */
+    return bench_end(); /* the process takes the memory with it */
 }

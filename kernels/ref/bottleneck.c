@@ -1,0 +1,69 @@
+/* Inverted bottlenecks, as compute/backend.h spells them out, from the ops that they consist of. Nothing is packed. */
+#include "kernels/ref/ref.h"
+
+size_t lafs_ref_bottlenecks_size(int count, const struct lafs_bottleneck *g)
+{
+    (void)count, (void)g;
+    return 0;
+}
+
+void lafs_ref_bottlenecks_pack(struct lafs_dev *d, int count, const struct lafs_bottleneck *g, void *packed)
+{
+    (void)d, (void)count, (void)g, (void)packed;
+}
+
+/* y (rows,out) = act(x w^T + b) */
+static void product(struct lafs_dev *d, int64_t rows, int64_t in, int64_t out, const float *x, const float *w,
+                    const float *b, enum lafs_act act, float *y)
+{
+    const int64_t off[2] = {0, rows};
+    const struct lafs_seqs s = {1, off, off, rows};
+    lafs_ref_linear(d, &s, in, out, x, w, b, act, NULL, NULL, y);
+}
+
+/* scratch: (n, hw, mid) of the input's, twice of the output's, then (n, se), (n, mid) twice */
+static void bottleneck(struct lafs_dev *d, int64_t n, const struct lafs_bottleneck *g, const float *x, float *scratch,
+                       float *y)
+{
+    int64_t hw = lafs_conv_side(g->h, g->k, g->stride) * lafs_conv_side(g->w, g->k, g->stride);
+    float *t = scratch, *u = t + n * g->h * g->w * g->mid, *v = u + n * hw * g->mid, *squeeze = v + n * hw * g->mid,
+          *mean = squeeze + n * g->se, *gate = mean + n * g->mid;
+    const struct lafs_conv conv = {n, g->h, g->w, g->mid, g->k, g->stride, g->mid};
+    product(d, n * g->h * g->w, g->c, g->mid, x, g->expand, g->expand_b, g->act, t);
+    lafs_ref_depthwise(d, &conv, t, g->depth, g->depth_b, g->se ? LAFS_ACT_NONE : g->act, u);
+    if (g->se) {
+        lafs_ref_channel_mean(d, n, hw, g->mid, u, mean);
+        product(d, n, g->mid, g->se, mean, g->se1, NULL, LAFS_ACT_RELU, squeeze);
+        product(d, n, g->se, g->mid, squeeze, g->se2, NULL, LAFS_ACT_HSIGMOID, gate);
+        lafs_ref_channel_scale(d, n, hw, g->mid, u, gate, g->act, v);
+    }
+    product(d, n * hw, g->mid, g->out, g->se ? v : u, g->project, g->project_b, LAFS_ACT_NONE, y);
+    if (g->residual) lafs_ref_axpy(d, n * hw * g->out, 1, x, y);
+}
+
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+
+void lafs_ref_bottlenecks(struct lafs_dev *d, int64_t n, int count, const struct lafs_bottleneck *g,
+                          const void *packed, const float *x, float *y)
+{
+    (void)packed;
+    int64_t wide = 0, narrow = 0; /* what scratch and a map need */
+    for (int i = 0; i < count; i++) {
+        int64_t in = g[i].h * g[i].w, hw = lafs_conv_side(g[i].h, g[i].k, g[i].stride) *
+                                           lafs_conv_side(g[i].w, g[i].k, g[i].stride);
+        wide = max64(wide, n * ((in + 2 * hw + 2) * g[i].mid + g[i].se));
+        narrow = max64(narrow, n * hw * g[i].out);
+    }
+    float *room;
+    struct lafs_err err = {0};
+    if (lafs_alloc(&room, (size_t)(wide + 2 * narrow), sizeof *room, &err) != LAFS_OK) {
+        lafs_host_failed(d, &err);
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        float *map = i == count - 1 ? y : room + wide + i % 2 * narrow;
+        bottleneck(d, n, &g[i], x, room, map);
+        x = map;
+    }
+    lafs_free(room);
+}
