@@ -23,6 +23,8 @@
 #define SPLAT(x) _mm512_set1_ps(x)
 #define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define ADD(a, b) _mm512_add_ps(a, b)
+#define SUB(a, b) _mm512_sub_ps(a, b)
+#define KEEP_GT(a, b, v) _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), v)
 #define MUL(a, b) _mm512_mul_ps(a, b)
 #define MAX(a, b) _mm512_max_ps(a, b)
 #define MIN(a, b) _mm512_min_ps(a, b)
@@ -53,6 +55,8 @@ static const int lane_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 #define SPLAT(x) _mm256_set1_ps(x)
 #define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define ADD(a, b) _mm256_add_ps(a, b)
+#define SUB(a, b) _mm256_sub_ps(a, b)
+#define KEEP_GT(a, b, v) _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ), v)
 #define MUL(a, b) _mm256_mul_ps(a, b)
 #define MAX(a, b) _mm256_max_ps(a, b)
 #define MIN(a, b) _mm256_min_ps(a, b)
@@ -70,6 +74,7 @@ static const int lane_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 
 /* Four lanes of whatever the compiler has for them. */
 typedef float vec4 __attribute__((vector_size(16)));
+typedef int int4 __attribute__((vector_size(16)));
 static inline vec4 load4(const float *p, int n)
 {
     vec4 v = {0};
@@ -98,6 +103,8 @@ static inline vec4 min4(vec4 a, vec4 b)
 #define SPLAT(x) ((vec4){x, x, x, x})
 #define FMA(a, b, c) ((a) * (b) + (c))
 #define ADD(a, b) ((a) + (b))
+#define SUB(a, b) ((a) - (b))
+#define KEEP_GT(a, b, v) ((vec4)(((a) > (b)) & (int4)(v)))
 #define MUL(a, b) ((a) * (b))
 #define MAX(a, b) max4(a, b)
 #define MIN(a, b) min4(a, b)

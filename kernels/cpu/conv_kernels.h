@@ -53,6 +53,16 @@ struct lafs_dw_plane {
     float *sum;              /* (lanes) += each row's sum, rows in order; or NULL */
 };
 
+/* Rows of BatchNorm: z = (x - mean) scale + beta, scale = gamma/sqrt(var + eps), act(z). */
+struct lafs_bn_tile {
+    int64_t rows, c;
+    enum lafs_act act;
+    const float *x, *dy;               /* (rows,c) */
+    const float *mean, *scale, *beta;  /* (c) */
+    float *sum, *along;                /* (c), see bn_slopes and bn_back */
+    float *y;                          /* (rows,c) */
+};
+
 struct lafs_conv_kernels {
     const char *isa;
     int lanes;          /* floats in a vector */
@@ -67,6 +77,16 @@ struct lafs_conv_kernels {
     /* sum[kx (stride of ld)][j] += sum over ox of dy[ox][j] x[ox stride + kx - p][j], j < lanes (n of them valid) */
     void (*dw_weight_row)(int64_t ow, int64_t w, int64_t c, int k, int stride, int n, const float *dy, const float *x,
                           float *sum, int64_t ld);
+    /* mean[j] of x (rows,c), squares[j] = sum over rows of (x - mean)^2 */
+    void (*bn_moments)(int64_t rows, int64_t c, const float *x, float *mean, float *squares);
+    void (*bn_norm)(const struct lafs_bn_tile *t);   /* y = act(z); y may be x */
+    /* With dz = dy act'(z): sum = sum over rows of dz, along = sum over rows of dz (x - mean). */
+    void (*bn_slopes)(const struct lafs_bn_tile *t);
+    void (*bn_back)(const struct lafs_bn_tile *t);   /* y = (dz - (sum + (x - mean) along)) scale; y may be dy */
+    /* y = act(x s) and its backward pass, x (rows,c), s (c): dx = dz s, ds += sum over rows of dz x */
+    void (*channel_scale)(int64_t rows, int64_t c, const float *x, const float *s, enum lafs_act act, float *y);
+    void (*channel_scale_back)(int64_t rows, int64_t c, const float *x, const float *s, enum lafs_act act,
+                               const float *dy, float *dx, float *ds);
     void (*maxpool_row)(int64_t w, int64_t c, const float *x, float *y);  /* x: two rows (w,c); y (w/2,c) */
     void (*upsample_row)(int64_t w, int64_t c, const float *x, float *y); /* x (w,c); y (2w,c) += */
 };

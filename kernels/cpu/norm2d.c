@@ -1,24 +1,22 @@
 /* BatchNorm and the channel ops, as kernels/ref/norm2d.c says, over tiles of rows (BatchNorm) or images (channel ops).
- * Sums over rows: float within a tile, whose size depends on the channels alone, then double over tiles in order. */
+ * Sums over rows: float within a tile, whose size depends on the channels alone, then double over tiles in order.
+ * A variance takes two passes over each tile, while it is in cache; tiles' moments are merged by Chan's formula. The
+ * loops are in norm2d_kernels.inc. */
 #include <math.h>
 #include <string.h>
 
+#include "kernels/cpu/conv_kernels.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
-#include "kernels/ref/act.h"
 
 static const double eps = 1e-5;
 
+/* A pass over the rows in tiles. */
 struct bn {
-    int64_t rows, c, tile_rows;
-    int train;
-    enum lafs_act act;
-    const float *x, *dy;                  /* (rows, c) */
-    float *y, *dx;                        /* (rows, c) */
-    const float *gamma, *beta;            /* (c) */
-    const float *mean, *rstd;             /* (c) */
-    const float *sum, *along;             /* (c): of dz and dz xhat, over rows, divided by rows */
-    float *part;                          /* (tiles, 2c): sums of a tile */
+    const struct lafs_conv_kernels *kern;
+    struct lafs_bn_tile t; /* of all rows */
+    int64_t tile_rows;
+    float *part;           /* (tiles, 2, c): what a tile sums */
 };
 
 static int64_t rows_per_tile(int64_t c)
@@ -27,151 +25,105 @@ static int64_t rows_per_tile(int64_t c)
     return n < 16 ? 16 : n > 512 ? 512 : n;
 }
 
-#define ROWS_OF_TILE \
-    int64_t from = tile * j->tile_rows, to = from + j->tile_rows < j->rows ? from + j->tile_rows : j->rows, c = j->c
-
-LAFS_INLINE void sum_tile(const struct bn *j, int64_t tile)
+static struct lafs_bn_tile tile_of(const struct bn *j, int64_t tile)
 {
-    ROWS_OF_TILE;
-    float *part = j->part + tile * 2 * c;
-    memset(part, 0, (size_t)c * sizeof *part);
-    for (int64_t i = from; i < to; i++)
-        for (int64_t k = 0; k < c; k++) part[k] += j->x[i * c + k];
+    struct lafs_bn_tile t = j->t;
+    int64_t from = tile * j->tile_rows, at = from * t.c;
+    t.rows = from + j->tile_rows < t.rows ? j->tile_rows : t.rows - from;
+    t.x += at;
+    if (t.dy) t.dy += at;
+    if (t.y) t.y += at;
+    return t;
 }
 
-LAFS_INLINE void square_tile(const struct bn *j, int64_t tile)
+static void moments_tile(void *arg, int64_t tile, int worker)
 {
-    ROWS_OF_TILE;
-    float *part = j->part + tile * 2 * c;
-    memset(part, 0, (size_t)c * sizeof *part);
-    for (int64_t i = from; i < to; i++)
-        for (int64_t k = 0; k < c; k++) {
-            float d = j->x[i * c + k] - j->mean[k];
-            part[k] += d * d;
-        }
+    const struct bn *j = arg;
+    (void)worker;
+    struct lafs_bn_tile t = tile_of(j, tile);
+    float *part = j->part + tile * 2 * t.c;
+    j->kern->bn_moments(t.rows, t.c, t.x, part, part + t.c);
 }
 
-/* One loop per activation, so that each vectorises. */
-LAFS_INLINE void norm_act(const struct bn *j, int64_t from, int64_t to, enum lafs_act act)
+static void norm_tile(void *arg, int64_t tile, int worker)
 {
-    int64_t c = j->c;
-    for (int64_t i = from; i < to; i++)
-        for (int64_t k = 0; k < c; k++) {
-            float z = (j->x[i * c + k] - j->mean[k]) * j->rstd[k] * j->gamma[k] + j->beta[k];
-            j->y[i * c + k] = lafs_act_value(act, z);
-        }
+    const struct bn *j = arg;
+    (void)worker;
+    struct lafs_bn_tile t = tile_of(j, tile);
+    j->kern->bn_norm(&t);
 }
 
-LAFS_INLINE void norm_tile(const struct bn *j, int64_t tile)
+static void slopes_tile(void *arg, int64_t tile, int worker)
 {
-    ROWS_OF_TILE;
-    (void)c;
-    switch (j->act) {
-    case LAFS_ACT_NONE: norm_act(j, from, to, LAFS_ACT_NONE); break;
-    case LAFS_ACT_RELU: norm_act(j, from, to, LAFS_ACT_RELU); break;
-    case LAFS_ACT_HSWISH: norm_act(j, from, to, LAFS_ACT_HSWISH); break;
-    default: norm_act(j, from, to, j->act);
-    }
+    const struct bn *j = arg;
+    (void)worker;
+    struct lafs_bn_tile t = tile_of(j, tile);
+    t.sum = j->part + tile * 2 * t.c;
+    t.along = t.sum + t.c;
+    j->kern->bn_slopes(&t);
 }
 
-/* Columns in blocks whose sums stay in registers. */
-LAFS_INLINE void slope_sums(const struct bn *j, int64_t from, int64_t to, float *sum, float *along, enum lafs_act act)
+static void back_tile(void *arg, int64_t tile, int worker)
 {
-    int64_t c = j->c;
-    for (int64_t k0 = 0; k0 < c; k0 += 64) {
-        int64_t n = c - k0 < 64 ? c - k0 : 64;
-        float mean[64] = {0}, rstd[64] = {0}, gamma[64] = {0}, beta[64] = {0}, s[64] = {0}, a[64] = {0};
-        memcpy(mean, j->mean + k0, (size_t)n * sizeof *mean);
-        memcpy(rstd, j->rstd + k0, (size_t)n * sizeof *rstd);
-        memcpy(gamma, j->gamma + k0, (size_t)n * sizeof *gamma);
-        memcpy(beta, j->beta + k0, (size_t)n * sizeof *beta);
-        for (int64_t i = from; i < to; i++) {
-            const float *x = j->x + i * c + k0, *dy = j->dy + i * c + k0;
-            for (int64_t k = 0; k < n; k++) {
-                float xhat = (x[k] - mean[k]) * rstd[k];
-                float dz = dy[k] * lafs_act_slope(act, xhat * gamma[k] + beta[k]);
-                s[k] += dz;
-                a[k] += dz * xhat;
-            }
-        }
-        memcpy(sum + k0, s, (size_t)n * sizeof *s);
-        memcpy(along + k0, a, (size_t)n * sizeof *a);
-    }
+    const struct bn *j = arg;
+    (void)worker;
+    struct lafs_bn_tile t = tile_of(j, tile);
+    j->kern->bn_back(&t);
 }
 
-LAFS_INLINE void slope_tile(const struct bn *j, int64_t tile)
-{
-    ROWS_OF_TILE;
-    float *part = j->part + tile * 2 * c;
-    switch (j->act) {
-    case LAFS_ACT_NONE: slope_sums(j, from, to, part, part + c, LAFS_ACT_NONE); break;
-    case LAFS_ACT_RELU: slope_sums(j, from, to, part, part + c, LAFS_ACT_RELU); break;
-    case LAFS_ACT_HSWISH: slope_sums(j, from, to, part, part + c, LAFS_ACT_HSWISH); break;
-    default: slope_sums(j, from, to, part, part + c, j->act);
-    }
-}
-
-LAFS_INLINE void back_act(const struct bn *j, int64_t from, int64_t to, enum lafs_act act)
-{
-    int64_t c = j->c;
-    for (int64_t i = from; i < to; i++)
-        for (int64_t k = 0; k < c; k++) {
-            float xhat = (j->x[i * c + k] - j->mean[k]) * j->rstd[k];
-            float dz = j->dy[i * c + k] * lafs_act_slope(act, xhat * j->gamma[k] + j->beta[k]);
-            j->dx[i * c + k] = (dz - (j->sum[k] + xhat * j->along[k])) * (j->gamma[k] * j->rstd[k]);
-        }
-}
-
-LAFS_INLINE void back_tile(const struct bn *j, int64_t tile)
-{
-    ROWS_OF_TILE;
-    (void)c;
-    switch (j->act) {
-    case LAFS_ACT_NONE: back_act(j, from, to, LAFS_ACT_NONE); break;
-    case LAFS_ACT_RELU: back_act(j, from, to, LAFS_ACT_RELU); break;
-    case LAFS_ACT_HSWISH: back_act(j, from, to, LAFS_ACT_HSWISH); break;
-    default: back_act(j, from, to, j->act);
-    }
-}
-
-LAFS_ISA_TILES(sum, struct bn, sum_tile(j, tile))
-LAFS_ISA_TILES(square, struct bn, square_tile(j, tile))
-LAFS_ISA_TILES(norm, struct bn, norm_tile(j, tile))
-LAFS_ISA_TILES(slope, struct bn, slope_tile(j, tile))
-LAFS_ISA_TILES(back, struct bn, back_tile(j, tile))
-
-/* Sum over tiles of column k of the first (at 0) or second (at c) sums. */
-static double total(const struct bn *j, int64_t tiles, int64_t at)
+/* Column k of what tiles have summed, `which` 0 or 1. */
+static double total(const struct bn *j, int64_t tiles, int which, int64_t k)
 {
     double sum = 0;
-    for (int64_t t = 0; t < tiles; t++) sum += j->part[t * 2 * j->c + at];
+    for (int64_t t = 0; t < tiles; t++) sum += j->part[(2 * t + which) * j->t.c + k];
     return sum;
+}
+
+/* Mean and sum of squared deviations of column k, from each tile's. */
+static void merge_moments(const struct bn *j, int64_t tiles, int64_t k, double *mean, double *squares)
+{
+    int64_t c = j->t.c;
+    double sum = 0;
+    for (int64_t t = 0; t < tiles; t++) sum += (double)j->part[2 * t * c + k] * (double)tile_of(j, t).rows;
+    *mean = sum / (double)j->t.rows;
+    *squares = total(j, tiles, 1, k);
+    for (int64_t t = 0; t < tiles; t++) {
+        double off = j->part[2 * t * c + k] - *mean;
+        *squares += off * off * (double)tile_of(j, t).rows;
+    }
 }
 
 void lafs_cpu_batchnorm(struct lafs_dev *d, int64_t rows, int64_t c, int train, float momentum, const float *x,
                         const float *gamma, const float *beta, float *run_mean, float *run_var, enum lafs_act act,
                         float *y, float *mean, float *rstd)
 {
-    struct bn j = {.rows = rows, .c = c, .tile_rows = rows_per_tile(c), .act = act,
-                   .x = x, .y = y, .gamma = gamma, .beta = beta};
+    struct bn j = {lafs_conv_kernels(), {.rows = rows, .c = c, .act = act, .x = x, .beta = beta, .y = y},
+                   rows_per_tile(c)};
     int64_t tiles = (rows + j.tile_rows - 1) / j.tile_rows;
-    float *own = lafs_cpu_shared(d, (size_t)((2 * tiles + 2) * c) * sizeof *own); /* part, mean, rstd */
+    float *own = lafs_cpu_shared(d, (size_t)((2 * tiles + 3) * c) * sizeof *own); /* part, mean, rstd, scale */
     if (!own) return;
-    float *m = own + 2 * tiles * c, *r = m + c;
+    float *m = own + 2 * tiles * c, *r = m + c, *scale = r + c;
     j.part = own;
-    j.mean = m;
-    j.rstd = r;
-    if (train) lafs_pool_for(d->pool, tiles, lafs_isa_sum(), &j);
-    for (int64_t k = 0; k < c; k++) m[k] = train ? (float)(total(&j, tiles, k) / (double)rows) : run_mean[k];
-    if (train) lafs_pool_for(d->pool, tiles, lafs_isa_square(), &j);
+    if (train) lafs_pool_for(d->pool, tiles, moments_tile, &j);
     for (int64_t k = 0; k < c; k++) {
-        double squares = train ? total(&j, tiles, k) : 0, v = train ? squares / (double)rows : run_var[k];
-        double unbiased = rows > 1 ? squares / (double)(rows - 1) : v;
+        double mid, squares, v;
+        if (train) {
+            merge_moments(&j, tiles, k, &mid, &squares);
+            v = squares / (double)rows;
+            double unbiased = rows > 1 ? squares / (double)(rows - 1) : v, keep = 1 - (double)momentum;
+            if (run_mean) run_mean[k] = (float)(keep * run_mean[k] + (double)momentum * mid);
+            if (run_var) run_var[k] = (float)(keep * run_var[k] + (double)momentum * unbiased);
+        } else {
+            mid = run_mean[k];
+            v = run_var[k];
+        }
+        m[k] = (float)mid;
         r[k] = (float)(1 / sqrt(v + eps));
-        if (train && run_mean) run_mean[k] = (float)((1 - (double)momentum) * run_mean[k] + (double)momentum * m[k]);
-        if (train && run_var) run_var[k] = (float)((1 - (double)momentum) * run_var[k] + (double)momentum * unbiased);
+        scale[k] = r[k] * gamma[k];
     }
-    lafs_pool_for(d->pool, tiles, lafs_isa_norm(), &j);
+    j.t.mean = m;
+    j.t.scale = scale;
+    lafs_pool_for(d->pool, tiles, norm_tile, &j);
     if (mean) memcpy(mean, m, (size_t)c * sizeof *mean);
     if (rstd) memcpy(rstd, r, (size_t)c * sizeof *rstd);
 }
@@ -180,27 +132,31 @@ void lafs_cpu_batchnorm_bwd(struct lafs_dev *d, int64_t rows, int64_t c, int tra
                             const float *beta, const float *mean, const float *rstd, enum lafs_act act, const float *dy,
                             float *dx, float *dgamma, float *dbeta)
 {
-    struct bn j = {.rows = rows, .c = c, .tile_rows = rows_per_tile(c), .act = act, .x = x, .dy = dy, .dx = dx,
-                   .gamma = gamma, .beta = beta, .mean = mean, .rstd = rstd};
+    struct bn j = {lafs_conv_kernels(),
+                   {.rows = rows, .c = c, .act = act, .x = x, .dy = dy, .mean = mean, .beta = beta, .y = dx},
+                   rows_per_tile(c)};
     int64_t tiles = (rows + j.tile_rows - 1) / j.tile_rows;
-    float *own = lafs_cpu_shared(d, (size_t)((2 * tiles + 2) * c) * sizeof *own); /* part, sum, along */
+    float *own = lafs_cpu_shared(d, (size_t)((2 * tiles + 3) * c) * sizeof *own); /* part, sum, along, scale */
     if (!own) return;
-    float *sum = own + 2 * tiles * c, *along = sum + c;
+    float *sum = own + 2 * tiles * c, *along = sum + c, *scale = along + c;
+    for (int64_t k = 0; k < c; k++) scale[k] = rstd[k] * gamma[k];
     j.part = own;
-    lafs_pool_for(d->pool, tiles, lafs_isa_slope(), &j);
+    j.t.scale = scale;
+    lafs_pool_for(d->pool, tiles, slopes_tile, &j);
     for (int64_t k = 0; k < c; k++) {
-        double a = total(&j, tiles, k), b = total(&j, tiles, c + k);
+        double a = total(&j, tiles, 0, k), b = total(&j, tiles, 1, k) * rstd[k];
         dbeta[k] += (float)a;
         dgamma[k] += (float)b;
         sum[k] = train ? (float)(a / (double)rows) : 0;
-        along[k] = train ? (float)(b / (double)rows) : 0;
+        along[k] = train ? (float)(b * rstd[k] / (double)rows) : 0;
     }
-    j.sum = sum;
-    j.along = along;
-    if (dx) lafs_pool_for(d->pool, tiles, lafs_isa_back(), &j);
+    j.t.sum = sum;
+    j.t.along = along;
+    if (dx) lafs_pool_for(d->pool, tiles, back_tile, &j);
 }
 
 struct channel {
+    const struct lafs_conv_kernels *kern;
     int64_t n, hw, c;
     int add;
     enum lafs_act act;
@@ -214,67 +170,45 @@ LAFS_INLINE void mean_tile(const struct channel *j, int64_t tile)
     float *y = j->y + tile * j->c;
     memset(y, 0, (size_t)j->c * sizeof *y);
     for (int64_t i = 0; i < j->hw; i++)
+        LAFS_EACH
         for (int64_t k = 0; k < j->c; k++) y[k] += x[i * j->c + k];
     for (int64_t k = 0; k < j->c; k++) y[k] /= (float)j->hw;
 }
 
 LAFS_INLINE void mean_bwd_tile(const struct channel *j, int64_t tile)
 {
-    const float *dy = j->dy + tile * j->c;
+    const float *dy = j->dy + tile * j->c, share = 1 / (float)j->hw;
     float *dx = j->dx + tile * j->hw * j->c;
-    for (int64_t i = 0; i < j->hw; i++)
-        for (int64_t k = 0; k < j->c; k++) {
-            float g = dy[k] / (float)j->hw;
-            dx[i * j->c + k] = j->add ? dx[i * j->c + k] + g : g;
-        }
-}
-
-LAFS_INLINE void scale_act(const struct channel *j, int64_t tile, enum lafs_act act)
-{
-    const float *x = j->x + tile * j->hw * j->c, *s = j->s + tile * j->c;
-    float *y = j->y + tile * j->hw * j->c;
-    for (int64_t i = 0; i < j->hw; i++)
-        for (int64_t k = 0; k < j->c; k++) y[i * j->c + k] = lafs_act_value(act, x[i * j->c + k] * s[k]);
-}
-
-LAFS_INLINE void scale_tile(const struct channel *j, int64_t tile)
-{
-    switch (j->act) {
-    case LAFS_ACT_NONE: scale_act(j, tile, LAFS_ACT_NONE); break;
-    case LAFS_ACT_RELU: scale_act(j, tile, LAFS_ACT_RELU); break;
-    case LAFS_ACT_HSWISH: scale_act(j, tile, LAFS_ACT_HSWISH); break;
-    default: scale_act(j, tile, j->act);
+    for (int64_t i = 0; i < j->hw; i++, dx += j->c) {
+        if (j->add)
+            LAFS_EACH
+            for (int64_t k = 0; k < j->c; k++) dx[k] += dy[k] * share;
+        else
+            LAFS_EACH
+            for (int64_t k = 0; k < j->c; k++) dx[k] = dy[k] * share;
     }
 }
 
-LAFS_INLINE void scale_bwd_act(const struct channel *j, int64_t tile, enum lafs_act act)
+static void scale_tile(void *arg, int64_t tile, int worker)
 {
+    const struct channel *j = arg;
+    (void)worker;
     int64_t at = tile * j->hw * j->c;
-    const float *x = j->x + at, *s = j->s + tile * j->c, *dy = j->dy + at;
-    float *dx = j->dx + at, *ds = j->ds + tile * j->c;
-    memset(ds, 0, (size_t)j->c * sizeof *ds);
-    for (int64_t i = 0; i < j->hw; i++)
-        for (int64_t k = 0; k < j->c; k++) {
-            float v = x[i * j->c + k], g = dy[i * j->c + k] * lafs_act_slope(act, v * s[k]);
-            ds[k] += g * v;
-            dx[i * j->c + k] = g * s[k];
-        }
+    j->kern->channel_scale(j->hw, j->c, j->x + at, j->s + tile * j->c, j->act, j->y + at);
 }
 
-LAFS_INLINE void scale_bwd_tile(const struct channel *j, int64_t tile)
+static void scale_bwd_tile(void *arg, int64_t tile, int worker)
 {
-    switch (j->act) {
-    case LAFS_ACT_NONE: scale_bwd_act(j, tile, LAFS_ACT_NONE); break;
-    case LAFS_ACT_RELU: scale_bwd_act(j, tile, LAFS_ACT_RELU); break;
-    case LAFS_ACT_HSWISH: scale_bwd_act(j, tile, LAFS_ACT_HSWISH); break;
-    default: scale_bwd_act(j, tile, j->act);
-    }
+    const struct channel *j = arg;
+    (void)worker;
+    int64_t at = tile * j->hw * j->c;
+    float *ds = j->ds + tile * j->c;
+    memset(ds, 0, (size_t)j->c * sizeof *ds);
+    j->kern->channel_scale_back(j->hw, j->c, j->x + at, j->s + tile * j->c, j->act, j->dy + at, j->dx + at, ds);
 }
 
 LAFS_ISA_TILES(mean, struct channel, mean_tile(j, tile))
 LAFS_ISA_TILES(mean_bwd, struct channel, mean_bwd_tile(j, tile))
-LAFS_ISA_TILES(scale, struct channel, scale_tile(j, tile))
-LAFS_ISA_TILES(scale_bwd, struct channel, scale_bwd_tile(j, tile))
 
 void lafs_cpu_channel_mean(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, float *y)
 {
@@ -292,13 +226,14 @@ void lafs_cpu_channel_mean_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_
 void lafs_cpu_channel_scale(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
                             enum lafs_act act, float *y)
 {
-    struct channel j = {.hw = hw, .c = c, .x = x, .s = s, .act = act, .y = y};
-    lafs_pool_for(d->pool, n, lafs_isa_scale(), &j);
+    struct channel j = {lafs_conv_kernels(), .hw = hw, .c = c, .x = x, .s = s, .act = act, .y = y};
+    lafs_pool_for(d->pool, n, scale_tile, &j);
 }
 
 void lafs_cpu_channel_scale_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
                                 enum lafs_act act, const float *dy, float *dx, float *ds)
 {
-    struct channel j = {.hw = hw, .c = c, .x = x, .s = s, .act = act, .dy = dy, .dx = dx, .ds = ds};
-    lafs_pool_for(d->pool, n, lafs_isa_scale_bwd(), &j);
+    struct channel j = {lafs_conv_kernels(), .hw = hw, .c = c, .x = x, .s = s, .act = act, .dy = dy, .dx = dx,
+                        .ds = ds};
+    lafs_pool_for(d->pool, n, scale_bwd_tile, &j);
 }
