@@ -7,7 +7,8 @@
 
 enum {
     ROWS = 96,      /* rows of a 1x1 tile: a multiple of every block of conv_kernels.inc */
-    MAX_GROUPS = 16 /* partial sums of a weight gradient */
+    MAX_GROUPS = 16, /* partial sums of a weight gradient */
+    CHANNELS = 64   /* of a depthwise weight gradient's tile: a multiple of every vector */
 };
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -322,7 +323,9 @@ struct depthwise {
     enum lafs_act act;
 };
 
-static int begin_depthwise(struct depthwise *o, struct lafs_dev *d, const struct lafs_conv *g, const float *w)
+/* flipped: the taps in reverse order. */
+static int begin_depthwise(struct depthwise *o, struct lafs_dev *d, const struct lafs_conv *g, const float *w,
+                           int flipped)
 {
     int64_t kk = (int64_t)g->k * g->k;
     o->g = g;
@@ -334,7 +337,8 @@ static int begin_depthwise(struct depthwise *o, struct lafs_dev *d, const struct
     if (!o->taps) return 0;
     memset(o->taps, 0, (size_t)(kk * o->cw) * sizeof *o->taps);
     for (int64_t c = 0; c < g->c; c++)
-        for (int64_t t = 0; t < kk; t++) o->taps[t * o->cw + c] = w[c * kk + t];
+        for (int64_t t = 0; t < kk; t++) o->taps[(flipped ? kk - 1 - t : t) * o->cw + c] = w[c * kk + t];
+    o->block = 1 + 16384 / (o->ow * g->c + 1);
     return 1;
 }
 
@@ -361,8 +365,7 @@ void lafs_cpu_depthwise(struct lafs_dev *d, const struct lafs_conv *g, const flo
         return;
     }
     struct depthwise o = {.x = x, .b = b, .act = act, .y = y};
-    if (!begin_depthwise(&o, d, g, w)) return;
-    o.block = 1 + 16384 / (o.ow * g->c + 1);
+    if (!begin_depthwise(&o, d, g, w, 0)) return;
     lafs_pool_for(d->pool, (g->n * o.oh + o.block - 1) / o.block, depthwise_rows, &o);
 }
 
@@ -395,26 +398,32 @@ void lafs_cpu_depthwise_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, con
         return;
     }
     struct depthwise o = {.x = dy, .y = dx};
-    if (begin_depthwise(&o, d, g, w)) lafs_pool_for(d->pool, g->n * g->h, depthwise_back, &o);
+    int same = g->stride == 1 && g->k % 2; /* then it is a depthwise convolution itself, with flipped taps */
+    if (!begin_depthwise(&o, d, g, w, same)) return;
+    if (same) lafs_pool_for(d->pool, (g->n * o.oh + o.block - 1) / o.block, depthwise_rows, &o);
+    else lafs_pool_for(d->pool, g->n * g->h, depthwise_back, &o);
 }
 
-/* Tile: one group of images and one vector of channels. Group's sum: (blocks, k*k, lanes). */
+/* Tile: one group of images and CHANNELS channels; rows of images outside, vectors of channels inside, so that rows
+ * stay in cache. Group's sum: (vectors, k*k, lanes). */
 static void depthwise_grad(void *arg, int64_t i, int worker)
 {
     (void)worker;
     const struct weight_grad *o = arg;
     const struct lafs_conv *g = o->g;
-    int64_t group = i / o->blocks, block = i % o->blocks, lanes = o->kern->lanes, kk = (int64_t)g->k * g->k;
-    int64_t first = block * lanes, n = min64(g->c - first, lanes);
-    float *sum = o->sum + group * o->size + block * kk * lanes;
-    memset(sum, 0, (size_t)(kk * lanes) * sizeof *sum);
+    int64_t group = i / o->blocks, lanes = o->kern->lanes, size = (int64_t)g->k * g->k * lanes;
+    int64_t from = i % o->blocks * CHANNELS, to = min64(from + CHANNELS, g->c);
+    float *sum = o->sum + group * o->size + from / lanes * size;
+    memset(sum, 0, (size_t)((to - from + lanes - 1) / lanes * size) * sizeof *sum);
     for (int64_t r = group_start(o, group) * o->oh; r < group_start(o, group + 1) * o->oh; r++) {
         const float *row[LAFS_CONV_MAX_K];
         rows_under(g, o->x, r / o->oh, r % o->oh, NULL, row);
-        for (int ky = 0; ky < g->k; ky++)
-            if (row[ky])
-                o->kern->dw_weight_row(o->ow, g->w, g->c, g->k, g->stride, (int)n, o->dy + r * o->ow * g->c + first,
-                                       row[ky] + first, sum + ky * g->k * lanes, lanes);
+        for (int64_t c = from; c < to; c += lanes)
+            for (int ky = 0; ky < g->k; ky++)
+                if (row[ky])
+                    o->kern->dw_weight_row(o->ow, g->w, g->c, g->k, g->stride, (int)min64(lanes, to - c),
+                                           o->dy + r * o->ow * g->c + c, row[ky] + c,
+                                           sum + (c - from) / lanes * size + ky * g->k * lanes, lanes);
     }
 }
 
@@ -426,10 +435,9 @@ void lafs_cpu_depthwise_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, con
     }
     struct weight_grad o;
     int64_t kk = (int64_t)g->k * g->k, lanes = lafs_conv_kernels()->lanes;
-    int64_t blocks = (g->c + lanes - 1) / lanes;
-    if (!begin_grad(&o, d, g, x, dy, blocks * kk * lanes)) return;
-    o.blocks = blocks;
-    lafs_pool_for(d->pool, o.groups * blocks, depthwise_grad, &o);
+    if (!begin_grad(&o, d, g, x, dy, round_up(g->c, lanes) * kk)) return;
+    o.blocks = (g->c + CHANNELS - 1) / CHANNELS;
+    lafs_pool_for(d->pool, o.groups * o.blocks, depthwise_grad, &o);
     if (o.groups == 0) return;
     add_groups(&o);
     for (int64_t c = 0; c < g->c; c++)
