@@ -1,8 +1,8 @@
 #include "kernels/cpu/conv_kernels.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
+#include "kernels/cpu/isa.h"
 #include "kernels/ref/act.h"
 
 #define BELOW4(nv) REST(nv, 1) REST(nv, 2) REST(nv, 3)
@@ -13,7 +13,6 @@
 #if defined __x86_64__
 #include <immintrin.h>
 
-#define ISA_NAME "avx512f"
 #define FN(name) name##_avx512
 #define TARGET __attribute__((target("avx512f")))
 #define V __m512
@@ -45,7 +44,6 @@
 static const int lane_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 #define MASK8(n) _mm256_loadu_si256((const __m256i *)(const void *)(lane_mask + 8 - (n)))
 
-#define ISA_NAME "avx2"
 #define FN(name) name##_avx2
 #define TARGET __attribute__((target("avx2,fma")))
 #define V __m256
@@ -93,7 +91,6 @@ static inline vec4 min4(vec4 a, vec4 b)
     return b;
 }
 
-#define ISA_NAME "generic"
 #define FN(name) name##_generic
 #define TARGET
 #define V vec4
@@ -117,33 +114,12 @@ static inline vec4 min4(vec4 a, vec4 b)
 #define RESTS2 BELOW4
 #include "kernels/cpu/conv_kernels.inc"
 
-static const struct lafs_conv_kernels *best(void)
-{
-#if defined __x86_64__
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f")) return &set_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &set_avx2;
-#endif
-    return &set_generic;
-}
-
-static _Atomic(const struct lafs_conv_kernels *) chosen;
-
 const struct lafs_conv_kernels *lafs_conv_kernels(void)
 {
-    const struct lafs_conv_kernels *k = atomic_load_explicit(&chosen, memory_order_relaxed);
-    return k ? k : best();
-}
-
-int lafs_conv_kernels_force(const char *isa)
-{
-    const struct lafs_conv_kernels *top = best(), *k = NULL;
-    if (isa && !strcmp(isa, "generic")) k = &set_generic;
 #if defined __x86_64__
-    if (isa && !strcmp(isa, "avx2") && top != &set_generic) k = &set_avx2;
-    if (isa && !strcmp(isa, "avx512f") && top == &set_avx512) k = &set_avx512;
+    int level = lafs_isa_level();
+    if (level == 2) return &set_avx512;
+    if (level == 1) return &set_avx2;
 #endif
-    if (isa && !k) return 0;
-    atomic_store(&chosen, isa ? k : top);
-    return 1;
+    return &set_generic;
 }

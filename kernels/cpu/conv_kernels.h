@@ -64,7 +64,6 @@ struct lafs_bn_tile {
 };
 
 struct lafs_conv_kernels {
-    const char *isa;
     int lanes;          /* floats in a vector */
     int panel;          /* widest panel, in floats */
     void (*gemm)(const struct lafs_gemm_tile *t);
@@ -91,9 +90,7 @@ struct lafs_conv_kernels {
     void (*upsample_row)(int64_t w, int64_t c, const float *x, float *y); /* x (w,c); y (2w,c) += */
 };
 
-/* The best set of this machine. */
+/* The set of lafs_isa_level(). */
 const struct lafs_conv_kernels *lafs_conv_kernels(void);
-/* For tests: "avx512f", "avx2", "generic"; NULL: the best again. 0 when this machine cannot. */
-int lafs_conv_kernels_force(const char *isa);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "base/rng.h"
 #include "compute/backend.h"
-#include "kernels/cpu/conv_kernels.h"
+#include "kernels/cpu/isa.h"
 
 enum { GUARD = 64 };
 static const float GUARD_VALUE = -12345.678f;
@@ -123,7 +123,15 @@ static struct results run(const struct lafs_backend *b, const struct geometry *c
 }
 static void release(struct results *r) { drop(r->y), drop(r->dx), drop(r->dw); }
 
-static const char *const sets[] = {"generic", "avx2", "avx512f"};
+/* Uses instruction set `level` of lafs_isa_level; 0 when this machine lacks it. */
+enum { NO_LIMIT = 9 };
+static int use_set(int level)
+{
+    lafs_isa_limit(level);
+    return lafs_isa_level() == level;
+}
+
+static const char *const sets[] = {"no vector extensions", "avx2", "avx512"};
 
 static void compare_all(const struct geometry *list, int n, int depthwise)
 {
@@ -134,7 +142,7 @@ static void compare_all(const struct geometry *list, int n, int depthwise)
     for (int i = 0; i < n; i++) {
         struct results want = run(&ref, &list[i], depthwise);
         for (int s = 0; s < 3; s++) {
-            if (!lafs_conv_kernels_force(sets[s])) continue;
+            if (!use_set(s)) continue;
             struct results got = run(&cpu, &list[i], depthwise);
             char what[64];
             snprintf(what, sizeof what, "geometry %d, %s, y", i, sets[s]);
@@ -147,7 +155,7 @@ static void compare_all(const struct geometry *list, int n, int depthwise)
         }
         release(&want);
     }
-    lafs_conv_kernels_force(NULL);
+    lafs_isa_limit(NO_LIMIT);
     lafs_backend_close(&cpu);
     lafs_backend_close(&ref);
 }
@@ -250,7 +258,7 @@ TEST(pooling_and_upsampling)
         check_guards("pool", want, n / 4);
         check_guards("upsample", sum, 4 * n);
         for (int k = 0; k < 3; k++) {
-            if (!lafs_conv_kernels_force(sets[k])) continue;
+            if (!use_set(k)) continue;
             float *got = guarded(n / 4, 0, 9), *up = guarded(4 * n, 2, 0);
             cpu.ops->maxpool2(cpu.dev, s[0], s[1], s[2], s[3], x, got);
             cpu.ops->upsample2_add(cpu.dev, s[0], s[1], s[2], s[3], x, up);
@@ -262,7 +270,7 @@ TEST(pooling_and_upsampling)
         }
         drop(x), drop(want), drop(sum);
     }
-    lafs_conv_kernels_force(NULL);
+    lafs_isa_limit(NO_LIMIT);
     /* The largest of four and the nearest of one, by hand. */
     float x[16] = {1, 5, 2, 0, 3, 4, 8, -1, -2, -3, 9, 9, -4, -5, 9, 10}, y[4], z[16] = {0};
     ref.ops->maxpool2(ref.dev, 1, 4, 4, 1, x, y);
