@@ -35,18 +35,15 @@ void *lafs_cpu_shared(struct lafs_dev *d, size_t size)
     return d->shared.p;
 }
 
-/* What a result can depend on: fused multiply-add or none, and the compiler. */
-static const char *instruction_set(void)
-{
-    static const char *const name[] = {"no vector extensions", "avx2", "avx512"};
-    return name[lafs_isa_level()];
-}
-
 static lafs_status cpu_open(struct lafs_dev **out, const char *arg, struct lafs_pool *pool, struct lafs_err *err)
 {
+    char isa[160];
+    LAFS_TRY(lafs_isa_from_environment(err));
     LAFS_TRY(lafs_host_open(out, arg, pool, err));
     struct lafs_dev *d = *out;
-    snprintf(d->text, sizeof d->text, "cpu, %s, compiler %s", instruction_set(), __VERSION__);
+    /* What a result can depend on: fused multiply-add or none, tiles, and the compiler. */
+    lafs_isa_describe(isa, sizeof isa);
+    snprintf(d->text, sizeof d->text, "cpu, %s, compiler %s", isa, __VERSION__);
     return LAFS_OK;
 }
 

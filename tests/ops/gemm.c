@@ -78,14 +78,14 @@ TEST(products)
         size_t bytes = (size_t)(p.m * p.ldc) * sizeof(float);
         float *c = malloc(bytes), *wide = malloc(bytes);
         REQUIRE(c && wide);
-        for (int level = 2; level >= 0; level--) {
+        for (int level = LAFS_ISA_AVX512; level >= LAFS_ISA_PLAIN; level--) {
             lafs_isa_limit(level);
             run(&p, c);
-            check_product(&p, c, level == 2 ? "widest" : level ? "avx2" : "generic");
-            if (level == 2) memcpy(wide, c, bytes);
-            else if (lafs_isa_level() == level && level == 1) CHECK(!memcmp(wide, c, bytes));
+            check_product(&p, c, level == LAFS_ISA_AVX512 ? "widest" : level ? "avx2" : "plain");
+            if (level == LAFS_ISA_AVX512) memcpy(wide, c, bytes);
+            else if (lafs_isa_level() == level && level == LAFS_ISA_AVX2) CHECK(!memcmp(wide, c, bytes));
         }
-        lafs_isa_limit(2);
+        lafs_isa_limit(LAFS_ISA_AMX);
         free(c);
         free(wide);
         release(&p);

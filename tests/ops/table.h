@@ -428,6 +428,7 @@ struct op_devices { /* pool.., label */
     struct lafs_pool *pool;
     struct lafs_backend ref, cpu1, cpu4, cuda;
     int have_cuda;
+    int level; /* enum lafs_isa: the most that the machine, or $LAFS_CPU, lets the CPU backend use */
 };
 
 static inline int run_case(const struct op_case *c, const struct op_devices *v, uint64_t seed)
@@ -449,12 +450,13 @@ static inline int run_case(const struct op_case *c, const struct op_devices *v, 
         run_on(&o, c->run, &v->cpu4, "cpu, 4 threads");
         check_outputs(&o, fast, 1, "cpu, 4 threads");
         check_alone(&o, c, &v->cpu4, fast, "cpu");
-        for (int level = lafs_isa_level() - 1; level >= 0; level--) {
+        for (int level = lafs_isa_level() - 1; level >= LAFS_ISA_PLAIN; level--) {
+            const char *label = level ? "cpu, avx2" : "cpu, plain";
             lafs_isa_limit(level);
-            run_on(&o, c->run, &v->cpu4, level ? "cpu, avx2" : "cpu, no vector extensions");
-            lafs_isa_limit(2);
+            run_on(&o, c->run, &v->cpu4, label);
+            lafs_isa_limit(v->level);
             /* Without fused multiply-add products round otherwise. */
-            check_outputs(&o, level ? fast : truth, level, level ? "cpu, avx2" : "cpu, no vector extensions");
+            check_outputs(&o, level ? fast : truth, level, label);
         }
         if (v->have_cuda) {
             run_on(&o, c->run, &v->cuda, "cuda");
@@ -495,6 +497,7 @@ static inline int ops_main(const struct op_case *c, int n)
     v.have_cuda = lafs_backend_open(&v.cuda, "cuda", NULL, NULL, &err) == LAFS_OK;
     fprintf(stderr, "%s%s%s\n", v.cpu1.ops->describe(v.cpu1.dev), v.have_cuda ? ", " : "",
             v.have_cuda ? v.cuda.ops->describe(v.cuda.dev) : "");
+    v.level = lafs_isa_amx() ? LAFS_ISA_AMX : lafs_isa_level();
     int bad = 0;
     for (int i = 0; i < n; i++) bad |= run_case(&c[i], &v, seed);
     lafs_backend_close(&v.ref);

@@ -72,6 +72,34 @@ TEST(every_slot_is_filled)
     }
 }
 
+/* $LAFS_CPU caps what the CPU backend uses; a name that does not exist, or that this machine lacks, is told. */
+TEST(cpu_levels)
+{
+    static const char *const name[] = {"plain", "avx2", "avx512", "amx"};
+    struct lafs_backend b;
+    struct lafs_err e;
+    char part[64];
+    int have = 1;
+    for (int i = 0; i < 4; i++) {
+        setenv("LAFS_CPU", name[i], 1);
+        lafs_status st = lafs_backend_open(&b, "cpu", NULL, NULL, &e);
+        have = have && st == LAFS_OK;
+        snprintf(part, sizeof part, st == LAFS_OK ? "cpu, %s" : "LAFS_CPU: this machine cannot use '%s'", name[i]);
+        CHECK_INT(st, have ? LAFS_OK : LAFS_USAGE);
+        CHECK(has(st == LAFS_OK ? b.ops->describe(b.dev) : e.msg, part));
+        if (st != LAFS_OK) CHECK(has(e.msg, "it has plain"));
+        lafs_backend_close(&b);
+    }
+    setenv("LAFS_CPU", "sse9", 1);
+    CHECK_INT(lafs_backend_open(&b, "cpu", NULL, NULL, &e), LAFS_USAGE);
+    CHECK(has(e.msg, "LAFS_CPU: there is no 'sse9'; this machine has plain"));
+    CHECK_INT(lafs_backend_open(&b, "auto", NULL, NULL, &e), LAFS_USAGE);
+    unsetenv("LAFS_CPU");
+    REQUIRE_OK(lafs_backend_open(&b, "cpu", NULL, NULL, &e), &e);
+    CHECK(!strstr(b.ops->describe(b.dev), "LAFS_CPU"));
+    lafs_backend_close(&b);
+}
+
 TEST(memory)
 {
     struct lafs_backend b;
@@ -154,4 +182,5 @@ TEST(plugin_good)
     lafs_backend_close(&b);
 }
 
-TEST_MAIN(built_in, every_slot_is_filled, memory, plugin_not_there, plugin_no_good, automatic_without, plugin_good)
+TEST_MAIN(built_in, every_slot_is_filled, cpu_levels, memory, plugin_not_there, plugin_no_good,
+          automatic_without, plugin_good)
