@@ -4,35 +4,32 @@
 
 #include "kernels/cpu/isa.h"
 
+/* Aligned, and on large pages where it is large. */
+static int grow(struct lafs_dev *d, struct lafs_host_mem *m, size_t size)
+{
+    struct lafs_err err = {0};
+    lafs_host_free(d, m->p);
+    m->size = 0;
+    if (lafs_host_alloc(d, &m->p, size, &err) != LAFS_OK) {
+        lafs_host_failed(d, &err);
+        return 0;
+    }
+    m->size = size;
+    return 1;
+}
+
 int lafs_cpu_reserve(struct lafs_dev *d, size_t size)
 {
     for (int i = 0; i < d->workers; i++) {
         if (d->scratch[i].size >= size) continue;
-        struct lafs_err err = {0};
-        lafs_free(d->scratch[i].p);
-        d->scratch[i].size = 0;
-        if (lafs_alloc(&d->scratch[i].p, size, 1, &err) != LAFS_OK) {
-            lafs_host_failed(d, &err);
-            return 0;
-        }
-        d->scratch[i].size = size;
+        if (!grow(d, &d->scratch[i], size)) return 0;
     }
     return 1;
 }
 
 void *lafs_cpu_shared(struct lafs_dev *d, size_t size)
 {
-    if (d->shared.size < size) {
-        struct lafs_err err = {0};
-        lafs_free(d->shared.p);
-        d->shared.size = 0;
-        if (lafs_alloc(&d->shared.p, size, 1, &err) != LAFS_OK) {
-            lafs_host_failed(d, &err);
-            return NULL;
-        }
-        d->shared.size = size;
-    }
-    return d->shared.p;
+    return d->shared.size >= size || grow(d, &d->shared, size) ? d->shared.p : NULL;
 }
 
 static lafs_status cpu_open(struct lafs_dev **out, const char *arg, struct lafs_pool *pool, struct lafs_err *err)

@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+#include "compute/backend.h"
+
 enum { LAFS_GEMM_KC = 256 };
 
 /* c (m,n) = alpha op(a) op(b) + beta c, row-major. op(a) is (m,k): a is (m,k), or (k,m) when transa; op(b) is (k,n): b
@@ -18,10 +20,9 @@ enum { LAFS_GEMM_KC = 256 };
 void lafs_cpu_gemm(int transa, int transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                    const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
 
-struct lafs_dev;
-
 /* A product on all threads of the device's pool. */
 struct lafs_matmul {
+    enum lafs_precision precision;
     int transa, transb;
     int64_t m, n, k;
     const float *a, *b;

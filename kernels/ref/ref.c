@@ -28,9 +28,9 @@ lafs_status lafs_host_open(struct lafs_dev **out, const char *arg, struct lafs_p
 void lafs_host_close(struct lafs_dev *d)
 {
     if (!d) return;
-    for (int i = 0; i < d->workers; i++) lafs_free(d->scratch[i].p);
+    for (int i = 0; i < d->workers; i++) lafs_host_free(d, d->scratch[i].p);
     lafs_free(d->scratch);
-    lafs_free(d->shared.p);
+    lafs_host_free(d, d->shared.p);
     lafs_free(d);
 }
 

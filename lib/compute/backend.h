@@ -30,6 +30,13 @@ enum { LAFS_BACKEND_VERSION = 2 };
 
 struct lafs_dev; /* a backend's state; every backend defines its own */
 
+/* How the operands of products are taken; sums, and all else, are fp32 at least. */
+enum lafs_precision {
+    LAFS_PRECISION_FP32 = 0,
+    LAFS_PRECISION_BF16,  /* rounded to bfloat16, to the nearest and to even where two are */
+    LAFS_PRECISION_BF16X3 /* as the sum of two bfloat16, high + low: high high + high low + low high; near fp32 */
+};
+
 enum lafs_act {
     LAFS_ACT_NONE = 0,
     LAFS_ACT_RELU,

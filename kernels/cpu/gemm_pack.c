@@ -1,0 +1,146 @@
+/* Packing: panels of either matrix, in the order in which the kernels of gemm_kernels.inc read them. */
+#include <string.h>
+
+#include "kernels/cpu/gemm_set.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/ref/bf16.h"
+
+/* Four lanes of whatever the compiler has for them. */
+typedef float vec4 __attribute__((vector_size(16)));
+static inline vec4 load4(const float *p)
+{
+    vec4 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline void store4(float *p, vec4 v) { memcpy(p, &v, sizeof v); }
+
+/* to[q*stride + i] = from[i*si + q] for 4 rows i and 4 k. */
+LAFS_INLINE void transpose4(const float *from, int64_t si, float *to, int64_t stride)
+{
+    vec4 r0 = load4(from), r1 = load4(from + si), r2 = load4(from + 2 * si), r3 = load4(from + 3 * si);
+    vec4 a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+    vec4 c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    store4(to, __builtin_shufflevector(a, b, 0, 1, 4, 5));
+    store4(to + stride, __builtin_shufflevector(a, b, 2, 3, 6, 7));
+    store4(to + 2 * stride, __builtin_shufflevector(c, d, 0, 1, 4, 5));
+    store4(to + 3 * stride, __builtin_shufflevector(c, d, 2, 3, 6, 7));
+}
+
+/* A source whose k lie beside each other: w rows (w <= stride; the rest zero) to (k, stride). */
+LAFS_INLINE void turn_panel(const float *p, int64_t si, int w, int64_t k, float *to, int stride)
+{
+    for (int j = 0; j < stride; j += 4, p += 4 * si) {
+        int64_t q = 0;
+        if (j + 4 <= w)
+            for (; q + 4 <= k; q += 4) transpose4(p + q, si, to + q * stride + j, stride);
+        for (; q < k; q++)
+            for (int l = 0; l < 4; l++) to[q * stride + j + l] = j + l < w ? p[l * si + q] : 0;
+    }
+}
+
+/* One whose rows lie beside each other: `whole` panels of `stride` rows, each (k, stride). */
+LAFS_INLINE void copy_panels(const float *p, int64_t sq, int64_t whole, int64_t k, float *to, int stride)
+{
+    for (int64_t q = 0; q < k; q++, p += sq)
+        for (int64_t i = 0; i < whole; i++)
+            for (int j = 0; j < stride; j += 4)
+                store4(to + (i * k + q) * stride + j, load4(p + i * stride + j));
+}
+
+LAFS_INLINE void pack(const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0, int64_t k, float *to,
+                      int stride)
+{
+    const float *p = s->p + i0 * s->si + q0 * s->sq;
+    if (s->sq == 1) {
+        for (int64_t i = 0; i < n; i += stride, to += k * stride)
+            turn_panel(p + i * s->si, s->si, n - i < stride ? (int)(n - i) : stride, k, to, stride);
+        return;
+    }
+    /* Narrow panels: as many at once as share a cache line of the source. */
+    int64_t at_once = stride < 16 ? 16 / stride : 1;
+    while (n >= stride) {
+        int64_t whole = n / stride < at_once ? n / stride : at_once;
+        copy_panels(p, s->sq, whole, k, to, stride);
+        p += whole * stride, to += whole * stride * k, n -= whole * stride;
+    }
+    for (int64_t q = 0; n > 0 && q < k; q++, p += s->sq, to += stride)
+        for (int j = 0; j < stride; j++) to[j] = j < n ? p[j] : 0;
+}
+
+/* The strides that there are, constants for the compiler. */
+LAFS_INLINE void pack_any(const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0, int64_t k, float *to,
+                          int stride)
+{
+    if (stride == 4) pack(s, i0, n, q0, k, to, 4);
+    else if (stride == 24) pack(s, i0, n, q0, k, to, 24);
+    else if (stride == 12) pack(s, i0, n, q0, k, to, 12);
+    else if (stride == 32) pack(s, i0, n, q0, k, to, 32);
+    else pack(s, i0, n, q0, k, to, stride);
+}
+LAFS_ISA_FN(pack_any, (const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0, int64_t k, float *to,
+                       int stride), (s, i0, n, q0, k, to, stride))
+
+void lafs_gemm_pack_a(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
+                      int64_t q0, int64_t k, float *to)
+{
+    lafs_isa_pack_any()(from, i0, n, q0, k, to, s->sa);
+}
+
+void lafs_gemm_pack_b(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
+                      int64_t q0, int64_t k, float *to)
+{
+    lafs_isa_pack_any()(from, i0, n, q0, k, to, s->sb);
+}
+
+/* -- bf16 -- */
+
+enum { STEP = LAFS_GEMM_STEP, MAX_STRIDE = 32 };
+
+LAFS_INLINE void split(int64_t n, const float *x, float *high, float *low)
+{
+    LAFS_EACH
+    for (int64_t i = 0; i < n; i++) high[i] = lafs_bf16_high(x[i]);
+    if (!low) return;
+    LAFS_EACH
+    for (int64_t i = 0; i < n; i++) low[i] = lafs_bf16_low(x[i]);
+}
+
+/* Of a step, the even k first, then the odd ones. */
+LAFS_INLINE float *place(const float *step, int stride, float *to)
+{
+    for (int odd = 0; odd < 2; odd++)
+        for (int q = odd; q < STEP; q += 2, to += stride) memcpy(to, step + q * stride, (size_t)stride * sizeof *to);
+    return to;
+}
+
+/* Steps of STEP k each; of bf16x3 three after another: low high, high high, high low (gemm.h). */
+LAFS_INLINE void pack_bf16(const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0, int64_t k, float *to,
+                           int stride, int parts, int is_a)
+{
+    float x[STEP * MAX_STRIDE], high[STEP * MAX_STRIDE], low[STEP * MAX_STRIDE];
+    for (int64_t i = 0; i < n; i += stride)
+        for (int64_t q = 0; q < k; q += STEP) {
+            int64_t kb = k - q < STEP ? k - q : STEP;
+            pack_any(s, i0 + i, n - i < stride ? n - i : stride, q0 + q, kb, x, stride);
+            memset(x + kb * stride, 0, (size_t)((STEP - kb) * stride) * sizeof *x);
+            split(STEP * stride, x, high, parts == 3 ? low : NULL);
+            if (parts == 3) to = place(is_a ? low : high, stride, to);
+            to = place(high, stride, to);
+            if (parts == 3) to = place(is_a ? high : low, stride, to);
+        }
+}
+LAFS_ISA_FN(pack_bf16, (const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0, int64_t k, float *to,
+                        int stride, int parts, int is_a), (s, i0, n, q0, k, to, stride, parts, is_a))
+
+void lafs_gemm_pack_a_bf16(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
+                           int64_t q0, int64_t k, float *to)
+{
+    lafs_isa_pack_bf16()(from, i0, n, q0, k, to, s->sa, s->parts, 1);
+}
+
+void lafs_gemm_pack_b_bf16(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
+                           int64_t q0, int64_t k, float *to)
+{
+    lafs_isa_pack_bf16()(from, i0, n, q0, k, to, s->sb, s->parts, 0);
+}

@@ -1,0 +1,50 @@
+/* Inside of the products (gemm.c, gemm_pack.c, gemm_amx.c): what differs between instruction sets and precisions. */
+#ifndef LAFS_KERNELS_CPU_GEMM_SET_H
+#define LAFS_KERNELS_CPU_GEMM_SET_H
+
+#include <stdint.h>
+
+/* A matrix as the packer sees it: element (i, q) of op(a), or (q, i) of op(b), is p[i*si + q*sq]; q runs over k. */
+struct lafs_gemm_source {
+    const float *p;
+    int64_t si, sq; /* one of them is 1 */
+};
+
+enum { LAFS_GEMM_STEP = 32 }; /* bf16: k are summed in steps of as many (gemm.h) */
+
+/* A block of either matrix is packed for kc k at most, in panels: op(a)'s of mr rows, op(b)'s of nr columns. A panel
+ * takes `sa` (`sb`) floats of memory for each of its packed k, of which there are lafs_gemm_depth(set, k). */
+struct lafs_gemm_set {
+    int mr, sa, nr, sb;
+    int kc;
+    int step;  /* k is padded with zeros to a multiple of it */
+    int parts; /* packed k for each k: 3 for bf16x3 */
+    /* All panels of i0..i0+n-1 (the last one's rest zero), one after another; k from q0 on. */
+    void (*pack_a)(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
+                   int64_t q0, int64_t k, float *to);
+    void (*pack_b)(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
+                   int64_t q0, int64_t k, float *to);
+    /* c (rows <= mr, cols <= nr) = or += alpha a b, of one panel each, `depth` packed k (alpha is 1 but for fp32). */
+    void (*kernel)(int rows, int cols, int64_t depth, const float *a, const float *b, float alpha, int add, float *c,
+                   int64_t ldc);
+    /* Around kernels, on their thread; NULL: nothing. What begin returns goes to end. */
+    unsigned (*begin)(void);
+    void (*end)(unsigned state);
+};
+
+static inline int64_t lafs_gemm_depth(const struct lafs_gemm_set *s, int64_t k)
+{
+    return (k + s->step - 1) / s->step * s->step * s->parts;
+}
+
+/* gemm_pack.c: panels of floats, as they are; and rounded to bf16, in the order of gemm_kernels.inc. */
+void lafs_gemm_pack_a(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
+                      int64_t q0, int64_t k, float *to);
+void lafs_gemm_pack_b(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
+                      int64_t q0, int64_t k, float *to);
+void lafs_gemm_pack_a_bf16(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
+                           int64_t q0, int64_t k, float *to);
+void lafs_gemm_pack_b_bf16(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
+                           int64_t q0, int64_t k, float *to);
+
+#endif
