@@ -11,16 +11,18 @@
 #include "model/embed.h"
 
 static struct {
-    const char *model, *baseline;
+    const char *model, *baseline, *precision;
     int64_t batch;
     int keep;
-} o = {.batch = 16};
+} o = {.batch = 16, .precision = "fp32"};
 
 static const struct cli_option options[] = {
     {"model", 'm', CLI_STRING, &o.model, "MODEL", "the recogniser", 0, 0, NULL},
     {"baseline", 0, CLI_CHOICE, &o.baseline, "pixel|lbp",
      "a classical embedding instead of a model's: pixels, or local binary patterns", 0, 0, NULL},
     {"batch", 0, CLI_INT, &o.batch, "N", "faces computed at once; results do not depend on it", 1, 4096, "16", 1},
+    {"precision", 0, CLI_CHOICE, &o.precision, "fp32|bf16|bf16x3",
+     "of the ViT's products; the landmark CNN is always fp32", 0, 0, "fp32"},
     {"keep", 0, CLI_FLAG, &o.keep, NULL, "keep the pictures in the records", 0, 0, NULL},
     CLI_OUT, CLI_JOBS, CLI_DEVICE, CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS,
     {0}};
@@ -89,6 +91,7 @@ static lafs_status open_model(struct lafs_err *err)
 {
     const char *why = NULL;
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
+    lafs_precision_by_name(o.precision, &s.backend.precision);
     if (why) cli_note("%s", why);
     LAFS_TRY(lafs_model_load(&s.model, &s.backend, o.model, err));
     LAFS_TRY(lafs_sha256_file(o.model, s.digest, err));

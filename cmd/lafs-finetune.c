@@ -100,7 +100,8 @@ static const struct cli_option options[] = {
     {"pairs", 0, CLI_STRING, &o.pairs, "FILE", "verify these pairs after every epoch, and keep the best model", 0, 0,
      NULL},
     {"pairs-index", 0, CLI_STRING, &o.pairs_index, "FACES.lafs", "index of the photos of --pairs", 0, 0, NULL},
-    {"precision", 0, CLI_CHOICE, &o.precision, "fp32", "precision of the products", 0, 0, "fp32"},
+    {"precision", 0, CLI_CHOICE, &o.precision, "fp32|bf16|bf16x3",
+     "of the ViT's and the heads' products; the landmark CNN is always fp32", 0, 0, "fp32"},
     {"checkpoint-every", 0, CLI_INT, &o.every, "STEPS", "write a checkpoint after so many steps", 0, BIG,
      "each epoch, and every ten minutes"},
     {"keep", 0, CLI_INT, &o.keep, "N", "checkpoints to keep", 1, 1000, "2"},
@@ -330,6 +331,7 @@ static lafs_status go(const char *path, struct lafs_err *err)
     LAFS_TRY(configure(&c, err));
     LAFS_TRY(open_data(path, &c, err));
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
+    lafs_precision_by_name(o.precision, &s.backend.precision);
     if (why) cli_note("%s", why);
     record_options(&c);
     if (!o.dry_run) {

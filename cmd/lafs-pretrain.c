@@ -105,7 +105,8 @@ static const struct cli_option options[] = {
     {"teacher", 0, CLI_CHOICE, &o.teacher, "train|eval", "dropout in the teacher too as the authors, or none", 0, 0,
      "train"},
     {"init", 0, CLI_STRING, &o.init, "MODEL", "start the ViT from this model", 0, 0, NULL},
-    {"precision", 0, CLI_CHOICE, &o.precision, "fp32", "precision of the products", 0, 0, "fp32"},
+    {"precision", 0, CLI_CHOICE, &o.precision, "fp32|bf16|bf16x3",
+     "of the ViT's and the heads' products; the landmark CNN is always fp32", 0, 0, "fp32"},
     {"checkpoint-every", 0, CLI_INT, &o.every, "STEPS", "write a checkpoint after so many steps", 0, BIG,
      "each epoch, and every ten minutes"},
     {"keep", 0, CLI_INT, &o.keep, "N", "checkpoints to keep", 1, 1000, "2"},
@@ -381,6 +382,7 @@ static lafs_status go(const char *const *args, int n, struct lafs_err *err)
     const char *why = NULL;
     LAFS_TRY(configure(&c, err));
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
+    lafs_precision_by_name(o.precision, &s.backend.precision);
     if (why) cli_note("%s", why);
     LAFS_TRY(open_landmarks(&c, err));
     LAFS_TRY(open_data(args, n, &c, err));

@@ -270,7 +270,7 @@ double trainrun_measure(const struct lafs_backend *b, int64_t width)
         struct lafs_seqs s = {SEQS, off, dev_off, ROWS};
         double begin = 0, end = 0, flop = 0;
         for (int i = 0; end - begin < 0.2; i++) { /* the first round warms up */
-            b->ops->linear(b->dev, &s, width, width, x, w, NULL, LAFS_ACT_NONE, NULL, NULL, y);
+            b->ops->linear(b->dev, b->precision, &s, width, width, x, w, NULL, LAFS_ACT_NONE, NULL, NULL, y);
             if (b->ops->sync(b->dev, &err) != LAFS_OK) break;
             end = lafs_clock_now();
             if (i == 0) begin = end;

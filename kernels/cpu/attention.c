@@ -3,11 +3,11 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/attention.h"
 #include "kernels/cpu/vec.h"
 
 enum {
-    HEAD = 64,     /* width of a head */
+    HEAD = LAFS_ATTENTION_HEAD,
     QUERIES = 24,  /* queries handled at once in the forward pass: their scores fit into the first-level cache */
     QUERIES_B = 96 /* in the backward pass: sums over queries are added block by block */
 };
@@ -143,18 +143,6 @@ static void pack_columns(int nr, int64_t n, const float *x, int64_t ld, float *t
 
 /* -- a head -- */
 
-struct attention {
-    struct lafs_dev *d;
-    const struct lafs_seqs *s;
-    int64_t heads;
-    float scale;
-    const float *qkv;            /* (rows, 3*heads*HEAD) */
-    float *out, *lse;            /* (rows, heads*HEAD), (rows, heads) */
-    /* backward */
-    const float *saved, *saved_lse, *dout;
-    float *dqkv;
-};
-
 static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 /* Floats between rows of scores of n keys: whole panels of any set, and no power of two. */
 static int64_t score_stride(int64_t n) { return round_up(n, 32) + 16; }
@@ -179,9 +167,12 @@ LAFS_INLINE void softmax_rows(int64_t m, int64_t n, float *s, int64_t ld, float 
 }
 LAFS_ISA_FN(softmax_rows, (int64_t m, int64_t n, float *s, int64_t ld, float *inv, float *lse, int64_t heads),
             (m, n, s, ld, inv, lse, heads))
+void lafs_attention_softmax(int64_t m, int64_t n, float *s, int64_t ld, float *inv, float *lse, int64_t heads)
+{
+    lafs_isa_softmax_rows()(m, n, s, ld, inv, lse, heads);
+}
 
-/* out (m, HEAD) rows times inv. */
-static void scale_rows(int64_t m, const float *inv, float *out, int64_t ld)
+void lafs_attention_divide(int64_t m, const float *inv, float *out, int64_t ld)
 {
     for (int64_t i = 0; i < m; i++)
         for (int c = 0; c < HEAD; c++) out[i * ld + c] *= inv[i];
@@ -190,7 +181,7 @@ static void scale_rows(int64_t m, const float *inv, float *out, int64_t ld)
 /* Tile: one head of one sequence. */
 static void forward_tile(void *arg, int64_t tile, int worker)
 {
-    const struct attention *j = arg;
+    const struct lafs_attention *j = arg;
     const struct kernel_set *ks = kernels();
     int64_t seq = tile / j->heads, h = tile % j->heads, first = j->s->off[seq], n = j->s->off[seq + 1] - first;
     int64_t ld = 3 * j->heads * HEAD, old = j->heads * HEAD, lds = score_stride(n);
@@ -204,14 +195,20 @@ static void forward_tile(void *arg, int64_t tile, int worker)
         product(ks, 0, m, n, HEAD, j->scale, q + i * ld, ld, k, 0, p, lds);
         lafs_isa_softmax_rows()(m, n, p, lds, inv, j->lse ? j->lse + (first + i) * j->heads + h : NULL, j->heads);
         product(ks, 0, m, HEAD, n, 1, p, lds, v, 0, out, old);
-        scale_rows(m, inv, out, old);
+        lafs_attention_divide(m, inv, out, old);
     }
 }
 
-void lafs_cpu_attention(struct lafs_dev *d, const struct lafs_seqs *s, int64_t heads, float scale, const float *qkv,
-                        float *out, float *lse)
+void lafs_cpu_attention(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t heads,
+                        float scale, const float *qkv, float *out, float *lse)
 {
-    struct attention j = {.d = d, .s = s, .heads = heads, .scale = scale, .qkv = qkv, .out = out, .lse = lse};
+    struct lafs_attention j = {.d = d, .precision = precision, .s = s, .heads = heads, .scale = scale, .qkv = qkv,
+                               .out = out, .lse = lse};
+    if (precision != LAFS_PRECISION_FP32) {
+        if (lafs_cpu_reserve(d, lafs_attention_bf16_scratch(precision, s->max_len)))
+            lafs_pool_for(d->pool, s->n * heads, lafs_attention_bf16_tile, &j);
+        return;
+    }
     int64_t room = 2 * packed_size(s->max_len) + QUERIES * score_stride(s->max_len);
     if (lafs_cpu_reserve(d, (size_t)room * sizeof(float))) lafs_pool_for(d->pool, s->n * heads, forward_tile, &j);
 }
@@ -234,11 +231,16 @@ LAFS_INLINE void score_rows_bwd(int64_t m, int64_t n, const float *lse, int64_t 
 LAFS_ISA_FN(score_rows_bwd, (int64_t m, int64_t n, const float *lse, int64_t heads, const float *out, const float *dout,
                              int64_t ld, float *p, float *ds, int64_t ldp),
             (m, n, lse, heads, out, dout, ld, p, ds, ldp))
+void lafs_attention_scores_bwd(int64_t m, int64_t n, const float *lse, int64_t heads, const float *out,
+                               const float *dout, int64_t ld, float *p, float *ds, int64_t ldp)
+{
+    lafs_isa_score_rows_bwd()(m, n, lse, heads, out, dout, ld, p, ds, ldp);
+}
 
 /* dv = p^T do; dp = do v^T; ds = p (dp - D); dq = scale ds k; dk = scale ds^T q; blocks of queries added in order. */
 static void backward_tile(void *arg, int64_t tile, int worker)
 {
-    const struct attention *j = arg;
+    const struct lafs_attention *j = arg;
     const struct kernel_set *ks = kernels();
     int64_t seq = tile / j->heads, h = tile % j->heads, first = j->s->off[seq], n = j->s->off[seq + 1] - first;
     int64_t old = j->heads * HEAD, ld = 3 * old, size = packed_size(n), lds = score_stride(n);
@@ -264,11 +266,17 @@ static void backward_tile(void *arg, int64_t tile, int worker)
     }
 }
 
-void lafs_cpu_attention_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t heads, float scale, const float *qkv,
-                            const float *out, const float *lse, const float *dout, float *dqkv)
+void lafs_cpu_attention_bwd(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s,
+                            int64_t heads, float scale, const float *qkv, const float *out, const float *lse,
+const float *dout, float *dqkv)
 {
-    struct attention j = {.d = d, .s = s, .heads = heads, .scale = scale, .qkv = qkv, .saved = out, .saved_lse = lse,
-                          .dout = dout, .dqkv = dqkv};
+    struct lafs_attention j = {.d = d, .precision = precision, .s = s, .heads = heads, .scale = scale, .qkv = qkv,
+                               .saved = out, .saved_lse = lse, .dout = dout, .dqkv = dqkv};
+    if (precision != LAFS_PRECISION_FP32) {
+        if (lafs_cpu_reserve(d, lafs_attention_bf16_scratch(precision, s->max_len)))
+            lafs_pool_for(d->pool, s->n * heads, lafs_attention_bf16_bwd_tile, &j);
+        return;
+    }
     int64_t room = 3 * packed_size(s->max_len) + packed_size(QUERIES_B) + 2 * QUERIES_B * score_stride(s->max_len);
     if (lafs_cpu_reserve(d, (size_t)room * sizeof(float))) lafs_pool_for(d->pool, s->n * heads, backward_tile, &j);
 }

@@ -28,13 +28,13 @@ void lafs_cpu_rows_gather(struct lafs_dev *d, int64_t n, int64_t width, const in
 void lafs_cpu_rows_scatter(struct lafs_dev *d, int64_t n, int64_t rows, int64_t width, const int64_t *row,
                            const float *dy, float *dx);
 /* linear.c */
-void lafs_cpu_linear(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *x,
-                     const float *w, const float *b, enum lafs_act act, const struct lafs_drop *drop, float *pre,
-                     float *y);
-void lafs_cpu_linear_bwd_x(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *dy,
-                           const float *w, float *dx);
-void lafs_cpu_linear_bwd_w(struct lafs_dev *d, int64_t rows, int64_t in, int64_t out, const float *x, const float *dy,
-                           float *dw, float *db);
+void lafs_cpu_linear(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
+                     int64_t out, const float *x, const float *w, const float *b, enum lafs_act act,
+const struct lafs_drop *drop, float *pre, float *y);
+void lafs_cpu_linear_bwd_x(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
+                           int64_t out, const float *dy, const float *w, float *dx);
+void lafs_cpu_linear_bwd_w(struct lafs_dev *d, enum lafs_precision precision, int64_t rows, int64_t in, int64_t out,
+                           const float *x, const float *dy, float *dw, float *db);
 /* transformer.c */
 void lafs_cpu_assemble(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *proj,
                        const float *cls, const float *pos, const struct lafs_drop *drop, float *x);
@@ -47,10 +47,11 @@ void lafs_cpu_add_norm_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_
                            const float *x_out, const float *mean, const float *rstd, const float *g,
                            const struct lafs_drop *drop, const struct lafs_drop *path, float *dx, float *dbranch,
                            float *dg, float *db);
-void lafs_cpu_attention(struct lafs_dev *d, const struct lafs_seqs *s, int64_t heads, float scale, const float *qkv,
-                        float *out, float *lse);
-void lafs_cpu_attention_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t heads, float scale, const float *qkv,
-                            const float *out, const float *lse, const float *dout, float *dqkv);
+void lafs_cpu_attention(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t heads,
+                        float scale, const float *qkv, float *out, float *lse);
+void lafs_cpu_attention_bwd(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s,
+                            int64_t heads, float scale, const float *qkv, const float *out, const float *lse,
+const float *dout, float *dqkv);
 /* norm.c, dino.c, margin.c */
 void lafs_cpu_l2norm(struct lafs_dev *d, int64_t rows, int64_t width, const float *x, float *y, float *norm);
 void lafs_cpu_l2norm_bwd(struct lafs_dev *d, int64_t rows, int64_t width, const float *y, const float *norm,
@@ -59,10 +60,10 @@ void lafs_cpu_dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt
                         const float *teacher, const float *center, float temp_s, float temp_t, float grad_scale,
                         double *loss, float *dstudent, float *center_mean, double *stats);
 size_t lafs_cpu_margin_scratch(int64_t b, int64_t dim, int64_t classes);
-void lafs_cpu_margin_loss(struct lafs_dev *d, int64_t b, int64_t dim, int64_t classes, const float *emb,
-                          const float *weight, const struct lafs_target *target, enum lafs_margin kind, float s,
-                          float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
-                          float *logits);
+void lafs_cpu_margin_loss(struct lafs_dev *d, enum lafs_precision precision, int64_t b, int64_t dim, int64_t classes,
+                          const float *emb, const float *weight, const struct lafs_target *target,
+enum lafs_margin kind, float s, float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
+float *logits);
 void lafs_cpu_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale,
                   double *loss, float *da);
 /* optim.c */

@@ -101,7 +101,7 @@ static inline vec4 fma4(vec4 a, vec4 b, vec4 c)
 #define NV 2
 #include "kernels/cpu/gemm_kernels.inc"
 
-static const struct lafs_gemm_set *set_for(enum lafs_precision precision)
+const struct lafs_gemm_set *lafs_gemm_set_for(enum lafs_precision precision)
 {
 #if defined __x86_64__
     int level = lafs_isa_level();
@@ -123,13 +123,14 @@ static struct lafs_gemm_source source_b(int trans, const float *b, int64_t ldb)
     return trans ? (struct lafs_gemm_source){b, ldb, 1} : (struct lafs_gemm_source){b, 1, ldb};
 }
 
-/* c (m,n) = or += alpha a b for packed blocks of one k block. While a panel of b serves all of a, the next is fetched. */
-static void multiply(const struct lafs_gemm_set *s, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
-                     float alpha, int add, float *c, int64_t ldc)
+/* While a panel of b serves all of a, the next is fetched. */
+void lafs_gemm_multiply(const struct lafs_gemm_set *s, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                        float alpha, int add, float *c, int64_t ldc)
 {
     enum { LINE = 16 };
     int64_t depth = lafs_gemm_depth(s, k), size_a = depth * s->sa, size_b = depth * s->sb;
-    int64_t share = size_b / panels(m, s->mr) + LINE;
+    int64_t share = m > 0 ? size_b / panels(m, s->mr) + LINE : 0;
+    unsigned state = s->begin ? s->begin() : 0;
     for (int64_t j = 0; j < n; j += s->nr, b += size_b) {
         const float *next = b + size_b, *end = j + s->nr < n ? next + size_b : next;
         for (int64_t i = 0; i < m; i += s->mr) {
@@ -138,6 +139,7 @@ static void multiply(const struct lafs_gemm_set *s, int64_t m, int64_t n, int64_
                       c + i * ldc + j, ldc);
         }
     }
+    if (s->end) s->end(state);
 }
 
 /* c *= beta, without reading c when beta is 0. */
@@ -151,7 +153,7 @@ void lafs_cpu_gemm(int transa, int transb, int64_t m, int64_t n, int64_t k, floa
                    const float *b, int64_t ldb, float beta, float *c, int64_t ldc)
 {
     _Alignas(64) float pa[MB * LAFS_GEMM_KC], pb[NB * LAFS_GEMM_KC];
-    const struct lafs_gemm_set *s = set_for(LAFS_PRECISION_FP32);
+    const struct lafs_gemm_set *s = lafs_gemm_set_for(LAFS_PRECISION_FP32);
     const struct lafs_gemm_source sa = source_a(transa, a, lda), sb = source_b(transb, b, ldb);
     int64_t columns = NB / s->nr * s->nr;
     if ((beta != 0 && beta != 1) || (k <= 0 && beta == 0)) scale_rows(m, n, beta, c, ldc);
@@ -162,7 +164,7 @@ void lafs_cpu_gemm(int transa, int transb, int64_t m, int64_t n, int64_t k, floa
             for (int64_t i = 0; i < m; i += MB) {
                 int64_t mb = min64(MB, m - i);
                 s->pack_a(s, &sa, i, mb, q, kb, pa);
-                multiply(s, mb, nb, kb, pa, pb, alpha, q > 0 || beta != 0, c + i * ldc + j, ldc);
+                lafs_gemm_multiply(s, mb, nb, kb, pa, pb, alpha, q > 0 || beta != 0, c + i * ldc + j, ldc);
             }
         }
 }
@@ -243,13 +245,10 @@ static void multiply_tile(void *arg, int64_t index, int worker)
     int64_t mb = min64(j->a.block, j->a.n - i), nb = min64(j->b.block, j->b.n - n);
     int64_t row = j->a.i0 + i, col = j->b.i0 + n;
     float *c = p->c + row * p->ldc + col;
-    unsigned state = 0;
     for (int64_t q = 0; q < j->k; q += s->kc) {
         int64_t kb = min64(s->kc, j->k - q);
         const float *a = operand_at(j, &j->a, i, mb, q, kb, worker), *b = operand_at(j, &j->b, n, nb, q, kb, worker);
-        if (s->begin) state = s->begin();
-        multiply(s, mb, nb, kb, a, b, 1, p->add || j->q0 + q > 0, c, p->ldc);
-        if (s->end) s->end(state);
+        lafs_gemm_multiply(s, mb, nb, kb, a, b, 1, p->add || j->q0 + q > 0, c, p->ldc);
     }
     if (j->q0 + j->k == p->k && p->finish) p->finish(p, row, mb, col, nb, worker);
 }
@@ -297,7 +296,7 @@ static void multiply_chunks(struct job *j, struct lafs_pool *pool, int64_t nc, i
 
 void lafs_cpu_matmul(struct lafs_dev *d, const struct lafs_matmul *p)
 {
-    const struct lafs_gemm_set *s = set_for(p->precision);
+    const struct lafs_gemm_set *s = lafs_gemm_set_for(p->precision);
     struct job j = {.p = p, .set = s};
     if (p->m <= 0 || p->n <= 0) return;
     if (p->k <= 0 && !p->add) scale_rows(p->m, p->n, 0, p->c, p->ldc);

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "compute/backend.h"
+
 /* A matrix as the packer sees it: element (i, q) of op(a), or (q, i) of op(b), is p[i*si + q*sq]; q runs over k. */
 struct lafs_gemm_source {
     const float *p;
@@ -46,5 +48,20 @@ void lafs_gemm_pack_a_bf16(const struct lafs_gemm_set *s, const struct lafs_gemm
                            int64_t q0, int64_t k, float *to);
 void lafs_gemm_pack_b_bf16(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
                            int64_t q0, int64_t k, float *to);
+
+/* gemm.c */
+const struct lafs_gemm_set *lafs_gemm_set_for(enum lafs_precision precision);
+/* c (m,n) = or += alpha a b for blocks that `s` packed, all k of them in one; on the calling thread. */
+void lafs_gemm_multiply(const struct lafs_gemm_set *s, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                        float alpha, int add, float *c, int64_t ldc);
+/* Floats that n rows of op(a), or columns of op(b), and k take when packed. */
+static inline int64_t lafs_gemm_size_a(const struct lafs_gemm_set *s, int64_t n, int64_t k)
+{
+    return (n + s->mr - 1) / s->mr * lafs_gemm_depth(s, k) * s->sa;
+}
+static inline int64_t lafs_gemm_size_b(const struct lafs_gemm_set *s, int64_t n, int64_t k)
+{
+    return (n + s->nr - 1) / s->nr * lafs_gemm_depth(s, k) * s->sb;
+}
 
 #endif

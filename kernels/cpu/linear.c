@@ -37,23 +37,25 @@ static void finish(const struct lafs_matmul *p, int64_t row, int64_t rows, int64
     lafs_isa_finish_rows()(p, row, rows, col, cols);
 }
 
-void lafs_cpu_linear(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *x,
-                     const float *w, const float *b, enum lafs_act act, const struct lafs_drop *drop, float *pre,
-                     float *y)
+void lafs_cpu_linear(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
+                     int64_t out, const float *x, const float *w, const float *b, enum lafs_act act,
+const struct lafs_drop *drop, float *pre, float *y)
 {
     if (drop && drop->p <= 0) drop = NULL;
     struct epilogue e = {s, drop, b, act, pre};
     int plain = !b && act == LAFS_ACT_NONE && !drop && !pre;
-    struct lafs_matmul p = {.transb = 1, .m = lafs_seqs_rows(s), .n = out, .k = in, .a = x, .lda = in, .b = w,
-                            .ldb = in, .c = y, .ldc = out, .finish = plain ? NULL : finish, .arg = &e};
+    struct lafs_matmul p = {.precision = precision, .transb = 1, .m = lafs_seqs_rows(s), .n = out, .k = in, .a = x,
+                            .lda = in, .b = w, .ldb = in, .c = y, .ldc = out, .finish = plain ? NULL : finish,
+.arg = &e};
     lafs_cpu_matmul(d, &p);
 }
 
-void lafs_cpu_linear_bwd_x(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *dy,
-                           const float *w, float *dx)
+void lafs_cpu_linear_bwd_x(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
+                           int64_t out, const float *dy, const float *w, float *dx)
 {
     struct lafs_matmul p = {
-        .m = lafs_seqs_rows(s), .n = in, .k = out, .a = dy, .lda = out, .b = w, .ldb = in, .c = dx, .ldc = in};
+        .precision = precision, .m = lafs_seqs_rows(s), .n = in, .k = out, .a = dy, .lda = out, .b = w, .ldb = in,
+.c = dx, .ldc = in};
     lafs_cpu_matmul(d, &p);
 }
 
@@ -81,11 +83,11 @@ LAFS_INLINE void column_tile(const struct sums *j, int64_t tile)
 }
 LAFS_ISA_TILES(column, struct sums, column_tile(j, tile))
 
-void lafs_cpu_linear_bwd_w(struct lafs_dev *d, int64_t rows, int64_t in, int64_t out, const float *x, const float *dy,
-                           float *dw, float *db)
+void lafs_cpu_linear_bwd_w(struct lafs_dev *d, enum lafs_precision precision, int64_t rows, int64_t in, int64_t out,
+                           const float *x, const float *dy, float *dw, float *db)
 {
-    struct lafs_matmul p = {.transa = 1, .m = out, .n = in, .k = rows, .a = dy, .lda = out, .b = x, .ldb = in, .add = 1,
-                            .c = dw, .ldc = in};
+    struct lafs_matmul p = {.precision = precision, .transa = 1, .m = out, .n = in, .k = rows, .a = dy, .lda = out,
+                            .b = x, .ldb = in, .add = 1, .c = dw, .ldc = in};
     lafs_cpu_matmul(d, &p);
     struct sums j = {rows, out, dy, db};
     if (db) lafs_pool_for(d->pool, (out + COLS - 1) / COLS, lafs_isa_column(), &j);

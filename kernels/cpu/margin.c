@@ -213,19 +213,21 @@ LAFS_INLINE void demb_tile(const struct margin *j, int64_t i)
 }
 LAFS_ISA_TILES(demb, struct margin, demb_tile(j, tile))
 
-void lafs_cpu_margin_loss(struct lafs_dev *d, int64_t b, int64_t dim, int64_t classes, const float *emb,
-                          const float *weight, const struct lafs_target *target, enum lafs_margin kind, float s,
-                          float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
-                          float *logits)
+void lafs_cpu_margin_loss(struct lafs_dev *d, enum lafs_precision precision, int64_t b, int64_t dim, int64_t classes,
+                          const float *emb, const float *weight, const struct lafs_target *target,
+enum lafs_margin kind, float s, float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
+float *logits)
 {
     struct margin j = {.d = d, .b = b, .dim = dim, .classes = classes, .emb = emb, .weight = weight, .target = target,
                        .kind = kind, .s = s, .m = m, .factor = grad_scale / (double)b, .demb = demb, .dweight = dweight,
                        .logits = logits};
+    if (precision == LAFS_PRECISION_BF16) precision = LAFS_PRECISION_BF16X3;
     carve(&j, scratch);
     lafs_pool_for(d->pool, b, lafs_isa_unit(), &j);
     lafs_pool_for(d->pool, (classes + ROWS - 1) / ROWS, lafs_isa_weight(), &j);
-    struct lafs_matmul cosines = {.transb = 1, .m = b, .n = classes, .k = dim, .a = j.unit, .lda = dim, .b = weight,
-                                  .ldb = dim, .c = j.cosine, .ldc = classes, .finish = cosine_block, .arg = &j};
+    struct lafs_matmul cosines = {.precision = precision, .transb = 1, .m = b, .n = classes, .k = dim, .a = j.unit,
+                                  .lda = dim, .b = weight, .ldb = dim, .c = j.cosine, .ldc = classes,
+.finish = cosine_block, .arg = &j};
     lafs_cpu_matmul(d, &cosines);
     lafs_pool_for(d->pool, b, lafs_isa_softmax(), &j);
     double sum = 0;
@@ -233,11 +235,11 @@ void lafs_cpu_margin_loss(struct lafs_dev *d, int64_t b, int64_t dim, int64_t cl
     *loss = sum / (double)b;
     if (!demb) return;
     lafs_pool_for(d->pool, (classes + COLS - 1) / COLS, lafs_isa_slope(), &j);
-    struct lafs_matmul back_e = {.m = b, .n = dim, .k = classes, .a = j.cosine, .lda = classes, .b = weight, .ldb = dim,
-                                 .c = j.dunit, .ldc = dim};
-    struct lafs_matmul back_w = {.transa = 1, .m = classes, .n = dim, .k = b, .a = j.cosine, .lda = classes,
-                                 .b = j.unit, .ldb = dim, .add = 1, .c = dweight, .ldc = dim,
-                                 .finish = along_block, .arg = &j};
+    struct lafs_matmul back_e = {.precision = precision, .m = b, .n = dim, .k = classes, .a = j.cosine, .lda = classes,
+                                 .b = weight, .ldb = dim, .c = j.dunit, .ldc = dim};
+    struct lafs_matmul back_w = {.precision = precision, .transa = 1, .m = classes, .n = dim, .k = b, .a = j.cosine,
+                                 .lda = classes, .b = j.unit, .ldb = dim, .add = 1, .c = dweight, .ldc = dim,
+.finish = along_block, .arg = &j};
     lafs_cpu_matmul(d, &back_e);
     lafs_cpu_matmul(d, &back_w);
     lafs_pool_for(d->pool, b, lafs_isa_demb(), &j);

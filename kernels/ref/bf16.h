@@ -1,10 +1,13 @@
-/* bfloat16: the upper half of a float. A product in LAFS_PRECISION_BF16 is of operands rounded to it; in LAFS_PRECISION_BF16X3 an operand is
- * the sum of two, high and low, and of the four products all but low times low are taken. */
+/* bfloat16: the upper half of a float. A product in LAFS_PRECISION_BF16 is of operands rounded to it; in
+ * LAFS_PRECISION_BF16X3 an operand is the sum of two, high and low, and of the four products all but low times low are
+ * taken. */
 #ifndef LAFS_KERNELS_REF_BF16_H
 #define LAFS_KERNELS_REF_BF16_H
 
 #include <stdint.h>
 #include <string.h>
+
+#include "compute/backend.h"
 
 /* The nearest bfloat16, to even where two are; the bits. A NaN stays one. */
 static inline uint32_t lafs_bf16_bits(float x)
@@ -28,6 +31,15 @@ static inline float lafs_bf16_low(float x)
 {
     float high = lafs_bf16_high(x), low = x - high;
     return low - low == 0 ? lafs_bf16_high(low) : 0;
+}
+
+/* a b in a product of that precision. */
+static inline double lafs_bf16_multiply(enum lafs_precision precision, float a, float b)
+{
+    if (precision == LAFS_PRECISION_FP32) return (double)a * b;
+    double ah = lafs_bf16_high(a), bh = lafs_bf16_high(b);
+    if (precision == LAFS_PRECISION_BF16) return ah * bh;
+    return ah * bh + ah * lafs_bf16_low(b) + lafs_bf16_low(a) * bh;
 }
 
 #endif

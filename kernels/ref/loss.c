@@ -195,12 +195,13 @@ static double margin_row(int64_t classes, const struct lafs_target *t, enum lafs
     return loss;
 }
 
-void lafs_ref_margin_loss(struct lafs_dev *d, int64_t b, int64_t dim, int64_t classes, const float *emb,
-                          const float *weight, const struct lafs_target *target, enum lafs_margin kind, float s,
-                          float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
-                          float *logits)
+void lafs_ref_margin_loss(struct lafs_dev *d, enum lafs_precision precision, int64_t b, int64_t dim, int64_t classes,
+                          const float *emb, const float *weight, const struct lafs_target *target,
+enum lafs_margin kind, float s, float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
+float *logits)
 {
     (void)d;
+    (void)precision; /* never less than bf16x3, which is near what others make of fp32 */
     double *cosine = scratch, *dcos = cosine + b * classes, *inv_e = dcos + b * classes, *inv_w = inv_e + b;
     for (int64_t i = 0; i < b; i++) inv_e[i] = inverse_norm(dim, emb + i * dim);
     for (int64_t c = 0; c < classes; c++) inv_w[c] = inverse_norm(dim, weight + c * dim);

@@ -1,3 +1,4 @@
+#include "kernels/ref/bf16.h"
 #include "kernels/ref/ref.h"
 
 #include <math.h>
@@ -101,16 +102,22 @@ void lafs_ref_add_norm_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_
 
 enum { HEAD = 64 };
 
-static double dot(const float *a, const float *b)
+static double dot(enum lafs_precision precision, const float *a, const float *b)
 {
     double sum = 0;
-    for (int j = 0; j < HEAD; j++) sum += (double)a[j] * b[j];
+    for (int j = 0; j < HEAD; j++) sum += lafs_bf16_multiply(precision, a[j], b[j]);
     return sum;
 }
 
+/* x v where x is an intermediate result: kept in double in fp32, a float to be rounded otherwise. */
+static double times(enum lafs_precision precision, double x, float v)
+{
+    return precision == LAFS_PRECISION_FP32 ? x * v : lafs_bf16_multiply(precision, (float)x, v);
+}
+
 /* o_i = sum_j p_ij v_j with p_ij = exp(scale q_i.k_j - lse_i), lse_i = log sum_j exp(scale q_i.k_j). */
-void lafs_ref_attention(struct lafs_dev *d, const struct lafs_seqs *s, int64_t heads, float scale, const float *qkv,
-                        float *out, float *lse)
+void lafs_ref_attention(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t heads,
+                        float scale, const float *qkv, float *out, float *lse)
 {
     (void)d;
     int64_t row = 3 * heads * HEAD;
@@ -119,11 +126,12 @@ void lafs_ref_attention(struct lafs_dev *d, const struct lafs_seqs *s, int64_t h
             for (int64_t i = s->off[n]; i < s->off[n + 1]; i++) {
                 const float *q = qkv + i * row + h * HEAD, *k = qkv + (heads + h) * HEAD, *v = k + heads * HEAD;
                 double max = -INFINITY, sum = 0, o[HEAD] = {0};
-                for (int64_t j = s->off[n]; j < s->off[n + 1]; j++) max = fmax(max, scale * dot(q, k + j * row));
+                for (int64_t j = s->off[n]; j < s->off[n + 1]; j++) max = fmax(max, scale * dot(precision, q,
+                                                                                                k + j * row));
                 for (int64_t j = s->off[n]; j < s->off[n + 1]; j++) {
-                    double e = exp(scale * dot(q, k + j * row) - max);
+                    double e = exp(scale * dot(precision, q, k + j * row) - max);
                     sum += e;
-                    for (int c = 0; c < HEAD; c++) o[c] += e * v[j * row + c];
+                    for (int c = 0; c < HEAD; c++) o[c] += times(precision, e, v[j * row + c]);
                 }
                 for (int c = 0; c < HEAD; c++) out[(i * heads + h) * HEAD + c] = (float)(o[c] / sum);
                 if (lse) lse[i * heads + h] = (float)(max + log(sum));
@@ -132,8 +140,9 @@ void lafs_ref_attention(struct lafs_dev *d, const struct lafs_seqs *s, int64_t h
 
 /* With D_i = do_i.o_i and ds_ij = p_ij (do_i.v_j - D_i):
  * dv_j = sum_i p_ij do_i,  dq_i = scale sum_j ds_ij k_j,  dk_j = scale sum_i ds_ij q_i. */
-static void attention_head_bwd(int64_t first, int64_t end, int64_t heads, int64_t h, float scale, const float *qkv,
-                               const float *out, const float *lse, const float *dout, float *dqkv)
+static void attention_head_bwd(enum lafs_precision precision, int64_t first, int64_t end, int64_t heads, int64_t h,
+                               float scale, const float *qkv, const float *out, const float *lse, const float *dout,
+float *dqkv)
 {
     int64_t row = 3 * heads * HEAD, orow = heads * HEAD;
     const float *q = qkv + h * HEAD, *k = q + heads * HEAD, *v = k + heads * HEAD;
@@ -142,14 +151,16 @@ static void attention_head_bwd(int64_t first, int64_t end, int64_t heads, int64_
         double sq[HEAD] = {0}, sk[HEAD] = {0}, sv[HEAD] = {0};
         for (int64_t b = first; b < end; b++) {
             const float *da = dout + a * orow + h * HEAD, *db = dout + b * orow + h * HEAD;
-            double pab = exp(scale * dot(q + a * row, k + b * row) - lse[a * heads + h]);
-            double pba = exp(scale * dot(q + b * row, k + a * row) - lse[b * heads + h]);
-            double dab = pab * (dot(da, v + b * row) - dot(da, out + a * orow + h * HEAD));
-            double dba = pba * (dot(db, v + a * row) - dot(db, out + b * orow + h * HEAD));
+            double pab = exp(scale * dot(precision, q + a * row, k + b * row) - lse[a * heads + h]);
+            double pba = exp(scale * dot(precision, q + b * row, k + a * row) - lse[b * heads + h]);
+            double along_a = dot(LAFS_PRECISION_FP32, da, out + a * orow + h * HEAD);
+            double along_b = dot(LAFS_PRECISION_FP32, db, out + b * orow + h * HEAD);
+            double dab = pab * (dot(precision, da, v + b * row) - along_a);
+            double dba = pba * (dot(precision, db, v + a * row) - along_b);
             for (int c = 0; c < HEAD; c++) {
-                sq[c] += scale * dab * k[b * row + c];
-                sk[c] += scale * dba * q[b * row + c];
-                sv[c] += pba * db[c];
+                sq[c] += scale * times(precision, dab, k[b * row + c]);
+                sk[c] += scale * times(precision, dba, q[b * row + c]);
+                sv[c] += times(precision, pba, db[c]);
             }
         }
         for (int c = 0; c < HEAD; c++) {
@@ -160,11 +171,12 @@ static void attention_head_bwd(int64_t first, int64_t end, int64_t heads, int64_
     }
 }
 
-void lafs_ref_attention_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t heads, float scale, const float *qkv,
-                            const float *out, const float *lse, const float *dout, float *dqkv)
+void lafs_ref_attention_bwd(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s,
+                            int64_t heads, float scale, const float *qkv, const float *out, const float *lse,
+const float *dout, float *dqkv)
 {
     (void)d;
     for (int64_t n = 0; n < s->n; n++)
         for (int64_t h = 0; h < heads; h++)
-            attention_head_bwd(s->off[n], s->off[n + 1], heads, h, scale, qkv, out, lse, dout, dqkv);
+            attention_head_bwd(precision, s->off[n], s->off[n + 1], heads, h, scale, qkv, out, lse, dout, dqkv);
 }

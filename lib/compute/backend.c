@@ -134,3 +134,14 @@ void lafs_backend_close(struct lafs_backend *b)
     if (b->ops) b->ops->close(b->dev);
     *b = (struct lafs_backend){0};
 }
+
+int lafs_precision_by_name(const char *name, enum lafs_precision *out)
+{
+    static const char *const names[] = {"fp32", "bf16", "bf16x3"};
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(name, names[i])) {
+            *out = (enum lafs_precision)i;
+            return 1;
+        }
+    return 0;
+}

@@ -146,15 +146,15 @@ struct lafs_ops {
     /* -- linear -- */
     /* y = drop(act(x w^T + b)). x (rows,in), w (out,in), b (out) or NULL, y (rows,out).
      * pre (rows,out) or NULL receives what act was applied to. */
-    void (*linear)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *x,
-                   const float *w, const float *b, enum lafs_act act, const struct lafs_drop *drop, float *pre,
-                   float *y);
+    void (*linear)(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
+                   int64_t out, const float *x, const float *w, const float *b, enum lafs_act act,
+                   const struct lafs_drop *drop, float *pre, float *y);
     /* dx (rows,in) = dy (rows,out) w */
-    void (*linear_bwd_x)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const float *dy,
-                         const float *w, float *dx);
+    void (*linear_bwd_x)(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
+                         int64_t out, const float *dy, const float *w, float *dx);
     /* dw (out,in) += dy^T x; db (out) += column sums of dy, unless NULL */
-    void (*linear_bwd_w)(struct lafs_dev *d, int64_t rows, int64_t in, int64_t out, const float *x, const float *dy,
-                         float *dw, float *db);
+    void (*linear_bwd_w)(struct lafs_dev *d, enum lafs_precision precision, int64_t rows, int64_t in, int64_t out,
+                         const float *x, const float *dy, float *dw, float *db);
 
     /* -- transformer -- */
     /* x = [cls; proj rows] + pos[0..len-1], dropped. proj (rows - n, width): the tokens of sequence i start at row
@@ -177,11 +177,13 @@ struct lafs_ops {
                          const struct lafs_drop *drop, const struct lafs_drop *path, float *dx, float *dbranch,
                          float *dg, float *db);
     /* Softmax attention inside each sequence. qkv (rows, 3*heads*64): all heads of q, then k, then v. out (rows,
-     * heads*64). lse (rows, heads) or NULL: log-sum-exp of the scaled scores. */
-    void (*attention)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t heads, float scale, const float *qkv,
-                      float *out, float *lse);
-    void (*attention_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t heads, float scale, const float *qkv,
-                          const float *out, const float *lse, const float *dout, float *dqkv);
+     * heads*64). lse (rows, heads) or NULL: log-sum-exp of the scaled scores. Scores are products before they are
+     * scaled; v is multiplied by exp(score - the row's largest), the sum of which divides last. */
+    void (*attention)(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t heads,
+                      float scale, const float *qkv, float *out, float *lse);
+    void (*attention_bwd)(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t heads,
+                          float scale, const float *qkv, const float *out, const float *lse, const float *dout,
+                          float *dqkv);
     /* y (n,width) = x[row[i]]; and its backward: dx[row[i]] = dy[i], all other rows of dx zero. row: host,
      * ascending. */
     void (*rows_gather)(struct lafs_dev *d, int64_t n, int64_t width, const int64_t *row, const float *x, float *y);
@@ -263,11 +265,13 @@ struct lafs_ops {
     /* Margin softmax. emb (b,dim), weight (classes,dim), both normalised inside. logits = s (cos - m y) (CosFace) or
      * s cos(acos(cos) + m y) (ArcFace where y > 0, cos cut to +-(1-1e-7)), y the soft target; loss (1,double) = mean
      * soft cross-entropy. target: host. demb written (NULL: forward only), dweight +=; both times grad_scale.
-     * logits (b,classes) or NULL. scratch: margin_scratch bytes of device memory. */
+     * logits (b,classes) or NULL. scratch: margin_scratch bytes of device memory. The scale makes small errors large:
+     * LAFS_PRECISION_BF16 is taken for LAFS_PRECISION_BF16X3 here. */
     size_t (*margin_scratch)(int64_t b, int64_t dim, int64_t classes);
-    void (*margin_loss)(struct lafs_dev *d, int64_t b, int64_t dim, int64_t classes, const float *emb,
-                        const float *weight, const struct lafs_target *target, enum lafs_margin kind, float s, float m,
-                        float grad_scale, void *scratch, double *loss, float *demb, float *dweight, float *logits);
+    void (*margin_loss)(struct lafs_dev *d, enum lafs_precision precision, int64_t b, int64_t dim, int64_t classes,
+                        const float *emb, const float *weight, const struct lafs_target *target, enum lafs_margin kind,
+                        float s, float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
+                        float *logits);
     /* loss (1,double) = weight * mean((a-b)^2); da (n), unless NULL, += grad_scale * its gradient. */
     void (*mse)(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale,
                 double *loss, float *da);
@@ -309,6 +313,9 @@ typedef const struct lafs_ops *lafs_plugin_fn(void);
 struct lafs_backend {
     const struct lafs_ops *ops;
     struct lafs_dev *dev;
+    /* What ViT and heads ask of their products: LAFS_PRECISION_FP32 after lafs_backend_open, the opener's to change.
+     * The landmark CNN and the detector are always in fp32. */
+    enum lafs_precision precision;
 };
 /* name: "cpu", "ref", "cuda", "cuda:N" or "auto". On "auto" *why (unless why is NULL) receives the choice and the
  * reason; the text is static and stands until the next call.
@@ -318,6 +325,8 @@ struct lafs_backend {
 lafs_status lafs_backend_open(struct lafs_backend *b, const char *name, struct lafs_pool *pool, const char **why,
                               struct lafs_err *err);
 void lafs_backend_close(struct lafs_backend *b);
+/* "fp32", "bf16" or "bf16x3"; 0 for another name. */
+int lafs_precision_by_name(const char *name, enum lafs_precision *out);
 
 #ifdef __cplusplus
 }

@@ -364,8 +364,10 @@ static void excite(struct lafs_cnn_work *w, const struct lafs_backend *b, const 
     int64_t e = net[i].e, side = shape_of(i).out_side;
     struct lafs_seqs one = rows_of(w, 1);
     b->ops->channel_mean(b->dev, w->n, side * side, e, s->u2.out, s->pool);
-    b->ops->linear(b->dev, &one, e, e / 4, s->pool, value + k->se1_w, NULL, LAFS_ACT_RELU, NULL, s->pre1, s->hid);
-    b->ops->linear(b->dev, &one, e / 4, e, s->hid, value + k->se2_w, NULL, LAFS_ACT_HSIGMOID, NULL, s->pre2, s->gate);
+    b->ops->linear(b->dev, LAFS_PRECISION_FP32, &one, e, e / 4, s->pool, value + k->se1_w, NULL, LAFS_ACT_RELU, NULL,
+                   s->pre1, s->hid);
+    b->ops->linear(b->dev, LAFS_PRECISION_FP32, &one, e / 4, e, s->hid, value + k->se2_w, NULL, LAFS_ACT_HSIGMOID,
+                   NULL, s->pre2, s->gate);
     b->ops->channel_scale(b->dev, w->n, side * side, e, s->u2.out, s->gate, net[i].act, s->scaled);
 }
 
@@ -379,12 +381,14 @@ static void block_kept(struct lafs_cnn_work *w, const struct lafs_backend *b, co
     struct shape h = shape_of(i);
     struct lafs_seqs from = rows_of(w, h.side), to = rows_of(w, h.out_side);
     const struct lafs_conv g = {w->n, h.side, h.side, n->e, n->k, n->stride, n->e};
-    op->linear(b->dev, &from, h.c, n->e, in, value + k->expand_w, NULL, LAFS_ACT_NONE, NULL, NULL, s->u1.conv);
+    op->linear(b->dev, LAFS_PRECISION_FP32, &from, h.c, n->e, in, value + k->expand_w, NULL, LAFS_ACT_NONE, NULL, NULL,
+               s->u1.conv);
     normalise(w, b, value, running, &s->u1, &k->bn1, lafs_seqs_rows(&from), n->e, n->act);
     op->depthwise(b->dev, &g, s->u1.out, value + k->depth_w, NULL, LAFS_ACT_NONE, s->u2.conv);
     normalise(w, b, value, running, &s->u2, &k->bn2, lafs_seqs_rows(&to), n->e, n->se ? LAFS_ACT_NONE : n->act);
     if (n->se) excite(w, b, value, i);
-    op->linear(b->dev, &to, n->e, n->o, s->scaled, value + k->project_w, NULL, LAFS_ACT_NONE, NULL, NULL, s->u3.conv);
+    op->linear(b->dev, LAFS_PRECISION_FP32, &to, n->e, n->o, s->scaled, value + k->project_w, NULL, LAFS_ACT_NONE,
+               NULL, NULL, s->u3.conv);
     normalise(w, b, value, running, &s->u3, &k->bn3, lafs_seqs_rows(&to), n->o, LAFS_ACT_NONE);
     if (!h.residual) return;
     int64_t values = lafs_seqs_rows(&to) * n->o;
@@ -401,10 +405,12 @@ static void block_folded(struct lafs_cnn_work *w, const struct lafs_backend *b, 
     struct shape h = shape_of(i);
     struct lafs_seqs from = rows_of(w, h.side), to = rows_of(w, h.out_side);
     const struct lafs_conv g = {w->n, h.side, h.side, n->e, n->k, n->stride, n->e};
-    op->linear(b->dev, &from, h.c, n->e, in, s->folded[0], s->bias[0], n->act, NULL, NULL, s->u1.out);
+    op->linear(b->dev, LAFS_PRECISION_FP32, &from, h.c, n->e, in, s->folded[0], s->bias[0], n->act, NULL, NULL,
+               s->u1.out);
     op->depthwise(b->dev, &g, s->u1.out, s->folded[1], s->bias[1], n->se ? LAFS_ACT_NONE : n->act, s->u2.out);
     if (n->se) excite(w, b, value, i);
-    op->linear(b->dev, &to, n->e, n->o, s->scaled, s->folded[2], s->bias[2], LAFS_ACT_NONE, NULL, NULL, s->sum);
+    op->linear(b->dev, LAFS_PRECISION_FP32, &to, n->e, n->o, s->scaled, s->folded[2], s->bias[2], LAFS_ACT_NONE, NULL,
+               NULL, s->sum);
     if (h.residual) op->axpy(b->dev, lafs_seqs_rows(&to) * n->o, 1, in, s->sum);
 }
 
@@ -446,8 +452,8 @@ void lafs_cnn_forward(struct lafs_cnn_work *w, const struct lafs_backend *b, con
     const struct lafs_drop drop = dropout_of(w);
     op->channel_mean(b->dev, n, LAST_SIDE * LAST_SIDE, LAFS_CNN_OUT, in, w->mean);
     op->dropout(b->dev, &rows, LAFS_CNN_OUT, &drop, w->mean, w->dropped);
-    op->linear(b->dev, &rows, LAFS_CNN_OUT, 2 * m->landmarks, w->dropped, value + m->out_w, value + m->out_b,
-               LAFS_ACT_NONE, NULL, NULL, w->raw);
+    op->linear(b->dev, LAFS_PRECISION_FP32, &rows, LAFS_CNN_OUT, 2 * m->landmarks, w->dropped, value + m->out_w,
+               value + m->out_b, LAFS_ACT_NONE, NULL, NULL, w->raw);
     op->minmax(b->dev, n, 2 * m->landmarks, RANGE, w->raw, landmarks, w->arg);
 }
 
@@ -472,11 +478,11 @@ static void excite_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, co
     struct lafs_seqs one = rows_of(w, 1);
     op->channel_scale_bwd(b->dev, n, side * side, e, s->u2.out, s->gate, net[i].act, dscaled, dx, w->dgate);
     op->act_bwd(b->dev, n * e, LAFS_ACT_HSIGMOID, s->pre2, w->dgate, w->dgate);
-    op->linear_bwd_w(b->dev, n, e / 4, e, s->hid, w->dgate, grad + k->se2_w, NULL);
-    op->linear_bwd_x(b->dev, &one, e / 4, e, w->dgate, value + k->se2_w, w->dhid);
+    op->linear_bwd_w(b->dev, LAFS_PRECISION_FP32, n, e / 4, e, s->hid, w->dgate, grad + k->se2_w, NULL);
+    op->linear_bwd_x(b->dev, LAFS_PRECISION_FP32, &one, e / 4, e, w->dgate, value + k->se2_w, w->dhid);
     op->act_bwd(b->dev, n * (e / 4), LAFS_ACT_RELU, s->pre1, w->dhid, w->dhid);
-    op->linear_bwd_w(b->dev, n, e, e / 4, s->pool, w->dhid, grad + k->se1_w, NULL);
-    op->linear_bwd_x(b->dev, &one, e, e / 4, w->dhid, value + k->se1_w, w->dgate);
+    op->linear_bwd_w(b->dev, LAFS_PRECISION_FP32, n, e, e / 4, s->pool, w->dhid, grad + k->se1_w, NULL);
+    op->linear_bwd_x(b->dev, LAFS_PRECISION_FP32, &one, e, e / 4, w->dhid, value + k->se1_w, w->dgate);
     op->channel_mean_bwd(b->dev, n, side * side, e, w->dgate, dx, 1);
 }
 
@@ -495,8 +501,8 @@ static void block_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, con
     int64_t rows_in = lafs_seqs_rows(&from), rows_out = lafs_seqs_rows(&to);
     float *mid = d[2], *low = d[1];
     normalise_bwd(w, b, value, grad, &s->u3, &k->bn3, rows_out, n->o, LAFS_ACT_NONE, d[0], low);
-    op->linear_bwd_w(b->dev, rows_out, n->e, n->o, s->scaled, low, grad + k->project_w, NULL);
-    op->linear_bwd_x(b->dev, &to, n->e, n->o, low, value + k->project_w, mid);
+    op->linear_bwd_w(b->dev, LAFS_PRECISION_FP32, rows_out, n->e, n->o, s->scaled, low, grad + k->project_w, NULL);
+    op->linear_bwd_x(b->dev, LAFS_PRECISION_FP32, &to, n->e, n->o, low, value + k->project_w, mid);
     if (n->se) {
         excite_bwd(w, b, value, grad, i, mid, low);
         float *t = mid;
@@ -507,8 +513,8 @@ static void block_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, con
     op->depthwise_bwd_w(b->dev, &g, s->u1.out, mid, grad + k->depth_w);
     op->depthwise_bwd_x(b->dev, &g, mid, value + k->depth_w, low);
     normalise_bwd(w, b, value, grad, &s->u1, &k->bn1, rows_in, n->e, n->act, low, low);
-    op->linear_bwd_w(b->dev, rows_in, h.c, n->e, in, low, grad + k->expand_w, NULL);
-    op->linear_bwd_x(b->dev, &from, h.c, n->e, low, value + k->expand_w, mid);
+    op->linear_bwd_w(b->dev, LAFS_PRECISION_FP32, rows_in, h.c, n->e, in, low, grad + k->expand_w, NULL);
+    op->linear_bwd_x(b->dev, LAFS_PRECISION_FP32, &from, h.c, n->e, low, value + k->expand_w, mid);
     if (h.residual) op->axpy(b->dev, rows_in * h.c, 1, d[0], mid);
     d[2] = d[0];
     d[0] = mid;
@@ -537,8 +543,9 @@ void lafs_cnn_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, co
     const struct lafs_drop drop = dropout_of(w);
     int64_t out = 2 * m->landmarks;
     op->minmax_bwd(b->dev, w->n, out, RANGE, w->raw, w->arg, dlandmarks, w->draw);
-    op->linear_bwd_w(b->dev, w->n, LAFS_CNN_OUT, out, w->dropped, w->draw, grad + m->out_w, grad + m->out_b);
-    op->linear_bwd_x(b->dev, &rows, LAFS_CNN_OUT, out, w->draw, value + m->out_w, w->dmean);
+    op->linear_bwd_w(b->dev, LAFS_PRECISION_FP32, w->n, LAFS_CNN_OUT, out, w->dropped, w->draw, grad + m->out_w,
+                     grad + m->out_b);
+    op->linear_bwd_x(b->dev, LAFS_PRECISION_FP32, &rows, LAFS_CNN_OUT, out, w->draw, value + m->out_w, w->dmean);
     op->dropout(b->dev, &rows, LAFS_CNN_OUT, &drop, w->dmean, w->dmean);
     op->channel_mean_bwd(b->dev, w->n, 16, LAFS_CNN_OUT, w->dmean, w->da, 0);
     lafs_cnn_body_backward(w, b, value, w->da, grad, dimages);

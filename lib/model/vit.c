@@ -260,7 +260,7 @@ void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, con
     w->keys = keys;
     w->in = tokens;
     const struct drops first = drops_of(w, 0);
-    op->linear(b->dev, &w->tokens, lafs_token_width(c), d, tokens, value + v->embed_w, value + v->embed_b,
+    op->linear(b->dev, b->precision, &w->tokens, lafs_token_width(c), d, tokens, value + v->embed_w, value + v->embed_b,
                LAFS_ACT_NONE, NULL, NULL, w->proj);
     op->assemble(b->dev, &w->rows, d, w->proj, value + v->cls, value + v->pos, &first.embed, w->x[0]);
     op->add_norm(b->dev, &w->rows, d, w->x[0], NULL, NULL, NULL, value + v->block[0].norm1_g,
@@ -269,17 +269,17 @@ void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, con
         const struct lafs_vit_block *k = &v->block[l], *next = l + 1 < c->depth ? k + 1 : NULL;
         const struct drops s = drops_of(w, l);
         float **x = w->x + 2 * l;
-        op->linear(b->dev, &w->rows, d, 3 * wide, w->y1[l], value + k->qkv_w, NULL, LAFS_ACT_NONE, NULL, NULL,
-                   w->qkv[l]);
-        op->attention(b->dev, &w->rows, c->heads, scale_of(c), w->qkv[l], w->att[l], w->lse[l]);
-        op->linear(b->dev, &w->rows, wide, d, w->att[l], value + k->out_w, value + k->out_b, LAFS_ACT_NONE, NULL, NULL,
-                   w->branch);
+        op->linear(b->dev, b->precision, &w->rows, d, 3 * wide, w->y1[l], value + k->qkv_w, NULL, LAFS_ACT_NONE, NULL,
+                   NULL, w->qkv[l]);
+        op->attention(b->dev, b->precision, &w->rows, c->heads, scale_of(c), w->qkv[l], w->att[l], w->lse[l]);
+        op->linear(b->dev, b->precision, &w->rows, wide, d, w->att[l], value + k->out_w, value + k->out_b,
+                   LAFS_ACT_NONE, NULL, NULL, w->branch);
         op->add_norm(b->dev, &w->rows, d, x[0], w->branch, &s.att, &s.att_path, value + k->norm2_g, value + k->norm2_b,
                      x[1], w->y2[l], w->mean2[l], w->rstd2[l]);
-        op->linear(b->dev, &w->rows, d, c->mlp, w->y2[l], value + k->fc1_w, value + k->fc1_b, LAFS_ACT_GELU, &s.mid,
-                   w->pre[l], w->hid[l]);
-        op->linear(b->dev, &w->rows, c->mlp, d, w->hid[l], value + k->fc2_w, value + k->fc2_b, LAFS_ACT_NONE, NULL,
-                   NULL, w->branch);
+        op->linear(b->dev, b->precision, &w->rows, d, c->mlp, w->y2[l], value + k->fc1_w, value + k->fc1_b,
+                   LAFS_ACT_GELU, &s.mid, w->pre[l], w->hid[l]);
+        op->linear(b->dev, b->precision, &w->rows, c->mlp, d, w->hid[l], value + k->fc2_w, value + k->fc2_b,
+                   LAFS_ACT_NONE, NULL, NULL, w->branch);
         op->add_norm(b->dev, &w->rows, d, x[1], w->branch, &s.out, &s.out_path, next ? value + next->norm1_g : NULL,
                      next ? value + next->norm1_b : NULL, x[2], next ? w->y1[l + 1] : NULL,
                      next ? w->mean1[l + 1] : NULL, next ? w->rstd1[l + 1] : NULL);
@@ -300,12 +300,12 @@ static void mlp_backward(struct lafs_vit_work *w, const struct lafs_backend *b, 
     const struct lafs_vit_block *k = &w->vit->block[l];
     const struct drops s = drops_of(w, l);
     int64_t rows = lafs_seqs_rows(&w->rows), d = c->dim;
-    op->linear_bwd_w(b->dev, rows, c->mlp, d, w->hid[l], w->branch, grad + k->fc2_w, grad + k->fc2_b);
-    op->linear_bwd_x(b->dev, &w->rows, c->mlp, d, w->branch, value + k->fc2_w, w->dwide);
+    op->linear_bwd_w(b->dev, b->precision, rows, c->mlp, d, w->hid[l], w->branch, grad + k->fc2_w, grad + k->fc2_b);
+    op->linear_bwd_x(b->dev, b->precision, &w->rows, c->mlp, d, w->branch, value + k->fc2_w, w->dwide);
     op->dropout(b->dev, &w->rows, c->mlp, &s.mid, w->dwide, w->dwide);
     op->act_bwd(b->dev, rows * c->mlp, LAFS_ACT_GELU, w->pre[l], w->dwide, w->dwide);
-    op->linear_bwd_w(b->dev, rows, d, c->mlp, w->y2[l], w->dwide, grad + k->fc1_w, grad + k->fc1_b);
-    op->linear_bwd_x(b->dev, &w->rows, d, c->mlp, w->dwide, value + k->fc1_w, w->dy);
+    op->linear_bwd_w(b->dev, b->precision, rows, d, c->mlp, w->y2[l], w->dwide, grad + k->fc1_w, grad + k->fc1_b);
+    op->linear_bwd_x(b->dev, b->precision, &w->rows, d, c->mlp, w->dwide, value + k->fc1_w, w->dy);
     op->add_norm_bwd(b->dev, &w->rows, d, w->dy, w->x[2 * l + 1], w->mean2[l], w->rstd2[l], value + k->norm2_g, &s.att,
                      &s.att_path, w->dx, w->branch, grad + k->norm2_g, grad + k->norm2_b);
 }
@@ -320,11 +320,12 @@ static void attention_backward(struct lafs_vit_work *w, const struct lafs_backen
     const struct lafs_vit_block *k = &w->vit->block[l];
     const struct drops s = drops_of(w, l - 1);
     int64_t rows = lafs_seqs_rows(&w->rows), d = c->dim, wide = (int64_t)c->heads * LAFS_HEAD_WIDTH;
-    op->linear_bwd_w(b->dev, rows, wide, d, w->att[l], w->branch, grad + k->out_w, grad + k->out_b);
-    op->linear_bwd_x(b->dev, &w->rows, wide, d, w->branch, value + k->out_w, w->datt);
-    op->attention_bwd(b->dev, &w->rows, c->heads, scale_of(c), w->qkv[l], w->att[l], w->lse[l], w->datt, w->dwide);
-    op->linear_bwd_w(b->dev, rows, d, 3 * wide, w->y1[l], w->dwide, grad + k->qkv_w, NULL);
-    op->linear_bwd_x(b->dev, &w->rows, d, 3 * wide, w->dwide, value + k->qkv_w, w->dy);
+    op->linear_bwd_w(b->dev, b->precision, rows, wide, d, w->att[l], w->branch, grad + k->out_w, grad + k->out_b);
+    op->linear_bwd_x(b->dev, b->precision, &w->rows, wide, d, w->branch, value + k->out_w, w->datt);
+    op->attention_bwd(b->dev, b->precision, &w->rows, c->heads, scale_of(c), w->qkv[l], w->att[l], w->lse[l], w->datt,
+                      w->dwide);
+    op->linear_bwd_w(b->dev, b->precision, rows, d, 3 * wide, w->y1[l], w->dwide, grad + k->qkv_w, NULL);
+    op->linear_bwd_x(b->dev, b->precision, &w->rows, d, 3 * wide, w->dwide, value + k->qkv_w, w->dy);
     op->add_norm_bwd(b->dev, &w->rows, d, w->dy, w->x[2 * l], w->mean1[l], w->rstd1[l], value + k->norm1_g,
                      l ? &s.out : NULL, l ? &s.out_path : NULL, w->dx, l ? w->branch : NULL, grad + k->norm1_g,
                      grad + k->norm1_b);
@@ -350,7 +351,7 @@ void lafs_vit_backward(struct lafs_vit_work *w, const struct lafs_backend *b, co
         attention_backward(w, b, value, grad, l);
     }
     op->assemble_bwd(b->dev, &w->rows, d, w->dx, &first.embed, w->proj, grad + v->cls, grad + v->pos);
-    op->linear_bwd_w(b->dev, lafs_seqs_rows(&w->tokens), token, d, w->in, w->proj, grad + v->embed_w,
+    op->linear_bwd_w(b->dev, b->precision, lafs_seqs_rows(&w->tokens), token, d, w->in, w->proj, grad + v->embed_w,
                      grad + v->embed_b);
-    if (dtokens) op->linear_bwd_x(b->dev, &w->tokens, token, d, w->proj, value + v->embed_w, dtokens);
+    if (dtokens) op->linear_bwd_x(b->dev, b->precision, &w->tokens, token, d, w->proj, value + v->embed_w, dtokens);
 }

@@ -63,13 +63,17 @@ void lafs_dino_forward(const struct lafs_dino_head *h, const struct lafs_backend
     const struct lafs_ops *op = b->ops;
     const struct lafs_dino_config *c = &h->cfg;
 #define P(id) (value + ps->p[id].off)
-    op->linear(b->dev, s, c->dim, c->hidden, emb, P(h->w0), P(h->b0), LAFS_ACT_GELU, NULL, w->pre0, w->h0);
-    op->linear(b->dev, s, c->hidden, c->hidden, w->h0, P(h->w2), P(h->b2), LAFS_ACT_GELU, NULL, w->pre2, w->h2);
-    op->linear(b->dev, s, c->hidden, c->bottleneck, w->h2, P(h->w4), P(h->b4), LAFS_ACT_NONE, NULL, NULL, w->z);
+    op->linear(b->dev, b->precision, s, c->dim, c->hidden, emb, P(h->w0), P(h->b0), LAFS_ACT_GELU, NULL, w->pre0,
+               w->h0);
+    op->linear(b->dev, b->precision, s, c->hidden, c->hidden, w->h0, P(h->w2), P(h->b2), LAFS_ACT_GELU, NULL, w->pre2,
+               w->h2);
+    op->linear(b->dev, b->precision, s, c->hidden, c->bottleneck, w->h2, P(h->w4), P(h->b4), LAFS_ACT_NONE, NULL, NULL,
+               w->z);
     op->l2norm(b->dev, s->n, c->bottleneck, w->z, w->zn, w->norm);
     /* Weight normalisation with g = 1 is the same operation on the rows of v. */
     op->l2norm(b->dev, c->out, c->bottleneck, P(h->v), w->wn, w->wnorm);
-    op->linear(b->dev, s, c->bottleneck, c->out, w->zn, w->wn, NULL, LAFS_ACT_NONE, NULL, NULL, w->logits);
+    op->linear(b->dev, b->precision, s, c->bottleneck, c->out, w->zn, w->wn, NULL, LAFS_ACT_NONE, NULL, NULL,
+               w->logits);
 }
 
 void lafs_dino_backward(const struct lafs_dino_head *h, const struct lafs_backend *b, const struct lafs_params *ps,
@@ -82,20 +86,20 @@ void lafs_dino_backward(const struct lafs_dino_head *h, const struct lafs_backen
 #define G(id) (grad + ps->p[id].off)
     if (last) {
         op->zero(b->dev, w->dwn, (size_t)(c->out * c->bottleneck) * sizeof(float));
-        op->linear_bwd_w(b->dev, rows, c->bottleneck, c->out, w->zn, w->dlogits, w->dwn, NULL);
+        op->linear_bwd_w(b->dev, b->precision, rows, c->bottleneck, c->out, w->zn, w->dlogits, w->dwn, NULL);
         op->l2norm_bwd(b->dev, c->out, c->bottleneck, w->wn, w->wnorm, w->dwn, G(h->v), 1);
     }
-    op->linear_bwd_x(b->dev, s, c->bottleneck, c->out, w->dlogits, w->wn, w->dz);
+    op->linear_bwd_x(b->dev, b->precision, s, c->bottleneck, c->out, w->dlogits, w->wn, w->dz);
     op->l2norm_bwd(b->dev, rows, c->bottleneck, w->zn, w->norm, w->dz, w->dz, 0);
-    op->linear_bwd_w(b->dev, rows, c->hidden, c->bottleneck, w->h2, w->dz, G(h->w4), G(h->b4));
-    op->linear_bwd_x(b->dev, s, c->hidden, c->bottleneck, w->dz, P(h->w4), w->dh);
+    op->linear_bwd_w(b->dev, b->precision, rows, c->hidden, c->bottleneck, w->h2, w->dz, G(h->w4), G(h->b4));
+    op->linear_bwd_x(b->dev, b->precision, s, c->hidden, c->bottleneck, w->dz, P(h->w4), w->dh);
     op->act_bwd(b->dev, rows * c->hidden, LAFS_ACT_GELU, w->pre2, w->dh, w->dh);
-    op->linear_bwd_w(b->dev, rows, c->hidden, c->hidden, w->h0, w->dh, G(h->w2), G(h->b2));
+    op->linear_bwd_w(b->dev, b->precision, rows, c->hidden, c->hidden, w->h0, w->dh, G(h->w2), G(h->b2));
     /* h2 is no longer needed: its memory takes the gradient of h0. */
-    op->linear_bwd_x(b->dev, s, c->hidden, c->hidden, w->dh, P(h->w2), w->h2);
+    op->linear_bwd_x(b->dev, b->precision, s, c->hidden, c->hidden, w->dh, P(h->w2), w->h2);
     op->act_bwd(b->dev, rows * c->hidden, LAFS_ACT_GELU, w->pre0, w->h2, w->h2);
-    op->linear_bwd_w(b->dev, rows, c->dim, c->hidden, emb, w->h2, G(h->w0), G(h->b0));
-    op->linear_bwd_x(b->dev, s, c->dim, c->hidden, w->h2, P(h->w0), demb);
+    op->linear_bwd_w(b->dev, b->precision, rows, c->dim, c->hidden, emb, w->h2, G(h->w0), G(h->b0));
+    op->linear_bwd_x(b->dev, b->precision, s, c->dim, c->hidden, w->h2, P(h->w0), demb);
 #undef G
 #undef P
 }

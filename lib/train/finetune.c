@@ -349,9 +349,9 @@ static lafs_status pass(struct lafs_finetune *t, const struct lafs_finetune_batc
     op->upload(b->dev, t->keys, t->host_keys, (size_t)n * sizeof *t->host_keys);
     lafs_model_forward(&t->work, b, ps->value, running, n, batch->images, t->keys, t->emb);
     const struct lafs_param *w = &ps->p[t->classifier];
-    op->margin_loss(b->dev, n, vit->dim, t->c.classes, t->emb, ps->value + w->off, batch->target, t->c.margin,
-                    (float)t->c.scale, (float)t->c.margin_m, (float)share, t->margin_scratch, t->loss, t->demb,
-                    t->optim.grad + w->off, t->logits);
+    op->margin_loss(b->dev, b->precision, n, vit->dim, t->c.classes, t->emb, ps->value + w->off, batch->target,
+                    t->c.margin, (float)t->c.scale, (float)t->c.margin_m, (float)share, t->margin_scratch, t->loss,
+t->demb, t->optim.grad + w->off, t->logits);
     float *more = NULL;
     if (weight > 0 && t->frozen_cnn) {
         lafs_cnn_forward(&t->frozen_work, b, t->frozen_cnn, NULL, n, batch->images, NULL, t->frozen_landmarks);

@@ -64,30 +64,31 @@ static void setup(void)
 #define OP static void
 #define B be.ops
 #define DEV be.dev
-OP qkv(void) { B->linear(DEV, &seqs, D, 3 * H * 64, t.x, t.w_qkv, NULL, LAFS_ACT_NONE, NULL, NULL, t.qkv); }
-OP attention(void) { B->attention(DEV, &seqs, H, 0.036f, t.qkv, t.heads, t.lse); }
-OP out(void) { B->linear(DEV, &seqs, H * 64, D, t.heads, t.w_out, t.bias, LAFS_ACT_NONE, NULL, NULL, t.y); }
-OP fc1(void) { B->linear(DEV, &seqs, D, M, t.x, t.w_fc1, t.bias, LAFS_ACT_GELU, &t.drop, t.wide2, t.wide); }
-OP fc1_plain(void) { B->linear(DEV, &seqs, D, M, t.x, t.w_fc1, NULL, LAFS_ACT_NONE, NULL, NULL, t.wide); }
-OP fc2(void) { B->linear(DEV, &seqs, M, D, t.wide, t.w_fc2, t.bias, LAFS_ACT_NONE, NULL, NULL, t.y); }
+#define DEV_P be.dev, be.precision
+OP qkv(void) { B->linear(DEV_P, &seqs, D, 3 * H * 64, t.x, t.w_qkv, NULL, LAFS_ACT_NONE, NULL, NULL, t.qkv); }
+OP attention(void) { B->attention(DEV_P, &seqs, H, 0.036f, t.qkv, t.heads, t.lse); }
+OP out(void) { B->linear(DEV_P, &seqs, H * 64, D, t.heads, t.w_out, t.bias, LAFS_ACT_NONE, NULL, NULL, t.y); }
+OP fc1(void) { B->linear(DEV_P, &seqs, D, M, t.x, t.w_fc1, t.bias, LAFS_ACT_GELU, &t.drop, t.wide2, t.wide); }
+OP fc1_plain(void) { B->linear(DEV_P, &seqs, D, M, t.x, t.w_fc1, NULL, LAFS_ACT_NONE, NULL, NULL, t.wide); }
+OP fc2(void) { B->linear(DEV_P, &seqs, M, D, t.wide, t.w_fc2, t.bias, LAFS_ACT_NONE, NULL, NULL, t.y); }
 OP add_norm(void) { B->add_norm(DEV, &seqs, D, t.x, t.y, &t.drop, &t.path, t.g, t.g, t.x, t.y, t.mean, t.rstd); }
 OP plain_norm(void) { B->add_norm(DEV, &seqs, D, t.x, t.y, NULL, NULL, t.g, t.g, t.x, t.y, NULL, NULL); }
-OP gelu_fc1(void) { B->linear(DEV, &seqs, D, M, t.x, t.w_fc1, t.bias, LAFS_ACT_GELU, NULL, NULL, t.wide); }
-OP fc2_x(void) { B->linear_bwd_x(DEV, &seqs, M, D, t.y, t.w_fc2, t.dwide); }
-OP fc2_w(void) { B->linear_bwd_w(DEV, rows, M, D, t.wide, t.y, t.grad, t.bias); }
+OP gelu_fc1(void) { B->linear(DEV_P, &seqs, D, M, t.x, t.w_fc1, t.bias, LAFS_ACT_GELU, NULL, NULL, t.wide); }
+OP fc2_x(void) { B->linear_bwd_x(DEV_P, &seqs, M, D, t.y, t.w_fc2, t.dwide); }
+OP fc2_w(void) { B->linear_bwd_w(DEV_P, rows, M, D, t.wide, t.y, t.grad, t.bias); }
 OP fc1_act(void) { B->act_bwd(DEV, rows * M, LAFS_ACT_GELU, t.wide2, t.dwide, t.dwide); }
 OP fc1_drop(void) { B->dropout(DEV, &seqs, M, &t.drop, t.dwide, t.dwide); }
-OP fc1_x(void) { B->linear_bwd_x(DEV, &seqs, D, M, t.dwide, t.w_fc1, t.y); }
-OP fc1_w(void) { B->linear_bwd_w(DEV, rows, D, M, t.x, t.dwide, t.grad, t.bias); }
+OP fc1_x(void) { B->linear_bwd_x(DEV_P, &seqs, D, M, t.dwide, t.w_fc1, t.y); }
+OP fc1_w(void) { B->linear_bwd_w(DEV_P, rows, D, M, t.x, t.dwide, t.grad, t.bias); }
 OP add_norm_bwd(void)
 {
     B->add_norm_bwd(DEV, &seqs, D, t.y, t.x, t.mean, t.rstd, t.g, &t.drop, &t.path, t.x, t.y, t.grad, t.bias);
 }
-OP out_x(void) { B->linear_bwd_x(DEV, &seqs, H * 64, D, t.y, t.w_out, t.dheads); }
-OP out_w(void) { B->linear_bwd_w(DEV, rows, H * 64, D, t.heads, t.y, t.grad, t.bias); }
-OP attention_bwd(void) { B->attention_bwd(DEV, &seqs, H, 0.036f, t.qkv, t.heads, t.lse, t.dheads, t.dqkv); }
-OP qkv_x(void) { B->linear_bwd_x(DEV, &seqs, D, 3 * H * 64, t.dqkv, t.w_qkv, t.y); }
-OP qkv_w(void) { B->linear_bwd_w(DEV, rows, D, 3 * H * 64, t.x, t.dqkv, t.grad, NULL); }
+OP out_x(void) { B->linear_bwd_x(DEV_P, &seqs, H * 64, D, t.y, t.w_out, t.dheads); }
+OP out_w(void) { B->linear_bwd_w(DEV_P, rows, H * 64, D, t.heads, t.y, t.grad, t.bias); }
+OP attention_bwd(void) { B->attention_bwd(DEV_P, &seqs, H, 0.036f, t.qkv, t.heads, t.lse, t.dheads, t.dqkv); }
+OP qkv_x(void) { B->linear_bwd_x(DEV_P, &seqs, D, 3 * H * 64, t.dqkv, t.w_qkv, t.y); }
+OP qkv_w(void) { B->linear_bwd_w(DEV_P, rows, D, 3 * H * 64, t.x, t.dqkv, t.grad, NULL); }
 
 static void head_setup(void)
 {
@@ -99,7 +100,7 @@ OP last_layer(void)
 {
     struct lafs_seqs s = {HEAD_ROWS, one_row, one_row, 1};
     for (int i = 0; i <= HEAD_ROWS; i++) one_row[i] = i;
-    B->linear(DEV, &s, 256, K, t.z, t.w_last, NULL, LAFS_ACT_NONE, NULL, NULL, t.dstudent);
+    B->linear(DEV_P, &s, 256, K, t.z, t.w_last, NULL, LAFS_ACT_NONE, NULL, NULL, t.dstudent);
 }
 OP dino(void)
 {
@@ -121,8 +122,8 @@ static void margin_setup(void)
 OP margin(void)
 {
     double loss;
-    B->margin_loss(DEV, FACES, D, CLASSES, emb, classes, target, LAFS_MARGIN_COSFACE, 64, 0.4f, 1, scratch, &loss, demb,
-                   dclasses, NULL);
+    B->margin_loss(DEV_P, FACES, D, CLASSES, emb, classes, target, LAFS_MARGIN_COSFACE, 64, 0.4f, 1, scratch, &loss,
+                   demb, dclasses, NULL);
 }
 
 enum { PARAMS = 64000000 };

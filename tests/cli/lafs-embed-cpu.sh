@@ -1,6 +1,7 @@
 #!/bin/sh
 # LAFS_CPU: every level that this machine has gives the same embeddings within rounding, avx2 and wider to the bit; the
-# level is told, and one that is not there is refused.
+# level is told, and one that is not there is refused. --precision: near fp32, the same bits at every level but AMX,
+# whatever -j and --batch.
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$TOP/tests/cli/model.inc"
@@ -49,3 +50,23 @@ for level in $levels; do
     [ "$level" = plain ] || same best.mp "$level.mp"
 done
 ok "the same embeddings at every level, avx2 and wider to the bit"
+
+for precision in fp32 bf16 bf16x3; do
+    embeddings $precision.mp --precision $precision
+    embeddings other.mp --precision $precision -j 3 --batch 2
+    same $precision.mp.txt other.mp.txt
+    for level in $levels; do
+        # Of tiles the same bits are believed, not promised; plain code rounds the landmark CNN otherwise.
+        case "$precision $level $levels" in fp32* | *' plain '* | *amx*) continue ;; esac
+        (export LAFS_CPU="$level" && embeddings "$level.mp" --precision $precision)
+        same $precision.mp.txt "$level.mp.txt"
+    done
+done
+same best.mp.txt fp32.mp.txt
+check awk "BEGIN { d = $(apart fp32.mp bf16.mp); exit !(d > 1e-8 && d < 1e-3) }"
+check awk "BEGIN { d = $(apart fp32.mp bf16x3.mp); exit !(d < 1e-7) }"
+lafs-show bf16.mp >shown
+has shown 'precision bf16'
+expect_status 2 lafs-embed -m m.safetensors --precision fp16 faces.lafs
+message "'fp16' is none of fp32|bf16|bf16x3"
+ok "--precision: bf16 and bf16x3 near fp32, the same bits whatever -j, --batch and level"

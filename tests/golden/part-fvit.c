@@ -79,7 +79,7 @@ static double learn(struct session *s, const struct lafs_target *t)
 {
     const struct lafs_param *w = &s->m.params.p[s->classifier];
     double loss;
-    s->b.ops->margin_loss(s->b.dev, N, D, CLASSES, s->emb, s->m.params.value + w->off, t, LAFS_MARGIN_COSFACE, 64, 0.4f, 1, s->scratch,
+    s->b.ops->margin_loss(s->b.dev, s->b.precision, N, D, CLASSES, s->emb, s->m.params.value + w->off, t, LAFS_MARGIN_COSFACE, 64, 0.4f, 1, s->scratch,
                           s->loss, s->demb, s->grad + w->off, s->logits);
     s->b.ops->download(s->b.dev, &loss, s->loss, sizeof loss);
     return loss;

@@ -44,7 +44,8 @@ static double objective_act(struct op *o, const struct lafs_backend *ref)
         int64_t off[2] = {0, 1};
         struct lafs_seqs s = {1, off, off, 1};
         float y;
-        ref->ops->linear(ref->dev, &s, 1, 1, &pre[i], &one, NULL, (enum lafs_act)o->dim[1], NULL, NULL, &y);
+        ref->ops->linear(ref->dev, LAFS_PRECISION_FP32, &s, 1, 1, &pre[i], &one, NULL, (enum lafs_act)o->dim[1], NULL,
+                         NULL, &y);
         sum += (double)y * dy[i];
     }
     return sum;

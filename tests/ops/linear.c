@@ -19,8 +19,8 @@ static void draw_linear(struct op *o)
 static void run_linear(struct op *o, const struct lafs_backend *b)
 {
     struct lafs_drop drop = drop_of(o, "keys", o->num[0], 3);
-    b->ops->linear(b->dev, &o->s, o->dim[0], o->dim[1], F(o, "x"), F(o, "w"), F(o, "b"), (enum lafs_act)o->dim[2],
-                   o->num[0] > 0 ? &drop : NULL, F(o, "pre"), F(o, "y"));
+    b->ops->linear(b->dev, o->precision, &o->s, o->dim[0], o->dim[1], F(o, "x"), F(o, "w"), F(o, "b"),
+                   (enum lafs_act)o->dim[2], o->num[0] > 0 ? &drop : NULL, F(o, "pre"), F(o, "y"));
 }
 /* Wide outputs and long products: the DINO head's last layer, the classifier. */
 static void draw_wide(struct op *o)
@@ -41,8 +41,8 @@ static void draw_wide(struct op *o)
 /* Backward: the forward op with act none, no dropout. */
 static void run_plain(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->linear(b->dev, &o->s, o->dim[0], o->dim[1], F(o, "x"), F(o, "w"), F(o, "b"), LAFS_ACT_NONE, NULL, NULL,
-                   F(o, "y"));
+    b->ops->linear(b->dev, o->precision, &o->s, o->dim[0], o->dim[1], F(o, "x"), F(o, "w"), F(o, "b"), LAFS_ACT_NONE,
+                   NULL, NULL, F(o, "y"));
 }
 static double objective_linear(struct op *o, const struct lafs_backend *ref)
 {
@@ -67,7 +67,7 @@ static void draw_bwd_x(struct op *o)
 }
 static void run_bwd_x(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->linear_bwd_x(b->dev, &o->s, o->dim[0], o->dim[1], F(o, "dy"), F(o, "w"), F(o, "dx"));
+    b->ops->linear_bwd_x(b->dev, o->precision, &o->s, o->dim[0], o->dim[1], F(o, "dy"), F(o, "w"), F(o, "dx"));
 }
 static void draw_bwd_w(struct op *o)
 {
@@ -77,8 +77,8 @@ static void draw_bwd_w(struct op *o)
 }
 static void run_bwd_w(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->linear_bwd_w(b->dev, lafs_seqs_rows(&o->s), o->dim[0], o->dim[1], F(o, "x"), F(o, "dy"), F(o, "dw"),
-                         F(o, "db"));
+    b->ops->linear_bwd_w(b->dev, o->precision, lafs_seqs_rows(&o->s), o->dim[0], o->dim[1], F(o, "x"), F(o, "dy"), F(o,
+                                                                                                                     "dw"), F(o, "db"));
 }
 static void draw_bwd_w_long(struct op *o)
 {
@@ -98,5 +98,13 @@ static const struct op_case cases[] = {
     {"linear_bwd_w", draw_bwd_w, run_bwd_w, .objective = objective_linear, .grad = {{"w", "dw"}, {"b", "db"}},
      .step = 0.25},
     {"linear_bwd_w long", draw_bwd_w_long, run_bwd_w},
+    {"linear bf16", draw_linear, run_linear, .precision = LAFS_PRECISION_BF16},
+    {"linear bf16x3", draw_linear, run_linear, .precision = LAFS_PRECISION_BF16X3},
+    {"linear wide bf16", draw_wide, run_linear, .precision = LAFS_PRECISION_BF16},
+    {"linear_bwd_x bf16", draw_bwd_x, run_bwd_x, .precision = LAFS_PRECISION_BF16},
+    {"linear_bwd_x bf16x3", draw_bwd_x, run_bwd_x, .precision = LAFS_PRECISION_BF16X3},
+    {"linear_bwd_w bf16", draw_bwd_w, run_bwd_w, .precision = LAFS_PRECISION_BF16},
+    {"linear_bwd_w bf16x3", draw_bwd_w, run_bwd_w, .precision = LAFS_PRECISION_BF16X3},
+    {"linear_bwd_w long bf16", draw_bwd_w_long, run_bwd_w, .precision = LAFS_PRECISION_BF16},
 };
 OPS_MAIN(cases)

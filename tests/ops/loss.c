@@ -113,7 +113,7 @@ static void draw_margin(struct op *o)
 }
 static void run_margin(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->margin_loss(b->dev, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), target,
+    b->ops->margin_loss(b->dev, o->precision, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), target,
                         (enum lafs_margin)o->dim[3], (float)o->num[0], 0.4f, 0.6f, P(o, "scratch"), P(o, "loss"),
                         F(o, "demb"), F(o, "dweight"), F(o, "logits"));
     /* What is left in scratch is nobody's business. */
@@ -121,7 +121,7 @@ static void run_margin(struct op *o, const struct lafs_backend *b)
 }
 static void run_margin_forward(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->margin_loss(b->dev, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), target,
+    b->ops->margin_loss(b->dev, o->precision, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), target,
                         (enum lafs_margin)o->dim[3], (float)o->num[0], 0.4f, 0.6f, P(o, "scratch"), P(o, "loss"), NULL,
                         NULL, F(o, "logits"));
     b->ops->zero(b->dev, P(o, "scratch"), bytes_of(o, find_buf(o, "scratch")));
@@ -203,6 +203,7 @@ static const struct op_case cases[] = {
     {"dino_loss forward", draw_dino_forward, run_dino_forward},
     {"margin_loss", draw_margin, run_margin, .objective = objective_margin,
      .grad = {{"emb", "demb"}, {"weight", "dweight"}}, .step = 2e-3},
+    {"margin_loss bf16", draw_margin, run_margin, .precision = LAFS_PRECISION_BF16, .tol = 1e-4},
     {"margin_loss forward", draw_margin_forward, run_margin_forward},
     {"mse", draw_mse, run_mse, .objective = objective_mse, .grad = {{"a", "da"}}},
     {"norms", draw_segments, run_norms},

@@ -139,7 +139,7 @@ static void draw_attention(struct op *o)
 }
 static void run_attention(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->attention(b->dev, &o->s, o->dim[0], (float)o->num[0], F(o, "qkv"), F(o, "out"), F(o, "lse"));
+    b->ops->attention(b->dev, o->precision, &o->s, o->dim[0], (float)o->num[0], F(o, "qkv"), F(o, "out"), F(o, "lse"));
 }
 static void draw_attention_bwd(struct op *o)
 {
@@ -159,8 +159,9 @@ static void prepare_attention_bwd(struct op *o, const struct lafs_backend *ref)
 }
 static void run_attention_bwd(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->attention_bwd(b->dev, &o->s, o->dim[0], (float)o->num[0], F(o, "qkv"), F(o, "out"), F(o, "lse"),
-                          F(o, "dout"), F(o, "dqkv"));
+    b->ops->attention_bwd(b->dev, o->precision, &o->s, o->dim[0], (float)o->num[0], F(o, "qkv"), F(o, "out"), F(o,
+                                                                                                                "lse"),
+F(o, "dout"), F(o, "dqkv"));
 }
 static double objective_attention(struct op *o, const struct lafs_backend *ref)
 {
@@ -196,5 +197,12 @@ static const struct op_case cases[] = {
      objective_attention,
      {{"qkv", "dqkv"}},
      .step = 0.05},
+    /* Probabilities that both round to bf16 may round to neighbours: 2^-8 of one of many terms. */
+    {"attention bf16", draw_attention, run_attention, .precision = LAFS_PRECISION_BF16, .tol = 1e-3},
+    {"attention bf16x3", draw_attention, run_attention, .precision = LAFS_PRECISION_BF16X3},
+    {"attention_bwd bf16", draw_attention_bwd, run_attention_bwd, prepare_attention_bwd,
+     .precision = LAFS_PRECISION_BF16, .tol = 2e-3},
+    {"attention_bwd bf16x3", draw_attention_bwd, run_attention_bwd, prepare_attention_bwd,
+     .precision = LAFS_PRECISION_BF16X3},
 };
 OPS_MAIN(cases)

@@ -158,7 +158,7 @@ static void run_part(void)
     float *dweight = memory(classes * dim, sizeof *dweight);
     double *loss = memory(1, sizeof *loss);
     lafs_model_forward(&w, &s.b, m.params.value, number("train") ? m.params.value : NULL, n, images, integers("keys"), emb);
-    s.b.ops->margin_loss(s.b.dev, n, dim, classes, emb, weight, target, *meta("kind") == 'a' ? LAFS_MARGIN_ARCFACE : LAFS_MARGIN_COSFACE,
+    s.b.ops->margin_loss(s.b.dev, s.b.precision, n, dim, classes, emb, weight, target, *meta("kind") == 'a' ? LAFS_MARGIN_ARCFACE : LAFS_MARGIN_COSFACE,
                          (float)number("s"), (float)number("m"), 1, memory((int64_t)s.b.ops->margin_scratch(n, dim, classes), 1), loss,
                          demb, dweight, logits);
     lafs_model_backward(&w, &s.b, m.params.value, demb, more, grad);

@@ -100,6 +100,15 @@ TEST(cpu_levels)
     lafs_backend_close(&b);
 }
 
+TEST(precisions)
+{
+    enum lafs_precision p = LAFS_PRECISION_FP32;
+    CHECK(lafs_precision_by_name("bf16", &p) && p == LAFS_PRECISION_BF16);
+    CHECK(lafs_precision_by_name("bf16x3", &p) && p == LAFS_PRECISION_BF16X3);
+    CHECK(lafs_precision_by_name("fp32", &p) && p == LAFS_PRECISION_FP32);
+    CHECK(!lafs_precision_by_name("fp16", &p) && !lafs_precision_by_name("", &p));
+}
+
 TEST(memory)
 {
     struct lafs_backend b;
@@ -182,5 +191,5 @@ TEST(plugin_good)
     lafs_backend_close(&b);
 }
 
-TEST_MAIN(built_in, every_slot_is_filled, cpu_levels, memory, plugin_not_there, plugin_no_good,
+TEST_MAIN(built_in, every_slot_is_filled, cpu_levels, precisions, memory, plugin_not_there, plugin_no_good,
           automatic_without, plugin_good)
