@@ -105,6 +105,7 @@ const struct lafs_gemm_set *lafs_gemm_set_for(enum lafs_precision precision)
 {
 #if defined __x86_64__
     int level = lafs_isa_level();
+    if (precision != LAFS_PRECISION_FP32 && lafs_isa_amx()) return lafs_gemm_amx(precision);
     if (level == LAFS_ISA_AVX512) return &set_avx512[precision];
     if (level == LAFS_ISA_AVX2) return &set_avx2[precision];
 #endif

@@ -49,6 +49,9 @@ void lafs_gemm_pack_a_bf16(const struct lafs_gemm_set *s, const struct lafs_gemm
 void lafs_gemm_pack_b_bf16(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
                            int64_t q0, int64_t k, float *to);
 
+/* gemm_amx.c: of the tiles of AMX, where lafs_isa_amx() says that they may be used; not for fp32. */
+const struct lafs_gemm_set *lafs_gemm_amx(enum lafs_precision precision);
+
 /* gemm.c */
 const struct lafs_gemm_set *lafs_gemm_set_for(enum lafs_precision precision);
 /* c (m,n) = or += alpha a b for blocks that `s` packed, all k of them in one; on the calling thread. */
