@@ -77,8 +77,8 @@ static void draw_bwd_w(struct op *o)
 }
 static void run_bwd_w(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->linear_bwd_w(b->dev, o->precision, lafs_seqs_rows(&o->s), o->dim[0], o->dim[1], F(o, "x"), F(o, "dy"), F(o,
-                                                                                                                     "dw"), F(o, "db"));
+    b->ops->linear_bwd_w(b->dev, o->precision, lafs_seqs_rows(&o->s), o->dim[0], o->dim[1], F(o, "x"), F(o, "dy"),
+                         F(o, "dw"), F(o, "db"));
 }
 static void draw_bwd_w_long(struct op *o)
 {
