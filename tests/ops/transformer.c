@@ -159,9 +159,8 @@ static void prepare_attention_bwd(struct op *o, const struct lafs_backend *ref)
 }
 static void run_attention_bwd(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->attention_bwd(b->dev, o->precision, &o->s, o->dim[0], (float)o->num[0], F(o, "qkv"), F(o, "out"), F(o,
-                                                                                                                "lse"),
-F(o, "dout"), F(o, "dqkv"));
+    b->ops->attention_bwd(b->dev, o->precision, &o->s, o->dim[0], (float)o->num[0], F(o, "qkv"), F(o, "out"),
+                          F(o, "lse"), F(o, "dout"), F(o, "dqkv"));
 }
 static double objective_attention(struct op *o, const struct lafs_backend *ref)
 {
