@@ -18,7 +18,7 @@ static void product(struct lafs_dev *d, int64_t rows, int64_t in, int64_t out, c
 {
     const int64_t off[2] = {0, rows};
     const struct lafs_seqs s = {1, off, off, rows};
-    lafs_ref_linear(d, &s, in, out, x, w, b, act, NULL, NULL, y);
+    lafs_ref_linear(d, LAFS_PRECISION_FP32, &s, in, out, x, w, b, act, NULL, NULL, y);
 }
 
 /* scratch: (n, hw, mid) of the input's, twice of the output's, then (n, se), (n, mid) twice */
