@@ -205,15 +205,16 @@ static void keep_wanted(struct model *m, const unsigned char *want)
 static lafs_status describe_pth(struct model *m, struct lafs_err *err)
 {
     struct lafs_st *st;
-    struct lafs_err other;
     if (model_meta(m, "architecture")) return LAFS_OK; /* a file of ours */
     LAFS_TRY(lafs_st_wrap(&st, m->tensor, m->count, m->meta, m->metas, err));
     lafs_status rc = LAFS_OK;
     if (!model_meta(m, "licence")) rc = model_set(m, "licence", "unknown", err);
     if (rc == LAFS_OK && !model_meta(m, "provenance")) rc = model_set(m, "provenance", "unknown", err);
-    if (rc == LAFS_OK && model_describe(m, st, &other) != LAFS_OK) cli_note("'%s': %s", m->path, other.msg);
+    if (rc == LAFS_OK) rc = model_describe(m, st, err);
     lafs_st_close(st);
-    return rc;
+    if (rc != LAFS_USAGE) return rc;
+    cli_note("'%s': %s", m->path, err->msg); /* some other network */
+    return LAFS_OK;
 }
 
 static lafs_status take_pth(struct model *m, const struct model_pick *pick, unsigned char *want, struct lafs_err *err)

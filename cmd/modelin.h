@@ -38,7 +38,7 @@ lafs_status model_read(struct model *m, const char *path, int looking, const str
 void model_release(struct model *m);
 /* Copies key and value. */
 lafs_status model_set(struct model *m, const char *key, const char *value, struct lafs_err *err);
-/* Adds what a recogniser's tensors tell of it, where the metadata does not say it yet. LAFS_FAILED: they are none's. */
+/* Adds what a recogniser's tensors tell of it, where the metadata does not say it yet. LAFS_USAGE: they are none's. */
 lafs_status model_describe(struct model *m, const struct lafs_st *st, struct lafs_err *err);
 const char *model_meta(const struct model *m, const char *key); /* NULL: none */
 /* Says in the metadata what was converted, by what. */

@@ -93,11 +93,17 @@ void lafs_onnx_put_tensor(struct lafs_onnx_writer *w, const char *name, int type
     put_int(&w->part, 2, (uint64_t)type);
     put_string(&w->part, 8, name);
     if (count > MAX_MESSAGE / item) w->graph.failed = 1;
-    if (w->graph.failed) lafs_buf_clear(&w->part);
-    else {
-        put_bytes(&w->part, 9, data, count * item);
-        put_message(&w->graph, 5, &w->part);
+    if (!w->graph.failed) {
+        /* The data goes straight to its place: it is most of the file. */
+        varint(&w->inner, count * item);
+        varint(&w->graph, 5 << 3 | 2);
+        varint(&w->graph, w->part.size + 1 + w->inner.size + count * item);
+        lafs_buf_put(&w->graph, w->part.data, w->part.size);
+        w->graph.failed |= w->part.failed | w->inner.failed;
+        put_bytes(&w->graph, 9, data, count * item);
     }
+    lafs_buf_clear(&w->part);
+    lafs_buf_clear(&w->inner);
 }
 
 void lafs_onnx_put_value(struct lafs_onnx_writer *w, int is_input, const char *name, const int64_t *shape, int ndim)

@@ -377,7 +377,7 @@ lafs_status lafs_model_describe(const struct lafs_st *st,
 {
     struct lafs_model_config c;
     struct metas *t;
-    LAFS_TRY(config_of(st, &c, err));
+    if (config_of(st, &c, err) != LAFS_OK) return LAFS_USAGE;
     LAFS_TRY(lafs_alloc0(&t, 1, sizeof *t, err));
     lafs_status s = lafs_alloc0(&t->m, (size_t)(OWN_METAS + 4 + st->metas), sizeof *t->m, err);
     if (s == LAFS_OK) describe(t, &c, st->meta, st->metas);

@@ -391,6 +391,7 @@ static lafs_status memory(struct export *e, const struct lafs_backend *b, struct
     for (int i = 0; i < ps->count; i++) most = ps->p[i].size > most ? ps->p[i].size : most;
     int64_t offsets = 2 * (int64_t)e->m->config.vit.patch * e->m->config.vit.patch;
     LAFS_TRY(lafs_alloc(&e->scratch, (size_t)(most > offsets ? most : offsets), sizeof *e->scratch, err));
+    lafs_buf_reserve(&e->w.graph, (size_t)ps->size * sizeof *e->host + (1 << 20));
     LAFS_TRY(lafs_alloc(&e->host, (size_t)ps->size, sizeof *e->host, err));
     b->ops->download(b->dev, e->host, ps->value, (size_t)ps->size * sizeof *e->host);
     return b->ops->sync(b->dev, err);

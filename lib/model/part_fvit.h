@@ -65,7 +65,7 @@ lafs_status lafs_model_load(struct lafs_model *m, const struct lafs_backend *b, 
 lafs_status lafs_model_take(struct lafs_model *m, const struct lafs_backend *b, const struct lafs_st *st,
                             const char *path, struct lafs_err *err);
 /* What lafs_model_save would write of a model of these tensors and metadata, entry by entry; value and key are gone
- * afterwards. Values are not looked at. LAFS_FAILED: these are no recogniser's tensors. */
+ * afterwards. Values are not looked at. LAFS_USAGE: these are no recogniser's tensors. */
 lafs_status lafs_model_describe(const struct lafs_st *st,
                                 lafs_status (*say)(void *arg, const char *key, const char *value,
                                                    struct lafs_err *err),

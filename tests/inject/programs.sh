@@ -36,6 +36,7 @@ lafs-finetune $tiny -o run faces.lafs
 # shellcheck disable=SC2086
 inject "lafs-finetune" 12 lafs-finetune $tiny -o out/run faces.lafs
 inject "lafs-convert" 15 lafs-convert -q -o out/x.safetensors run/model.safetensors
+inject "lafs-convert, a checkpoint" 15 lafs-convert -q -o out/x.pth run/model.safetensors
 inject "lafs-landmark" 12 lafs-landmark -q -j2 -m run/model.safetensors -o out/landmarks faces.lafs
 inject "lafs-augment" 15 lafs-augment -q -j2 --render --epochs 0-1 -o out/views faces.lafs
 inject "lafs-select" 20 lafs-select -q --shots 1 -o out/few.lafs faces.lafs
