@@ -38,51 +38,54 @@ struct lafs_search {
     int64_t from, rows;
 };
 
-/* Of 16 values: the integers, and what they lose and have, squared and added. */
-static inline void round_16(const float *x, float scale, int top, int8_t *out, float lost[16], float have[16])
+typedef float f4 __attribute__((vector_size(16)));
+typedef int32_t i4 __attribute__((vector_size(16)));
+
+/* The largest magnitude; floats without their sign are in the order of their bits. */
+static float peak_of(const float *x, int64_t dim)
 {
-    const float up = 1 / scale, most = (float)top;
-    int32_t r[16];
-    for (int l = 0; l < 16; l++) {
-        float v = x[l] * up;
-        v = v > most ? most : v;
-        v = v < -most ? -most : v;
-        r[l] = (int32_t)(v + (v < 0 ? -0.5f : 0.5f));
+    i4 high = {0}, v;
+    float peak = 0, top[4];
+    int64_t i = 0;
+    for (; i + 4 <= dim; i += 4) {
+        memcpy(&v, x + i, sizeof v);
+        v &= 0x7fffffff;
+        const i4 more = v > high;
+        high = (v & more) | (high & ~more);
     }
-    for (int l = 0; l < 16; l++) {
-        float back = (float)r[l] * scale, d = x[l] - back;
-        lost[l] += d * d;
-        have[l] += back * back;
-    }
-    for (int l = 0; l < 16; l++) out[l] = (int8_t)r[l];
+    memcpy(top, &high, sizeof top);
+    for (int l = 0; l < 4; l++) peak = top[l] > peak ? top[l] : peak;
+    for (; i < dim; i++) peak = fabsf(x[i]) > peak ? fabsf(x[i]) : peak;
+    return peak;
 }
 
-/* Rounds x (dim) to integers in [-top, top] with one scale; behind dim: zeros up to padded. *left = the length of what
- * rounding took away, *kept = that of what it left. */
+/* Rounds x (dim) to integers in [-top, top] with one scale; behind dim: zeros up to padded, a multiple of 4. *left = the
+ * length of what rounding took away, *kept = that of what it left. Returns the scale. */
 static double to_integers(const float *x, int64_t dim, int64_t padded, int top, int8_t *out, double *left,
                           double *kept)
 {
-    float most = 0;
-    for (int64_t k = 0; k < dim; k++) most = fabsf(x[k]) > most ? fabsf(x[k]) : most;
-    const float scale = most > 1e-30f ? most / (float)top : 1;
-    float lost[16] = {0}, have[16] = {0};
-    int64_t i = 0;
-    for (; i + 16 <= dim; i += 16) round_16(x + i, scale, top, out + i, lost, have);
-    if (i < dim) {
-        float last[16] = {0};
-        int8_t rounded[16];
-        memcpy(last, x + i, (size_t)(dim - i) * sizeof *last);
-        round_16(last, scale, top, rounded, lost, have);
-        memcpy(out + i, rounded, (size_t)(dim - i));
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number, which its last bits then hold */
+    const float peak = peak_of(x, dim), scale = peak > 1e-30f ? peak / (float)top : 1, up = 1 / scale;
+    f4 lost = {0}, have = {0};
+    for (int64_t i = 0; i < padded; i += 4) {
+        const int64_t n = i + 4 <= dim ? 4 : i < dim ? dim - i : 0;
+        f4 v = {0};
+        int32_t bits[4];
+        if (n == 4) memcpy(&v, x + i, sizeof v);
+        else memcpy(&v, x + (n ? i : 0), (size_t)n * sizeof *x);
+        const f4 shifted = v * up + magic, back = (shifted - magic) * scale, d = v - back;
+        lost += d * d;
+        have += back * back;
+        memcpy(bits, &shifted, sizeof bits);
+        for (int l = 0; l < 4; l++) out[i + l] = (int8_t)(bits[l] & 0xff);
     }
-    memset(out + dim, 0, (size_t)(padded - dim));
     double l = 0, h = 0;
-    for (int k = 0; k < 16; k++) {
+    for (int k = 0; k < 4; k++) {
         l += (double)lost[k];
         h += (double)have[k];
     }
-    /* The sums are floats: each term is rounded a few times, and dim/16 additions follow. */
-    const double grow = 1 + (double)(dim / 16 + 16) * 0x1p-23;
+    /* The sums are floats: each term is rounded a few times, and dim/4 additions follow. */
+    const double grow = 1 + (double)(dim / 4 + 16) * 0x1p-23;
     *left = sqrt(l * grow) + (double)dim * 1e-22; /* squares below the smallest float */
     *kept = sqrt(h * grow) + (double)dim * 1e-22;
     return (double)scale;

@@ -152,6 +152,18 @@ TEST(ijb_files)
     REQUIRE_OK(lafs_ijb_pairs_read(&p, put("5 9 1\n6 5 0\n"), dense, 3, &err), &err);
     CHECK(p->a[0] == 0 && p->b[0] == 2 && p->a[1] == 1);
     lafs_ijb_pairs_free(p);
+    /* Lines of the usual form and others, mixed, far from the end of the file and near it. */
+    REQUIRE_OK(lafs_ijb_pairs_read(&p, put("5 9 1\n5  6 0\n\n9\t5\t1\r\n6 5 0\n000000000000000005 9 1\n6 6 1 \n"
+                                           "                                                                \n9 9 0"),
+                                   dense, 3, &err), &err);
+    static const int want[][3] = {{0, 2, 1}, {0, 1, 0}, {2, 0, 1}, {1, 0, 0}, {0, 2, 1}, {1, 1, 1}, {2, 2, 0}};
+    CHECK_INT(p->count, 7);
+    for (int i = 0; i < 7 && i < p->count; i++)
+        CHECK(p->a[i] == want[i][0] && p->b[i] == want[i][1] && p->same[i] == want[i][2]);
+    lafs_ijb_pairs_free(p);
+    CHECK(lafs_ijb_pairs_read(&p, put("5 9 1\n\n6 5 2\n                                                            \n"),
+                              dense, 3, &err) == LAFS_FAILED);
+    CHECK(strstr(err.msg, "line 3: expected 'template1 template2 0|1'"));
     CHECK(lafs_ijb_pairs_read(&p, put("5 9 1\n7 5 0\n"), dense, 3, &err) == LAFS_FAILED);
     CHECK(strstr(err.msg, "line 2: template 7 has no images"));
     CHECK(lafs_ijb_pairs_read(&p, put("5 9 1\n6 5 2\n"), dense, 3, &err) == LAFS_FAILED);
