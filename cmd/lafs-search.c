@@ -1,5 +1,6 @@
 /* lafs-search: who in a gallery is most like each probe. */
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,6 +53,14 @@ static const struct cli_program program = {"lafs-search", "[OPTION]... --probes 
 
 enum { BLOCK = 8192, ROW_TILE = 64 };
 
+/* A part of the gallery. */
+struct block {
+    struct lafs_buf e, text;      /* (rows, dim) float; keys and names, NUL-terminated */
+    size_t *key, *name;           /* (BLOCK) offsets in text */
+    int32_t *own, *who;           /* (BLOCK) probe with the entry's key, number in names; or -1 */
+    int64_t rows;
+};
+
 struct job {
     struct lafs_identify asked;
     const char *fpir_text[LAFS_MAX_FPIRS];
@@ -63,13 +72,15 @@ struct job {
     struct lafs_strset keys, names;
     int32_t *person, *number;     /* (keys.count) number in names, or -1; 0, 1, 2 .. */
     int64_t cap;
-    /* The gallery: a block of it. */
+    /* The gallery: one block is filled while the other is searched. */
     struct lafs_search *search;
     struct lafs_kept kept;
-    struct lafs_buf block, text;  /* (rows, dim) float; keys and names, NUL-terminated */
-    size_t *key, *name;           /* (BLOCK) offsets in text */
-    int32_t *own, *who;           /* (BLOCK) probe with the entry's key, number in names; or -1 */
-    int64_t rows, entries;
+    struct block block[2], *now;
+    int64_t entries;              /* searched */
+    pthread_t searcher;
+    int searching;                /* the thread is there, with the other block */
+    lafs_status searched;         /* what came of it */
+    struct lafs_err search_err;
     int64_t *enrolled, *enrolled_own; /* (names.count) entries of the person; (keys.count) with the probe's own key */
     struct lafs_strset people;    /* names of the gallery; only with --figures */
     /* IJB. */
@@ -160,10 +171,14 @@ static lafs_status open_search(struct job *j, struct lafs_err *err)
     normalise_all(floats(&j->probe), n, j->dim);
     LAFS_TRY(lafs_backend_open(&j->backend, cli.device, cli_pool(), &why, err));
     if (why) cli_note("%s", why);
-    LAFS_TRY(lafs_alloc(&j->key, BLOCK, sizeof *j->key, err));
-    LAFS_TRY(lafs_alloc(&j->name, BLOCK, sizeof *j->name, err));
-    LAFS_TRY(lafs_alloc(&j->own, BLOCK, sizeof *j->own, err));
-    LAFS_TRY(lafs_alloc(&j->who, BLOCK, sizeof *j->who, err));
+    for (int k = 0; k < 2; k++) {
+        struct block *p = j->block + k;
+        LAFS_TRY(lafs_alloc(&p->key, BLOCK, sizeof *p->key, err));
+        LAFS_TRY(lafs_alloc(&p->name, BLOCK, sizeof *p->name, err));
+        LAFS_TRY(lafs_alloc(&p->own, BLOCK, sizeof *p->own, err));
+        LAFS_TRY(lafs_alloc(&p->who, BLOCK, sizeof *p->who, err));
+    }
+    j->now = j->block;
     LAFS_TRY(lafs_alloc0(&j->enrolled, (size_t)j->names.count, sizeof *j->enrolled, err));
     LAFS_TRY(lafs_alloc0(&j->enrolled_own, (size_t)n, sizeof *j->enrolled_own, err));
     struct lafs_search_options opt = {.k = o.top, .min_score = (float)o.min_score,
@@ -175,48 +190,80 @@ static lafs_status open_search(struct job *j, struct lafs_err *err)
     return lafs_search_new(&j->search, &j->backend, cli_pool(), &opt, floats(&j->probe), n, j->dim, err);
 }
 
-static lafs_status search_block(struct job *j, struct lafs_err *err)
+static lafs_status search_block(struct job *j, struct block *b, struct lafs_err *err)
 {
     uint8_t mark[BLOCK] = {0};
-    if (j->rows == 0) return LAFS_OK;
-    normalise_all(floats(&j->block), j->rows, j->dim);
-    LAFS_TRY(lafs_search_add(j->search, &(struct lafs_search_block){floats(&j->block), j->rows, j->own}, err));
-    lafs_search_mark(j->search, j->entries, j->rows, mark);
-    const char *text = (const char *)j->text.data;
-    for (int64_t i = 0; i < j->rows; i++)
+    if (b->rows == 0) return LAFS_OK;
+    normalise_all(floats(&b->e), b->rows, j->dim);
+    LAFS_TRY(lafs_search_add(j->search, &(struct lafs_search_block){floats(&b->e), b->rows, b->own}, err));
+    lafs_search_mark(j->search, j->entries, b->rows, mark);
+    const char *text = (const char *)b->text.data;
+    for (int64_t i = 0; i < b->rows; i++)
         if (mark[i])
-            LAFS_TRY(lafs_kept_add(&j->kept, j->entries + i, text + j->key[i], text + j->name[i], j->who[i], err));
+            LAFS_TRY(lafs_kept_add(&j->kept, j->entries + i, text + b->key[i], text + b->name[i], b->who[i], err));
     LAFS_TRY(lafs_kept_prune(&j->kept, j->search, err));
-    j->entries += j->rows;
-    j->rows = 0;
-    j->block.size = j->text.size = 0;
+    j->entries += b->rows;
+    b->rows = 0;
+    b->e.size = b->text.size = 0;
+    return LAFS_OK;
+}
+
+static struct block *other(struct job *j) { return j->now == j->block ? j->block + 1 : j->block; }
+
+static void *searcher(void *arg)
+{
+    struct job *j = arg;
+    j->searched = search_block(j, other(j), &j->search_err);
+    return NULL;
+}
+
+/* Waits for the block that is being searched. */
+static lafs_status await_search(struct job *j, struct lafs_err *err)
+{
+    if (!j->searching) return LAFS_OK;
+    pthread_join(j->searcher, NULL);
+    j->searching = 0;
+    if (j->searched != LAFS_OK) *err = j->search_err;
+    return j->searched;
+}
+
+/* The block that was filled is searched while the other one is filled; at once where there is but one thread. */
+static lafs_status hand_over(struct job *j, struct lafs_err *err)
+{
+    LAFS_TRY(await_search(j, err));
+    if (lafs_pool_threads(cli_pool()) == 1) return search_block(j, j->now, err);
+    j->now = other(j);
+    if (pthread_create(&j->searcher, NULL, searcher, j) != 0) return search_block(j, other(j), err);
+    j->searching = 1;
     return LAFS_OK;
 }
 
 static lafs_status take_entry(void *arg, struct lafs_sample *s, struct lafs_err *err)
 {
     struct job *j = arg;
+    struct block *b = j->now;
     const char *name, *key = lafs_sample_key(s);
     size_t len;
+    int64_t dim = j->dim; /* known: the searching thread reads it */
     LAFS_TRY(name_of(s, &name, &len, err));
-    LAFS_TRY(named(lafs_embedding_append(&j->block, &j->dim, s, err), s, err));
-    const int64_t i = j->rows, own = lafs_strset_find(&j->keys, key, strlen(key));
+    LAFS_TRY(named(lafs_embedding_append(&b->e, &dim, s, err), s, err));
+    const int64_t i = b->rows, own = lafs_strset_find(&j->keys, key, strlen(key));
     const int64_t who = len ? lafs_strset_find(&j->names, name, len) : -1;
-    j->own[i] = (int32_t)own;
-    j->who[i] = (int32_t)who;
-    j->key[i] = j->text.size;
-    lafs_buf_put(&j->text, key, strlen(key) + 1);
-    j->name[i] = j->text.size;
-    lafs_buf_put(&j->text, name, len);
-    lafs_buf_putc(&j->text, 0);
-    LAFS_TRY(lafs_buf_check(&j->text, err));
+    b->own[i] = (int32_t)own;
+    b->who[i] = (int32_t)who;
+    b->key[i] = b->text.size;
+    lafs_buf_put(&b->text, key, strlen(key) + 1);
+    b->name[i] = b->text.size;
+    lafs_buf_put(&b->text, name, len);
+    lafs_buf_putc(&b->text, 0);
+    LAFS_TRY(lafs_buf_check(&b->text, err));
     if (who >= 0) j->enrolled[who]++;
     if (own >= 0 && who >= 0 && who == j->person[own]) j->enrolled_own[own]++;
     if (o.figures) {
         int64_t id;
         LAFS_TRY(lafs_strset_add(&j->people, name, len, &id, err));
     }
-    return ++j->rows == BLOCK ? search_block(j, err) : LAFS_OK;
+    return ++b->rows == BLOCK ? hand_over(j, err) : LAFS_OK;
 }
 
 /* -- results -- */
@@ -328,7 +375,8 @@ static lafs_status report(const struct job *j, struct lafs_err *err)
 
 static lafs_status results(struct job *j, struct lafs_err *err)
 {
-    LAFS_TRY(search_block(j, err));
+    LAFS_TRY(await_search(j, err));
+    LAFS_TRY(search_block(j, j->now, err));
     if (j->entries == 0) return lafs_fail(err, LAFS_FAILED, "the gallery is empty");
     cli_note("%lld of %lld cosines were computed in full", (long long)lafs_search_looked_at(j->search),
              (long long)(j->entries * j->keys.count));
@@ -450,16 +498,23 @@ static void check_options(char **args, int n)
 
 static void release(struct job *j)
 {
-    struct lafs_buf *b[] = {&j->probe, &j->block, &j->text};
+    struct lafs_err ignored;
+    (void)await_search(j, &ignored);
     lafs_search_free(j->search);
     lafs_backend_close(&j->backend);
-    for (size_t i = 0; i < sizeof b / sizeof *b; i++) lafs_buf_release(b[i]);
+    for (int k = 0; k < 2; k++) {
+        struct block *b = j->block + k;
+        lafs_buf_release(&b->e);
+        lafs_buf_release(&b->text);
+        lafs_free(b->key), lafs_free(b->name), lafs_free(b->own), lafs_free(b->who);
+    }
+    lafs_buf_release(&j->probe);
     lafs_strset_release(&j->keys);
     lafs_strset_release(&j->names);
     lafs_strset_release(&j->people);
     lafs_kept_release(&j->kept);
-    lafs_free(j->person), lafs_free(j->number), lafs_free(j->key), lafs_free(j->name), lafs_free(j->own);
-    lafs_free(j->who), lafs_free(j->enrolled), lafs_free(j->enrolled_own), lafs_free(j->of);
+    lafs_free(j->person), lafs_free(j->number), lafs_free(j->enrolled), lafs_free(j->enrolled_own);
+    lafs_free(j->of);
     lafs_ijb_images_free(j->images);
     lafs_wanted_release(&j->want);
     lafs_embset_release(&j->set);
