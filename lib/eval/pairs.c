@@ -415,8 +415,8 @@ static int32_t id_map_find(const struct id_map *m, int64_t id)
     return lo < m->n && m->id[lo] == id ? (int32_t)lo : -1;
 }
 
-/* A line of the usual form, digits and single blanks, without splitting it into fields first: there are 15 million. 0: it
- * is not, or too near the end of the file to look without care; nothing is taken then. */
+/* A line of the usual form, digits and single blanks, without splitting it into fields first: there are 15 million. 0:
+ * it is not, or too near the end of the file to look without care; nothing is taken then. */
 static int plain_pair(struct lines *l, int64_t t[2], int64_t *same)
 {
     const char *p = l->p;

@@ -59,8 +59,8 @@ static float peak_of(const float *x, int64_t dim)
     return peak;
 }
 
-/* Rounds x (dim) to integers in [-top, top] with one scale; behind dim: zeros up to padded, a multiple of 4. *left = the
- * length of what rounding took away, *kept = that of what it left. Returns the scale. */
+/* Rounds x (dim) to integers in [-top, top] with one scale; behind dim: zeros up to padded, a multiple of 4. *left =
+ * the length of what rounding took away, *kept = that of what it left. Returns the scale. */
 static double to_integers(const float *x, int64_t dim, int64_t padded, int top, int8_t *out, double *left,
                           double *kept)
 {
