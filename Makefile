@@ -37,7 +37,7 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -ffp-contract=off -fno-math-errno -pt
 # dropout) scalar below AVX-512.
 KERNEL_CFLAGS := -fno-trapping-math
 # What a program does not use it does not load.
-LDLIBS = -Wl,--as-needed -larchive -ljpeg -lpng -lmsgpackc -lm -ldl
+LDLIBS = -Wl,--as-needed -ljpeg -lpng -lmsgpackc -lm -ldl
 
 # As many jobs as processors, unless the command line says otherwise.
 ifeq ($(MAKELEVEL),0)
@@ -66,6 +66,9 @@ SHIM := $B/tests/inject/shim.so
 all: $(PROGRAMS) bin
 
 $B/kernels/%.o: ALL_CFLAGS += $(KERNEL_CFLAGS)
+# libarchive is loaded at run time, under the name that a program linked with it would have.
+$B/lib/format/archive.o: ALL_CFLAGS += -DLAFS_LIBARCHIVE='"$(or $(call soname,archive),libarchive.so.13)"'
+soname = $(shell LC_ALL=C objdump -p "$$($(CC) -print-file-name=lib$1.so)" 2>/dev/null | sed -n 's/^ *SONAME *//p')
 # Where plugins are looked for: the prefix that was built for.
 $B/lib/compute/backend.o: ALL_CFLAGS += -DLAFS_LIBDIR='"$(prefix)/lib/lafs"'
 

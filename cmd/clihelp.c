@@ -7,10 +7,12 @@
 #include <string.h>
 
 #include "compute/backend.h"
+#include "format/archive.h"
 
-/* Only programs that compute link the backends; the others get NULL here. */
+/* Only programs that compute link the backends, and few open archives; the others get NULL here. */
 #pragma weak lafs_backend_open
 #pragma weak lafs_backend_close
+#pragma weak lafs_archive_load
 
 enum { HELP_COLUMN = 28, HELP_WIDTH = 80 };
 
@@ -112,6 +114,7 @@ void cli_print_version(const struct cli_program *p, int verbose)
     printf("%s (lafs) %s\n", p->name, lafs_version);
     if (!verbose) return;
     printf("compiler: %s\n", __VERSION__);
+    if (lafs_archive_load) lafs_archive_load(NULL);
     print_library("libarchive", "archive_version_details", "archive_version_details");
     print_library("libjpeg", NULL, "jpeg_std_error");
     print_library("libpng", NULL, "png_access_version_number");

@@ -2,10 +2,67 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "base/mem.h"
+
+#ifndef LAFS_LIBARCHIVE
+#define LAFS_LIBARCHIVE "libarchive.so.13" /* the Makefile gives the name that this machine links with */
+#endif
+
+/* ---- libarchive, loaded when the first archive is opened ----
+ *
+ * It brings XML, Unicode and cryptography: libraries whose loading would take twice as long as all the rest of a small
+ * program's start, and most runs see no archive. */
+
+/* clang-format off */
+#define EACH_FUNCTION(X)                                                                                              \
+    X(archive_entry_clear) X(archive_entry_copy_pathname) X(archive_entry_filetype) X(archive_entry_free)             \
+    X(archive_entry_hardlink) X(archive_entry_new) X(archive_entry_pathname) X(archive_entry_pathname_utf8)           \
+    X(archive_entry_set_filetype) X(archive_entry_set_mtime) X(archive_entry_set_perm) X(archive_entry_set_size)      \
+    X(archive_entry_size) X(archive_errno) X(archive_error_string) X(archive_filter_bytes) X(archive_filter_count)    \
+    X(archive_filter_name) X(archive_read_data) X(archive_read_data_skip) X(archive_read_free)                        \
+    X(archive_read_header_position) X(archive_read_new) X(archive_read_next_header) X(archive_read_open1)             \
+    X(archive_read_open_memory) X(archive_read_set_callback_data) X(archive_read_set_format)                          \
+    X(archive_read_set_format_option) X(archive_read_set_read_callback) X(archive_read_set_skip_callback)             \
+    X(archive_read_support_filter_gzip) X(archive_read_support_filter_zstd) X(archive_read_support_format_tar)        \
+    X(archive_read_support_format_zip_seekable) X(archive_set_error) X(archive_write_close) X(archive_write_data)     \
+    X(archive_write_finish_entry) X(archive_write_free) X(archive_write_header) X(archive_write_new)                  \
+    X(archive_write_open) X(archive_write_set_bytes_in_last_block) X(archive_write_set_bytes_per_block)               \
+    X(archive_write_set_format_option) X(archive_write_set_format_pax_restricted)
+/* clang-format on */
+
+static struct {
+#define X(name) __typeof__(name) *name;
+    EACH_FUNCTION(X)
+#undef X
+} la;
+
+static pthread_once_t load_once = PTHREAD_ONCE_INIT;
+static struct lafs_err load_err;
+
+static void load(void)
+{
+    void *so = dlopen(LAFS_LIBARCHIVE, RTLD_LAZY | RTLD_GLOBAL), *at = so;
+    const char *missing = NULL;
+#define X(name)                                          \
+    if (at && !(at = dlsym(so, #name))) missing = #name; \
+    *(void **)&la.name = at;
+    EACH_FUNCTION(X)
+#undef X
+    if (!so) lafs_fail(&load_err, LAFS_FAILED, "cannot load libarchive: %s", dlerror());
+    else if (missing) lafs_fail(&load_err, LAFS_FAILED, "'%s' has no '%s'", LAFS_LIBARCHIVE, missing);
+}
+
+lafs_status lafs_archive_load(struct lafs_err *err)
+{
+    pthread_once(&load_once, load);
+    if (load_err.status != LAFS_OK && err) *err = load_err;
+    return load_err.status;
+}
 
 enum { MTIME = 1000000000, ZERO_BLOCKS = 1024 };
 
@@ -29,7 +86,7 @@ static la_ssize_t read_block(struct archive *a, void *arg, const void **block)
     t->taken = 0;
     if (lafs_input_fill(t->in, 1, &t->why) != LAFS_OK) {
         t->broken = LAFS_FAILED;
-        archive_set_error(a, EIO, "read error");
+        la.archive_set_error(a, EIO, "read error");
         return -1;
     }
     *block = lafs_input_data(t->in);
@@ -49,21 +106,21 @@ static la_int64_t skip_bytes(struct archive *a, void *arg, la_int64_t request)
 /* What libarchive says, told apart: the input failed, it ended too early, or it holds nonsense. */
 static lafs_status archive_failure(struct lafs_tar *t, struct lafs_err *err)
 {
-    const char *why = archive_error_string(t->a);
+    const char *why = la.archive_error_string(t->a);
     if (t->broken != LAFS_OK) return lafs_fail(err, t->broken, "%s", t->why.msg);
-    if (archive_errno(t->a) == ENOMEM) return lafs_fail(err, LAFS_FAILED, "out of memory reading %s", t->name);
+    if (la.archive_errno(t->a) == ENOMEM) return lafs_fail(err, LAFS_FAILED, "out of memory reading %s", t->name);
     if (t->in && t->in->eof && lafs_input_left(t->in) == t->taken)
         return lafs_fail(err, LAFS_CUT, "%s is cut off: %s", t->name, why ? why : "unexpected end");
     return lafs_fail(err, LAFS_FAILED, "%s is damaged behind byte %lld: %s", t->name,
-                     (long long)archive_filter_bytes(t->a, 0), why ? why : "no tar member");
+                     (long long)la.archive_filter_bytes(t->a, 0), why ? why : "no tar member");
 }
 
 static lafs_status configure(struct lafs_tar *t, struct lafs_err *err)
 {
-    t->a = archive_read_new();
+    t->a = la.archive_read_new();
     if (!t->a) return lafs_fail(err, LAFS_FAILED, "out of memory");
-    if (archive_read_support_format_tar(t->a) != ARCHIVE_OK ||
-        archive_read_set_format_option(t->a, "tar", "read_concatenated_archives", "1") != ARCHIVE_OK)
+    if (la.archive_read_support_format_tar(t->a) != ARCHIVE_OK ||
+        la.archive_read_set_format_option(t->a, "tar", "read_concatenated_archives", "1") != ARCHIVE_OK)
         return lafs_fail(err, LAFS_FAILED, "this libarchive cannot read tar");
     return LAFS_OK;
 }
@@ -72,8 +129,8 @@ static lafs_status configure(struct lafs_tar *t, struct lafs_err *err)
 static lafs_status add_filter(struct lafs_tar *t, const unsigned char *p, size_t size, struct lafs_err *err)
 {
     int st = ARCHIVE_OK;
-    if (size >= 2 && memcmp(p, "\x1f\x8b", 2) == 0) st = archive_read_support_filter_gzip(t->a);
-    if (size >= 4 && memcmp(p, "\x28\xb5\x2f\xfd", 4) == 0) st = archive_read_support_filter_zstd(t->a);
+    if (size >= 2 && memcmp(p, "\x1f\x8b", 2) == 0) st = la.archive_read_support_filter_gzip(t->a);
+    if (size >= 4 && memcmp(p, "\x28\xb5\x2f\xfd", 4) == 0) st = la.archive_read_support_filter_zstd(t->a);
     if (st != ARCHIVE_OK) return lafs_fail(err, LAFS_FAILED, "this libarchive cannot unpack %s", t->name);
     return LAFS_OK;
 }
@@ -85,10 +142,10 @@ static lafs_status open_input(struct lafs_tar *t, struct lafs_err *err)
     size_t have = lafs_input_left(t->in);
     if (have == 0) return lafs_fail(err, LAFS_CUT, "%s is empty", t->name);
     LAFS_TRY(add_filter(t, lafs_input_data(t->in), have, err));
-    archive_read_set_skip_callback(t->a, skip_bytes);
-    archive_read_set_read_callback(t->a, read_block);
-    archive_read_set_callback_data(t->a, t);
-    if (archive_read_open1(t->a) == ARCHIVE_OK) return LAFS_OK;
+    la.archive_read_set_skip_callback(t->a, skip_bytes);
+    la.archive_read_set_read_callback(t->a, read_block);
+    la.archive_read_set_callback_data(t->a, t);
+    if (la.archive_read_open1(t->a) == ARCHIVE_OK) return LAFS_OK;
     if (t->broken == LAFS_OK && have < 512)
         return lafs_fail(err, LAFS_CUT, "%s is cut off: less than one tar block", t->name);
     return archive_failure(t, err);
@@ -96,6 +153,7 @@ static lafs_status open_input(struct lafs_tar *t, struct lafs_err *err)
 
 static lafs_status new_tar(struct lafs_tar **out, struct lafs_input *in, const char *name, struct lafs_err *err)
 {
+    LAFS_TRY(lafs_archive_load(err));
     LAFS_TRY(lafs_alloc0(out, 1, sizeof **out, err));
     (*out)->in = in;
     size_t n = strlen(name);
@@ -124,8 +182,8 @@ lafs_status lafs_tar_open_memory(struct lafs_tar **out, const void *data, size_t
     LAFS_TRY(new_tar(out, NULL, name, err));
     lafs_status st = configure(*out, err);
     /* Told that it is a tar, not asked: a first header is not looked at more strictly than one in the middle. */
-    if (st == LAFS_OK && (archive_read_set_format((*out)->a, ARCHIVE_FORMAT_TAR) != ARCHIVE_OK ||
-                          archive_read_open_memory((*out)->a, data, size) != ARCHIVE_OK))
+    if (st == LAFS_OK && (la.archive_read_set_format((*out)->a, ARCHIVE_FORMAT_TAR) != ARCHIVE_OK ||
+                          la.archive_read_open_memory((*out)->a, data, size) != ARCHIVE_OK))
         st = archive_failure(*out, err);
     return keep_or_close(out, st);
 }
@@ -134,11 +192,11 @@ lafs_status lafs_zip_open_memory(struct lafs_tar **out, const void *data, size_t
                                  struct lafs_err *err)
 {
     LAFS_TRY(new_tar(out, NULL, name, err));
-    struct archive *a = (*out)->a = archive_read_new();
+    struct archive *a = (*out)->a = la.archive_read_new();
     lafs_status st = a ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "out of memory");
-    if (st == LAFS_OK && archive_read_support_format_zip_seekable(a) != ARCHIVE_OK)
+    if (st == LAFS_OK && la.archive_read_support_format_zip_seekable(a) != ARCHIVE_OK)
         st = lafs_fail(err, LAFS_FAILED, "this libarchive cannot read zip");
-    if (st == LAFS_OK && archive_read_open_memory(a, data, size) != ARCHIVE_OK)
+    if (st == LAFS_OK && la.archive_read_open_memory(a, data, size) != ARCHIVE_OK)
         st = lafs_fail(err, LAFS_FAILED, "%s is cut off: it lacks the directory at its end", name);
     return keep_or_close(out, st);
 }
@@ -146,7 +204,7 @@ lafs_status lafs_zip_open_memory(struct lafs_tar **out, const void *data, size_t
 void lafs_tar_close(struct lafs_tar *t)
 {
     if (!t) return;
-    if (t->a) archive_read_free(t->a);
+    if (t->a) la.archive_read_free(t->a);
     lafs_free(t);
 }
 
@@ -154,16 +212,16 @@ void lafs_tar_close(struct lafs_tar *t)
 static lafs_status finish_member(struct lafs_tar *t, struct lafs_err *err)
 {
     if (!t->entry) return LAFS_OK;
-    int st = archive_read_data_skip(t->a);
+    int st = la.archive_read_data_skip(t->a);
     if (st != ARCHIVE_OK && st != ARCHIVE_WARN && st != ARCHIVE_EOF) return archive_failure(t, err);
-    t->last_end = archive_filter_bytes(t->a, 0);
+    t->last_end = la.archive_filter_bytes(t->a, 0);
     t->entry = NULL;
     return LAFS_OK;
 }
 
 static lafs_status check_end(struct lafs_tar *t, struct lafs_err *err)
 {
-    if (t->in && archive_filter_bytes(t->a, 0) - t->last_end < ZERO_BLOCKS)
+    if (t->in && la.archive_filter_bytes(t->a, 0) - t->last_end < ZERO_BLOCKS)
         return lafs_fail(err, LAFS_CUT, "%s is cut off: no two zero blocks at its end", t->name);
     return LAFS_END;
 }
@@ -171,7 +229,7 @@ static lafs_status check_end(struct lafs_tar *t, struct lafs_err *err)
 lafs_status lafs_tar_next(struct lafs_tar *t, struct lafs_tar_member *m, struct lafs_err *err)
 {
     LAFS_TRY(finish_member(t, err));
-    int st = archive_read_next_header(t->a, &t->entry);
+    int st = la.archive_read_next_header(t->a, &t->entry);
     if (st == ARCHIVE_EOF) {
         t->entry = NULL;
         return check_end(t, err);
@@ -181,18 +239,19 @@ lafs_status lafs_tar_next(struct lafs_tar *t, struct lafs_tar_member *m, struct 
         t->entry = NULL;
         return archive_failure(t, err);
     }
-    m->name = archive_entry_pathname(t->entry);
-    if (!m->name) m->name = archive_entry_pathname_utf8(t->entry);
+    m->name = la.archive_entry_pathname(t->entry);
+    if (!m->name) m->name = la.archive_entry_pathname_utf8(t->entry);
     if (!m->name) m->name = "";
-    m->size = archive_entry_size(t->entry);
-    m->offset = archive_read_header_position(t->a);
-    m->regular = archive_entry_filetype(t->entry) == AE_IFREG && !archive_entry_hardlink(t->entry) && m->size >= 0;
+    m->size = la.archive_entry_size(t->entry);
+    m->offset = la.archive_read_header_position(t->a);
+    m->regular =
+        la.archive_entry_filetype(t->entry) == AE_IFREG && !la.archive_entry_hardlink(t->entry) && m->size >= 0;
     return LAFS_OK;
 }
 
 lafs_status lafs_tar_data(struct lafs_tar *t, size_t max, struct lafs_buf *out, struct lafs_err *err)
 {
-    int64_t size = archive_entry_size(t->entry);
+    int64_t size = la.archive_entry_size(t->entry);
     if (size < 0 || (uint64_t)size > max)
         return lafs_fail(err, LAFS_BAD_RECORD, "member of more than %zu bytes", max);
     size_t done = 0, want = (size_t)size;
@@ -203,7 +262,7 @@ lafs_status lafs_tar_data(struct lafs_tar *t, size_t max, struct lafs_buf *out, 
         size_t step = want - done < 1 << 20 ? want - done : 1 << 20;
         lafs_buf_reserve(out, step);
         LAFS_TRY(lafs_buf_check(out, err));
-        la_ssize_t n = archive_read_data(t->a, out->data + out->size, step);
+        la_ssize_t n = la.archive_read_data(t->a, out->data + out->size, step);
         if (n <= 0) return archive_failure(t, err);
         out->size += (size_t)n;
         done += (size_t)n;
@@ -215,7 +274,7 @@ int64_t lafs_tar_last_end(const struct lafs_tar *t) { return t->last_end; }
 
 const char *lafs_tar_filter(const struct lafs_tar *t)
 {
-    return archive_filter_count(t->a) > 1 ? archive_filter_name(t->a, 0) : NULL;
+    return la.archive_filter_count(t->a) > 1 ? la.archive_filter_name(t->a, 0) : NULL;
 }
 
 /* ---- writing ---- */
@@ -238,27 +297,27 @@ static la_ssize_t write_block(struct archive *a, void *arg, const void *data, si
     struct lafs_tar_writer *w = arg;
     if (w->muted || (!w->dead && w->sink(w->arg, data, size, &w->why) == LAFS_OK)) return (la_ssize_t)size;
     w->dead = 1;
-    archive_set_error(a, EIO, "write error");
+    la.archive_set_error(a, EIO, "write error");
     return -1;
 }
 
 static lafs_status write_failure(struct lafs_tar_writer *w, struct archive *a, struct lafs_err *err)
 {
-    const char *why = archive_error_string(a);
+    const char *why = la.archive_error_string(a);
     if (w->dead) return lafs_fail(err, LAFS_FAILED, "%s", w->why.msg);
     return lafs_fail(err, LAFS_FAILED, "cannot write tar: %s", why ? why : "unknown reason");
 }
 
 static lafs_status open_archive(struct lafs_tar_writer *w, struct archive **out, int binary, struct lafs_err *err)
 {
-    struct archive *a = *out = archive_write_new();
+    struct archive *a = *out = la.archive_write_new();
     if (!a) return lafs_fail(err, LAFS_FAILED, "out of memory");
     /* Blocks of 0: the sink sees every byte at once, and buffers itself. */
-    if (archive_write_set_format_pax_restricted(a) != ARCHIVE_OK ||
-        (binary && archive_write_set_format_option(a, "pax", "hdrcharset", "BINARY") != ARCHIVE_OK) ||
-        archive_write_set_bytes_per_block(a, 0) != ARCHIVE_OK ||
-        archive_write_set_bytes_in_last_block(a, 1) != ARCHIVE_OK ||
-        archive_write_open(a, w, NULL, write_block, NULL) != ARCHIVE_OK)
+    if (la.archive_write_set_format_pax_restricted(a) != ARCHIVE_OK ||
+        (binary && la.archive_write_set_format_option(a, "pax", "hdrcharset", "BINARY") != ARCHIVE_OK) ||
+        la.archive_write_set_bytes_per_block(a, 0) != ARCHIVE_OK ||
+        la.archive_write_set_bytes_in_last_block(a, 1) != ARCHIVE_OK ||
+        la.archive_write_open(a, w, NULL, write_block, NULL) != ARCHIVE_OK)
         return write_failure(w, a, err);
     return LAFS_OK;
 }
@@ -266,10 +325,11 @@ static lafs_status open_archive(struct lafs_tar_writer *w, struct archive **out,
 lafs_status lafs_tar_writer_open(struct lafs_tar_writer **out, lafs_tar_sink *sink, void *arg, struct lafs_err *err)
 {
     struct lafs_tar_writer *w;
+    LAFS_TRY(lafs_archive_load(err));
     LAFS_TRY(lafs_alloc0(&w, 1, sizeof *w, err));
     w->sink = sink;
     w->arg = arg;
-    w->entry = archive_entry_new();
+    w->entry = la.archive_entry_new();
     lafs_status st = w->entry ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "out of memory");
     if (st == LAFS_OK) st = open_archive(w, &w->plain, 0, err);
     if (st == LAFS_OK) st = open_archive(w, &w->binary, 1, err);
@@ -287,20 +347,20 @@ lafs_status lafs_tar_writer_put(struct lafs_tar_writer *w, const char *name, con
     struct archive *a = w->plain;
     for (const char *p = name; *p; p++)
         if ((unsigned char)*p >= 0x80) a = w->binary;
-    archive_entry_clear(w->entry);
-    archive_entry_copy_pathname(w->entry, name);
-    archive_entry_set_filetype(w->entry, AE_IFREG);
-    archive_entry_set_perm(w->entry, 0444);
-    archive_entry_set_mtime(w->entry, MTIME, 0);
-    archive_entry_set_size(w->entry, (la_int64_t)size);
-    if (archive_write_header(a, w->entry) != ARCHIVE_OK) return write_failure(w, a, err);
-    if (size && archive_write_data(a, data, size) != (la_ssize_t)size) return write_failure(w, a, err);
-    return archive_write_finish_entry(a) == ARCHIVE_OK ? LAFS_OK : write_failure(w, a, err);
+    la.archive_entry_clear(w->entry);
+    la.archive_entry_copy_pathname(w->entry, name);
+    la.archive_entry_set_filetype(w->entry, AE_IFREG);
+    la.archive_entry_set_perm(w->entry, 0444);
+    la.archive_entry_set_mtime(w->entry, MTIME, 0);
+    la.archive_entry_set_size(w->entry, (la_int64_t)size);
+    if (la.archive_write_header(a, w->entry) != ARCHIVE_OK) return write_failure(w, a, err);
+    if (size && la.archive_write_data(a, data, size) != (la_ssize_t)size) return write_failure(w, a, err);
+    return la.archive_write_finish_entry(a) == ARCHIVE_OK ? LAFS_OK : write_failure(w, a, err);
 }
 
 lafs_status lafs_tar_writer_close(struct lafs_tar_writer *w, struct lafs_err *err)
 {
-    lafs_status st = archive_write_close(w->plain) == ARCHIVE_OK ? LAFS_OK : write_failure(w, w->plain, err);
+    lafs_status st = la.archive_write_close(w->plain) == ARCHIVE_OK ? LAFS_OK : write_failure(w, w->plain, err);
     lafs_tar_writer_abort(w);
     return st;
 }
@@ -309,8 +369,8 @@ void lafs_tar_writer_abort(struct lafs_tar_writer *w)
 {
     if (!w) return;
     w->muted = 1;
-    if (w->entry) archive_entry_free(w->entry);
-    if (w->plain) archive_write_free(w->plain);
-    if (w->binary) archive_write_free(w->binary);
+    if (w->entry) la.archive_entry_free(w->entry);
+    if (w->plain) la.archive_write_free(w->plain);
+    if (w->binary) la.archive_write_free(w->binary);
     lafs_free(w);
 }

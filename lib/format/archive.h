@@ -12,6 +12,9 @@
 #include "base/err.h"
 #include "base/input.h"
 
+/* Loads libarchive, which the functions below do when they first need it. LAFS_FAILED: it is not there. */
+lafs_status lafs_archive_load(struct lafs_err *err);
+
 struct lafs_tar;
 struct lafs_tar_member {
     const char *name; /* bytes as in the archive, in any locale; "" if there is none; valid until the next call */
