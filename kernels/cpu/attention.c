@@ -178,32 +178,32 @@ void lafs_attention_divide(int64_t m, const float *inv, float *out, int64_t ld)
         for (int c = 0; c < HEAD; c++) out[i * ld + c] *= inv[i];
 }
 
-/* Tile: one head of one sequence. */
 static void forward_tile(void *arg, int64_t tile, int worker)
 {
     const struct lafs_attention *j = arg;
     const struct kernel_set *ks = kernels();
-    int64_t seq = tile / j->heads, h = tile % j->heads, first = j->s->off[seq], n = j->s->off[seq + 1] - first;
-    int64_t ld = 3 * j->heads * HEAD, old = j->heads * HEAD, lds = score_stride(n);
-    const float *q = j->qkv + first * ld + h * HEAD;
+    const struct lafs_attention_place t = lafs_attention_place(j, tile);
+    int64_t n = t.n, wide = j->heads * HEAD, lds = score_stride(n);
+    const float *kv = j->kv + t.row * j->ldkv + t.h * HEAD;
     float *k = lafs_cpu_scratch(j->d, worker), *v = k + packed_size(n), *p = v + packed_size(n), inv[QUERIES];
-    pack_columns(ks->nr, n, q + old, ld, k);
-    pack_rows(ks->nr, n, q + 2 * old, ld, v);
-    for (int64_t i = 0; i < n; i += QUERIES) {
-        int64_t m = lafs_min64(QUERIES, n - i);
-        float *out = j->out + (first + i) * old + h * HEAD;
-        product(ks, 0, m, n, HEAD, j->scale, q + i * ld, ld, k, 0, p, lds);
-        lafs_isa_softmax_rows()(m, n, p, lds, inv, j->lse ? j->lse + (first + i) * j->heads + h : NULL, j->heads);
-        product(ks, 0, m, HEAD, n, 1, p, lds, v, 0, out, old);
-        lafs_attention_divide(m, inv, out, old);
+    pack_columns(ks->nr, n, kv, j->ldkv, k);
+    pack_rows(ks->nr, n, kv + wide, j->ldkv, v);
+    for (int64_t i = 0; i < t.queries; i += QUERIES) {
+        int64_t m = lafs_min64(QUERIES, t.queries - i), row = t.query + i;
+        float *out = j->out + row * wide + t.h * HEAD;
+        product(ks, 0, m, n, HEAD, j->scale, j->q + row * j->ldq + t.h * HEAD, j->ldq, k, 0, p, lds);
+        lafs_isa_softmax_rows()(m, n, p, lds, inv, j->lse ? j->lse + row * j->heads + t.h : NULL, j->heads);
+        product(ks, 0, m, HEAD, n, 1, p, lds, v, 0, out, wide);
+        lafs_attention_divide(m, inv, out, wide);
     }
 }
 
-void lafs_cpu_attention(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t heads,
-                        float scale, const float *qkv, float *out, float *lse)
+void lafs_cpu_attention(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *qs,
+                        const struct lafs_seqs *s, int64_t heads, float scale, const float *q, int64_t ldq,
+                        const float *kv, int64_t ldkv, float *out, float *lse)
 {
-    struct lafs_attention j = {.d = d, .precision = precision, .s = s, .heads = heads, .scale = scale, .qkv = qkv,
-                               .out = out, .lse = lse};
+    struct lafs_attention j = {.d = d, .precision = precision, .qs = qs, .s = s, .heads = heads, .scale = scale,
+                               .q = q, .kv = kv, .ldq = ldq, .ldkv = ldkv, .out = out, .lse = lse};
     if (precision != LAFS_PRECISION_FP32) {
         if (lafs_cpu_reserve(d, lafs_attention_bf16_scratch(precision, s->max_len)))
             lafs_pool_for(d->pool, s->n * heads, lafs_attention_bf16_tile, &j);
@@ -242,36 +242,37 @@ static void backward_tile(void *arg, int64_t tile, int worker)
 {
     const struct lafs_attention *j = arg;
     const struct kernel_set *ks = kernels();
-    int64_t seq = tile / j->heads, h = tile % j->heads, first = j->s->off[seq], n = j->s->off[seq + 1] - first;
-    int64_t old = j->heads * HEAD, ld = 3 * old, size = packed_size(n), lds = score_stride(n);
-    const float *q = j->qkv + first * ld + h * HEAD;
-    float *dq = j->dqkv + first * ld + h * HEAD, *dk = dq + old, *dv = dk + old;
+    const struct lafs_attention_place t = lafs_attention_place(j, tile);
+    int64_t n = t.n, wide = j->heads * HEAD, size = packed_size(n), lds = score_stride(n), ldq = j->ldq, ldkv = j->ldkv;
+    const float *kv = j->kv + t.row * ldkv + t.h * HEAD;
+    float *dk = j->dkv + t.row * ldkv + t.h * HEAD, *dv = dk + wide;
     float *kt = lafs_cpu_scratch(j->d, worker), *vt = kt + size, *k = vt + size, *side = k + size; /* (block, HEAD) */
     float *p = side + packed_size(QUERIES_B), *ds = p + QUERIES_B * lds;
-    pack_columns(ks->nr, n, q + old, ld, kt);
-    pack_columns(ks->nr, n, q + 2 * old, ld, vt);
-    pack_rows(ks->nr, n, q + old, ld, k);
-    for (int64_t i = 0; i < n; i += QUERIES_B) {
-        int64_t m = lafs_min64(QUERIES_B, n - i);
-        const float *out = j->saved + (first + i) * old + h * HEAD, *dout = j->dout + (first + i) * old + h * HEAD;
-        product(ks, 0, m, n, HEAD, j->scale, q + i * ld, ld, kt, 0, p, lds);
-        product(ks, 0, m, n, HEAD, 1, dout, old, vt, 0, ds, lds);
-        lafs_isa_score_rows_bwd()(m, n, j->saved_lse + (first + i) * j->heads + h, j->heads, out, dout, old, p, ds,
-                                  lds);
-        product(ks, 0, m, HEAD, n, j->scale, ds, lds, k, 0, dq + i * ld, ld);
-        pack_rows(ks->nr, m, dout, old, side);
-        product(ks, 1, n, HEAD, m, 1, p, lds, side, i > 0, dv, ld);
-        pack_rows(ks->nr, m, q + i * ld, ld, side);
-        product(ks, 1, n, HEAD, m, j->scale, ds, lds, side, i > 0, dk, ld);
+    pack_columns(ks->nr, n, kv, ldkv, kt);
+    pack_columns(ks->nr, n, kv + wide, ldkv, vt);
+    pack_rows(ks->nr, n, kv, ldkv, k);
+    for (int64_t i = 0; i < t.queries; i += QUERIES_B) {
+        int64_t m = lafs_min64(QUERIES_B, t.queries - i), row = t.query + i, at = row * wide + t.h * HEAD;
+        const float *q = j->q + row * ldq + t.h * HEAD, *out = j->saved + at, *dout = j->dout + at;
+        product(ks, 0, m, n, HEAD, j->scale, q, ldq, kt, 0, p, lds);
+        product(ks, 0, m, n, HEAD, 1, dout, wide, vt, 0, ds, lds);
+        lafs_isa_score_rows_bwd()(m, n, j->saved_lse + row * j->heads + t.h, j->heads, out, dout, wide, p, ds, lds);
+        product(ks, 0, m, HEAD, n, j->scale, ds, lds, k, 0, j->dq + row * ldq + t.h * HEAD, ldq);
+        pack_rows(ks->nr, m, dout, wide, side);
+        product(ks, 1, n, HEAD, m, 1, p, lds, side, i > 0, dv, ldkv);
+        pack_rows(ks->nr, m, q, ldq, side);
+        product(ks, 1, n, HEAD, m, j->scale, ds, lds, side, i > 0, dk, ldkv);
     }
 }
 
-void lafs_cpu_attention_bwd(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s,
-                            int64_t heads, float scale, const float *qkv, const float *out, const float *lse,
-const float *dout, float *dqkv)
+void lafs_cpu_attention_bwd(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *qs,
+                            const struct lafs_seqs *s, int64_t heads, float scale, const float *q, int64_t ldq,
+                            const float *kv, int64_t ldkv, const float *out, const float *lse, const float *dout,
+                            float *dq, float *dkv)
 {
-    struct lafs_attention j = {.d = d, .precision = precision, .s = s, .heads = heads, .scale = scale, .qkv = qkv,
-                               .saved = out, .saved_lse = lse, .dout = dout, .dqkv = dqkv};
+    struct lafs_attention j = {.d = d, .precision = precision, .qs = qs, .s = s, .heads = heads, .scale = scale,
+                               .q = q, .kv = kv, .ldq = ldq, .ldkv = ldkv, .saved = out, .saved_lse = lse,
+                               .dout = dout, .dq = dq, .dkv = dkv};
     if (precision != LAFS_PRECISION_FP32) {
         if (lafs_cpu_reserve(d, lafs_attention_bf16_scratch(precision, s->max_len)))
             lafs_pool_for(d->pool, s->n * heads, lafs_attention_bf16_bwd_tile, &j);

@@ -9,15 +9,29 @@ enum { LAFS_ATTENTION_HEAD = 64 }; /* width of a head */
 struct lafs_attention {
     struct lafs_dev *d;
     enum lafs_precision precision;
-    const struct lafs_seqs *s;
+    const struct lafs_seqs *qs, *s;
     int64_t heads;
     float scale;
-    const float *qkv;            /* (rows, 3*heads*64) */
-    float *out, *lse;            /* (rows, heads*64), (rows, heads) */
+    const float *q, *kv;         /* (query rows, ldq), (rows, ldkv): keys, then values */
+    int64_t ldq, ldkv;
+    float *out, *lse;            /* (query rows, heads*64), (query rows, heads) */
     /* backward */
     const float *saved, *saved_lse, *dout;
-    float *dqkv;
+    float *dq, *dkv;
 };
+
+/* What a tile works on: one head of one sequence. */
+struct lafs_attention_place {
+    int64_t h, n, queries, row, query; /* keys, queries; first row of kv, of q */
+};
+static inline struct lafs_attention_place lafs_attention_place(const struct lafs_attention *j, int64_t tile)
+{
+    int64_t i = tile / j->heads;
+    struct lafs_attention_place t = {.h = tile % j->heads, .row = j->s->off[i], .query = j->qs->off[i]};
+    t.n = j->s->off[i + 1] - t.row;
+    t.queries = j->qs->off[i + 1] - t.query;
+    return t;
+}
 
 /* attention.c. Rows of scores s (m, ld), n of each -> exp(score - the largest), zeros behind to a multiple of 16;
  * inv (m) receives 1 / their sums, lse (m, stride heads) the log-sum-exp unless NULL. */

@@ -70,24 +70,24 @@ void lafs_attention_bf16_tile(void *arg, int64_t tile, int worker)
 {
     const struct lafs_attention *j = arg;
     const struct lafs_gemm_set *s = lafs_gemm_set_for(j->precision);
-    int64_t seq = tile / j->heads, h = tile % j->heads, first = j->s->off[seq], n = j->s->off[seq + 1] - first;
-    int64_t old = j->heads * HEAD, ld = 3 * old;
-    const float *q = j->qkv + first * ld + h * HEAD;
+    const struct lafs_attention_place t = lafs_attention_place(j, tile);
+    int64_t n = t.n, wide = j->heads * HEAD;
+    const float *kv = j->kv + t.row * j->ldkv + t.h * HEAD;
     float inv[QUERIES];
     struct room r;
     lay_out(&r, s, n, lafs_cpu_scratch(j->d, worker));
-    pack_b(s, along(q + old, ld), n, HEAD, r.by_column[0]);
-    pack_b(s, across(q + 2 * old, ld), HEAD, n, r.by_row);
-    for (int64_t i = 0; i < n; i += QUERIES) {
-        int64_t m = lafs_min64(QUERIES, n - i);
-        float *out = j->out + (first + i) * old + h * HEAD;
-        pack_a(s, along(q + i * ld, ld), m, HEAD, r.left);
+    pack_b(s, along(kv, j->ldkv), n, HEAD, r.by_column[0]);
+    pack_b(s, across(kv + wide, j->ldkv), HEAD, n, r.by_row);
+    for (int64_t i = 0; i < t.queries; i += QUERIES) {
+        int64_t m = lafs_min64(QUERIES, t.queries - i), row = t.query + i;
+        float *out = j->out + row * wide + t.h * HEAD;
+        pack_a(s, along(j->q + row * j->ldq + t.h * HEAD, j->ldq), m, HEAD, r.left);
         lafs_gemm_multiply(s, m, n, HEAD, r.left, r.by_column[0], 1, 0, r.p, r.lds);
         lafs_isa_scale_block()(m, n, j->scale, r.p, r.lds);
-        lafs_attention_softmax(m, n, r.p, r.lds, inv, j->lse ? j->lse + (first + i) * j->heads + h : NULL, j->heads);
+        lafs_attention_softmax(m, n, r.p, r.lds, inv, j->lse ? j->lse + row * j->heads + t.h : NULL, j->heads);
         pack_a(s, along(r.p, r.lds), m, n, r.left);
-        lafs_gemm_multiply(s, m, HEAD, n, r.left, r.by_row, 1, 0, out, old);
-        lafs_attention_divide(m, inv, out, old);
+        lafs_gemm_multiply(s, m, HEAD, n, r.left, r.by_row, 1, 0, out, wide);
+        lafs_attention_divide(m, inv, out, wide);
     }
 }
 
@@ -96,33 +96,34 @@ void lafs_attention_bf16_bwd_tile(void *arg, int64_t tile, int worker)
 {
     const struct lafs_attention *j = arg;
     const struct lafs_gemm_set *s = lafs_gemm_set_for(j->precision);
-    int64_t seq = tile / j->heads, h = tile % j->heads, first = j->s->off[seq], n = j->s->off[seq + 1] - first;
-    int64_t old = j->heads * HEAD, ld = 3 * old;
-    const float *q = j->qkv + first * ld + h * HEAD;
-    float *dq = j->dqkv + first * ld + h * HEAD, *dk = dq + old, *dv = dk + old;
+    const struct lafs_attention_place t = lafs_attention_place(j, tile);
+    int64_t n = t.n, wide = j->heads * HEAD, ldq = j->ldq, ldkv = j->ldkv;
+    const float *kv = j->kv + t.row * ldkv + t.h * HEAD;
+    float *dk = j->dkv + t.row * ldkv + t.h * HEAD, *dv = dk + wide;
     struct room r;
     lay_out(&r, s, n, lafs_cpu_scratch(j->d, worker));
-    for (int i = 0; i < 2; i++) pack_b(s, along(q + (1 + i) * old, ld), n, HEAD, r.by_column[i]);
-    pack_b(s, across(q + old, ld), HEAD, n, r.by_row);
-    for (int64_t i = 0; i < n; i += QUERIES) {
-        int64_t m = lafs_min64(QUERIES, n - i);
-        const float *out = j->saved + (first + i) * old + h * HEAD, *dout = j->dout + (first + i) * old + h * HEAD;
-        pack_a(s, along(q + i * ld, ld), m, HEAD, r.left);
+    for (int i = 0; i < 2; i++) pack_b(s, along(kv + i * wide, ldkv), n, HEAD, r.by_column[i]);
+    pack_b(s, across(kv, ldkv), HEAD, n, r.by_row);
+    for (int64_t i = 0; i < t.queries; i += QUERIES) {
+        int64_t m = lafs_min64(QUERIES, t.queries - i), row = t.query + i, at = row * wide + t.h * HEAD;
+        const float *q = j->q + row * ldq + t.h * HEAD, *out = j->saved + at, *dout = j->dout + at;
+        float *dq = j->dq + row * ldq + t.h * HEAD;
+        pack_a(s, along(q, ldq), m, HEAD, r.left);
         lafs_gemm_multiply(s, m, n, HEAD, r.left, r.by_column[0], 1, 0, r.p, r.lds);
         lafs_isa_scale_block()(m, n, j->scale, r.p, r.lds);
-        pack_a(s, along(dout, old), m, HEAD, r.left);
+        pack_a(s, along(dout, wide), m, HEAD, r.left);
         lafs_gemm_multiply(s, m, n, HEAD, r.left, r.by_column[1], 1, 0, r.ds, r.lds);
-        lafs_attention_scores_bwd(m, n, j->saved_lse + (first + i) * j->heads + h, j->heads, out, dout, old, r.p, r.ds,
+        lafs_attention_scores_bwd(m, n, j->saved_lse + row * j->heads + t.h, j->heads, out, dout, wide, r.p, r.ds,
                                   r.lds);
         pack_a(s, along(r.ds, r.lds), m, n, r.left);
-        lafs_gemm_multiply(s, m, HEAD, n, r.left, r.by_row, 1, 0, dq + i * ld, ld);
-        lafs_isa_scale_block()(m, HEAD, j->scale, dq + i * ld, ld);
+        lafs_gemm_multiply(s, m, HEAD, n, r.left, r.by_row, 1, 0, dq, ldq);
+        lafs_isa_scale_block()(m, HEAD, j->scale, dq, ldq);
         pack_a(s, across(r.p, r.lds), n, m, r.left);
-        pack_b(s, across(dout, old), HEAD, m, r.right);
-        lafs_gemm_multiply(s, n, HEAD, m, r.left, r.right, 1, i > 0, dv, ld);
+        pack_b(s, across(dout, wide), HEAD, m, r.right);
+        lafs_gemm_multiply(s, n, HEAD, m, r.left, r.right, 1, i > 0, dv, ldkv);
         pack_a(s, across(r.ds, r.lds), n, m, r.left);
-        pack_b(s, across(q + i * ld, ld), HEAD, m, r.right);
-        lafs_gemm_multiply(s, n, HEAD, m, r.left, r.right, 1, i > 0, dk, ld);
+        pack_b(s, across(q, ldq), HEAD, m, r.right);
+        lafs_gemm_multiply(s, n, HEAD, m, r.left, r.right, 1, i > 0, dk, ldkv);
     }
-    lafs_isa_scale_block()(n, HEAD, j->scale, dk, ld);
+    lafs_isa_scale_block()(n, HEAD, j->scale, dk, ldkv);
 }

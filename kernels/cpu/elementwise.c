@@ -145,10 +145,23 @@ static void scatter_tile(void *arg, int64_t i, int worker)
     memset(j->y + (at + 1) * j->width, 0, (size_t)(next - at - 1) * row_size);
 }
 
+LAFS_INLINE void scatter_add_tile(const struct rows *j, int64_t i)
+{
+    const float *x = j->x + i * j->width;
+    float *y = j->y + j->row[i] * j->width;
+    LAFS_EACH
+    for (int64_t c = 0; c < j->width; c++) y[c] += x[c];
+}
+LAFS_ISA_TILES(scatter_add, struct rows, scatter_add_tile(j, tile))
+
 void lafs_cpu_rows_scatter(struct lafs_dev *d, int64_t n, int64_t rows, int64_t width, const int64_t *row,
-                           const float *dy, float *dx)
+                           const float *dy, float *dx, int add)
 {
     struct rows j = {.row = row, .n = n, .width = width, .x = dy, .y = dx, .per_tile = rows};
+    if (add) {
+        lafs_pool_for(d->pool, n, lafs_isa_scatter_add(), &j);
+        return;
+    }
     if (n == 0) memset(dx, 0, (size_t)(rows * width) * sizeof *dx);
     lafs_pool_for(d->pool, n, scatter_tile, &j);
 }

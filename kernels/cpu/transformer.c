@@ -93,18 +93,44 @@ struct add_norm {
     struct lafs_dev *d;
     const struct lafs_seqs *s;
     int64_t width, per_tile;
-    const float *x, *branch;             /* (rows,width) */
+    const float *x, *branch;             /* (rows,width), (rows of from,width) */
+    const struct lafs_some *from, *to;
     const struct lafs_drop *drop, *path;
     const float *g, *b;                  /* (width) */
-    float *x_out, *y;                    /* (rows,width) */
-    float *mean, *rstd;                  /* (rows) or NULL */
+    float *x_out, *y;                    /* (rows,width), (rows of to,width) */
+    float *mean, *rstd;                  /* (rows of to) or NULL */
     /* backward */
     const float *dy, *saved, *saved_mean, *saved_rstd; /* saved: x_out */
-    float *dx, *dbranch;                 /* (rows,width) */
+    float *dx, *dbranch;                 /* (rows,width), (rows of from,width) */
     float *part;                         /* (tiles, 2, width): this tile's sums for dg and db */
 };
 
-/* y = LN(v) g + b: mean, then the variance about it, each in one order of 16 lanes. */
+/* Where a tile stands: sequence i, the factor of its branch, and by how much rows of `from` and `to` are numbered
+ * higher than rows of s; NOWHERE: they do not hold this sequence. */
+static const int64_t NOWHERE = INT64_MIN;
+struct place {
+    int64_t i, from, to;
+    float keep;
+};
+
+static int64_t shift_of(const struct lafs_seqs *s, const struct lafs_some *some, int64_t i)
+{
+    if (!some) return 0;
+    int64_t lo = 0, hi = some->s.n;
+    while (lo < hi) {
+        int64_t mid = lo + (hi - lo) / 2;
+        if (some->of[mid] < i) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo < some->s.n && some->of[lo] == i ? some->s.off[lo] - s->off[i] : NOWHERE;
+}
+
+static struct place place_of(const struct add_norm *j, int64_t i)
+{
+    return (struct place){i, shift_of(j->s, j->from, i), shift_of(j->s, j->to, i), lafs_path_factor(j->path, i)};
+}
+
+/* Row r of y = LN(v) g + b: mean, then the variance about it, each in one order of 16 lanes. */
 LAFS_INLINE void norm_row(const struct add_norm *j, int64_t r, const float *v)
 {
     int64_t w = j->width;
@@ -117,26 +143,38 @@ LAFS_INLINE void norm_row(const struct add_norm *j, int64_t r, const float *v)
     if (j->rstd) j->rstd[r] = rstd;
 }
 
+/* out = v + path(drop(row r of the branch)) */
+LAFS_INLINE void add_row(const struct add_norm *j, const struct place *at, int64_t r, const float *v, float *out,
+                         float *room)
+{
+    int64_t w = j->width;
+    if (at->from == NOWHERE) {
+        if (out != v) memcpy(out, v, (size_t)w * sizeof *out);
+        return;
+    }
+    const float *branch = j->branch + (r + at->from) * w;
+    float keep = at->keep;
+    if (j->drop) {
+        lafs_vec_drop(j->drop, at->i, (r - j->s->off[at->i]) * w, w, branch, room);
+        branch = room;
+    }
+    LAFS_EACH
+    for (int64_t c = 0; c < w; c++) out[c] = v[c] + branch[c] * keep;
+}
+
 LAFS_INLINE void add_norm_tile(const struct add_norm *j, int64_t tile, float *room)
 {
     int64_t from = tile * j->per_tile, to = lafs_min64(from + j->per_tile, lafs_seqs_rows(j->s)), w = j->width;
-    int64_t i = lafs_seq_of(j->s, from);
-    float keep = lafs_path_factor(j->path, i);
+    struct place at = place_of(j, lafs_seq_of(j->s, from));
     for (int64_t r = from; r < to; r++) {
-        while (r >= j->s->off[i + 1]) keep = lafs_path_factor(j->path, ++i);
+        while (r >= j->s->off[at.i + 1]) at = place_of(j, at.i + 1);
         const float *v = j->x + r * w;
         if (j->branch) {
-            const float *branch = j->branch + r * w;
             float *out = j->x_out + r * w;
-            if (j->drop) {
-                lafs_vec_drop(j->drop, i, (r - j->s->off[i]) * w, w, branch, room);
-                branch = room;
-            }
-            LAFS_EACH
-            for (int64_t c = 0; c < w; c++) out[c] = v[c] + branch[c] * keep;
+            add_row(j, &at, r, v, out, room);
             v = out;
         }
-        if (j->g) norm_row(j, r, v);
+        if (j->g && at.to != NOWHERE) norm_row(j, r + at.to, v);
     }
 }
 LAFS_ISA_TILES(add_norm, struct add_norm, add_norm_tile(j, tile, lafs_cpu_scratch(j->d, worker)))
@@ -145,22 +183,25 @@ LAFS_ISA_TILES(add_norm, struct add_norm, add_norm_tile(j, tile, lafs_cpu_scratc
 static const struct lafs_drop *active(const struct lafs_drop *drop) { return drop && drop->p > 0 ? drop : NULL; }
 
 void lafs_cpu_add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x,
-                       const float *branch, const struct lafs_drop *drop, const struct lafs_drop *path, const float *g,
-                       const float *b, float *x_out, float *y, float *mean, float *rstd)
+                       const struct lafs_some *from, const float *branch, const struct lafs_drop *drop,
+                       const struct lafs_drop *path, const struct lafs_some *to, const float *g, const float *b,
+                       float *x_out, float *y, float *mean, float *rstd)
 {
-    struct add_norm j = {.d = d, .s = s, .width = width, .per_tile = rows_per_tile(width), .x = x, .branch = branch,
-                         .drop = active(drop), .path = path, .g = g, .b = b, .x_out = x_out, .y = y, .mean = mean,
-                         .rstd = rstd};
+    struct add_norm j = {.d = d, .s = s, .width = width, .per_tile = rows_per_tile(width), .x = x, .from = from,
+                         .branch = branch, .drop = active(drop), .path = path, .to = to, .g = g, .b = b,
+                         .x_out = x_out, .y = y, .mean = mean, .rstd = rstd};
     if (!lafs_cpu_reserve(d, (size_t)width * sizeof(float))) return;
     lafs_pool_for(d->pool, (lafs_seqs_rows(s) + j.per_tile - 1) / j.per_tile, lafs_isa_add_norm(), &j);
 }
 
-/* With h = (x - mean) rstd, y = g h + b and u = dy g:  dx += rstd (u - mean(u) - h mean(u h)). room: (2, width). */
-LAFS_INLINE void norm_row_bwd(const struct add_norm *j, int64_t r, float *room, float *part_g, float *part_b)
+/* With h = (x - mean) rstd, y = g h + b and u = dy g:  dx += rstd (u - mean(u) - h mean(u h)). Row r, row yr of dy.
+ * room: (2, width). */
+LAFS_INLINE void norm_row_bwd(const struct add_norm *j, int64_t r, int64_t yr, float *room, float *part_g,
+                              float *part_b)
 {
     int64_t w = j->width;
-    const float *dy = j->dy + r * w, *x = j->saved + r * w;
-    float mean = j->saved_mean[r], rstd = j->saved_rstd[r], *h = room, *u = room + w, *dx = j->dx + r * w;
+    const float *dy = j->dy + yr * w, *x = j->saved + r * w;
+    float mean = j->saved_mean[yr], rstd = j->saved_rstd[yr], *h = room, *u = room + w, *dx = j->dx + r * w;
     LAFS_EACH
     for (int64_t c = 0; c < w; c++) {
         h[c] = (x[c] - mean) * rstd;
@@ -176,18 +217,18 @@ LAFS_INLINE void norm_row_bwd(const struct add_norm *j, int64_t r, float *room, 
 LAFS_INLINE void add_norm_bwd_tile(const struct add_norm *j, int64_t tile, float *room)
 {
     int64_t from = tile * j->per_tile, to = lafs_min64(from + j->per_tile, lafs_seqs_rows(j->s)), w = j->width;
-    int64_t i = lafs_seq_of(j->s, from);
-    float keep = lafs_path_factor(j->path, i), *part = j->part + tile * 2 * w;
+    struct place at = place_of(j, lafs_seq_of(j->s, from));
+    float *part = j->part + tile * 2 * w;
     if (j->dy) memset(part, 0, (size_t)(2 * w) * sizeof *part);
     for (int64_t r = from; r < to; r++) {
-        while (r >= j->s->off[i + 1]) keep = lafs_path_factor(j->path, ++i);
-        if (j->dy) norm_row_bwd(j, r, room, part, part + w);
-        if (!j->dbranch) continue;
-        float *out = j->dbranch + r * w;
+        while (r >= j->s->off[at.i + 1]) at = place_of(j, at.i + 1);
+        if (j->dy && at.to != NOWHERE) norm_row_bwd(j, r, r + at.to, room, part, part + w);
+        if (!j->dbranch || at.from == NOWHERE) continue;
+        float *out = j->dbranch + (r + at.from) * w, keep = at.keep;
         const float *dx = j->dx + r * w;
         LAFS_EACH
         for (int64_t c = 0; c < w; c++) out[c] = dx[c] * keep;
-        lafs_vec_drop(j->drop, i, (r - j->s->off[i]) * w, w, out, out);
+        lafs_vec_drop(j->drop, at.i, (r - j->s->off[at.i]) * w, w, out, out);
     }
 }
 LAFS_ISA_TILES(add_norm_bwd, struct add_norm, add_norm_bwd_tile(j, tile, lafs_cpu_scratch(j->d, worker)))
@@ -216,13 +257,14 @@ LAFS_INLINE void parts_tile(const struct parts *j, int64_t tile)
 }
 LAFS_ISA_TILES(parts, struct parts, parts_tile(j, tile))
 
-void lafs_cpu_add_norm_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dy,
-                           const float *x_out, const float *mean, const float *rstd, const float *g,
-                           const struct lafs_drop *drop, const struct lafs_drop *path, float *dx, float *dbranch,
-                           float *dg, float *db)
+void lafs_cpu_add_norm_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_some *to,
+                           const float *dy, const float *x_out, const float *mean, const float *rstd, const float *g,
+                           const struct lafs_some *from, const struct lafs_drop *drop, const struct lafs_drop *path,
+                           float *dx, float *dbranch, float *dg, float *db)
 {
-    struct add_norm j = {.d = d, .s = s, .width = width, .per_tile = 64, .dy = dy, .saved = x_out, .saved_mean = mean,
-                         .saved_rstd = rstd, .g = g, .drop = active(drop), .path = path, .dx = dx, .dbranch = dbranch};
+    struct add_norm j = {.d = d, .s = s, .width = width, .per_tile = 64, .to = to, .dy = dy, .saved = x_out,
+                         .saved_mean = mean, .saved_rstd = rstd, .g = g, .from = from, .drop = active(drop),
+                         .path = path, .dx = dx, .dbranch = dbranch};
     int64_t tiles = (lafs_seqs_rows(s) + j.per_tile - 1) / j.per_tile;
     if (dy) j.part = lafs_cpu_shared(d, (size_t)(tiles * 2 * width) * sizeof *j.part);
     if ((dy && !j.part) || !lafs_cpu_reserve(d, (size_t)(2 * width) * sizeof(float))) return;

@@ -345,9 +345,7 @@ LAFS_INLINE void lafs_vec_drop(const struct lafs_drop *drop, int64_t seq, int64_
 static inline float lafs_path_factor(const struct lafs_drop *path, int64_t seq)
 {
     if (!path || path->p <= 0) return 1;
-    uint32_t counter[4] = {0, 0, path->site, 1}, word[4];
-    lafs_philox(path->key[seq], counter, word);
-    return word[0] < (double)path->p * 0x1p32 ? 0 : (float)(1 / (1 - (double)path->p));
+    return lafs_path_dropped(path->p, path->site, path->key[seq]) ? 0 : (float)(1 / (1 - (double)path->p));
 }
 
 /* -- rows of packed sequences -- */

@@ -104,10 +104,10 @@ void lafs_ref_rows_gather(struct lafs_dev *d, int64_t n, int64_t width, const in
 }
 
 void lafs_ref_rows_scatter(struct lafs_dev *d, int64_t n, int64_t rows, int64_t width, const int64_t *row,
-                           const float *dy, float *dx)
+                           const float *dy, float *dx, int add)
 {
     (void)d;
-    for (int64_t e = 0; e < rows * width; e++) dx[e] = 0;
+    for (int64_t e = 0; e < rows * width && !add; e++) dx[e] = 0;
     for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < width; j++) dx[row[i] * width + j] = dy[i * width + j];
+        for (int64_t j = 0; j < width; j++) dx[row[i] * width + j] += dy[i * width + j];
 }

@@ -36,26 +36,31 @@ void lafs_host_close(struct lafs_dev *d)
 
 const char *lafs_host_describe(struct lafs_dev *d) { return d->text; }
 
+/* Zeros come from the system, page by page as they are first touched: what is planned and not used costs nothing. In
+ * front of the aligned block lies the address to free. */
 lafs_status lafs_host_alloc(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err)
 {
     (void)d;
     *out = NULL;
     /* Weights and activations are walked in strides of a row: large pages save most of the address misses. */
     size_t unit = size >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT, bytes;
-    if (!lafs_add_ok(size, unit, &bytes)) return lafs_fail(err, LAFS_FAILED, "out of memory: %zu bytes", size);
-    bytes = (bytes - 1) / unit * unit;
-    if (bytes == 0) bytes = unit;
-    *out = aligned_alloc(unit, bytes);
-    if (!*out) return lafs_fail(err, LAFS_FAILED, "out of memory: %zu bytes", size);
-    if (unit == HUGE_PAGE) madvise(*out, bytes, MADV_HUGEPAGE); /* advice: failing is fine */
-    memset(*out, 0, bytes);
+    void *base = lafs_add_ok(size, unit + sizeof base, &bytes) ? calloc(bytes, 1) : NULL;
+    if (!base) return lafs_fail(err, LAFS_FAILED, "out of memory: %zu bytes", size);
+    uintptr_t at = ((uintptr_t)base + sizeof base + unit - 1) / unit * unit;
+    *out = (void *)at;
+    memcpy((void *)(at - sizeof base), &base, sizeof base);
+    /* Advice: failing is fine. */
+    if (unit == HUGE_PAGE) madvise(*out, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     return LAFS_OK;
 }
 
 void lafs_host_free(struct lafs_dev *d, void *p)
 {
     (void)d;
-    free(p);
+    if (!p) return;
+    void *base;
+    memcpy(&base, (char *)p - sizeof base, sizeof base);
+    free(base);
 }
 
 void lafs_host_copy(struct lafs_dev *d, void *to, const void *from, size_t size)

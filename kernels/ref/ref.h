@@ -48,7 +48,7 @@ void lafs_ref_dropout(struct lafs_dev *d, const struct lafs_seqs *s, int64_t wid
 void lafs_ref_u8_to_f32(struct lafs_dev *d, int64_t n, const uint8_t *x, float *y);
 void lafs_ref_rows_gather(struct lafs_dev *d, int64_t n, int64_t width, const int64_t *row, const float *x, float *y);
 void lafs_ref_rows_scatter(struct lafs_dev *d, int64_t n, int64_t rows, int64_t width, const int64_t *row,
-                           const float *dy, float *dx);
+                           const float *dy, float *dx, int add);
 /* linear.c */
 void lafs_ref_linear(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
                      int64_t out, const float *x, const float *w, const float *b, enum lafs_act act,
@@ -63,17 +63,20 @@ void lafs_ref_assemble(struct lafs_dev *d, const struct lafs_seqs *s, int64_t wi
 void lafs_ref_assemble_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dx,
                            const struct lafs_drop *drop, float *dproj, float *dcls, float *dpos);
 void lafs_ref_add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x,
-                       const float *branch, const struct lafs_drop *drop, const struct lafs_drop *path, const float *g,
-                       const float *b, float *x_out, float *y, float *mean, float *rstd);
-void lafs_ref_add_norm_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dy,
-                           const float *x_out, const float *mean, const float *rstd, const float *g,
-                           const struct lafs_drop *drop, const struct lafs_drop *path, float *dx, float *dbranch,
-                           float *dg, float *db);
-void lafs_ref_attention(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t heads,
-                        float scale, const float *qkv, float *out, float *lse);
-void lafs_ref_attention_bwd(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s,
-                            int64_t heads, float scale, const float *qkv, const float *out, const float *lse,
-const float *dout, float *dqkv);
+                       const struct lafs_some *from, const float *branch, const struct lafs_drop *drop,
+                       const struct lafs_drop *path, const struct lafs_some *to, const float *g, const float *b,
+                       float *x_out, float *y, float *mean, float *rstd);
+void lafs_ref_add_norm_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_some *to,
+                           const float *dy, const float *x_out, const float *mean, const float *rstd, const float *g,
+                           const struct lafs_some *from, const struct lafs_drop *drop, const struct lafs_drop *path,
+                           float *dx, float *dbranch, float *dg, float *db);
+void lafs_ref_attention(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *qs,
+                        const struct lafs_seqs *s, int64_t heads, float scale, const float *q, int64_t ldq,
+                        const float *kv, int64_t ldkv, float *out, float *lse);
+void lafs_ref_attention_bwd(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *qs,
+                            const struct lafs_seqs *s, int64_t heads, float scale, const float *q, int64_t ldq,
+                            const float *kv, int64_t ldkv, const float *out, const float *lse, const float *dout,
+                            float *dq, float *dkv);
 /* loss.c */
 void lafs_ref_l2norm(struct lafs_dev *d, int64_t rows, int64_t width, const float *x, float *y, float *norm);
 void lafs_ref_l2norm_bwd(struct lafs_dev *d, int64_t rows, int64_t width, const float *y, const float *norm,

@@ -54,6 +54,12 @@ struct lafs_seqs {
     int64_t max_len;
 };
 static inline int64_t lafs_seqs_rows(const struct lafs_seqs *s) { return s->off[s->n]; }
+/* Some sequences of a set, whole and in order: sequence i of `s` is sequence of[i] of the set. */
+struct lafs_some {
+    struct lafs_seqs s;
+    const int64_t *of;      /* (s.n), host, ascending */
+    const int64_t *dev_of;  /* the same in device memory */
+};
 
 /* Dropout. Element e (counted row-major inside its sequence, over the op's width) of sequence i is dropped iff the
  * 16-bit lane e%8 of Philox4x32-10(key[i], counter {lo(e/8), hi(e/8), site, 0}) < round(p*65536); lane l is word l/2's
@@ -65,6 +71,13 @@ struct lafs_drop {
 };
 /* Drop-path: sequence i's branch is dropped iff word 0 of Philox(key[i], {0, 0, site, 1}) < p*2^32; kept ones are
  * scaled by 1/(1-p). Same struct. */
+static inline int lafs_path_dropped(float p, uint32_t site, uint64_t key)
+{
+    uint32_t counter[4] = {0, 0, site, 1}, word[4];
+    if (p <= 0) return 0;
+    lafs_philox(key, counter, word);
+    return word[0] < (double)p * 0x1p32;
+}
 
 enum lafs_margin { LAFS_MARGIN_COSFACE = 0, LAFS_MARGIN_ARCFACE = 1 };
 
@@ -165,30 +178,40 @@ struct lafs_ops {
     void (*assemble_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dx,
                          const struct lafs_drop *drop, float *dproj, float *dcls, float *dpos);
     /* Residual, then LayerNorm: x_out = x + path(drop(branch)); y = LN(x_out) g + b, eps 1e-5, two-pass variance.
-     * branch NULL: x_out not written, y = LN(x). g NULL: only the sum. x_out may be x. mean, rstd (rows) or NULL. */
-    void (*add_norm)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x, const float *branch,
-                     const struct lafs_drop *drop, const struct lafs_drop *path, const float *g, const float *b,
+     * branch NULL: x_out not written, y = LN(x). g NULL: only the sum. x_out may be x. mean, rstd (rows) or NULL.
+     * from: the sequences whose rows `branch` holds; for others x_out = x. to: those whose rows y, mean and rstd hold.
+     * Either NULL: all. Keys of drop and path are those of s. */
+    void (*add_norm)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x,
+                     const struct lafs_some *from, const float *branch, const struct lafs_drop *drop,
+                     const struct lafs_drop *path, const struct lafs_some *to, const float *g, const float *b,
                      float *x_out, float *y, float *mean, float *rstd);
     /* dx (rows,width) holds the gradient that reaches x_out from later layers; on return it is the gradient of x (and
      * x_out): dx += LN backward of dy (dy NULL: nothing added). dbranch, unless NULL, = that total through path and
-     * drop. dg, db +=. x_out is the normalised input. */
-    void (*add_norm_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dy,
-                         const float *x_out, const float *mean, const float *rstd, const float *g,
-                         const struct lafs_drop *drop, const struct lafs_drop *path, float *dx, float *dbranch,
-                         float *dg, float *db);
-    /* Softmax attention inside each sequence. qkv (rows, 3*heads*64): all heads of q, then k, then v. out (rows,
-     * heads*64). lse (rows, heads) or NULL: log-sum-exp of the scaled scores. Scores are products before they are
-     * scaled; v is multiplied by exp(score - the row's largest), the sum of which divides last. */
-    void (*attention)(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t heads,
-                      float scale, const float *qkv, float *out, float *lse);
-    void (*attention_bwd)(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t heads,
-                          float scale, const float *qkv, const float *out, const float *lse, const float *dout,
-                          float *dqkv);
-    /* y (n,width) = x[row[i]]; and its backward: dx[row[i]] = dy[i], all other rows of dx zero. row: host,
-     * ascending. */
+     * drop. dg, db +=. x_out is the normalised input. to: the sequences whose rows dy, mean and rstd hold, from: those
+     * of dbranch, as in add_norm. */
+    void (*add_norm_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_some *to,
+                         const float *dy, const float *x_out, const float *mean, const float *rstd, const float *g,
+                         const struct lafs_some *from, const struct lafs_drop *drop, const struct lafs_drop *path,
+                         float *dx, float *dbranch, float *dg, float *db);
+    /* Softmax attention inside each sequence: the queries of sequence i of qs look at the keys of sequence i of s,
+     * at least one of each. q (query rows, ldq): heads*64 floats of each row are read; kv (rows, ldkv): all heads of
+     * k, then of v. A matrix (rows, 3*heads*64) of q, k and v serves as both: ldq = ldkv = 3*heads*64, kv = q +
+     * heads*64, qs = s. out (query rows, heads*64). lse (query rows, heads) or NULL: log-sum-exp of the scaled
+     * scores. Scores are products before they are scaled; v is multiplied by exp(score - the row's largest), the sum of
+     * which divides last. */
+    void (*attention)(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *qs,
+                      const struct lafs_seqs *s, int64_t heads, float scale, const float *q, int64_t ldq,
+                      const float *kv, int64_t ldkv, float *out, float *lse);
+    /* dq and dkv are laid out as q and kv. */
+    void (*attention_bwd)(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *qs,
+                          const struct lafs_seqs *s, int64_t heads, float scale, const float *q, int64_t ldq,
+                          const float *kv, int64_t ldkv, const float *out, const float *lse, const float *dout,
+                          float *dq, float *dkv);
+    /* y (n,width) = x[row[i]]; and its backward: dx[row[i]] = dy[i], all other rows of dx zero; or, when add,
+     * dx[row[i]] += dy[i] and nothing else. row: host, ascending. */
     void (*rows_gather)(struct lafs_dev *d, int64_t n, int64_t width, const int64_t *row, const float *x, float *y);
     void (*rows_scatter)(struct lafs_dev *d, int64_t n, int64_t rows, int64_t width, const int64_t *row,
-                         const float *dy, float *dx);
+                         const float *dy, float *dx, int add);
 
     /* -- patches -- */
     /* Bilinear patches at landmarks: image i of images (n, side, side, 3) serves the landmarks rows of sequence i.

@@ -147,7 +147,9 @@ static lafs_status host_memory(struct lafs_vit_work *w, struct lafs_err *err)
     for (size_t i = 0; i < LISTS; i++) *list[i] = block + 2 * l + 1 + i * l;
     LAFS_TRY(lafs_alloc(&w->rows_off, n + 1, sizeof *w->rows_off, err));
     LAFS_TRY(lafs_alloc(&w->heads_off, n + 1, sizeof *w->heads_off, err));
-    return lafs_alloc(&w->cls_row, n, sizeof *w->cls_row, err);
+    LAFS_TRY(lafs_alloc(&w->branches, 2 * l, sizeof *w->branches, err));
+    LAFS_TRY(lafs_alloc0(&w->sets, 2 * l * (2 * n + 1), sizeof *w->sets, err));
+    return lafs_alloc0(&w->host_keys, (1 + 2 * l) * n, sizeof *w->host_keys, err);
 }
 
 void lafs_vit_work_release(struct lafs_vit_work *w)
@@ -155,46 +157,54 @@ void lafs_vit_work_release(struct lafs_vit_work *w)
     lafs_free(w->pointers);
     lafs_free(w->rows_off);
     lafs_free(w->heads_off);
-    lafs_free(w->cls_row);
+    lafs_free(w->branches);
+    lafs_free(w->sets);
+    lafs_free(w->host_keys);
     memset(w, 0, sizeof *w);
 }
 
-/* Without `keep`, all blocks share one block's memory. */
+/* Without `keep`, all blocks share one block's memory; the last one's stream of CLS rows stands apart. */
 static void carve(struct lafs_vit_work *w, struct lafs_arena *a)
 {
     const struct lafs_vit_config *c = &w->vit->config;
-    size_t rows = (size_t)(w->max_tokens + w->max_seqs), seqs = (size_t)w->max_seqs, d = (size_t)c->dim;
-    size_t wide = (size_t)c->heads * LAFS_HEAD_WIDTH, m = (size_t)c->mlp;
+    size_t all = (size_t)(w->max_tokens + w->max_seqs), seqs = (size_t)w->max_seqs, d = (size_t)c->dim;
+    size_t wide = (size_t)c->heads * LAFS_HEAD_WIDTH, m = (size_t)c->mlp, sets = 2 * (size_t)c->depth;
 #define TAKE(n) lafs_arena_take(a, n, sizeof(float))
     w->proj = TAKE((size_t)w->max_tokens * d);
-    w->x[0] = TAKE(rows * d);
+    w->x[0] = TAKE(all * d);
     for (int l = 0; l < c->depth; l++) {
-        int own = w->keep || l == 0;
-        w->x[2 * l + 1] = w->keep ? TAKE(rows * d) : w->x[0];
-        w->x[2 * l + 2] = w->keep ? TAKE(rows * d) : w->x[0];
-        w->y1[l] = own ? TAKE(rows * d) : w->y1[0];
+        int last = l + 1 == c->depth, own = w->keep || l == 0;
+        size_t rows = last ? seqs : all;
+        w->x[2 * l + 1] = w->keep || last ? TAKE(rows * d) : w->x[0];
+        w->x[2 * l + 2] = w->keep ? TAKE(rows * d) : w->x[2 * l + 1];
+        w->y1[l] = own ? TAKE(all * d) : w->y1[0];
         w->y2[l] = w->keep ? TAKE(rows * d) : w->y1[0];
-        w->qkv[l] = own ? TAKE(rows * 3 * wide) : w->qkv[0];
+        w->qkv[l] = own ? TAKE(all * (last ? 2 : 3) * wide) : w->qkv[0];
         w->att[l] = own ? TAKE(rows * wide) : w->att[0];
         w->hid[l] = own ? TAKE(rows * m) : w->hid[0];
         w->lse[l] = w->keep ? TAKE(rows * (size_t)c->heads) : NULL;
         w->pre[l] = w->keep ? TAKE(rows * m) : NULL;
-        w->mean1[l] = w->keep ? TAKE(rows) : NULL;
-        w->rstd1[l] = w->keep ? TAKE(rows) : NULL;
+        w->mean1[l] = w->keep ? TAKE(all) : NULL;
+        w->rstd1[l] = w->keep ? TAKE(all) : NULL;
         w->mean2[l] = w->keep ? TAKE(rows) : NULL;
         w->rstd2[l] = w->keep ? TAKE(rows) : NULL;
     }
-    w->branch = TAKE(rows * d);
-    w->cls_in = TAKE(seqs * d);
+    w->branch = TAKE(all * d);
+    w->cls_y1 = TAKE(seqs * d);
+    w->cls_q = TAKE(seqs * wide);
     w->cls_mean = TAKE(seqs);
     w->cls_rstd = TAKE(seqs);
-    w->dx = w->keep ? TAKE(rows * d) : NULL;
-    w->dy = w->keep ? TAKE(rows * d) : NULL;
-    w->dwide = w->keep ? TAKE(rows * (3 * wide > m ? 3 * wide : m)) : NULL;
-    w->datt = w->keep ? TAKE(rows * wide) : NULL;
+    w->dx = w->keep ? TAKE(all * d) : NULL;
+    w->dy = w->keep ? TAKE(all * d) : NULL;
+    w->dwide = w->keep ? TAKE(all * (3 * wide > m ? 3 * wide : m)) : NULL;
+    w->datt = w->keep ? TAKE(all * wide) : NULL;
+    w->cls_dx = w->keep ? TAKE(seqs * d) : NULL;
+    w->cls_dq = w->keep ? TAKE(seqs * wide) : NULL;
 #undef TAKE
     w->dev_rows_off = lafs_arena_take(a, seqs + 1, sizeof(int64_t));
     w->dev_heads_off = lafs_arena_take(a, seqs + 1, sizeof(int64_t));
+    w->dev_sets = lafs_arena_take(a, sets * (2 * seqs + 1), sizeof(int64_t));
+    w->dev_keys = lafs_arena_take(a, sets * seqs, sizeof(uint64_t));
 }
 
 lafs_status lafs_vit_plan(struct lafs_vit_work *w, const struct lafs_vit *v, int64_t max_tokens, int64_t max_seqs,
@@ -212,41 +222,138 @@ lafs_status lafs_vit_plan(struct lafs_vit_work *w, const struct lafs_vit *v, int
     return LAFS_OK;
 }
 
-/* -- forward -- */
+/* -- which sequences a branch computes -- */
 
-/* Sequences with their CLS row, and single rows. */
-static void lay_out(struct lafs_vit_work *w, const struct lafs_backend *b, const struct lafs_seqs *tokens)
+/* The drop-path of branch k = 2l (attention of block l) or 2l+1 (its MLP). */
+static uint32_t site_of(int k) { return 4u * (uint32_t)(k / 2) + (k % 2 ? 3 : 1); }
+
+/* The sequences that the drop-path of branch k keeps. */
+static void choose(struct lafs_vit_work *w, int k)
+{
+    int64_t all = w->rows.n, kept = 0, longest = 0;
+    int64_t *of = w->sets + k * (2 * w->max_seqs + 1), *off = of + w->max_seqs;
+    uint64_t *keys = w->host_keys + (1 + k) * w->max_seqs;
+    float path = w->keys ? w->vit->config.drop_path : 0;
+    off[0] = 0;
+    for (int64_t i = 0; i < all; i++) {
+        int64_t len = w->rows_off[i + 1] - w->rows_off[i];
+        if (lafs_path_dropped(path, site_of(k), w->host_keys[i])) continue;
+        keys[kept] = w->host_keys[i];
+        of[kept++] = i;
+        off[kept] = off[kept - 1] + len;
+        if (len > longest) longest = len;
+    }
+    struct lafs_vit_branch *b = &w->branches[k];
+    const int64_t *dev_of = w->dev_sets + (of - w->sets), *dev_off = w->dev_sets + (off - w->sets);
+    b->some = (struct lafs_some){{kept, off, dev_off, longest}, of, dev_of};
+    b->cls = (struct lafs_some){{kept, w->heads_off, w->dev_heads_off, 1}, of, dev_of};
+    b->keys = w->dev_keys + k * w->max_seqs;
+}
+
+/* Sequences with their CLS row, single rows, and what each branch keeps of them. */
+static void lay_out(struct lafs_vit_work *w, const struct lafs_backend *b, const struct lafs_seqs *tokens,
+                    const uint64_t *keys)
 {
     int64_t n = tokens->n;
+    size_t sets = 2 * (size_t)w->vit->config.depth, most = (size_t)w->max_seqs;
     for (int64_t i = 0; i <= n; i++) {
         w->rows_off[i] = tokens->off[i] + i;
         w->heads_off[i] = i;
-        if (i < n) w->cls_row[i] = w->rows_off[i];
     }
-    b->ops->upload(b->dev, w->dev_rows_off, w->rows_off, (size_t)(n + 1) * sizeof *w->rows_off);
-    b->ops->upload(b->dev, w->dev_heads_off, w->heads_off, (size_t)(n + 1) * sizeof *w->heads_off);
+    w->keys = keys;
     w->tokens = *tokens;
     w->rows = (struct lafs_seqs){n, w->rows_off, w->dev_rows_off, tokens->max_len + 1};
     w->heads = (struct lafs_seqs){n, w->heads_off, w->dev_heads_off, 1};
+    if (keys) b->ops->download(b->dev, w->host_keys, keys, (size_t)n * sizeof *keys);
+    for (size_t k = 0; k < sets; k++) choose(w, (int)k);
+    b->ops->upload(b->dev, w->dev_rows_off, w->rows_off, (size_t)(n + 1) * sizeof *w->rows_off);
+    b->ops->upload(b->dev, w->dev_heads_off, w->heads_off, (size_t)(n + 1) * sizeof *w->heads_off);
+    b->ops->upload(b->dev, w->dev_sets, w->sets, sets * (2 * most + 1) * sizeof *w->sets);
+    if (keys) b->ops->upload(b->dev, w->dev_keys, w->host_keys + most, sets * most * sizeof *w->host_keys);
+}
+
+/* Block l: what its residual stream's rows belong to, and its branches. */
+struct place {
+    int last;
+    const struct lafs_seqs *stream;           /* all sequences: their rows, or their CLS rows in the last block */
+    const struct lafs_vit_branch *att, *mlp;
+    const struct lafs_some *att_out, *mlp_in; /* what attention gives, what the MLP takes and gives */
+};
+static struct place place_of(const struct lafs_vit_work *w, int l)
+{
+    const struct lafs_vit_branch *branch = &w->branches[2 * l];
+    struct place p = {.last = l + 1 == w->vit->config.depth, .att = branch, .mlp = branch + 1};
+    p.stream = p.last ? &w->heads : &w->rows;
+    p.att_out = p.last ? &p.att->cls : &p.att->some;
+    p.mlp_in = p.last ? &p.mlp->cls : &p.mlp->some;
+    return p;
 }
 
 struct drops {
     struct lafs_drop embed, att, mid, out, att_path, out_path;
 };
 
-/* What is dropped in block l; without keys, nothing. */
+/* What is dropped in block l; without keys, nothing. `mid` is inside the MLP: its keys are those of the branch. */
 static struct drops drops_of(const struct lafs_vit_work *w, int l)
 {
     const struct lafs_vit_config *c = &w->vit->config;
     float p = w->keys ? c->dropout : 0, path = w->keys ? c->drop_path : 0;
     uint32_t site = 4u * (uint32_t)l;
-    return (struct drops){{p, 0, w->keys},        {p, site + 1, w->keys},    {p, site + 2, w->keys},
-                          {p, site + 3, w->keys}, {path, site + 1, w->keys}, {path, site + 3, w->keys}};
+    return (struct drops){
+        .embed = {p, 0, w->keys},
+        .att = {p, site + 1, w->keys},
+        .mid = {p, site + 2, w->branches[2 * l + 1].keys},
+        .out = {p, site + 3, w->keys},
+        .att_path = {path, site_of(2 * l), w->keys},
+        .out_path = {path, site_of(2 * l + 1), w->keys},
+    };
 }
 
 static float scale_of(const struct lafs_vit_config *c)
 {
     return 1 / sqrtf(c->scale == LAFS_SCALE_DIM ? (float)c->dim : (float)LAFS_HEAD_WIDTH);
+}
+
+/* -- forward -- */
+
+/* From y1 to the attention's branch, in w->branch. */
+static void attention_forward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, int l)
+{
+    const struct lafs_ops *op = b->ops;
+    const struct lafs_vit_config *c = &w->vit->config;
+    const struct lafs_vit_block *k = &w->vit->block[l];
+    const struct place p = place_of(w, l);
+    const struct lafs_seqs *s = &p.att->some.s, *out = &p.att_out->s;
+    int64_t d = c->dim, wide = (int64_t)c->heads * LAFS_HEAD_WIDTH;
+    const float *q = w->qkv[l], *kv = q + wide;
+    int64_t ldq = 3 * wide, ldkv = 3 * wide;
+    if (p.last) {
+        q = w->cls_q, kv = w->qkv[l], ldq = wide, ldkv = 2 * wide;
+        op->rows_gather(b->dev, s->n, d, s->off, w->y1[l], w->cls_y1);
+        op->linear(b->dev, b->precision, out, d, wide, w->cls_y1, value + k->qkv_w, NULL, LAFS_ACT_NONE, NULL,
+                   NULL, w->cls_q);
+        op->linear(b->dev, b->precision, s, d, 2 * wide, w->y1[l], value + k->qkv_w + wide * d, NULL,
+                   LAFS_ACT_NONE, NULL, NULL, w->qkv[l]);
+    } else
+        op->linear(b->dev, b->precision, s, d, 3 * wide, w->y1[l], value + k->qkv_w, NULL, LAFS_ACT_NONE,
+                   NULL, NULL, w->qkv[l]);
+    op->attention(b->dev, b->precision, out, s, c->heads, scale_of(c), q, ldq, kv, ldkv, w->att[l], w->lse[l]);
+    op->linear(b->dev, b->precision, out, wide, d, w->att[l], value + k->out_w, value + k->out_b, LAFS_ACT_NONE,
+               NULL, NULL, w->branch);
+}
+
+/* From y2 to the MLP's branch, in w->branch. */
+static void mlp_forward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, int l)
+{
+    const struct lafs_ops *op = b->ops;
+    const struct lafs_vit_config *c = &w->vit->config;
+    const struct lafs_vit_block *k = &w->vit->block[l];
+    const struct lafs_seqs *s = &place_of(w, l).mlp_in->s;
+    const struct drops drop = drops_of(w, l);
+    op->linear(b->dev, b->precision, s, c->dim, c->mlp, w->y2[l], value + k->fc1_w, value + k->fc1_b,
+               LAFS_ACT_GELU, &drop.mid, w->pre[l], w->hid[l]);
+    op->linear(b->dev, b->precision, s, c->mlp, c->dim, w->hid[l], value + k->fc2_w, value + k->fc2_b,
+               LAFS_ACT_NONE, NULL, NULL, w->branch);
 }
 
 void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value,
@@ -255,80 +362,106 @@ void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, con
     const struct lafs_ops *op = b->ops;
     const struct lafs_vit *v = w->vit;
     const struct lafs_vit_config *c = &v->config;
-    int64_t d = c->dim, wide = (int64_t)c->heads * LAFS_HEAD_WIDTH;
-    lay_out(w, b, seqs);
-    w->keys = keys;
+    int64_t d = c->dim;
+    lay_out(w, b, seqs, keys);
     w->in = tokens;
     const struct drops first = drops_of(w, 0);
     op->linear(b->dev, b->precision, &w->tokens, lafs_token_width(c), d, tokens, value + v->embed_w, value + v->embed_b,
                LAFS_ACT_NONE, NULL, NULL, w->proj);
     op->assemble(b->dev, &w->rows, d, w->proj, value + v->cls, value + v->pos, &first.embed, w->x[0]);
-    op->add_norm(b->dev, &w->rows, d, w->x[0], NULL, NULL, NULL, value + v->block[0].norm1_g,
-                 value + v->block[0].norm1_b, NULL, w->y1[0], w->mean1[0], w->rstd1[0]);
+    op->add_norm(b->dev, &w->rows, d, w->x[0], NULL, NULL, NULL, NULL, &w->branches[0].some,
+                 value + v->block[0].norm1_g, value + v->block[0].norm1_b, NULL, w->y1[0], w->mean1[0], w->rstd1[0]);
     for (int l = 0; l < c->depth; l++) {
-        const struct lafs_vit_block *k = &v->block[l], *next = l + 1 < c->depth ? k + 1 : NULL;
+        const struct lafs_vit_block *k = &v->block[l], *next = k + 1;
+        const struct place p = place_of(w, l);
         const struct drops s = drops_of(w, l);
         float **x = w->x + 2 * l;
-        op->linear(b->dev, b->precision, &w->rows, d, 3 * wide, w->y1[l], value + k->qkv_w, NULL, LAFS_ACT_NONE, NULL,
-                   NULL, w->qkv[l]);
-        op->attention(b->dev, b->precision, &w->rows, c->heads, scale_of(c), w->qkv[l], w->att[l], w->lse[l]);
-        op->linear(b->dev, b->precision, &w->rows, wide, d, w->att[l], value + k->out_w, value + k->out_b,
-                   LAFS_ACT_NONE, NULL, NULL, w->branch);
-        op->add_norm(b->dev, &w->rows, d, x[0], w->branch, &s.att, &s.att_path, value + k->norm2_g, value + k->norm2_b,
-                     x[1], w->y2[l], w->mean2[l], w->rstd2[l]);
-        op->linear(b->dev, b->precision, &w->rows, d, c->mlp, w->y2[l], value + k->fc1_w, value + k->fc1_b,
-                   LAFS_ACT_GELU, &s.mid, w->pre[l], w->hid[l]);
-        op->linear(b->dev, b->precision, &w->rows, c->mlp, d, w->hid[l], value + k->fc2_w, value + k->fc2_b,
-                   LAFS_ACT_NONE, NULL, NULL, w->branch);
-        op->add_norm(b->dev, &w->rows, d, x[1], w->branch, &s.out, &s.out_path, next ? value + next->norm1_g : NULL,
-                     next ? value + next->norm1_b : NULL, x[2], next ? w->y1[l + 1] : NULL,
-                     next ? w->mean1[l + 1] : NULL, next ? w->rstd1[l + 1] : NULL);
+        attention_forward(w, b, value, l);
+        if (p.last) op->rows_gather(b->dev, seqs->n, d, w->rows_off, x[0], x[1]);
+        op->add_norm(b->dev, p.stream, d, p.last ? x[1] : x[0], p.att_out, w->branch, &s.att, &s.att_path, p.mlp_in,
+                     value + k->norm2_g, value + k->norm2_b, x[1], w->y2[l], w->mean2[l], w->rstd2[l]);
+        mlp_forward(w, b, value, l);
+        if (p.last)
+            op->add_norm(b->dev, p.stream, d, x[1], p.mlp_in, w->branch, &s.out, &s.out_path, NULL, value + v->head_g,
+                         value + v->head_b, x[2], emb, w->cls_mean, w->cls_rstd);
+        else
+            op->add_norm(b->dev, p.stream, d, x[1], p.mlp_in, w->branch, &s.out, &s.out_path,
+                         &w->branches[2 * (l + 1)].some, value + next->norm1_g, value + next->norm1_b, x[2],
+                         w->y1[l + 1], w->mean1[l + 1], w->rstd1[l + 1]);
     }
-    op->rows_gather(b->dev, seqs->n, d, w->cls_row, w->x[2 * c->depth], w->cls_in);
-    op->add_norm(b->dev, &w->heads, d, w->cls_in, NULL, NULL, NULL, value + v->head_g, value + v->head_b, NULL, emb,
-                 w->cls_mean, w->cls_rstd);
 }
 
 /* -- backward -- */
 
-/* Through the MLP of block l: w->dx is the gradient of x[2l+2] on entry, of x[2l+1] on return (w->branch: of the
+/* Through the MLP of block l: dx is the gradient of x[2l+2] on entry, of x[2l+1] on return (w->branch: of the
  * attention's branch). */
-static void mlp_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, float *grad, int l)
+static void mlp_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, float *grad, int l,
+                         float *dx)
 {
     const struct lafs_ops *op = b->ops;
     const struct lafs_vit_config *c = &w->vit->config;
     const struct lafs_vit_block *k = &w->vit->block[l];
-    const struct drops s = drops_of(w, l);
-    int64_t rows = lafs_seqs_rows(&w->rows), d = c->dim;
+    const struct drops drop = drops_of(w, l);
+    const struct place p = place_of(w, l);
+    const struct lafs_seqs *s = &p.mlp_in->s;
+    int64_t rows = lafs_seqs_rows(s), d = c->dim;
     op->linear_bwd_w(b->dev, b->precision, rows, c->mlp, d, w->hid[l], w->branch, grad + k->fc2_w, grad + k->fc2_b);
-    op->linear_bwd_x(b->dev, b->precision, &w->rows, c->mlp, d, w->branch, value + k->fc2_w, w->dwide);
-    op->dropout(b->dev, &w->rows, c->mlp, &s.mid, w->dwide, w->dwide);
+    op->linear_bwd_x(b->dev, b->precision, s, c->mlp, d, w->branch, value + k->fc2_w, w->dwide);
+    op->dropout(b->dev, s, c->mlp, &drop.mid, w->dwide, w->dwide);
     op->act_bwd(b->dev, rows * c->mlp, LAFS_ACT_GELU, w->pre[l], w->dwide, w->dwide);
     op->linear_bwd_w(b->dev, b->precision, rows, d, c->mlp, w->y2[l], w->dwide, grad + k->fc1_w, grad + k->fc1_b);
-    op->linear_bwd_x(b->dev, b->precision, &w->rows, d, c->mlp, w->dwide, value + k->fc1_w, w->dy);
-    op->add_norm_bwd(b->dev, &w->rows, d, w->dy, w->x[2 * l + 1], w->mean2[l], w->rstd2[l], value + k->norm2_g, &s.att,
-                     &s.att_path, w->dx, w->branch, grad + k->norm2_g, grad + k->norm2_b);
+    op->linear_bwd_x(b->dev, b->precision, s, d, c->mlp, w->dwide, value + k->fc1_w, w->dy);
+    op->add_norm_bwd(b->dev, p.stream, d, p.mlp_in, w->dy, w->x[2 * l + 1], w->mean2[l], w->rstd2[l],
+                     value + k->norm2_g, p.att_out, &drop.att, &drop.att_path, dx, w->branch, grad + k->norm2_g,
+                     grad + k->norm2_b);
+}
+
+/* From attention's gradient in w->datt to that of y1 in w->dy. In the last block queries are of CLS rows only. */
+static void qkv_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, float *grad, int l)
+{
+    const struct lafs_ops *op = b->ops;
+    const struct lafs_vit_config *c = &w->vit->config;
+    const struct lafs_vit_block *k = &w->vit->block[l];
+    const struct place p = place_of(w, l);
+    const struct lafs_seqs *s = &p.att->some.s, *cls = &p.att->cls.s;
+    int64_t rows = lafs_seqs_rows(s), d = c->dim, wide = (int64_t)c->heads * LAFS_HEAD_WIDTH;
+    if (!p.last) {
+        op->attention_bwd(b->dev, b->precision, s, s, c->heads, scale_of(c), w->qkv[l], 3 * wide,
+                          w->qkv[l] + wide, 3 * wide, w->att[l], w->lse[l], w->datt, w->dwide, w->dwide + wide);
+        op->linear_bwd_w(b->dev, b->precision, rows, d, 3 * wide, w->y1[l], w->dwide, grad + k->qkv_w, NULL);
+        op->linear_bwd_x(b->dev, b->precision, s, d, 3 * wide, w->dwide, value + k->qkv_w, w->dy);
+        return;
+    }
+    const float *value_q = value + k->qkv_w, *value_kv = value_q + wide * d;
+    float *grad_q = grad + k->qkv_w, *grad_kv = grad_q + wide * d;
+    op->attention_bwd(b->dev, b->precision, cls, s, c->heads, scale_of(c), w->cls_q, wide, w->qkv[l], 2 * wide,
+                      w->att[l], w->lse[l], w->datt, w->cls_dq, w->dwide);
+    op->linear_bwd_w(b->dev, b->precision, cls->n, d, wide, w->cls_y1, w->cls_dq, grad_q, NULL);
+    op->linear_bwd_w(b->dev, b->precision, rows, d, 2 * wide, w->y1[l], w->dwide, grad_kv, NULL);
+    op->linear_bwd_x(b->dev, b->precision, s, d, 2 * wide, w->dwide, value_kv, w->dy);
+    op->linear_bwd_x(b->dev, b->precision, cls, d, wide, w->cls_dq, value_q, w->branch);
+    op->rows_scatter(b->dev, cls->n, rows, d, s->off, w->branch, w->dy, 1);
 }
 
 /* Through the attention of block l: w->dx becomes the gradient of x[2l], w->branch that of the MLP's branch before it.
- * */
+ * In the last block w->cls_dx holds the gradient of x[2l+1]. */
 static void attention_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, float *grad,
                                int l)
 {
     const struct lafs_ops *op = b->ops;
     const struct lafs_vit_config *c = &w->vit->config;
     const struct lafs_vit_block *k = &w->vit->block[l];
-    const struct drops s = drops_of(w, l - 1);
-    int64_t rows = lafs_seqs_rows(&w->rows), d = c->dim, wide = (int64_t)c->heads * LAFS_HEAD_WIDTH;
-    op->linear_bwd_w(b->dev, b->precision, rows, wide, d, w->att[l], w->branch, grad + k->out_w, grad + k->out_b);
-    op->linear_bwd_x(b->dev, b->precision, &w->rows, wide, d, w->branch, value + k->out_w, w->datt);
-    op->attention_bwd(b->dev, b->precision, &w->rows, c->heads, scale_of(c), w->qkv[l], w->att[l], w->lse[l], w->datt,
-                      w->dwide);
-    op->linear_bwd_w(b->dev, b->precision, rows, d, 3 * wide, w->y1[l], w->dwide, grad + k->qkv_w, NULL);
-    op->linear_bwd_x(b->dev, b->precision, &w->rows, d, 3 * wide, w->dwide, value + k->qkv_w, w->dy);
-    op->add_norm_bwd(b->dev, &w->rows, d, w->dy, w->x[2 * l], w->mean1[l], w->rstd1[l], value + k->norm1_g,
-                     l ? &s.out : NULL, l ? &s.out_path : NULL, w->dx, l ? w->branch : NULL, grad + k->norm1_g,
-                     grad + k->norm1_b);
+    const struct place p = place_of(w, l);
+    const struct drops s = drops_of(w, l ? l - 1 : 0); /* of what lies before */
+    int64_t d = c->dim, wide = (int64_t)c->heads * LAFS_HEAD_WIDTH;
+    op->linear_bwd_w(b->dev, b->precision, lafs_seqs_rows(&p.att_out->s), wide, d, w->att[l], w->branch,
+                     grad + k->out_w, grad + k->out_b);
+    op->linear_bwd_x(b->dev, b->precision, &p.att_out->s, wide, d, w->branch, value + k->out_w, w->datt);
+    qkv_backward(w, b, value, grad, l);
+    if (p.last) op->rows_scatter(b->dev, w->rows.n, lafs_seqs_rows(&w->rows), d, w->rows_off, w->cls_dx, w->dx, 0);
+    op->add_norm_bwd(b->dev, &w->rows, d, &p.att->some, w->dy, w->x[2 * l], w->mean1[l], w->rstd1[l],
+                     value + k->norm1_g, l ? &w->branches[2 * l - 1].some : NULL, l ? &s.out : NULL,
+                     l ? &s.out_path : NULL, w->dx, l ? w->branch : NULL, grad + k->norm1_g, grad + k->norm1_b);
 }
 
 void lafs_vit_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, const float *demb,
@@ -337,17 +470,14 @@ void lafs_vit_backward(struct lafs_vit_work *w, const struct lafs_backend *b, co
     const struct lafs_ops *op = b->ops;
     const struct lafs_vit *v = w->vit;
     const struct lafs_vit_config *c = &v->config;
-    int64_t n = w->tokens.n, rows = lafs_seqs_rows(&w->rows), d = c->dim, token = lafs_token_width(c);
-    /* dy serves for the CLS rows' gradient, then for whole rows. */
-    op->zero(b->dev, w->dy, (size_t)(n * d) * sizeof(float));
-    op->add_norm_bwd(b->dev, &w->heads, d, demb, w->cls_in, w->cls_mean, w->cls_rstd, value + v->head_g, NULL, NULL,
-                     w->dy, NULL, grad + v->head_g, grad + v->head_b);
-    op->rows_scatter(b->dev, n, rows, d, w->cls_row, w->dy, w->dx);
+    int64_t n = w->tokens.n, d = c->dim, token = lafs_token_width(c);
     const struct drops last = drops_of(w, c->depth - 1), first = drops_of(w, 0);
-    op->add_norm_bwd(b->dev, &w->rows, d, NULL, w->x[2 * c->depth], NULL, NULL, NULL, &last.out, &last.out_path, w->dx,
-                     w->branch, NULL, NULL);
+    op->zero(b->dev, w->cls_dx, (size_t)(n * d) * sizeof(float));
+    op->add_norm_bwd(b->dev, &w->heads, d, NULL, demb, w->x[2 * c->depth], w->cls_mean, w->cls_rstd, value + v->head_g,
+                     &w->branches[2 * c->depth - 1].cls, &last.out, &last.out_path, w->cls_dx, w->branch,
+                     grad + v->head_g, grad + v->head_b);
     for (int l = c->depth - 1; l >= 0; l--) {
-        mlp_backward(w, b, value, grad, l);
+        mlp_backward(w, b, value, grad, l, l + 1 == c->depth ? w->cls_dx : w->dx);
         attention_backward(w, b, value, grad, l);
     }
     op->assemble_bwd(b->dev, &w->rows, d, w->dx, &first.embed, w->proj, grad + v->cls, grad + v->pos);

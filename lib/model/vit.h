@@ -68,7 +68,19 @@ lafs_status lafs_vit_declare(struct lafs_vit *v, const struct lafs_vit_config *c
 /* Sites of dropout (struct lafs_drop): 0 the embedding; block l: 1+4l attention's output (dropout and drop-path),
  * 2+4l inside the MLP, 3+4l the MLP's output (dropout and drop-path). */
 
-/* Activations of one forward pass. Zero it before the first plan; plan again to change the worst case. */
+/* What is not computed, because no result depends on it: the branch of a block, for sequences whose drop-path drops it;
+ * and in the last block queries, attention's output and the MLP, for all rows but CLS. So a branch works on some of the
+ * sequences, packed, and the last block's residual stream is one row a sequence. */
+
+/* The sequences of a branch (attention or MLP of a block), and their keys. */
+struct lafs_vit_branch {
+    struct lafs_some some;         /* with all their rows */
+    struct lafs_some cls;          /* with their CLS rows only */
+    uint64_t *keys;                /* (n) device */
+};
+
+/* Activations of one forward pass. Zero it before the first plan; plan again to change the worst case. Rows, seqs: of
+ * the branch where it is one's; in the last block (1, D) a sequence where others have rows, but for y1 and k, v. */
 struct lafs_vit_work {
     const struct lafs_vit *vit;
     int64_t max_tokens, max_seqs;
@@ -77,20 +89,26 @@ struct lafs_vit_work {
     struct lafs_seqs tokens, rows, heads; /* without CLS (the caller's), with CLS, one row each */
     const uint64_t *keys;
     const float *in;               /* the tokens that came in: must stay until backward is done */
+    struct lafs_vit_branch *branches; /* (2L) owned: attention and MLP of each block */
     /* host memory, owned */
-    int64_t *rows_off, *heads_off, *cls_row;
+    int64_t *rows_off, *heads_off;
+    int64_t *sets;                 /* (2L, 2*max_seqs + 1): of and off of each branch */
+    uint64_t *host_keys;           /* (1 + 2L, max_seqs): all, then those of each branch */
     /* device memory, carved */
-    int64_t *dev_rows_off, *dev_heads_off;
+    int64_t *dev_rows_off, *dev_heads_off, *dev_sets;
+    uint64_t *dev_keys;            /* (2L, max_seqs) */
     float *proj;                   /* (tokens, D) */
     float **x;                     /* owned array of 2L+1 pointers to (rows, D): the residual stream after each sum */
     float **y1, **y2;              /* L each: (rows, D), what the LayerNorms gave */
-    float **qkv, **att, **lse;     /* L each: (rows, 3*H*64), (rows, H*64), (rows, H) */
+    float **qkv, **att, **lse;     /* L each: (rows, 3*H*64), last (rows, 2*H*64): k, v; (rows, H*64), (rows, H) */
     float **pre, **hid;            /* L each: (rows, M) before and after GELU */
     float **mean1, **rstd1, **mean2, **rstd2; /* L each: (rows) */
+    float *cls_y1, *cls_q;         /* last block: (seqs, D), (seqs, H*64) */
     float *branch;                 /* (rows, D) */
-    float *cls_in, *cls_mean, *cls_rstd;      /* (seqs, D), (seqs), (seqs) */
+    float *cls_mean, *cls_rstd;    /* (seqs) each */
     float *dx, *dy, *dwide;        /* (rows, D), (rows, D), (rows, max(3*H*64, M)) */
     float *datt;                   /* (rows, H*64) */
+    float *cls_dx, *cls_dq;        /* last block: (seqs, D), (seqs, H*64) */
     void *pointers;                /* owned block behind the arrays above */
 };
 /* Plans for at most max_tokens tokens (CLS not counted) in at most max_seqs sequences. Called twice, around

@@ -66,13 +66,22 @@ static void setup(void)
 #define DEV be.dev
 #define DEV_P be.dev, be.precision
 OP qkv(void) { B->linear(DEV_P, &seqs, D, 3 * H * 64, t.x, t.w_qkv, NULL, LAFS_ACT_NONE, NULL, NULL, t.qkv); }
-OP attention(void) { B->attention(DEV_P, &seqs, H, 0.036f, t.qkv, t.heads, t.lse); }
+OP attention(void)
+{
+    B->attention(DEV_P, &seqs, &seqs, H, 0.036f, t.qkv, 3 * H * 64, t.qkv + H * 64, 3 * H * 64, t.heads, t.lse);
+}
 OP out(void) { B->linear(DEV_P, &seqs, H * 64, D, t.heads, t.w_out, t.bias, LAFS_ACT_NONE, NULL, NULL, t.y); }
 OP fc1(void) { B->linear(DEV_P, &seqs, D, M, t.x, t.w_fc1, t.bias, LAFS_ACT_GELU, &t.drop, t.wide2, t.wide); }
 OP fc1_plain(void) { B->linear(DEV_P, &seqs, D, M, t.x, t.w_fc1, NULL, LAFS_ACT_NONE, NULL, NULL, t.wide); }
 OP fc2(void) { B->linear(DEV_P, &seqs, M, D, t.wide, t.w_fc2, t.bias, LAFS_ACT_NONE, NULL, NULL, t.y); }
-OP add_norm(void) { B->add_norm(DEV, &seqs, D, t.x, t.y, &t.drop, &t.path, t.g, t.g, t.x, t.y, t.mean, t.rstd); }
-OP plain_norm(void) { B->add_norm(DEV, &seqs, D, t.x, t.y, NULL, NULL, t.g, t.g, t.x, t.y, NULL, NULL); }
+OP add_norm(void)
+{
+    B->add_norm(DEV, &seqs, D, t.x, NULL, t.y, &t.drop, &t.path, NULL, t.g, t.g, t.x, t.y, t.mean, t.rstd);
+}
+OP plain_norm(void)
+{
+    B->add_norm(DEV, &seqs, D, t.x, NULL, t.y, NULL, NULL, NULL, t.g, t.g, t.x, t.y, NULL, NULL);
+}
 OP gelu_fc1(void) { B->linear(DEV_P, &seqs, D, M, t.x, t.w_fc1, t.bias, LAFS_ACT_GELU, NULL, NULL, t.wide); }
 OP fc2_x(void) { B->linear_bwd_x(DEV_P, &seqs, M, D, t.y, t.w_fc2, t.dwide); }
 OP fc2_w(void) { B->linear_bwd_w(DEV_P, rows, M, D, t.wide, t.y, t.grad, t.bias); }
@@ -82,11 +91,16 @@ OP fc1_x(void) { B->linear_bwd_x(DEV_P, &seqs, D, M, t.dwide, t.w_fc1, t.y); }
 OP fc1_w(void) { B->linear_bwd_w(DEV_P, rows, D, M, t.x, t.dwide, t.grad, t.bias); }
 OP add_norm_bwd(void)
 {
-    B->add_norm_bwd(DEV, &seqs, D, t.y, t.x, t.mean, t.rstd, t.g, &t.drop, &t.path, t.x, t.y, t.grad, t.bias);
+    B->add_norm_bwd(DEV, &seqs, D, NULL, t.y, t.x, t.mean, t.rstd, t.g, NULL, &t.drop, &t.path, t.x, t.y, t.grad,
+                    t.bias);
 }
 OP out_x(void) { B->linear_bwd_x(DEV_P, &seqs, H * 64, D, t.y, t.w_out, t.dheads); }
 OP out_w(void) { B->linear_bwd_w(DEV_P, rows, H * 64, D, t.heads, t.y, t.grad, t.bias); }
-OP attention_bwd(void) { B->attention_bwd(DEV_P, &seqs, H, 0.036f, t.qkv, t.heads, t.lse, t.dheads, t.dqkv); }
+OP attention_bwd(void)
+{
+    B->attention_bwd(DEV_P, &seqs, &seqs, H, 0.036f, t.qkv, 3 * H * 64, t.qkv + H * 64, 3 * H * 64, t.heads, t.lse,
+                     t.dheads, t.dqkv, t.dqkv + H * 64);
+}
 OP qkv_x(void) { B->linear_bwd_x(DEV_P, &seqs, D, 3 * H * 64, t.dqkv, t.w_qkv, t.y); }
 OP qkv_w(void) { B->linear_bwd_w(DEV_P, rows, D, 3 * H * 64, t.x, t.dqkv, t.grad, NULL); }
 

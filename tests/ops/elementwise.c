@@ -125,7 +125,16 @@ static void draw_scatter(struct op *o)
 }
 static void run_scatter(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->rows_scatter(b->dev, o->dim[1], o->dim[0], o->dim[2], o->host_index, F(o, "y"), F(o, "x"));
+    b->ops->rows_scatter(b->dev, o->dim[1], o->dim[0], o->dim[2], o->host_index, F(o, "y"), F(o, "x"), 0);
+}
+static void draw_scatter_add(struct op *o)
+{
+    draw_scatter(o);
+    find_buf(o, "x")->kind = ADD;
+}
+static void run_scatter_add(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->rows_scatter(b->dev, o->dim[1], o->dim[0], o->dim[2], o->host_index, F(o, "y"), F(o, "x"), 1);
 }
 
 static const struct op_case cases[] = {
@@ -140,5 +149,6 @@ static const struct op_case cases[] = {
     {"u8_to_f32", draw_u8, run_u8},
     {"rows_gather", draw_gather, run_gather},
     {"rows_scatter", draw_scatter, run_scatter},
+    {"rows_scatter add", draw_scatter_add, run_scatter_add},
 };
 OPS_MAIN(cases)

@@ -41,7 +41,64 @@ static double objective_assemble(struct op *o, const struct lafs_backend *ref)
     return weighted(o, "x", "dx");
 }
 
-/* -- add_norm: dim 0 width, 1: branch, 2: norm, 3: in place; num 0 dropout, 1 drop-path -- */
+/* -- add_norm: dim 0 width, 1: branch, 2: norm; num 0 dropout, 1 drop-path. Buffers "from" and "to" say of each
+ * sequence whether the branch and the norm have it; the case's buffers hold rows of all, the op gets them packed. -- */
+struct chosen {
+    struct lafs_some some;
+    int64_t of[MAX_SEQS], off[MAX_SEQS + 1];
+};
+static const struct lafs_some *choose(struct op *o, const struct lafs_backend *b, const char *name, struct chosen *c)
+{
+    const struct buf *u = find_buf(o, name);
+    struct lafs_err err;
+    void *dev;
+    if (u->absent) return NULL;
+    *c = (struct chosen){.some = {.s = {.off = c->off}, .of = c->of}};
+    for (int64_t i = 0; i < o->s.n; i++) {
+        int64_t len = o->s.off[i + 1] - o->s.off[i], *n = &c->some.s.n;
+        if (((const float *)u->init)[i] < -0.3f) continue;
+        c->of[*n] = i;
+        c->off[*n + 1] = c->off[*n] + len;
+        c->some.s.max_len = len > c->some.s.max_len ? len : c->some.s.max_len;
+        ++*n;
+    }
+    if (b->ops->alloc(b->dev, &dev, sizeof c->of + sizeof c->off, &err) != LAFS_OK) abort();
+    b->ops->upload(b->dev, dev, c->of, sizeof c->of);
+    b->ops->upload(b->dev, (char *)dev + sizeof c->of, c->off, sizeof c->off);
+    c->some.dev_of = dev;
+    c->some.s.dev_off = (int64_t *)dev + MAX_SEQS;
+    return &c->some;
+}
+
+/* Rows of the chosen sequences, packed. */
+static float *pack(struct op *o, const struct lafs_backend *b, const struct lafs_some *c, const char *name)
+{
+    const struct buf *u = find_buf(o, name);
+    struct lafs_err err;
+    void *p;
+    if (!c || u->absent) return F(o, name);
+    size_t row = (size_t)u->width * sizeof(float);
+    if (b->ops->alloc(b->dev, &p, (size_t)lafs_seqs_rows(&c->s) * row, &err) != LAFS_OK) abort();
+    for (int64_t i = 0; i < c->s.n; i++)
+        b->ops->copy(b->dev, (float *)p + c->s.off[i] * u->width, F(o, name) + o->s.off[c->of[i]] * u->width,
+                     (size_t)(c->s.off[i + 1] - c->s.off[i]) * row);
+    return p;
+}
+/* Back to where they came from. */
+static void unpack(struct op *o, const struct lafs_backend *b, const struct lafs_some *c, const char *name, float *p)
+{
+    const struct buf *u = find_buf(o, name);
+    if (!c || u->absent) return;
+    for (int64_t i = 0; i < c->s.n && u->kind != IN; i++)
+        b->ops->copy(b->dev, F(o, name) + o->s.off[c->of[i]] * u->width, p + c->s.off[i] * u->width,
+                     (size_t)(c->s.off[i + 1] - c->s.off[i]) * (size_t)u->width * sizeof(float));
+    b->ops->free(b->dev, p);
+}
+static void choose_end(const struct lafs_backend *b, const struct lafs_some *c)
+{
+    if (c) b->ops->free(b->dev, (void *)c->dev_of);
+}
+
 static void draw_norm_inputs(struct op *o)
 {
     draw_tokens(o);
@@ -53,35 +110,44 @@ static void draw_norm_inputs(struct op *o)
     rows(o, "branch", IN, o->dim[0])->absent = !o->dim[1];
     whole(o, "g", IN, o->dim[0])->absent = !o->dim[2];
     whole(o, "b", IN, o->dim[0])->absent = !o->dim[2];
+    per_seq(o, "from", IN, 1)->absent = (int)below(o, 0, 1);
+    per_seq(o, "to", IN, 1)->absent = (int)below(o, 0, 1);
     scale_buf(o, "g", 0.5f, 1);
     scale_buf(o, "x", 2, 0.5f);
 }
 static void draw_add_norm(struct op *o)
 {
     draw_norm_inputs(o);
+    enum buf_kind kind = find_buf(o, "to")->absent ? OUT : ADD; /* what is not chosen stays */
     rows(o, "x_out", OUT, o->dim[0])->absent = !o->dim[1];
-    rows(o, "y", OUT, o->dim[0])->absent = !o->dim[2];
-    rows(o, "mean", OUT, 1)->absent = !o->dim[2];
-    rows(o, "rstd", OUT, 1)->absent = !o->dim[2] || below(o, 0, 1);
+    rows(o, "y", kind, o->dim[0])->absent = !o->dim[2];
+    rows(o, "mean", kind, 1)->absent = !o->dim[2];
+    rows(o, "rstd", kind, 1)->absent = !o->dim[2] || below(o, 0, 1);
 }
-static void run_add_norm(struct op *o, const struct lafs_backend *b)
+static void call_add_norm(struct op *o, const struct lafs_backend *b, float *x_out)
 {
     struct lafs_drop drop = drop_of(o, "keys", o->num[0], 1), path = drop_of(o, "keys", o->num[1], 2);
-    b->ops->add_norm(b->dev, &o->s, o->dim[0], F(o, "x"), F(o, "branch"), &drop, o->num[1] > 0 ? &path : NULL,
-                     F(o, "g"), F(o, "b"), F(o, "x_out"), F(o, "y"), F(o, "mean"), F(o, "rstd"));
+    struct chosen from_room, to_room;
+    const struct lafs_some *from = choose(o, b, "from", &from_room), *to = choose(o, b, "to", &to_room);
+    float *branch = pack(o, b, from, "branch"), *y = pack(o, b, to, "y");
+    float *mean = pack(o, b, to, "mean"), *rstd = pack(o, b, to, "rstd");
+    b->ops->add_norm(b->dev, &o->s, o->dim[0], F(o, "x"), from, branch, &drop, o->num[1] > 0 ? &path : NULL, to,
+                     F(o, "g"), F(o, "b"), x_out, y, mean, rstd);
+    unpack(o, b, from, "branch", branch);
+    unpack(o, b, to, "y", y);
+    unpack(o, b, to, "mean", mean);
+    unpack(o, b, to, "rstd", rstd);
+    choose_end(b, from);
+    choose_end(b, to);
 }
+static void run_add_norm(struct op *o, const struct lafs_backend *b) { call_add_norm(o, b, F(o, "x_out")); }
 static void draw_add_norm_in_place(struct op *o)
 {
     draw_add_norm(o);
     find_buf(o, "x")->kind = o->dim[1] ? ADD : IN;
     find_buf(o, "x_out")->absent = 1;
 }
-static void run_add_norm_in_place(struct op *o, const struct lafs_backend *b)
-{
-    struct lafs_drop drop = drop_of(o, "keys", o->num[0], 1), path = drop_of(o, "keys", o->num[1], 2);
-    b->ops->add_norm(b->dev, &o->s, o->dim[0], F(o, "x"), F(o, "branch"), &drop, &path, F(o, "g"), F(o, "b"), F(o, "x"),
-                     F(o, "y"), F(o, "mean"), F(o, "rstd"));
-}
+static void run_add_norm_in_place(struct op *o, const struct lafs_backend *b) { call_add_norm(o, b, F(o, "x")); }
 
 /* Objective: y.dy + x_out.later; `later` is what dx holds before the call. Without a branch x_out is x. */
 static void draw_add_norm_bwd(struct op *o)
@@ -93,9 +159,10 @@ static void draw_add_norm_bwd(struct op *o)
     rows(o, "rstd", IN, 1)->absent = !o->dim[2];
     rows(o, "dy", IN, o->dim[0])->absent = !o->dim[2];
     rows(o, "dx", ADD, o->dim[0]);
-    rows(o, "dbranch", OUT, o->dim[0])->absent = !o->dim[1];
+    rows(o, "dbranch", find_buf(o, "from")->absent ? OUT : ADD, o->dim[0])->absent = !o->dim[1];
     whole(o, "dg", ADD, o->dim[0])->absent = !o->dim[2];
     whole(o, "db", ADD, o->dim[0])->absent = !o->dim[2];
+    for (int64_t e = 0; e < count_of(o, find_buf(o, "dbranch")); e++) init_f(o, "dbranch")[e] = 0;
 }
 static void prepare_add_norm_bwd(struct op *o, const struct lafs_backend *ref)
 {
@@ -107,8 +174,18 @@ static void prepare_add_norm_bwd(struct op *o, const struct lafs_backend *ref)
 static void run_add_norm_bwd(struct op *o, const struct lafs_backend *b)
 {
     struct lafs_drop drop = drop_of(o, "keys", o->num[0], 1), path = drop_of(o, "keys", o->num[1], 2);
-    b->ops->add_norm_bwd(b->dev, &o->s, o->dim[0], F(o, "dy"), F(o, "x_out"), F(o, "mean"), F(o, "rstd"), F(o, "g"),
-                         &drop, o->num[1] > 0 ? &path : NULL, F(o, "dx"), F(o, "dbranch"), F(o, "dg"), F(o, "db"));
+    struct chosen from_room, to_room;
+    const struct lafs_some *from = choose(o, b, "from", &from_room), *to = choose(o, b, "to", &to_room);
+    float *dy = pack(o, b, to, "dy"), *mean = pack(o, b, to, "mean"), *rstd = pack(o, b, to, "rstd");
+    float *dbranch = pack(o, b, from, "dbranch");
+    b->ops->add_norm_bwd(b->dev, &o->s, o->dim[0], to, dy, F(o, "x_out"), mean, rstd, F(o, "g"), from, &drop,
+                         o->num[1] > 0 ? &path : NULL, F(o, "dx"), dbranch, F(o, "dg"), F(o, "db"));
+    unpack(o, b, to, "dy", dy);
+    unpack(o, b, to, "mean", mean);
+    unpack(o, b, to, "rstd", rstd);
+    unpack(o, b, from, "dbranch", dbranch);
+    choose_end(b, from);
+    choose_end(b, to);
 }
 static double objective_add_norm(struct op *o, const struct lafs_backend *ref)
 {
@@ -127,30 +204,70 @@ static double objective_add_norm_x(struct op *o, const struct lafs_backend *ref)
     return sum;
 }
 
-/* -- attention: dim 0 heads -- */
+/* -- attention: dim 0 heads, 1: one query a sequence (else one a row, in one matrix with k and v) -- */
+static void draw_attention_inputs(struct op *o, int64_t longest)
+{
+    draw_seqs(o, longest);
+    o->dim[0] = below(o, 1, 3);
+    o->dim[1] = below(o, 0, 2) == 0;
+    o->num[0] = below(o, 0, 1) ? 0.125 : 0.4;
+    per_seq(o, "q", IN, 64 * o->dim[0] + 3)->absent = !o->dim[1];
+    rows(o, "qkv", IN, (o->dim[1] ? 2 : 3) * 64 * o->dim[0]);
+}
+/* Buffers with a row a query. */
+static struct buf *queries(struct op *o, const char *name, enum buf_kind kind, int64_t width)
+{
+    return add_buf(o, name, kind, o->dim[1] ? PER_SEQ : PER_ROW, width, 4);
+}
+/* Where things are: q, kv and their strides. */
+struct heads {
+    struct lafs_seqs qs;
+    int64_t off[MAX_SEQS + 1], ldq, ldkv;
+    float *q, *kv;
+};
+static void heads_of(struct op *o, const struct lafs_backend *b, const char *q, const char *qkv, struct heads *h)
+{
+    int64_t wide = 64 * o->dim[0];
+    struct lafs_err err;
+    void *dev;
+    h->qs = o->s;
+    h->ldq = o->dim[1] ? wide + 3 : 3 * wide;
+    h->ldkv = o->dim[1] ? 2 * wide : 3 * wide;
+    h->q = o->dim[1] ? F(o, q) : F(o, qkv);
+    h->kv = o->dim[1] ? F(o, qkv) : F(o, qkv) + wide;
+    for (int64_t i = 0; i <= o->s.n; i++) h->off[i] = i;
+    if (b->ops->alloc(b->dev, &dev, sizeof h->off, &err) != LAFS_OK) abort();
+    b->ops->upload(b->dev, dev, h->off, sizeof h->off);
+    if (o->dim[1]) h->qs = (struct lafs_seqs){o->s.n, h->off, dev, 1};
+    else b->ops->free(b->dev, dev);
+}
+static void heads_end(struct op *o, const struct lafs_backend *b, struct heads *h)
+{
+    if (o->dim[1]) b->ops->free(b->dev, (void *)h->qs.dev_off);
+}
 static void draw_attention(struct op *o)
 {
-    draw_seqs(o, 270);
-    o->dim[0] = below(o, 1, 4);
-    o->num[0] = below(o, 0, 1) ? 0.125 : 0.7;
-    rows(o, "qkv", IN, 3 * 64 * o->dim[0]);
-    rows(o, "out", OUT, 64 * o->dim[0]);
-    rows(o, "lse", OUT, o->dim[0])->absent = (int)below(o, 0, 1);
+    draw_attention_inputs(o, 270);
+    queries(o, "out", OUT, 64 * o->dim[0]);
+    queries(o, "lse", OUT, o->dim[0])->absent = (int)below(o, 0, 1);
 }
 static void run_attention(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->attention(b->dev, o->precision, &o->s, o->dim[0], (float)o->num[0], F(o, "qkv"), F(o, "out"), F(o, "lse"));
+    struct heads h;
+    heads_of(o, b, "q", "qkv", &h);
+    b->ops->attention(b->dev, o->precision, &h.qs, &o->s, o->dim[0], (float)o->num[0], h.q, h.ldq, h.kv,
+                      h.ldkv, F(o, "out"), F(o, "lse"));
+    heads_end(o, b, &h);
 }
 static void draw_attention_bwd(struct op *o)
 {
-    draw_seqs(o, 100);
-    o->dim[0] = below(o, 1, 3);
-    o->num[0] = below(o, 0, 1) ? 0.125 : 0.4;
-    rows(o, "qkv", IN, 3 * 64 * o->dim[0]);
-    rows(o, "out", IN, 64 * o->dim[0]);
-    rows(o, "lse", IN, o->dim[0]);
-    rows(o, "dout", IN, 64 * o->dim[0]);
-    rows(o, "dqkv", OUT, 3 * 64 * o->dim[0]);
+    draw_attention_inputs(o, 100);
+    queries(o, "out", IN, 64 * o->dim[0]);
+    queries(o, "lse", IN, o->dim[0]);
+    queries(o, "dout", IN, 64 * o->dim[0]);
+    per_seq(o, "dq", ADD, 64 * o->dim[0] + 3)->absent = !o->dim[1]; /* what lies between rows stays */
+    rows(o, "dqkv", OUT, (o->dim[1] ? 2 : 3) * 64 * o->dim[0]);
+    for (int64_t e = 0; e < count_of(o, find_buf(o, "dq")); e++) init_f(o, "dq")[e] = 0;
 }
 static void prepare_attention_bwd(struct op *o, const struct lafs_backend *ref)
 {
@@ -159,8 +276,13 @@ static void prepare_attention_bwd(struct op *o, const struct lafs_backend *ref)
 }
 static void run_attention_bwd(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->attention_bwd(b->dev, o->precision, &o->s, o->dim[0], (float)o->num[0], F(o, "qkv"), F(o, "out"),
-                          F(o, "lse"), F(o, "dout"), F(o, "dqkv"));
+    struct heads h, g;
+    heads_of(o, b, "q", "qkv", &h);
+    heads_of(o, b, "dq", "dqkv", &g);
+    b->ops->attention_bwd(b->dev, o->precision, &h.qs, &o->s, o->dim[0], (float)o->num[0], h.q, h.ldq, h.kv,
+                          h.ldkv, F(o, "out"), F(o, "lse"), F(o, "dout"), g.q, g.kv);
+    heads_end(o, b, &g);
+    heads_end(o, b, &h);
 }
 static double objective_attention(struct op *o, const struct lafs_backend *ref)
 {
@@ -194,7 +316,7 @@ static const struct op_case cases[] = {
      run_attention_bwd,
      prepare_attention_bwd,
      objective_attention,
-     {{"qkv", "dqkv"}},
+     {{"qkv", "dqkv"}, {"q", "dq"}},
      .step = 0.05},
     /* Probabilities that both round to bf16 may round to neighbours: 2^-8 of one of many terms. */
     {"attention bf16", draw_attention, run_attention, .precision = LAFS_PRECISION_BF16, .tol = 1e-3},
