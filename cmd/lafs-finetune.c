@@ -213,11 +213,8 @@ static void dry_run(const struct lafs_finetune_config *c)
     lafs_finetune_look(s.trainer, &in);
     int64_t weights = 0, steps = lafs_finetune_steps(s.trainer);
     for (int i = 0; i < in.params->count; i++) weights += in.params->p[i].trainable ? in.params->p[i].size : 0;
-    double n = 1 + v->patches, wide = 64.0 * v->heads;
-    double forward =
-        2 * n * ((double)v->depth * v->dim * (4 * wide + 2.0 * v->mlp) + 3.0 * v->patch * v->patch * v->dim) +
-        4 * n * n * wide * v->depth + 2.0 * v->dim * (double)c->classes +
-        (c->model.parts & LAFS_PART_CNN ? 0.113e9 : 0);
+    double forward = lafs_vit_flop(v, v->patches, 1) + 2.0 * v->dim * (double)c->classes +
+                     (c->model.parts & LAFS_PART_CNN ? 0.113e9 : 0);
     double flop = 3 * forward, rate = trainrun_measure(&s.backend, v->dim),
            seconds = flop * (double)c->batch / rate / 1e9;
     printf("parameters   %" PRId64 " (%" PRId64 " classes)\n", weights, c->classes);

@@ -287,17 +287,15 @@ static lafs_status open_feed(const struct lafs_pretrain_config *c, struct lafs_e
 static double flop_per_image(const struct lafs_pretrain_config *c)
 {
     const struct lafs_vit_config *v = &c->model.vit;
-    double wide = 64.0 * v->heads, sum = 0;
+    double sum = 0;
     for (int i = 0; i < c->views.globals + c->views.locals; i++) {
         int global = i < c->views.globals;
-        double n = 1 + (double)lafs_view_tokens(&c->points, global ? LAFS_VIEW_GLOBAL : LAFS_VIEW_LOCAL,
-                                                global ? c->views.size : c->views.local_size);
-        double forward =
-            2 * n * ((double)v->depth * v->dim * (4 * wide + 2.0 * v->mlp) + 3.0 * v->patch * v->patch * v->dim) +
-            4 * n * n * wide * v->depth;
-        forward += 2 * ((double)v->dim * (double)c->head.hidden + (double)c->head.hidden * (double)c->head.hidden +
-                        (double)(c->head.hidden * c->head.bottleneck) + (double)(c->head.bottleneck * c->head.out));
-        sum += forward * (global ? 4 : 3) + (s.has_cnn ? 0.113e9 : 0);
+        int64_t n = lafs_view_tokens(&c->points, global ? LAFS_VIEW_GLOBAL : LAFS_VIEW_LOCAL,
+                                     global ? c->views.size : c->views.local_size);
+        double head = 2 * ((double)v->dim * (double)c->head.hidden + (double)c->head.hidden * (double)c->head.hidden +
+                           (double)(c->head.hidden * c->head.bottleneck) + (double)(c->head.bottleneck * c->head.out));
+        sum += 3 * (lafs_vit_flop(v, n, 1) + head) + (s.has_cnn ? 0.113e9 : 0);
+        if (global) sum += lafs_vit_flop(v, n, !c->teacher_eval) + head;
     }
     return sum;
 }

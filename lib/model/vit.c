@@ -132,6 +132,16 @@ lafs_status lafs_vit_declare(struct lafs_vit *v, const struct lafs_vit_config *c
     return d.status;
 }
 
+double lafs_vit_flop(const struct lafs_vit_config *c, int64_t patches, int train)
+{
+    double n = 1 + (double)patches, d = c->dim, wide = (double)c->heads * LAFS_HEAD_WIDTH;
+    double mlp = 2 * (double)c->mlp * d; /* multiply-adds a row */
+    double block = n * (4 * wide * d + mlp) + 2 * n * n * wide;
+    double last = n * 2 * wide * d + (2 * wide * d + mlp) + 2 * n * wide;
+    double keep = train ? 1 - (double)c->drop_path : 1;
+    return 2 * ((n - 1) * (double)lafs_token_width(c) * d + keep * ((c->depth - 1) * block + last));
+}
+
 /* -- memory -- */
 
 static lafs_status host_memory(struct lafs_vit_work *w, struct lafs_err *err)

@@ -65,6 +65,10 @@ struct lafs_vit {
 lafs_status lafs_vit_declare(struct lafs_vit *v, const struct lafs_vit_config *c, struct lafs_params *ps,
                              struct lafs_err *err);
 
+/* Work of the forward pass over a view of that many patches, FLOP (two a multiply-add). What is left out (see below) is
+ * not counted: with `train`, the share of branches that drop-path drops on average. */
+double lafs_vit_flop(const struct lafs_vit_config *c, int64_t patches, int train);
+
 /* Sites of dropout (struct lafs_drop): 0 the embedding; block l: 1+4l attention's output (dropout and drop-path),
  * 2+4l inside the MLP, 3+4l the MLP's output (dropout and drop-path). */
 

@@ -154,4 +154,16 @@ static void check_gradient(float drop_path)
 TEST(backward) { check_gradient(0.3f); }
 TEST(backward_of_little) { check_gradient(0.95f); }
 
-TEST_MAIN(forward_to_the_bit, backward, backward_of_little)
+TEST(work)
+{
+    struct lafs_vit_config c;
+    REQUIRE_OK(lafs_vit_config_named(&c, "b", &e), &e);
+    /* targets: 26.47 GF with all rows of the last block; an image of ten views, and the head's 12 rows, 308 and 277. */
+    double eval = lafs_vit_flop(&c, 196, 0), local = lafs_vit_flop(&c, 36, 0), head = (3 * 10 + 2) * 0.064e9;
+    double cnn = 10 * 0.113e9;
+    CHECK_NEAR((2 * 4 * eval + 8 * 3 * local + head + cnn) / 1e9, 308, 2);
+    eval = lafs_vit_flop(&c, 196, 1), local = lafs_vit_flop(&c, 36, 1);
+    CHECK_NEAR((2 * 4 * eval + 8 * 3 * local + head + cnn) / 1e9, 277, 2);
+}
+
+TEST_MAIN(work, forward_to_the_bit, backward, backward_of_little)
