@@ -282,39 +282,14 @@ LAFS_INLINE float lafs_vec_max(int64_t n, const float *x)
 
 /* -- dropout -- */
 
-/* The 16-bit lanes of 16 successive Philox blocks: lane e of block + b is drawn[8 b + e]; site, kind: words 2 and 3. */
+/* 16 successive Philox blocks; site, kind: words 2 and 3 of the counter. Lane e of block + b (struct lafs_drop) is
+ * lane[8 b + e]. philox.c */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "lanes are read as the halves of words, low half first");
-LAFS_INLINE void lafs_vec_philox(uint64_t key, uint64_t block, uint32_t site, uint32_t kind, uint16_t drawn[128])
-{
-    /* Words in 64-bit lanes: the products are 64 bits wide. */
-    uint64_t c0[16], c1[16], c2[16], c3[16];
-    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32), word[64];
-    for (int l = 0; l < 16; l++) {
-        uint64_t b = block + (uint64_t)l;
-        c0[l] = (uint32_t)b;
-        c1[l] = b >> 32;
-        c2[l] = site;
-        c3[l] = kind;
-    }
-    for (int round = 0; round < 10; round++) {
-        for (int l = 0; l < 16; l++) {
-            uint64_t p0 = (uint64_t)0xD2511F53u * (uint32_t)c0[l], p1 = (uint64_t)0xCD9E8D57u * (uint32_t)c2[l];
-            c0[l] = (p1 >> 32) ^ c1[l] ^ k0;
-            c2[l] = (p0 >> 32) ^ c3[l] ^ k1;
-            c1[l] = (uint32_t)p1;
-            c3[l] = (uint32_t)p0;
-        }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    for (int l = 0; l < 16; l++) {
-        word[4 * l] = (uint32_t)c0[l];
-        word[4 * l + 1] = (uint32_t)c1[l];
-        word[4 * l + 2] = (uint32_t)c2[l];
-        word[4 * l + 3] = (uint32_t)c3[l];
-    }
-    memcpy(drawn, word, sizeof word);
-}
+union lafs_drawn {
+    uint64_t word[32];
+    uint16_t lane[128];
+};
+void lafs_cpu_philox(uint64_t key, uint64_t block, uint32_t site, uint32_t kind, uint64_t word[32]);
 
 /* y = x dropped, for elements e0..e0+n-1 of sequence seq; y may be x. drop NULL or p = 0: a copy. */
 LAFS_INLINE void lafs_vec_drop(const struct lafs_drop *drop, int64_t seq, int64_t e0, int64_t n, const float *x,
@@ -327,11 +302,11 @@ LAFS_INLINE void lafs_vec_drop(const struct lafs_drop *drop, int64_t seq, int64_
     double p = drop->p;
     uint32_t limit = (uint32_t)(p * 65536 + 0.5);
     float scale = p < 1 ? (float)(1 / (1 - p)) : 0;
-    uint16_t drawn[128];
+    union lafs_drawn drawn;
     for (int64_t e = e0; e < e0 + n;) {
-        lafs_vec_philox(drop->key[seq], (uint64_t)e / 8, drop->site, 0, drawn);
+        lafs_cpu_philox(drop->key[seq], (uint64_t)e / 8, drop->site, 0, drawn.word);
         int64_t skip = e % 8, end = lafs_min64(e0 + n, e - skip + 128), count = end - e;
-        const uint16_t *lane = drawn + skip;
+        const uint16_t *lane = drawn.lane + skip;
         LAFS_EACH
         for (int64_t i = 0; i < count; i++) {
             float kept = x[e - e0 + i] * scale;
