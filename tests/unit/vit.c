@@ -67,21 +67,25 @@ static void whole_forward(float *to)
     for (int i = 0; i <= N; i++) rows_off[i] = off[i] + i, one[i] = i;
     struct lafs_seqs rows = {N, rows_off, rows_off, LONG + 1}, heads = {N, one, one, 1};
     struct lafs_drop drop = {v.config.dropout, 0, keys}, path = {v.config.drop_path, 0, keys};
-    op->linear(b.dev, &seqs, TOKEN, DIM, tokens, p + v.embed_w, p + v.embed_b, LAFS_ACT_NONE, NULL, NULL, branch);
+    op->linear(b.dev, b.precision, &seqs, TOKEN, DIM, tokens, p + v.embed_w, p + v.embed_b, LAFS_ACT_NONE,
+               NULL, NULL, branch);
     op->assemble(b.dev, &rows, DIM, branch, p + v.cls, p + v.pos, &drop, x);
     for (uint32_t l = 0; l < DEPTH; l++) {
         const struct lafs_vit_block *k = &v.block[l];
         op->add_norm(b.dev, &rows, DIM, x, NULL, NULL, NULL, NULL, NULL, p + k->norm1_g, p + k->norm1_b, NULL, y, NULL,
                      NULL);
-        op->linear(b.dev, &rows, DIM, 3 * WIDE, y, p + k->qkv_w, NULL, LAFS_ACT_NONE, NULL, NULL, qkv);
-        op->attention(b.dev, &rows, &rows, HEADS, 1 / sqrtf(DIM), qkv, 3 * WIDE, qkv + WIDE, 3 * WIDE, att, NULL);
-        op->linear(b.dev, &rows, WIDE, DIM, att, p + k->out_w, p + k->out_b, LAFS_ACT_NONE, NULL, NULL, branch);
+        op->linear(b.dev, b.precision, &rows, DIM, 3 * WIDE, y, p + k->qkv_w, NULL, LAFS_ACT_NONE, NULL, NULL, qkv);
+        op->attention(b.dev, b.precision, &rows, &rows, HEADS, 1 / sqrtf(DIM), qkv, 3 * WIDE, qkv + WIDE,
+                      3 * WIDE, att, NULL);
+        op->linear(b.dev, b.precision, &rows, WIDE, DIM, att, p + k->out_w, p + k->out_b, LAFS_ACT_NONE,
+                   NULL, NULL, branch);
         drop.site = path.site = 4 * l + 1;
         op->add_norm(b.dev, &rows, DIM, x, NULL, branch, &drop, &path, NULL, p + k->norm2_g, p + k->norm2_b, x, y, NULL,
                      NULL);
         drop.site = 4 * l + 2;
-        op->linear(b.dev, &rows, DIM, MLP, y, p + k->fc1_w, p + k->fc1_b, LAFS_ACT_GELU, &drop, NULL, hid);
-        op->linear(b.dev, &rows, MLP, DIM, hid, p + k->fc2_w, p + k->fc2_b, LAFS_ACT_NONE, NULL, NULL, branch);
+        op->linear(b.dev, b.precision, &rows, DIM, MLP, y, p + k->fc1_w, p + k->fc1_b, LAFS_ACT_GELU, &drop, NULL, hid);
+        op->linear(b.dev, b.precision, &rows, MLP, DIM, hid, p + k->fc2_w, p + k->fc2_b, LAFS_ACT_NONE,
+                   NULL, NULL, branch);
         drop.site = path.site = 4 * l + 3;
         op->add_norm(b.dev, &rows, DIM, x, NULL, branch, &drop, &path, NULL, NULL, NULL, x, NULL, NULL, NULL);
     }
