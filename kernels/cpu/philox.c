@@ -1,47 +1,47 @@
-/* Random lanes of dropout, 16 Philox blocks at a time: one body, only the product of 32-bit halves is each set's own. */
+/* Random lanes of dropout, 16 Philox blocks at a time: one body, only the product of 32-bit halves is each set's. */
 #include "kernels/cpu/vec.h"
 
 /* Words stand in 64-bit lanes; what gathers in their upper halves is never looked at. Two vectors at a time: a round
  * waits for its product. */
-#define PHILOX(name, target, vector, lanes, product)                                                             \
+#define PHILOX(name, target, vector, lanes, product)                                                            \
     target static void name(uint64_t key, uint64_t block, uint32_t site, uint32_t kind, uint64_t *drawn)        \
-    {                                                                                                            \
-        const vector m0 = (vector){0} + 0xD2511F53u, m1 = (vector){0} + 0xCD9E8D57u;                             \
-        for (int from = 0; from < 16; from += 2 * (lanes), drawn += 4 * (lanes)) {                               \
-            uint64_t low[2 * (lanes)], high[2 * (lanes)];                                                        \
-            for (int l = 0; l < 2 * (lanes); l++) low[l] = block + (uint64_t)(from + l);                         \
-            vector a0, a1, a2 = (vector){0} + site, a3 = (vector){0} + kind, b0, b1, b2 = a2, b3 = a3;           \
-            vector k0 = (vector){0} + (uint32_t)key, k1 = (vector){0} + (key >> 32);                             \
-            memcpy(&a0, low, sizeof a0);                                                                         \
-            memcpy(&b0, low + (lanes), sizeof b0);                                                               \
-            a1 = a0 >> 32;                                                                                       \
-            b1 = b0 >> 32;                                                                                       \
-            for (int round = 0; round < 10; round++) {                                                           \
-                vector p0 = product(a0, m0), p1 = product(a2, m1), q0 = product(b0, m0), q1 = product(b2, m1);   \
-                a0 = (p1 >> 32) ^ a1 ^ k0;                                                                       \
-                b0 = (q1 >> 32) ^ b1 ^ k0;                                                                       \
-                a2 = (p0 >> 32) ^ a3 ^ k1;                                                                       \
-                b2 = (q0 >> 32) ^ b3 ^ k1;                                                                       \
-                a1 = p1;                                                                                         \
-                b1 = q1;                                                                                         \
-                a3 = p0;                                                                                         \
-                b3 = q0;                                                                                         \
-                k0 += 0x9E3779B9u;                                                                               \
-                k1 += 0xBB67AE85u;                                                                               \
-            }                                                                                                    \
-            a0 = (a0 & 0xFFFFFFFFu) | a1 << 32;                                                                  \
-            a2 = (a2 & 0xFFFFFFFFu) | a3 << 32;                                                                  \
-            b0 = (b0 & 0xFFFFFFFFu) | b1 << 32;                                                                  \
-            b2 = (b2 & 0xFFFFFFFFu) | b3 << 32;                                                                  \
-            memcpy(low, &a0, sizeof a0);                                                                         \
-            memcpy(low + (lanes), &b0, sizeof b0);                                                               \
-            memcpy(high, &a2, sizeof a2);                                                                        \
-            memcpy(high + (lanes), &b2, sizeof b2);                                                              \
-            for (int l = 0; l < 2 * (lanes); l++) {                                                              \
-                drawn[2 * l] = low[l];                                                                           \
-                drawn[2 * l + 1] = high[l];                                                                      \
-            }                                                                                                    \
-        }                                                                                                        \
+    {                                                                                                           \
+        const vector m0 = (vector){0} + 0xD2511F53u, m1 = (vector){0} + 0xCD9E8D57u;                            \
+        for (int from = 0; from < 16; from += 2 * (lanes), drawn += 4 * (lanes)) {                              \
+            uint64_t low[2 * (lanes)], high[2 * (lanes)];                                                       \
+            for (int l = 0; l < 2 * (lanes); l++) low[l] = block + (uint64_t)(from + l);                        \
+            vector a0, a1, a2 = (vector){0} + site, a3 = (vector){0} + kind, b0, b1, b2 = a2, b3 = a3;          \
+            vector k0 = (vector){0} + (uint32_t)key, k1 = (vector){0} + (key >> 32);                            \
+            memcpy(&a0, low, sizeof a0);                                                                        \
+            memcpy(&b0, low + (lanes), sizeof b0);                                                              \
+            a1 = a0 >> 32;                                                                                      \
+            b1 = b0 >> 32;                                                                                      \
+            for (int round = 0; round < 10; round++) {                                                          \
+                vector p0 = product(a0, m0), p1 = product(a2, m1), q0 = product(b0, m0), q1 = product(b2, m1);  \
+                a0 = (p1 >> 32) ^ a1 ^ k0;                                                                      \
+                b0 = (q1 >> 32) ^ b1 ^ k0;                                                                      \
+                a2 = (p0 >> 32) ^ a3 ^ k1;                                                                      \
+                b2 = (q0 >> 32) ^ b3 ^ k1;                                                                      \
+                a1 = p1;                                                                                        \
+                b1 = q1;                                                                                        \
+                a3 = p0;                                                                                        \
+                b3 = q0;                                                                                        \
+                k0 += 0x9E3779B9u;                                                                              \
+                k1 += 0xBB67AE85u;                                                                              \
+            }                                                                                                   \
+            a0 = (a0 & 0xFFFFFFFFu) | a1 << 32;                                                                 \
+            a2 = (a2 & 0xFFFFFFFFu) | a3 << 32;                                                                 \
+            b0 = (b0 & 0xFFFFFFFFu) | b1 << 32;                                                                 \
+            b2 = (b2 & 0xFFFFFFFFu) | b3 << 32;                                                                 \
+            memcpy(low, &a0, sizeof a0);                                                                        \
+            memcpy(low + (lanes), &b0, sizeof b0);                                                              \
+            memcpy(high, &a2, sizeof a2);                                                                       \
+            memcpy(high + (lanes), &b2, sizeof b2);                                                             \
+            for (int l = 0; l < 2 * (lanes); l++) {                                                             \
+                drawn[2 * l] = low[l];                                                                          \
+                drawn[2 * l + 1] = high[l];                                                                     \
+            }                                                                                                   \
+        }                                                                                                       \
     }
 
 #if defined __x86_64__
