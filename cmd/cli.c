@@ -70,6 +70,12 @@ void cli_warn(const char *fmt, ...)
     va_end(ap);
 }
 
+void cli_say(void *arg, const char *text)
+{
+    (void)arg;
+    cli_warn("%s", text);
+}
+
 void cli_note(const char *fmt, ...)
 {
     va_list ap;

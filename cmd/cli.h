@@ -115,6 +115,7 @@ char **cli_parse(const struct cli_program *program, int argc, char **argv, int *
 /* "lafs-x: message" on stderr. */
 void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void cli_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));   /* not with -q */
+void cli_say(void *arg, const char *text); /* cli_warn for callbacks; arg is ignored */
 void cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));   /* only with -v */
 /* Prints err and gives the exit status that fits it (LAFS_CUT 3, LAFS_USAGE 2, else 1). */
 int cli_fail(const struct lafs_err *err);

@@ -327,7 +327,10 @@ static lafs_status open_all(struct run *r, const char *const *args, int nargs, c
     if (list) LAFS_TRY(lafs_writer_spares(cli.out, list, 1, err));
     if (f->source) nargs = 0;
     for (int i = 0; i < nargs; i++) r->drain |= has_writer(args[i]);
-    if (!f->source) LAFS_TRY(lafs_reader_open(&r->reader, args, nargs, f->reading, err));
+    struct lafs_reader_options reading = {0};
+    if (f->reading) reading = *f->reading;
+    if (!reading.note) reading.note = cli_say;
+    if (!f->source) LAFS_TRY(lafs_reader_open(&r->reader, args, nargs, &reading, err));
     LAFS_TRY(make_batches(r, err));
     lafs_header_init(&out);
     lafs_status st = make_header(r, &out, err);

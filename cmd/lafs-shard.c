@@ -1,4 +1,4 @@
-/* lafs-shard: photos, tars, streams and indexes to a stream or to shards; and back to a directory. */
+/* lafs-shard: photos, tars, RecordIO, verification sets, streams and indexes to a stream or to shards; and back. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,13 +9,16 @@
 #include "base/mem.h"
 #include "cmd/cli.h"
 #include "cmd/filter.h"
-#include "cmd/readall.h"
+#include "cmd/packbin.h"
+#include "cmd/packrec.h"
+#include "cmd/swapcheck.h"
 #include "cmd/unpack.h"
 #include "data/face.h"
 #include "data/stream.h"
 
 static struct {
-    const char *list, *names, *channels, *to_dir;
+    const char *list, *names, *channels, *to_dir, *to_rec, *to_bin, *pairs;
+    int rec_flat;
     int aligned;
     int64_t shard_samples, shard_bytes;
 } o = {.names = "auto"};
@@ -27,11 +30,15 @@ static const struct cli_option table[] = {
      "1000000000"},
     {"to-dir", 0, CLI_STRING, &o.to_dir, "DIR",
      "write photos into the new directory DIR instead: NAME/FILE.jpg, or .png"},
+    {"to-rec", 0, CLI_STRING, &o.to_rec, "PREFIX", "write MXNet's RecordIO instead: PREFIX.rec, PREFIX.idx, property"},
+    {"rec-flat", 0, CLI_FLAG, &o.rec_flat, NULL, "with --to-rec: without identity ranges, in any order of people"},
+    {"to-bin", 0, CLI_STRING, &o.to_bin, "FILE", "write a verification set instead, as InsightFace reads it"},
+    {"pairs", 'p', CLI_STRING, &o.pairs, "FILE", "with --to-bin: the pairs of FILE; else those of the field pair"},
     {"list", 0, CLI_STRING, &o.list, "FILE", "read the photos that FILE lists, one path a line ('-': standard input)"},
     {"names", 0, CLI_CHOICE, &o.names, "auto|dir|none",
      "take names of people from directories: when there are several, always, never", 0, 0, "auto"},
     {"aligned", 0, CLI_FLAG, &o.aligned, NULL, "the photos are aligned crops already"},
-    {"channels", 0, CLI_CHOICE, &o.channels, "rgb|bgr", "channel order of the pictures", 0, 0, "rgb"},
+    {"channels", 0, CLI_CHOICE, &o.channels, "rgb|bgr", "bgr: red and blue are swapped in the pictures", 0, 0, "rgb"},
     CLI_TAKE,
     CLI_MAX_BAD,
     CLI_REJECTS,
@@ -41,13 +48,14 @@ static const struct cli_option table[] = {
     {0}};
 
 static const struct cli_program program = {
-    "lafs-shard", "[OPTION]... [DIRECTORY|TAR|PHOTO|STREAM|INDEX]...",
+    "lafs-shard", "[OPTION]... [DIRECTORY|TAR|PHOTO|REC|BIN|STREAM|INDEX]...",
     "make a stream or shards of photos, and photos of shards", table};
 
 /* ---- the pixel contract ---- */
 
 struct pack {
     struct lafs_pixels pixels; /* as the output's header states them */
+    struct swapcheck check;
 };
 
 /* Side of the square picture; LAFS_BAD_RECORD when there is none. */
@@ -68,9 +76,12 @@ static lafs_status set_pixels(struct pack *p, const struct lafs_sample *first, s
     int stated = px->aligner[0] && strcmp(px->aligner, "none") && strcmp(px->aligner, "given");
     if (o.aligned && stated)
         return lafs_fail(err, LAFS_USAGE, "--aligned: the input says itself how it is aligned: '%s'", px->aligner);
-    if (o.channels && px->channels[0] && strcmp(px->channels, o.channels))
+    if (o.channels && px->channels[0] && strcmp(px->channels, "rgb"))
         return lafs_fail(err, LAFS_USAGE, "--channels %s: the input says itself that it is '%s'", o.channels,
                          px->channels);
+    /* A packed set states no size unless `property` does: that of its first picture, if it is a crop. */
+    if (!px->size && !strcmp(px->aligner, "given") && first && picture_side(first, &px->size, err) != LAFS_OK)
+        px->size = 0;
     if (o.aligned) {
         lafs_status st = first ? picture_side(first, &px->size, err)
                                : lafs_fail(err, LAFS_FAILED, "--aligned: no picture to tell the size by");
@@ -82,8 +93,9 @@ static lafs_status set_pixels(struct pack *p, const struct lafs_sample *first, s
         snprintf(px->aligner, sizeof px->aligner, "given");
     }
     if (!px->aligner[0]) snprintf(px->aligner, sizeof px->aligner, "none");
-    if (!px->channels[0]) snprintf(px->channels, sizeof px->channels, "%s", o.channels ? o.channels : "rgb");
+    if (!px->channels[0]) snprintf(px->channels, sizeof px->channels, "rgb");
     p->pixels = *px;
+    p->check.wanted = strcmp(px->aligner, "none") != 0; /* faces fill crops; photos show anything */
     return LAFS_OK;
 }
 
@@ -104,6 +116,8 @@ static lafs_status all(void *arg, struct filter_item *items, int n)
             items[i].status = lafs_fail(&items[i].err, LAFS_BAD_RECORD, "picture of %d x %d among crops of %d x %d",
                                         side, side, p->pixels.size, p->pixels.size);
     }
+    for (int i = 0; i < n; i++)
+        if (items[i].status == LAFS_OK) swapcheck_look(&p->check, &items[i].in);
     return LAFS_OK;
 }
 
@@ -113,21 +127,28 @@ int main(int argc, char **argv)
     char **args = cli_parse(&program, argc, argv, &n);
     struct pack p = {.pixels = {0}};
     struct lafs_reader_options in = {.list = o.list, .photos = {0, "none", "rgb"}};
+    in.swapped = o.channels && strcmp(o.channels, "bgr") == 0;
     struct lafs_writer_options out = {.shard_samples = o.shard_samples, .shard_bytes = o.shard_bytes};
     if (o.aligned) snprintf(in.photos.aligner, sizeof in.photos.aligner, "given");
-    if (o.channels) snprintf(in.photos.channels, sizeof in.photos.channels, "%s", o.channels);
     if (strcmp(o.names, "dir") == 0) in.names = LAFS_NAMES_DIR;
     if (strcmp(o.names, "none") == 0) in.names = LAFS_NAMES_NONE;
-    if (o.to_dir) {
-        if (cli.out || o.aligned || o.channels || o.shard_bytes || o.shard_samples)
-            cli_misuse("--to-dir goes with no option about streams or shards");
-        return cli_finish(unpack_run(o.to_dir, &in, (const char *const *)args, n));
-    }
+    const char *to = o.to_dir ? "--to-dir" : o.to_rec ? "--to-rec" : o.to_bin ? "--to-bin" : NULL;
+    if ((o.to_dir != NULL) + (o.to_rec != NULL) + (o.to_bin != NULL) > 1)
+        cli_misuse("--to-dir, --to-rec and --to-bin exclude each other");
+    if (to && (cli.out || o.aligned || o.shard_bytes || o.shard_samples))
+        cli_misuse("%s goes with no option about streams or shards", to);
+    if (o.rec_flat && !o.to_rec) cli_misuse("--rec-flat goes with --to-rec");
+    if (o.pairs && !o.to_bin) cli_misuse("--pairs goes with --to-bin");
+    if (o.to_dir) return cli_finish(unpack_run(o.to_dir, &in, (const char *const *)args, n));
+    if (o.to_rec) return cli_finish(pack_rec(o.to_rec, o.rec_flat, &in, (const char *const *)args, n));
+    if (o.to_bin) return cli_finish(pack_bin(o.to_bin, o.pairs, &in, (const char *const *)args, n));
     size_t len = cli.out ? strlen(cli.out) : 0;
     if ((o.shard_samples || o.shard_bytes) && (len < 4 || strcmp(cli.out + len - 4, ".tar") || !strchr(cli.out, '%')))
         cli_misuse("--shard-samples and --shard-bytes go with -o NAME-%%06d.tar");
     struct filter f = {.program = &program, .arg = &p, .batch = 64, .all = all, .first = first, .same_pixels = 1};
     f.reading = &in;
     f.writing = &out;
-    return cli_finish(filter_run(&f, (const char *const *)args, n, NULL, NULL, 0));
+    int status = filter_run(&f, (const char *const *)args, n, NULL, NULL, 0);
+    swapcheck_end(&p.check);
+    return cli_finish(status);
 }

@@ -11,6 +11,7 @@
 #include "cmd/templates.h"
 #include "cmd/verifyout.h"
 #include "eval/embset.h"
+#include "eval/pairfield.h"
 #include "eval/pairs.h"
 #include "eval/plot.h"
 #include "eval/verify.h"
@@ -25,7 +26,8 @@ static struct {
 
 static const struct cli_option table[] = {
     {"pairs", 'p', CLI_STRING, &o.pairs, "FILE",
-     "compare the photos of FILE: LFW's pairs, 'KEY1 KEY2 0|1', or template pairs"},
+     "compare the photos of FILE: LFW's pairs, 'KEY1 KEY2 0|1', or template pairs", 0, 0,
+     "the records' field pair"},
     {"fit", 0, CLI_STRING, &o.fit, "FILE", "fit the threshold on the pairs of FILE and apply it"},
     {"threshold", 0, CLI_DOUBLE, &o.threshold, "COSINE", "apply this threshold, chosen elsewhere", -1, 1},
     {"far", 0, CLI_STRING, &o.far, "RATES", "report TAR, VAL and FNMR at these rates, separated by commas", 0, 0,
@@ -45,7 +47,7 @@ static const struct cli_option table[] = {
     CLI_REJECTS,
     CLI_ALWAYS,
     {0}};
-static const struct cli_program program = {"lafs-verify", "[OPTION]... --pairs FILE [EMBEDDINGS]...",
+static const struct cli_program program = {"lafs-verify", "[OPTION]... [--pairs FILE] [EMBEDDINGS]...",
                                            "how well embeddings tell people apart", table};
 
 enum { MAX_GROUPS = 1000, GROUP_CURVES = 6 };
@@ -53,6 +55,7 @@ enum { MAX_GROUPS = 1000, GROUP_CURVES = 6 };
 /* Everything between reading and printing. */
 struct job {
     struct lafs_pairs *pairs, *fit;
+    struct lafs_pairfield field; /* without --pairs: what the records say */
     struct lafs_ijb_images *images;
     struct lafs_wanted want[2]; /* of pairs or images; of fit */
     int wants;
@@ -75,12 +78,27 @@ struct job {
 static lafs_status take_sample(void *arg, struct lafs_sample *s, struct lafs_err *err)
 {
     struct job *j = arg;
+    if (!o.pairs) {
+        LAFS_TRY(lafs_pairfield_add(&j->field, s, err));
+        return lafs_embset_add_any(&j->set, s, o.group, err);
+    }
     if (!j->first_key[0]) snprintf(j->first_key, sizeof j->first_key, "%s", lafs_sample_key(s));
     return lafs_embset_add(&j->set, j->want, j->wants, s, o.group, err);
 }
 
+/* Pairs as the records have stated them: row i is photo i, and what is missing comes behind. */
+static lafs_status take_field(struct job *j, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_pairfield_pairs(&j->field, &j->pairs, err));
+    LAFS_TRY(lafs_wanted_init(j->want, &j->pairs->photos, err));
+    for (int64_t i = 0; i < j->set.rows; i++) j->want->row[i] = i;
+    j->want->found = j->set.rows;
+    return LAFS_OK;
+}
+
 static lafs_status read_protocols(struct job *j, struct lafs_err *err)
 {
+    if (!o.pairs) return LAFS_OK;
     if (o.ijb.templates) {
         LAFS_TRY(lafs_ijb_images_read(&j->images, o.ijb.templates, err));
         LAFS_TRY(lafs_wanted_init(j->want, &j->images->photos, err));
@@ -149,7 +167,7 @@ static lafs_status score_photos(struct job *j, struct lafs_err *err)
     int64_t bad;
     if (lafs_normalise_rows(lafs_embset_data(&j->set), j->set.rows, j->set.dim, NULL, &bad, err) != LAFS_OK)
         return lafs_err_prefix(err, "'%s'", lafs_strset_at(&j->set.keys, bad));
-    LAFS_TRY(templates_report_missing(&j->set, j->want, j->first_key, o.pairs, err));
+    LAFS_TRY(templates_report_missing(&j->set, j->want, j->first_key, o.pairs ? o.pairs : "pair", err));
     if (o.fit) {
         LAFS_TRY(templates_report_missing(&j->set, j->want + 1, j->first_key, o.fit, err));
         LAFS_TRY(fit_threshold(j, err));
@@ -370,7 +388,7 @@ static lafs_status draw(const struct job *j, const char *path, int det, struct l
 
 static void check_options(void)
 {
-    if (!o.pairs) cli_misuse("--pairs is needed: which photos to compare");
+    if (!o.pairs && (o.ijb.templates || o.fit)) cli_misuse("--templates and --fit need --pairs");
     if (o.fit && !isnan(o.threshold)) cli_misuse("--fit and --threshold exclude each other");
     if (o.ijb.templates && o.fit) cli_misuse("--fit does not go with --templates");
     if (o.ijb.templates && o.group) cli_misuse("--group does not go with --templates");
@@ -379,6 +397,7 @@ static void check_options(void)
 
 static lafs_status evaluate(struct job *j, struct lafs_err *err)
 {
+    if (!o.pairs) LAFS_TRY(take_field(j, err));
     LAFS_TRY(o.ijb.templates ? score_templates(j, err) : score_photos(j, err));
     LAFS_TRY(mark_missing(j, err));
     LAFS_TRY(all_figures(j, err));
@@ -393,6 +412,7 @@ static void release(struct job *j)
 {
     lafs_pairs_free(j->pairs);
     lafs_pairs_free(j->fit);
+    lafs_pairfield_release(&j->field);
     lafs_ijb_images_free(j->images);
     lafs_ijb_pairs_free(j->template_pairs);
     for (int k = 0; k < 2; k++) lafs_wanted_release(j->want + k);

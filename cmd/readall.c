@@ -62,7 +62,10 @@ static int is_regular(const char *path)
 static lafs_status run(struct state *s, const char *const *args, int nargs, struct lafs_err *err)
 {
     for (int i = 0; i < nargs; i++) s->must_drain |= !is_regular(args[i]);
-    LAFS_TRY(lafs_reader_open(&s->reader, args, nargs, s->r->reading, err));
+    struct lafs_reader_options reading = {0};
+    if (s->r->reading) reading = *s->r->reading;
+    if (!reading.note) reading.note = cli_say;
+    LAFS_TRY(lafs_reader_open(&s->reader, args, nargs, &reading, err));
     LAFS_TRY(jsonlog_open(&s->rejects, cli.rejects, s->r->more_rejects, err));
     if (s->r->header) LAFS_TRY(s->r->header(s->r->arg, lafs_reader_header(s->reader), err));
     int64_t expected = lafs_reader_expected(s->reader);

@@ -11,16 +11,15 @@
 
 #include "base/buf.h"
 #include "cmd/cli.h"
+#include "cmd/pack.h"
 #include "cmd/readall.h"
-#include "data/face.h"
-
-enum { JPEG_QUALITY = 95 };
+#include "image/image.h"
 
 struct unpack {
     struct lafs_buf temp;  /* the directory that is being filled */
     struct lafs_buf path;
     struct lafs_buf made;  /* a JPEG of raw pixels */
-    int64_t written;
+    int64_t written, swapped;
 };
 
 /* Makes the directories of the file u->path, below u->temp. */
@@ -68,22 +67,6 @@ static lafs_status file_path(struct unpack *u, const struct lafs_sample *s, enum
     return lafs_buf_str(&u->path) ? LAFS_OK : lafs_buf_check(&u->path, err);
 }
 
-/* The record's photo as it is, or a JPEG made of its `rgb`. */
-static lafs_status picture(struct unpack *u, const struct lafs_sample *s, const void **data, size_t *size,
-                           struct lafs_err *err)
-{
-    lafs_status st = lafs_face_bytes(s, data, size, err);
-    if (st != LAFS_END) return st;
-    struct lafs_image im = {0};
-    st = lafs_face_image(s, cli.max_pixels, &im, err);
-    lafs_buf_clear(&u->made);
-    if (st == LAFS_OK) st = lafs_jpeg_encode(&u->made, &im, JPEG_QUALITY, err);
-    lafs_image_release(&im);
-    *data = u->made.data;
-    *size = u->made.size;
-    return st;
-}
-
 static lafs_status write_file(const char *path, const char *data, size_t size, struct lafs_err *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -106,7 +89,9 @@ static lafs_status each(void *arg, struct lafs_sample *s, struct lafs_err *err)
     struct unpack *u = arg;
     const void *data;
     size_t size;
-    LAFS_TRY(picture(u, s, &data, &size, err));
+    int swapped = 0;
+    LAFS_TRY(pack_picture(s, &u->made, &data, &size, &swapped, err));
+    u->swapped += swapped;
     LAFS_TRY(file_path(u, s, lafs_photo_kind(data, size), err));
     LAFS_TRY(make_dirs(u, err));
     LAFS_TRY(write_file((const char *)u->path.data, data, size, err));
@@ -155,9 +140,11 @@ int unpack_run(const char *dir, const struct lafs_reader_options *opt, const cha
         status = EXIT_FAILED;
     }
     if (status != EXIT_DONE) nftw(temp, remove_one, 32, FTW_DEPTH | FTW_PHYS);
-    else
+    else {
+        pack_say_swapped(u.swapped);
         cli_warn("%lld photos read, %lld written%s", (long long)totals.records, (long long)u.written,
                  totals.bad ? ", others bad" : "");
+    }
     lafs_buf_release(&u.temp);
     lafs_buf_release(&u.path);
     lafs_buf_release(&u.made);

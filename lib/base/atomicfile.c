@@ -114,6 +114,15 @@ lafs_status lafs_atomic_write(struct lafs_atomic *f, const void *data, size_t si
     return LAFS_OK;
 }
 
+lafs_status lafs_atomic_rewrite(struct lafs_atomic *f, int64_t at, const void *data, size_t size, struct lafs_err *err)
+{
+    if (lseek(f->fd, at, SEEK_SET) != at)
+        return lafs_fail(err, LAFS_FAILED, "cannot write '%s': %s", f->path, lafs_strerror(errno));
+    LAFS_TRY(lafs_atomic_write(f, data, size, err));
+    if (lseek(f->fd, 0, SEEK_END) >= 0) return LAFS_OK;
+    return lafs_fail(err, LAFS_FAILED, "cannot write '%s': %s", f->path, lafs_strerror(errno));
+}
+
 /* A rename lasts over a power cut only once its directory is on disk. */
 static int sync_dir(const char *path)
 {

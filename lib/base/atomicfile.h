@@ -6,6 +6,7 @@
 #define LAFS_BASE_ATOMICFILE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -16,6 +17,8 @@ struct lafs_atomic {
 };
 lafs_status lafs_atomic_open(struct lafs_atomic *f, const char *path, struct lafs_err *err);
 lafs_status lafs_atomic_write(struct lafs_atomic *f, const void *data, size_t size, struct lafs_err *err);
+/* Writes over bytes that were written already: [at, at + size) of the file. */
+lafs_status lafs_atomic_rewrite(struct lafs_atomic *f, int64_t at, const void *data, size_t size, struct lafs_err *err);
 /* Publishes and closes. After a failure the file is closed, the temporary gone, the target as it was. */
 lafs_status lafs_atomic_commit(struct lafs_atomic *f, struct lafs_err *err);
 /* Closes and removes the temporary; does nothing to a closed file. */

@@ -25,8 +25,7 @@ static lafs_status no_picture(struct lafs_err *err)
     return lafs_fail(err, LAFS_BAD_RECORD, "no picture: no field 'jpg', 'png' or 'rgb'");
 }
 
-lafs_status lafs_face_image(const struct lafs_sample *s, int64_t max_pixels, struct lafs_image *im,
-                            struct lafs_err *err)
+static lafs_status decode(const struct lafs_sample *s, int64_t max_pixels, struct lafs_image *im, struct lafs_err *err)
 {
     if (max_pixels <= 0) max_pixels = LAFS_MAX_PIXELS_DEFAULT;
     struct lafs_nd a;
@@ -73,6 +72,7 @@ int lafs_face_has(const struct lafs_sample *s)
 void lafs_face_del(struct lafs_sample *s)
 {
     lafs_sample_del(s, "rgb");
+    lafs_sample_del(s, "swapped");
     for (size_t i = 0; i < sizeof encoded / sizeof *encoded; i++) lafs_sample_del(s, encoded[i]);
 }
 
@@ -80,6 +80,28 @@ void lafs_face_set(struct lafs_sample *s, const void *data, size_t size)
 {
     int png = lafs_photo_kind(data, size) == LAFS_PHOTO_PNG;
     lafs_sample_del(s, "rgb");
+    lafs_sample_del(s, "swapped");
     lafs_sample_del(s, encoded[!png]);
     lafs_sample_set_bin(s, encoded[png], data, size);
+}
+
+int lafs_face_swapped(const struct lafs_sample *s)
+{
+    const void *p;
+    size_t n;
+    return lafs_sample_raw(s, "swapped", &p, &n) == LAFS_OK && n == 1 && *(const unsigned char *)p == 0xc3;
+}
+
+lafs_status lafs_face_image(const struct lafs_sample *s, int64_t max_pixels, struct lafs_image *im,
+                            struct lafs_err *err)
+{
+    LAFS_TRY(decode(s, max_pixels, im, err));
+    if (!lafs_face_swapped(s)) return LAFS_OK;
+    size_t n = (size_t)im->w * (size_t)im->h * 3;
+    for (size_t i = 0; i < n; i += 3) {
+        uint8_t red = im->px[i + 2];
+        im->px[i + 2] = im->px[i];
+        im->px[i] = red;
+    }
+    return LAFS_OK;
 }

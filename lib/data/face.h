@@ -11,7 +11,8 @@
  * are. Readers go by the bytes all the same. */
 
 /* Decodes the picture, of `rgb` where there are several, into im. LAFS_BAD_RECORD: none is there, or it is broken.
- * max_pixels 0: the default. */
+ * max_pixels 0: the default. Field `swapped` true: its red and blue are exchanged, so that what comes out is RGB in any
+ * case. */
 lafs_status lafs_face_image(const struct lafs_sample *s, int64_t max_pixels, struct lafs_image *im,
                             struct lafs_err *err);
 /* Its width and height as displayed, undecoded. LAFS_BAD_RECORD as above. */
@@ -20,9 +21,11 @@ lafs_status lafs_face_size(const struct lafs_sample *s, int *w, int *h, struct l
 lafs_status lafs_face_bytes(const struct lafs_sample *s, const void **data, size_t *size, struct lafs_err *err);
 /* Whether there is any picture. */
 int lafs_face_has(const struct lafs_sample *s);
-/* Removes every picture. */
+/* Removes every picture, and what was said of its colours. */
 void lafs_face_del(struct lafs_sample *s);
 /* Makes the bytes of a photo the picture: field `png` of a PNG, otherwise `jpg`. */
 void lafs_face_set(struct lafs_sample *s, const void *data, size_t size);
+/* Whether the field `swapped` says that red and blue are exchanged in the picture. */
+int lafs_face_swapped(const struct lafs_sample *s);
 
 #endif

@@ -319,6 +319,15 @@ void lafs_env_ignore(struct lafs_env *env, const char *name)
     if (env->ignored++ == 0) lafs_buf_puts(&env->ignored_name, name);
 }
 
+void lafs_env_note_pictures(struct lafs_env *env, struct lafs_buf *text)
+{
+    lafs_buf_printf(text, "; taken as aligned crops with channels in the order %s%s",
+                    env->opt.swapped ? "bgr: red and blue will be swapped" : "rgb",
+                    env->opt.swapped ? "" : " (lafs-shard --channels bgr: red and blue are swapped in them)");
+    const char *t = lafs_buf_str(text);
+    if (t && env->opt.note) env->opt.note(env->opt.note_arg, t);
+}
+
 lafs_status lafs_section_begin(struct lafs_section *c, struct lafs_env *env, const void *map, size_t size,
                                const char *input, struct lafs_err *err)
 {

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -42,6 +43,15 @@ void lafs_name_from_key(struct lafs_sample *s)
     if (!slash) return;
     while (from > key && from[-1] != '/') from--;
     if (from < slash) lafs_sample_set_strn(s, "name", from, (size_t)(slash - from));
+}
+
+void lafs_name_from_cls(struct lafs_sample *s)
+{
+    int64_t cls;
+    char text[24];
+    if (lafs_sample_has(s, "name") || lafs_sample_int(s, "cls", &cls, NULL) != LAFS_OK || cls < 0) return;
+    snprintf(text, sizeof text, "%lld", (long long)cls);
+    lafs_sample_set_str(s, "name", text);
 }
 
 /* What leads out of a tree, or nowhere, is no part of a key. */

@@ -218,18 +218,6 @@ static lafs_status lower_suffixes(struct lafs_sample *s, struct lafs_err *err)
     return LAFS_OK;
 }
 
-/* Foreign data number people: the number stands for the name that is not there. Negative ones are nobody's. */
-static void name_from_class(const struct shard *sh, struct lafs_sample *s)
-{
-    int64_t cls;
-    char text[24];
-    if (sh->base.env->opt.names == LAFS_NAMES_NONE || lafs_sample_has(s, "name") ||
-        lafs_sample_int(s, "cls", &cls, NULL) != LAFS_OK || cls < 0)
-        return;
-    snprintf(text, sizeof text, "%lld", (long long)cls);
-    lafs_sample_set_str(s, "name", text);
-}
-
 /* Gives the finished sample out. */
 static lafs_status end_sample(struct shard *sh, struct lafs_sample *s, struct lafs_err *err)
 {
@@ -255,7 +243,7 @@ static lafs_status end_sample(struct shard *sh, struct lafs_sample *s, struct la
     if (!photo && (picture = picture_in(s, name)))
         return lafs_fail(err, LAFS_BAD_RECORD, "%s pictures are not read: convert it to JPEG or PNG first", picture);
     if (sh->named && members == 1 && photo) lafs_name_from_key(s);
-    name_from_class(sh, s);
+    if (sh->base.env->opt.names != LAFS_NAMES_NONE) lafs_name_from_cls(s);
     return lafs_sample_check(s, err);
 }
 

@@ -20,6 +20,8 @@ struct lafs_env {
     struct lafs_buf ignored_name; /* the first of them */
 };
 void lafs_env_ignore(struct lafs_env *env, const char *name);
+/* Tells the user what the input is (`text`, a beginning) and what is assumed of its pictures. */
+void lafs_env_note_pictures(struct lafs_env *env, struct lafs_buf *text);
 /* A new header of `input`: refuses a differing pixel contract, keeps the merged one. h is emptied. */
 lafs_status lafs_env_header(struct lafs_env *env, struct lafs_header *h, const char *input, struct lafs_err *err);
 
@@ -60,6 +62,10 @@ lafs_status lafs_ijb_here(const char *dir, struct lafs_err *err);
 /* Its photos with points, score, template and media. */
 lafs_status lafs_ijb_open(struct lafs_source **out, struct lafs_env *env, const char *dir, const char *prefix,
                           struct lafs_err *err);
+/* MXNet's RecordIO, with what lies beside it; a verification set. Both are taken for aligned crops. */
+lafs_status lafs_rec_open(struct lafs_source **out, struct lafs_env *env, struct lafs_input *in, const char *path,
+                          struct lafs_err *err);
+lafs_status lafs_bin_open(struct lafs_source **out, struct lafs_env *env, struct lafs_input *in, struct lafs_err *err);
 lafs_status lafs_indexed_open(struct lafs_source **out, struct lafs_env *env, const char *path, struct lafs_err *err);
 
 /* ---- headers and trailers ---- */
@@ -108,13 +114,17 @@ lafs_status lafs_photo_read(struct lafs_env *env, struct lafs_sample *s, struct 
 lafs_status lafs_source_line(struct lafs_input *in, struct lafs_buf *line, int64_t *lines, struct lafs_err *err);
 /* Field `name` = the directory that holds the key, if any. */
 void lafs_name_from_key(struct lafs_sample *s);
+/* Foreign data number people: `cls` stands for the name that is not there. Negative ones are nobody's. */
+void lafs_name_from_cls(struct lafs_sample *s);
 /* What an input is, by its first bytes (512, or all there are). */
 enum lafs_kind {
     LAFS_KIND_NONE,
     LAFS_KIND_MSG,
     LAFS_KIND_TAR, /* compressed ones included */
     LAFS_KIND_INDEX,
-    LAFS_KIND_PHOTO
+    LAFS_KIND_PHOTO,
+    LAFS_KIND_REC,   /* RecordIO */
+    LAFS_KIND_PICKLE /* a verification set, it is hoped */
 };
 enum lafs_kind lafs_input_kind(const void *data, size_t size);
 /* Whether a name ends like a photo (.jpg, .png, ..), or like a picture of a kind that is not read; any case. */

@@ -6,7 +6,9 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "data/face.h"
 #include "data/source.h"
+#include "format/pickle.h"
 #include "image/image.h"
 
 /* What was read ahead, to be given out again. */
@@ -66,6 +68,8 @@ enum lafs_kind lafs_input_kind(const void *data, size_t size)
     if (is_tar(p, size) || (size >= 9 && memcmp(p, LAFS_OPENS, 9) == 0)) return LAFS_KIND_TAR;
     if (size >= 11 && memcmp(p, "lafs-index ", 11) == 0) return LAFS_KIND_INDEX;
     if (lafs_photo_kind(p, size) != LAFS_PHOTO_NONE) return LAFS_KIND_PHOTO;
+    if (size >= 4 && memcmp(p, "\x0a\x23\xd7\xce", 4) == 0) return LAFS_KIND_REC;
+    if (lafs_pickle_begins(p, size)) return LAFS_KIND_PICKLE;
     if (size >= 1 && ((p[0] & 0xf0) == 0x80 || p[0] == 0xde || p[0] == 0xdf)) return LAFS_KIND_MSG;
     return LAFS_KIND_NONE;
 }
@@ -109,10 +113,16 @@ static lafs_status refuse_unknown(struct lafs_input *in, const char *path, struc
     while (i < size && (p[i] >= 0x20 || p[i] == '\n' || p[i] == '\t' || p[i] == '\r')) i++;
     if (!what && i == size) what = "text (a list of photos is given with lafs-shard --list)";
     if (!what && lafs_ends_as_picture(path)) what = "a picture of another kind";
-    lafs_status st = lafs_fail(err, LAFS_FAILED, "%s is neither a stream, a shard, an index nor a photo%s%s", in->name,
-                               what ? ": it looks like " : "", what ? what : "");
+    lafs_status st = lafs_fail(err, LAFS_FAILED, "%s is neither a stream, a shard, an index, RecordIO, a verification "
+                               "set nor a photo%s%s", in->name, what ? ": it looks like " : "", what ? what : "");
     lafs_input_close(in);
     return st;
+}
+
+static int ends_as_bin(const char *path)
+{
+    size_t len = strlen(path);
+    return len > 4 && strcmp(path + len - 4, ".bin") == 0;
 }
 
 static lafs_status open_file(struct lafs_reader *r, const char *path, struct lafs_err *err)
@@ -122,17 +132,22 @@ static lafs_status open_file(struct lafs_reader *r, const char *path, struct laf
     /* A stream of ours is known by its first bytes, which no name in a tar begins with: its header is there before its
      * records, however slowly these come. */
     lafs_status st = lafs_input_fill(&in, 4, err);
-    int stream = lafs_input_left(&in) && (lafs_input_data(&in)[0] & 0xf0) == 0x80;
+    int stream = lafs_input_left(&in) && (lafs_input_data(&in)[0] & 0xf0) == 0x80 &&
+                 !lafs_pickle_begins(lafs_input_data(&in), lafs_input_left(&in));
     if (st == LAFS_OK && !stream) st = lafs_input_fill(&in, 512, err);
     if (st == LAFS_OK && lafs_input_left(&in) == 0) st = lafs_fail(err, LAFS_CUT, "%s is empty", in.name);
     if (st != LAFS_OK) {
         lafs_input_close(&in);
         return st;
     }
-    switch (lafs_input_kind(lafs_input_data(&in), lafs_input_left(&in))) {
+    enum lafs_kind kind = lafs_input_kind(lafs_input_data(&in), lafs_input_left(&in));
+    if (kind == LAFS_KIND_NONE && ends_as_bin(path)) kind = LAFS_KIND_PICKLE; /* old pickles begin with any letter */
+    switch (kind) {
     case LAFS_KIND_MSG: return lafs_msg_open(&r->src, &r->env, &in, err);
     case LAFS_KIND_PHOTO: return lafs_photo_open(&r->src, &r->env, &in, path, r->photos_named, err);
     case LAFS_KIND_TAR: return lafs_shard_open(&r->src, &r->env, &in, 0, err);
+    case LAFS_KIND_REC: return lafs_rec_open(&r->src, &r->env, &in, path, err);
+    case LAFS_KIND_PICKLE: return lafs_bin_open(&r->src, &r->env, &in, err);
     case LAFS_KIND_INDEX:
         if (in.keep_fd) break;
         lafs_input_close(&in);
@@ -232,6 +247,10 @@ static lafs_status read_next(struct lafs_reader *r, struct lafs_sample *s, struc
             continue;
         }
         break;
+    }
+    if (st == LAFS_OK && r->env.opt.swapped && lafs_face_has(s)) {
+        lafs_sample_set_raw(s, "swapped", "\xc3", 1);
+        st = lafs_sample_check(s, &r->why);
     }
     if (st == LAFS_OK) return st;
     if (st != LAFS_BAD_RECORD) r->dead = st;

@@ -63,12 +63,16 @@ struct lafs_reader_options {
     size_t max_record;     /* 0: LAFS_MAX_RECORD */
     enum lafs_names names;
     struct lafs_pixels photos; /* what photos count as; without an aligner: {0, "none", "rgb"}, photos of any size */
+    int swapped;           /* 1: red and blue are swapped in the pictures: each sample gets the field `swapped` */
+    void (*note)(void *arg, const char *text); /* NULL, or told what was assumed of an input, once for each */
+    void *note_arg;
     const char *list;      /* NULL, or a file ("-": stdin) of paths of photos, one a line, read after `paths` */
 };
 /* paths: read one after the other, as one stream; "-" is stdin. By their first bytes: MessagePack streams, tar shards
- * and tars of photos (plain, gzip, zstd), indexes, photos (JPEG, PNG); and directories, walked in sorted order for
- * their photos (of several directories, keys begin with the directory's own name). The header of the first input is
- * there at once. LAFS_CUT: zero bytes. LAFS_FAILED: cannot open, unknown format (says what it looks like). */
+ * and tars of photos (plain, gzip, zstd), indexes, photos (JPEG, PNG), MXNet's RecordIO, verification sets; and
+ * directories, walked in sorted order for their photos (of several directories, keys begin with the directory's own
+ * name). The header of the first input is there at once. LAFS_CUT: zero bytes. LAFS_FAILED: cannot open, unknown format
+ * (says what it looks like). */
 lafs_status lafs_reader_open(struct lafs_reader **out, const char *const *paths, int n,
                              const struct lafs_reader_options *opt, struct lafs_err *err);
 void lafs_reader_close(struct lafs_reader *r);

@@ -197,3 +197,27 @@ lafs_status lafs_embset_add(struct lafs_embset *s, struct lafs_wanted *w, int n,
     }
     return LAFS_OK;
 }
+
+lafs_status lafs_embset_add_any(struct lafs_embset *s, const struct lafs_sample *sample, const char *group,
+                                struct lafs_err *err)
+{
+    s->seen++;
+    lafs_status st = add_row(s, sample, group, err);
+    if (st != LAFS_OK) lafs_err_prefix(err, "'%s'", lafs_sample_key(sample));
+    return st;
+}
+
+lafs_status lafs_wanted_mark(struct lafs_wanted *w, const struct lafs_sample *sample, int64_t row,
+                             struct lafs_err *err)
+{
+    const char *key = lafs_sample_key(sample), *tail = key;
+    int64_t id;
+    while ((id = next_match(w, &tail)) >= 0) {
+        if (w->row[id] >= 0)
+            return lafs_fail(err, LAFS_FAILED, "'%s': this photo, or another whose key ends in '%s', was there before",
+                             key, lafs_strset_at(w->photos, id));
+        w->row[id] = row;
+        w->found++;
+    }
+    return LAFS_OK;
+}

@@ -18,6 +18,9 @@ struct lafs_wanted {
 };
 lafs_status lafs_wanted_init(struct lafs_wanted *w, const struct lafs_strset *photos, struct lafs_err *err);
 void lafs_wanted_release(struct lafs_wanted *w);
+/* Gives `row` to the wanted photos that the sample is, if any: w->found grows. LAFS_FAILED: one of them has a row. */
+lafs_status lafs_wanted_mark(struct lafs_wanted *w, const struct lafs_sample *sample, int64_t row,
+                             struct lafs_err *err);
 
 /* Appends the sample's embedding to data, as floats. *dim: values that it must have, 0: any; set. LAFS_BAD_RECORD:
  * none, not finite, or all zero; LAFS_FAILED: of another size, or of several dimensions. */
@@ -43,5 +46,8 @@ static inline float *lafs_embset_data(const struct lafs_embset *s) { return (flo
  * one of another size, or one that is not finite or all zero. */
 lafs_status lafs_embset_add(struct lafs_embset *s, struct lafs_wanted *w, int n, const struct lafs_sample *sample,
                             const char *group, struct lafs_err *err);
+/* Keeps it whether wanted or not, as the next row. */
+lafs_status lafs_embset_add_any(struct lafs_embset *s, const struct lafs_sample *sample, const char *group,
+                                struct lafs_err *err);
 
 #endif

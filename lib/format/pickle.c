@@ -794,7 +794,8 @@ lafs_status lafs_pickle_parse(struct lafs_pickle **out, const void *data, size_t
     struct machine m = {.data = data, .size = size, .opt = opt ? opt : &none, .err = err};
     struct lafs_pickle *p = NULL;
     *out = NULL;
-    lafs_status st = execute(&m);
+    lafs_status st = room(&m, &m.stack, 0, &m.stack_cap, sizeof *m.stack); /* marks count from its address */
+    if (st == LAFS_OK) st = execute(&m);
     if (st == LAFS_OK) st = look(&m, m.root, 0);
     if (st == LAFS_OK) st = lafs_alloc(&p, 1, sizeof *p, err);
     lafs_free(m.stack);

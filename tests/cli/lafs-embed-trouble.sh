@@ -43,8 +43,9 @@ same e.json t.json
 ok "names behind prefixes"
 
 lafs-shard -q --to-dir crops faces.lafs
-lafs-shard -q --aligned --channels bgr -o bgr.tar crops
-expect_status 2 lafs-embed -m m.safetensors -o never.tar bgr.lafs
+lafs-shard -q --aligned -o bgr.tar crops
+sed '2s/rgb/bgr/' bgr.lafs >swapped.lafs
+expect_status 2 lafs-embed -m m.safetensors -o never.tar swapped.lafs
 message "lafs-embed: the faces' channels are bgr, the model wants rgb"
 lafs-synth -q --people 2 -n 1 -o photos.tar
 lafs-detect -q --align-only --size 224 -o big.tar photos.lafs

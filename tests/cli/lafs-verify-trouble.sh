@@ -52,8 +52,10 @@ expect_status 1 lafs-verify -p onekind.txt whole.mp
 message "2 genuine and 0 impostor pairs: both kinds are needed"
 ok "protocol files that make no sense"
 
-expect_status 2 lafs-verify whole.mp
-message "--pairs is needed"
+expect_status 1 lafs-verify whole.mp
+message "no field 'pair', and no --pairs that names the pairs"
+expect_status 2 lafs-verify --fit pairs.txt whole.mp
+message "--templates and --fit need --pairs"
 expect_status 2 lafs-verify -p pairs.txt --threshold 0.5 --fit pairs.txt whole.mp
 expect_status 2 lafs-verify -p pairs.txt --threshold 1.5 whole.mp
 expect_status 2 lafs-verify -p pairs.txt --far 0.1,x whole.mp

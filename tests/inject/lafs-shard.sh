@@ -12,3 +12,11 @@ lafs-shard -q d -o x-%02d.tar --shard-samples 4
 inject "directory to shards" 25 lafs-shard -q d -o out/y-%02d.tar --shard-samples 2
 inject "index to a stream file" 25 lafs-shard -q x.lafs -o out/y.stream
 inject "select" 25 lafs-select -q --shots 1 -o out/y.lafs x.lafs
+
+lafs-synth -q -p 2 -n 2 --aligned -o f.tar
+lafs-shard -q --to-rec r f.lafs
+inject "RecordIO to shards" 25 lafs-shard -q r.rec -o out/y.tar
+inject "shards to RecordIO" 25 lafs-shard -q --to-rec out/y f.lafs
+lafs-shard -q "$TOP/tests/fuzz/corpus/verifyset/np2-4-array-scalar" -o v.tar
+inject "a verification set to shards" 25 lafs-shard -q "$TOP/tests/fuzz/corpus/verifyset/np2-4-array-scalar" -o out/y.tar
+inject "shards to a verification set" 25 lafs-shard -q --to-bin out/y.bin v.lafs
