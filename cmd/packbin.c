@@ -67,14 +67,31 @@ static lafs_status find_pairs(struct bin *b, struct lafs_err *err)
     return LAFS_OK;
 }
 
-static lafs_status write_pairs(struct bin *b, struct lafs_atomic *f, struct lafs_err *err)
+/* Brings the pairs into the order of their folds, as whoever reads a set takes tenths of it for the folds. */
+static lafs_status sort_by_fold(const struct lafs_pairs *p, int64_t *order, uint8_t *same, struct lafs_err *err)
+{
+    int64_t *next;
+    LAFS_TRY(lafs_alloc0(&next, (size_t)p->folds + 1, sizeof *next, err));
+    for (int64_t i = 0; i < p->count; i++) next[p->fold[i] + 1]++;
+    for (int f = 0; f < p->folds; f++) next[f + 1] += next[f];
+    for (int64_t i = 0; i < p->count; i++) {
+        int64_t at = next[p->fold[i]]++;
+        order[at] = i;
+        same[at] = p->same[i];
+    }
+    lafs_free(next);
+    return LAFS_OK;
+}
+
+static lafs_status write_pairs(struct bin *b, const int64_t *order, const uint8_t *same, struct lafs_atomic *f,
+                               struct lafs_err *err)
 {
     struct lafs_buf out;
     lafs_status st = LAFS_OK;
     lafs_buf_init(&out);
     lafs_verifyset_begin(&out);
     for (int64_t i = 0; i < 2 * b->pairs->count && st == LAFS_OK; i++) {
-        int64_t photo = (i % 2 ? b->pairs->b : b->pairs->a)[i / 2], row = b->want.row[photo];
+        int64_t photo = (i % 2 ? b->pairs->b : b->pairs->a)[order[i / 2]], row = b->want.row[photo];
         if (row < 0)
             st = lafs_fail(err, LAFS_FAILED, "'%s' is in no input: a verification set cannot leave it out",
                            lafs_strset_at(&b->pairs->photos, photo));
@@ -84,7 +101,7 @@ static lafs_status write_pairs(struct bin *b, struct lafs_atomic *f, struct lafs
         st = lafs_atomic_write(f, out.data, out.size, err);
         lafs_buf_clear(&out);
     }
-    lafs_verifyset_end(&out, b->pairs->same, b->pairs->count);
+    lafs_verifyset_end(&out, same, b->pairs->count);
     if (st == LAFS_OK) st = lafs_buf_check(&out, err);
     if (st == LAFS_OK) st = lafs_atomic_write(f, out.data, out.size, err);
     lafs_buf_release(&out);
@@ -93,12 +110,19 @@ static lafs_status write_pairs(struct bin *b, struct lafs_atomic *f, struct lafs
 
 static lafs_status publish(struct bin *b, const char *path, struct lafs_err *err)
 {
-    struct lafs_atomic f;
+    struct lafs_atomic f = {.fd = -1};
+    int64_t *order = NULL;
+    uint8_t *same = NULL;
     LAFS_TRY(find_pairs(b, err));
-    LAFS_TRY(lafs_atomic_open(&f, path, err));
-    lafs_status st = write_pairs(b, &f, err);
-    if (st == LAFS_OK) return lafs_atomic_commit(&f, err);
-    lafs_atomic_abort(&f);
+    lafs_status st = lafs_alloc(&order, (size_t)b->pairs->count, sizeof *order, err);
+    if (st == LAFS_OK) st = lafs_alloc(&same, (size_t)b->pairs->count, 1, err);
+    if (st == LAFS_OK) st = sort_by_fold(b->pairs, order, same, err);
+    if (st == LAFS_OK) st = lafs_atomic_open(&f, path, err);
+    if (st == LAFS_OK) st = write_pairs(b, order, same, &f, err);
+    if (st == LAFS_OK) st = lafs_atomic_commit(&f, err);
+    else lafs_atomic_abort(&f);
+    lafs_free(order);
+    lafs_free(same);
     return st;
 }
 

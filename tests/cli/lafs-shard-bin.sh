@@ -18,7 +18,17 @@ has got '"folds": 10'
 same want got
 ok "the whole protocol: a set, a model, figures; the same as by its list of pairs"
 
+# Lists with all same pairs first have folds of both kinds; so has the set.
 lafs-shard -q set.bin -o s.tar
+grep -v "^10	" pairs.txt >rest
+{ echo 20; awk 'NF == 3' rest; awk 'NF == 4' rest; } >blocks.txt
+expect_status 0 lafs-shard -q --to-bin blocks.bin --pairs blocks.txt f.lafs
+lafs-shard -q blocks.bin | lafs-embed -q --baseline pixel | lafs-verify --json --bootstrap 0 >bin.json
+lafs-embed -q --baseline pixel f.lafs | lafs-verify --json --bootstrap 0 -p blocks.txt >pairs.json
+cut -d, -f1-3 bin.json >got
+cut -d, -f1-3 pairs.json >want
+has got '"accuracy_std"'
+same want got
 expect_status 0 lafs-shard -q --to-bin again.bin s.lafs
 same set.bin again.bin
 lafs-show --json s.lafs >json
