@@ -183,6 +183,13 @@ static lafs_status add_tensor(struct walk *w, const struct lafs_pickle_value *ca
     return LAFS_OK;
 }
 
+/* A dictionary, ordered or not. What was appended to one, as if it were a list, is no pairs. */
+static int has_pairs(const struct lafs_pickle_value *v)
+{
+    if (v->type == LAFS_PICKLE_DICT) return 1;
+    return v->type == LAFS_PICKLE_CALL && lafs_pickle_names(v, "collections.OrderedDict") && !v->call->listed;
+}
+
 static lafs_status walk(struct walk *w, const struct lafs_pickle_value *v);
 
 /* Goes into what the name, lengthened by the key, holds. */
@@ -229,8 +236,8 @@ static lafs_status walk(struct walk *w, const struct lafs_pickle_value *v)
         const struct lafs_pickle_value *const *a = tuple(v->call->args, 1);
         return a ? walk(w, a[0]) : odd(w, "is a parameter of nothing");
     }
-    if (!lafs_pickle_names(v, "collections.OrderedDict")) return LAFS_OK; /* a Namespace: options of a program */
-    return walk_pairs(w, v); /* its state is what PyTorch notes of versions */
+    if (!has_pairs(v)) return LAFS_OK; /* a Namespace: options of a program */
+    return walk_pairs(w, v);           /* its state is what PyTorch notes of versions */
 }
 
 /* -- plain values of the outermost dictionary -- */
@@ -246,8 +253,7 @@ static lafs_status add_meta(struct lafs_pth *p, size_t key, size_t value, struct
 
 static lafs_status take_metas(struct walk *w, const struct lafs_pickle_value *root)
 {
-    int plain = root->type == LAFS_PICKLE_DICT || lafs_pickle_names(root, "collections.OrderedDict");
-    for (size_t i = 0; plain && i < root->count; i++) {
+    for (size_t i = 0; has_pairs(root) && i < root->count; i++) {
         const struct lafs_pickle_value *k = root->item[2 * i], *v = root->item[2 * i + 1];
         char number[64];
         const char *s = number;
