@@ -33,6 +33,11 @@ more() {
     done | awk '/^T/ { f = "IJBC/meta/ijbc_1N_gallery_G" ++n ".csv" } { print > f }'
     { echo TEMPLATE_ID,SUBJECT_ID; for p in $(seq 0 9); do echo "$((2 * p + 2)),$p"; done; } >IJBC/meta/ijbc_1N_probe_mixed.csv
     rm -r wds
+    ls crops | awk '{ p[n++] = $1 "/" $1 } END { for (i = 0; i < n; i++) {
+        print p[i] "_0001", p[i] "_0002", 1
+        print p[i] "_0001", p[(i + 1) % n] "_0001", 0
+    } }' >few.txt
+    lafs-shard -q --to-rec train faces.lafs && lafs-shard -q --to-bin lfw.bin --pairs few.txt faces.lafs && rm few.txt
 }
 mkdir "$work/prepared"
 if ! bash tests/man/prepare.sh "$work/prepared" >"$work/log" 2>&1 || ! (cd "$work/prepared" && set -e && more) >"$work/log" 2>&1; then
