@@ -192,7 +192,8 @@ BENCHES := $(BENCH_SRC:%.c=$B/%)
 $(BENCHES): $B/%: $B/%.o $B/libcmd.a $B/liblafs.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $B/tests/bench/start: | $(PROGRAMS)
-.PHONY: bench $(BENCH_SRC:tests/bench/%.c=bench-%)
+.PHONY: benches bench $(BENCH_SRC:tests/bench/%.c=bench-%)
+benches: $(BENCHES)
 bench: $(BENCHES)
 	@PYTHON='$(PYTHON)' PEER='$(PEER)' tests/bench/run '$(JSON)' $^
 $(BENCH_SRC:tests/bench/%.c=bench-%): bench-%: $B/tests/bench/%

@@ -10,10 +10,11 @@
  *     }
  *
  * Environment: THREADS (all processors), BENCH_SECONDS (0.8: for each row and side), BENCH_ONLY (rows whose name holds
- * it), BENCH_JSON (a file to which each row is added as a line of JSON), BENCH_PEER (a command that answers a line
+ * it), PRECISION (fp32, bf16, bf16x3: of products), BENCH_JSON (a file to which each row is added as a line of JSON), BENCH_PEER (a command that answers a line
  * "linear 1576 .." with the seconds that one run took, or "none").
  * A row's figure is the median of its runs; +- is half the distance between its quartiles. Peaks are measured when the
- * program starts, with all threads: fused multiply-adds from registers, and reading memory. */
+ * program starts, with all threads: fused multiply-adds from registers, and reading memory. "bar met" is the speed over
+ * the one that was asked for, core for core, then in parentheses GF/s of fp32 for GF/s: 1 or more meets it. */
 #ifndef LAFS_TESTS_BENCH_H
 #define LAFS_TESTS_BENCH_H
 
@@ -33,7 +34,9 @@ struct bench_row {
     const char *name, *unit; /* unit: what a run handles, such as "image" */
     double units;            /* of them in one run; 0: 1 */
     double flops, bytes;     /* of one run, 2 a multiply-add; bytes that must move; 0: not stated */
-    double bar;              /* ms a unit that ../shared's targets ask of one 240 GF/s core; 0: none */
+    double bar, bar_bf16;    /* ms a unit that were asked of `cores` cores of 240 GF/s (AVX-512); 0: none */
+    int cores;               /* 0: 1 */
+    int threads;             /* that the work runs on; 0: all */
     void (*run)(void);
     const char *peer;        /* the same work as the peer knows it, or NULL */
 };
@@ -44,6 +47,7 @@ static struct {
     double seconds;
     double flops, read; /* peaks: flop/s and bytes/s, all threads */
     struct lafs_pool *pool;
+    enum lafs_precision precision;
     FILE *json, *to_peer, *from_peer;
 } bench;
 
@@ -162,8 +166,9 @@ static void bench_start_peer(void)
 static double bench_ask_peer(const char *work)
 {
     char line[256];
-    if (!bench.to_peer || !work) return -1;
-    if (fprintf(bench.to_peer, "%s\n", work) < 0 || fflush(bench.to_peer)) return -1;
+    if (!bench.to_peer || !work || bench.precision == LAFS_PRECISION_BF16X3) return -1;
+    const char *half = bench.precision == LAFS_PRECISION_BF16 ? "bf16 " : "";
+    if (fprintf(bench.to_peer, "%s%s\n", half, work) < 0 || fflush(bench.to_peer)) return -1;
     if (!fgets(line, sizeof line, bench.from_peer)) return -1;
     char *end;
     double s = strtod(line, &end);
@@ -175,11 +180,15 @@ static double bench_ask_peer(const char *work)
 static inline struct lafs_pool *bench_begin(const char *program)
 {
     struct lafs_err err = {0};
-    const char *s = getenv("BENCH_SECONDS"), *json = getenv("BENCH_JSON");
+    const char *s = getenv("BENCH_SECONDS"), *json = getenv("BENCH_JSON"), *precision = getenv("PRECISION");
     bench.program = program;
     bench.only = getenv("BENCH_ONLY");
     bench.threads = bench_from_env("THREADS", (int)sysconf(_SC_NPROCESSORS_ONLN));
     bench.seconds = s && atof(s) > 0 ? atof(s) : 0.8;
+    if (precision && *precision && !lafs_precision_by_name(precision, &bench.precision)) {
+        fprintf(stderr, "PRECISION: '%s' is none of fp32, bf16, bf16x3\n", precision);
+        exit(1);
+    }
     if (lafs_pool_new(&bench.pool, bench.threads, &err) != LAFS_OK) {
         fprintf(stderr, "%s\n", err.msg);
         exit(1);
@@ -192,9 +201,20 @@ static inline struct lafs_pool *bench_begin(const char *program)
     bench_peaks();
     printf("%s: %d threads, peak %.1f GF/s, memory read at %.1f GB/s\n", program, bench.threads, bench.flops * 1e-9,
            bench.read * 1e-9);
-    printf("%-34s %11s %6s %10s %8s %6s %9s %9s\n", "", "ms a unit", "+-", "rate", "of peak", "bar", "peer ms",
+    printf("%-34s %11s %6s %11s %8s %12s %9s %9s\n", "", "ms a unit", "+-", "rate", "of peak", "bar met", "peer ms",
            "peer/ours");
     return bench.pool;
+}
+
+/* The CPU, with the wanted precision; pool: bench.pool, or NULL for one thread. */
+static inline void bench_open(struct lafs_backend *b, struct lafs_pool *pool)
+{
+    struct lafs_err err = {0};
+    if (lafs_backend_open(b, "cpu", pool, NULL, &err) != LAFS_OK) {
+        fprintf(stderr, "%s\n", err.msg);
+        exit(1);
+    }
+    b->precision = bench.precision;
 }
 
 static int bench_compare(const void *a, const void *b)
@@ -227,26 +247,34 @@ static void bench_print(const struct bench_row *r, struct bench_times *ours, str
 {
     double units = r->units > 0 ? r->units : 1, s = bench_quantile(ours, 0.5), theirs = bench_quantile(peer, 0.5);
     double spread = (bench_quantile(ours, 0.75) - bench_quantile(ours, 0.25)) / 2 / s;
-    double work = r->flops > 0 ? r->flops : r->bytes, top = r->flops > 0 ? bench.flops : bench.read;
+    int threads = r->threads > 0 ? r->threads : bench.threads;
+    double work = r->flops > 0 ? r->flops : r->bytes, used = (double)threads / bench.threads;
+    double top = (r->flops > 0 ? bench.flops : bench.read) * used;
+    double asked = bench.precision == LAFS_PRECISION_FP32 ? r->bar : r->bar_bf16;
+    double met = asked * 1e-3 * (r->cores > 0 ? r->cores : 1) / (s / units * threads);
+    double equal = met * 240e9 / (bench.flops / bench.threads);
     char rate[32] = "", share[32] = "", bar[32] = "", theirs_ms[32] = "", ratio[32] = "";
     if (work > 0) snprintf(rate, sizeof rate, "%.1f %s", work / s * 1e-9, r->flops > 0 ? "GF/s" : "GB/s");
     if (work > 0) snprintf(share, sizeof share, "%.0f %%", 100 * work / s / top);
-    if (r->bar > 0) snprintf(bar, sizeof bar, "%g", r->bar);
+    if (asked > 0) snprintf(bar, sizeof bar, "%.2f (%.2f)", met, equal);
     if (peer->n) snprintf(theirs_ms, sizeof theirs_ms, "%.4g", theirs / units * 1e3);
     if (peer->n) snprintf(ratio, sizeof ratio, "%.2f", theirs / s);
     char ms[48];
     snprintf(ms, sizeof ms, "%.4g/%s", s / units * 1e3, r->unit);
-    printf("%-24s %21s %5.1f%% %11s %8s %6s %9s %9s\n", r->name, ms, 100 * spread, rate, share, bar, theirs_ms, ratio);
+    printf("%-24s %21s %5.1f%% %11s %8s %12s %9s %9s\n", r->name, ms, 100 * spread, rate, share, bar, theirs_ms, ratio);
     fflush(stdout);
     if (!bench.json) return;
+    static const char *const names[] = {"fp32", "bf16", "bf16x3"};
+    const char *precision = names[bench.precision];
     fprintf(bench.json,
-            "{\"program\": \"%s\", \"name\": \"%s\", \"unit\": \"%s\", \"threads\": %d, \"runs\": %d, \"ms\": %.6g, "
+            "{\"program\": \"%s\", \"name\": \"%s\", \"unit\": \"%s\", \"threads\": %d, \"precision\": \"%s\", \"runs\": %d, \"ms\": %.6g, "
             "\"units_per_s\": %.6g, \"spread\": %.3g",
-            bench.program, r->name, r->unit, bench.threads, ours->n, s / units * 1e3, units / s, spread);
+            bench.program, r->name, r->unit, threads, precision, ours->n, s / units * 1e3, units / s, spread);
     if (work > 0)
         fprintf(bench.json, ", \"%s\": %.6g, \"share_of_peak\": %.4g", r->flops > 0 ? "flop_per_s" : "byte_per_s",
                 work / s, work / s / top);
-    if (r->bar > 0) fprintf(bench.json, ", \"bar_ms\": %g", r->bar);
+    if (asked > 0) fprintf(bench.json, ", \"bar_ms\": %g, \"bar_met\": %.4g, \"bar_met_at_equal_peak\": %.4g", asked,
+                met, equal);
     if (peer->n)
         fprintf(bench.json, ", \"peer_ms\": %.6g, \"peer_over_ours\": %.4g", theirs / units * 1e3, theirs / s);
     fprintf(bench.json, ", \"peak_flop_per_s\": %.6g, \"peak_read_byte_per_s\": %.6g}\n", bench.flops, bench.read);

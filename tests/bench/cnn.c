@@ -101,9 +101,11 @@ static void bench_cnn(void)
     open_cnn(MOST, LAFS_CNN_FOLDED);
     for (int i = 0; i < 3; i++) {
         double n = (double)(cnn.n = batch[i]);
+        char peer[32];
         snprintf(name, sizeof name, "landmark CNN, batch %d", (int)n);
+        snprintf(peer, sizeof peer, "cnn %d", (int)n);
         bench_row(&(struct bench_row){.name = name, .unit = "view", .units = n, .flops = VIEW_FLOP * n, .bar = 0.8,
-                                      .run = forward});
+                                      .run = forward, .peer = peer});
     }
     close_cnn();
     open_cnn(TRAIN, LAFS_CNN_KEEP);
@@ -111,7 +113,7 @@ static void bench_cnn(void)
     bench_row(&(struct bench_row){.name = "CNN, train forward", .unit = "view", .units = TRAIN,
                                   .flops = VIEW_FLOP * TRAIN, .run = train_forward});
     bench_row(&(struct bench_row){.name = "CNN, forward + backward", .unit = "view", .units = TRAIN,
-                                  .flops = 3 * VIEW_FLOP * TRAIN, .run = train});
+                                  .flops = 3 * VIEW_FLOP * TRAIN, .run = train, .peer = "cnn_train 32"});
     close_cnn();
 }
 
@@ -174,8 +176,7 @@ static void bench_detector(void)
 
 int main(void)
 {
-    struct lafs_err err;
-    need(lafs_backend_open(&be, "cpu", bench_begin("cnn"), NULL, &err), &err);
+    bench_open(&be, bench_begin("cnn"));
     bench_cnn();
     bench_detector();
     return bench_end(); /* the process takes the memory with it */

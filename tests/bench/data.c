@@ -1,32 +1,20 @@
 /* Speed of the data path on one thread: rendering of views (an image, and each operation), patches, JPEG, and all of it
- * together as pretraining's feed does it. No test.
- *
- *     make bench-data                processor time of one thread: other work on the machine disturbs less
- *     make bench-data ONLY=render    rows whose name holds "render"
- *
- * A row: name, ms a unit, and MB/s of the pixels (or tokens) that come out. Where pictures are needed, rendered faces
- * are. */
+ * together as pretraining's feed does it. Bytes are those of the pixels (or tokens) that come out. Where pictures are
+ * needed, rendered faces are. bench.h says how; no test. */
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "base/pool.h"
-#include "compute/backend.h"
 #include "data/index.h"
 #include "data/stream.h"
 #include "image/image.h"
 #include "image/viewplan.h"
 #include "synth/synth.h"
+#include "tests/bench/bench.h"
 #include "train/feed.h"
 
 enum { SIDE = 112, CROP = SIDE * SIDE * 3, IMAGES = 16, VIEWS = 10, R = 196, SUBSET = 36, PATCH = 8 * 8 * 3 };
 
 static struct lafs_backend be;
 static struct lafs_err err;
-static const char *only;
 
 static void need(lafs_status st)
 {
@@ -42,45 +30,11 @@ static void *room(size_t size)
     return p;
 }
 
-/* -- measuring -- */
-
-static double now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
-
-/* Seconds of one call: the best of rounds of at least 2 ms. */
-static double best_of(void (*run)(void))
-{
-    double best = 1e9, start = now();
-    int calls = 1;
-    for (int i = 0; i < 5 || (i < 200 && now() - start < 0.3); i++) {
-        double at = now();
-        for (int k = 0; k < calls; k++) run();
-        double took = now() - at;
-        if (took < 2e-3) {
-            calls *= 2;
-            continue;
-        }
-        if (took / calls < best) best = took / calls;
-    }
-    return best;
-}
-
-static int wanted(const char *name) { return !only || strstr(name, only); }
-
 /* units: a call does; bytes: come out of a unit. */
-static void row(const char *name, double seconds, double units, double bytes, const char *unit)
+static void report(const char *name, void (*run)(void), double units, double bytes, const char *unit, double bar)
 {
-    printf("%-34s %10.4f ms/%-6s %9.1f MB/s\n", name, seconds / units * 1e3, unit, bytes * units / seconds * 1e-6);
-    fflush(stdout);
-}
-
-static void report(const char *name, void (*run)(void), double units, double bytes, const char *unit)
-{
-    if (wanted(name)) row(name, best_of(run), units, bytes, unit);
+    bench_row(&(struct bench_row){.name = name, .unit = unit, .units = units, .bytes = bytes * units, .bar = bar,
+                                  .threads = 1, .run = run});
 }
 
 /* -- pictures -- */
@@ -145,35 +99,32 @@ static void bench_images(void)
     lafs_pretrain_views_default(&v, 0);
     take_sources(face, VIEWS);
     for (int i = 0; i < IMAGES; i++) lafs_plan_pretrain(&v, SIDE, SIDE, 1, 0, key_of(i), plan + i * VIEWS);
-    report("render LAFS image, 10 x 2 crops", render_both, IMAGES, 2 * VIEWS * CROP, "image");
+    report("LAFS image, 10 x 2 crops", render_both, IMAGES, 2 * VIEWS * CROP, "image", 0.4);
     lafs_pretrain_views_default(&v, 1);
     for (int i = 0; i < IMAGES; i++) lafs_plan_pretrain(&v, SIDE, SIDE, 1, 0, key_of(i), plan + i * VIEWS);
-    report("render DINO image, 2 + 8 crops", render_augmented, IMAGES, 2 * CROP + 8 * 48 * 48 * 3, "image");
+    report("DINO image, 2 + 8 crops", render_augmented, IMAGES, 2 * CROP + 8 * 48 * 48 * 3, "image", 0);
     lafs_train_views_default(&t);
     take_sources(face, VIEWS);
     for (int i = 0; i < IMAGES * VIEWS; i++) lafs_plan_train(&t, SIDE, SIDE, 1, 0, key_of(i), plan + i);
-    report("render training view", render_augmented, IMAGES * VIEWS, CROP, "view");
+    report("training view", render_augmented, IMAGES * VIEWS, CROP, "view", 0);
     take_sources(photo, VIEWS);
     for (int i = 0; i < IMAGES * VIEWS; i++) lafs_plan_train(&t, 250, 250, 1, 0, key_of(i), plan + i);
-    report("render training view of 250x250", render_augmented, IMAGES * VIEWS, CROP, "view");
+    report("training view of 250x250", render_augmented, IMAGES * VIEWS, CROP, "view", 0);
 }
 
-/* An operation alone: REPEAT of it in a plan, less a plan of none. */
+/* An operation alone: REPEAT of it in a plan. */
 static void bench_op(const char *name, struct lafs_view_op op)
 {
     enum { REPEAT = 16 };
     char label[64];
-    snprintf(label, sizeof label, "render op %s", name);
-    if (!wanted(label)) return;
+    snprintf(label, sizeof label, "op %s", name);
+    if (!bench_wants(label)) return;
     take_sources(face, 1);
     for (int i = 0; i < views; i++) {
         plan[i] = (struct lafs_viewplan){.kind = LAFS_VIEW_TRAIN, .out_size = SIDE, .ops = REPEAT};
         for (int k = 0; k < REPEAT; k++) plan[i].op[k] = op;
     }
-    double all = best_of(render_augmented);
-    for (int i = 0; i < views; i++) plan[i].ops = 0;
-    double none = best_of(render_augmented);
-    row(label, (all - none) / REPEAT, IMAGES, CROP, "view");
+    report(label, render_augmented, IMAGES * REPEAT, CROP, "view", 0);
 }
 
 static void bench_ops(void)
@@ -241,15 +192,15 @@ static void bench_patches(void)
         lafs_rng_init(&r, (uint64_t)i);
         for (int k = 0; k < 2 * R; k++) points[i * 2 * R + k] = (float)lafs_rng_uniform(&r, -2, 114);
     }
-    report("crop from u8 to f32", convert, IMAGES, CROP * sizeof(float), "view");
+    report("crop from u8 to f32", convert, IMAGES, CROP * sizeof(float), "view", 0);
     for (int n = R; n; n = n == R ? SUBSET : 0) {
         for (int i = 0; i <= IMAGES; i++) off[i] = (int64_t)i * n;
         cut_seqs = (struct lafs_seqs){IMAGES, off, off, n};
         double bytes = (double)n * PATCH * sizeof(float);
-        report(n == R ? "patch cut, 196" : "patch cut, 36", cut, IMAGES, bytes, "view");
+        report(n == R ? "patch cut, 196" : "patch cut, 36", cut, IMAGES, bytes, "view", n == R ? 7e-3 : 0);
         if (n != R) continue;
-        report("patch backward, landmarks", cut_back, IMAGES, bytes, "view");
-        report("patch backward, and image", cut_back_both, IMAGES, bytes, "view");
+        report("patch backward, landmarks", cut_back, IMAGES, bytes, "view", 0);
+        report("patch backward, and image", cut_back_both, IMAGES, bytes, "view", 0);
     }
 }
 
@@ -264,15 +215,15 @@ static void decode(void)
     for (int i = 0; i < pictures; i++) need(lafs_jpeg_decode(&im, coded[i].data, coded[i].size, 0, &err));
 }
 
-static void bench_decode(const char *name, const struct lafs_image *im, int n, int quality)
+static void bench_decode(const char *name, const struct lafs_image *im, int n, int quality, double bar)
 {
-    if (!wanted(name)) return;
+    if (!bench_wants(name)) return;
     pictures = n;
     for (int i = 0; i < n; i++) {
         lafs_buf_clear(&coded[i]);
         need(lafs_jpeg_encode(&coded[i], &im[i], quality, &err));
     }
-    row(name, best_of(decode), n, 3.0 * im->w * im->h, "image");
+    report(name, decode, n, 3.0 * im->w * im->h, "image", bar);
 }
 
 /* The faces as tiles of one picture. */
@@ -291,10 +242,10 @@ static void bench_jpeg(void)
 {
     struct lafs_image large = tiled(4, 4);
     for (int i = 0; i < IMAGES; i++) lafs_buf_init(&coded[i]);
-    bench_decode("JPEG decode, 112x112, quality 95", face, IMAGES, 95);
-    bench_decode("JPEG decode, 250x250, quality 95", photo, IMAGES, 95);
-    bench_decode("JPEG decode, 250x250, quality 80", photo, IMAGES, 80);
-    bench_decode("JPEG decode, 1 MP, quality 80", &large, 1, 80);
+    bench_decode("JPEG 112x112, quality 95", face, IMAGES, 95, 0.1);
+    bench_decode("JPEG 250x250, quality 95", photo, IMAGES, 95, 0.2);
+    bench_decode("JPEG 250x250, quality 80", photo, IMAGES, 80, 0.2);
+    bench_decode("JPEG 1 MP, quality 80", &large, 1, 80, 4);
     lafs_image_release(&large);
 }
 
@@ -337,8 +288,8 @@ static void write_faces(const char *dir, char tar[128], char index[128])
 static void bench_feed(void)
 {
     char dir[] = "/tmp/lafs-bench-XXXXXX", tar[128], path[128];
-    static const char *const name[] = {"feed LAFS image, grid landmarks", "feed LAFS image, landmark CNN",
-                                       "feed DINO image"};
+    static const char *const name[] = {"feed, LAFS, grid", "feed, LAFS, CNN",
+                                       "feed, DINO"};
     struct lafs_index *ix;
     struct lafs_model m;
     if (!mkdtemp(dir)) exit(1);
@@ -353,14 +304,14 @@ static void bench_feed(void)
     need(lafs_params_place(&m.params, &be, &err));
     need(lafs_params_fill(&m.params, &be, 1, &err));
     for (int i = 0; i < 3; i++) {
-        if (!wanted(name[i])) continue;
+        if (!bench_wants(name[i])) continue;
         struct lafs_feed_config c = {.micro = IMAGES, .per_epoch = 1, .epochs = INT32_MAX, .seed = 1,
                                     .cnn = i == 1 ? &m : NULL};
         c.points = (struct lafs_point_rule){.landmarks = R, .sigma = 5, .subset = SUBSET, .dino = i == 2, .patch = 8,
                                             .seed = 1};
         lafs_pretrain_views_default(&c.views, i == 2);
         need(lafs_feed_index(&feed, &c, &be, NULL, ix, &err));
-        report(name[i], feed_all, IMAGES, (2 * R + 8 * SUBSET) * PATCH * sizeof(float), "image");
+        report(name[i], feed_all, IMAGES, (2 * R + 8 * SUBSET) * PATCH * sizeof(float), "image", 0);
         lafs_feed_close(feed);
     }
     unlink(tar);
@@ -369,15 +320,13 @@ static void bench_feed(void)
 
 int main(void)
 {
-    only = getenv("ONLY");
-    if (only && !*only) only = NULL;
-    need(lafs_backend_open(&be, "cpu", NULL, NULL, &err));
-    printf("%s; one thread\n", be.ops->describe(be.dev));
+    bench_begin("data");
+    bench_open(&be, NULL);
     make_pictures();
     bench_images();
     bench_ops();
     bench_patches();
     bench_jpeg();
     bench_feed();
-    return 0; /* the process takes the memory with it */
+    return bench_end(); /* the process takes the memory with it */
 }

@@ -1,5 +1,5 @@
 /* Speed of the CPU's ops at the paper's sizes (D 768, 11 heads, M 2048, 197 tokens), forward and backward. bench.h says
- * how; no test. SEQS=8: sequences in a row's call. PRECISION=fp32|bf16|bf16x3: of the products. */
+ * how; no test. SEQS=8: sequences in a row's call. */
 #include <stdarg.h>
 #include <stdint.h>
 
@@ -196,18 +196,9 @@ static void layer_rows(void)
 
 int main(void)
 {
-    struct lafs_err err = {0};
     struct lafs_pool *pool = bench_begin("ops");
     n_seqs = bench_from_env("SEQS", 8);
-    if (lafs_backend_open(&be, "cpu", pool, NULL, &err) != LAFS_OK) {
-        fprintf(stderr, "%s\n", err.msg);
-        return 1;
-    }
-    const char *precision = getenv("PRECISION");
-    if (precision && !lafs_precision_by_name(precision, &be.precision)) {
-        fprintf(stderr, "PRECISION: '%s' is none of fp32, bf16, bf16x3\n", precision);
-        return 1;
-    }
+    bench_open(&be, pool);
     setup();
     layer_rows();
     head_setup();

@@ -44,7 +44,7 @@ static void product(void)
 {
     static const int64_t off[] = {0, PROBES};
     struct lafs_seqs s = {.n = 1, .off = off, .max_len = PROBES};
-    backend.ops->linear(backend.dev, &s, DIM, PART, q, g, NULL, LAFS_ACT_NONE, NULL, NULL, y);
+    backend.ops->linear(backend.dev, backend.precision, &s, DIM, PART, q, g, NULL, LAFS_ACT_NONE, NULL, NULL, y);
 }
 
 static float *floats(size_t n, float value)
@@ -59,7 +59,7 @@ int main(void)
 {
     struct lafs_rng r;
     struct lafs_pool *pool = bench_begin("search");
-    die_unless(lafs_backend_open(&backend, "cpu", pool, NULL, &err));
+    bench_open(&backend, pool);
     q = floats((size_t)PROBES * DIM, 0);
     g = floats((size_t)ENTRIES * DIM, 0);
     y = floats((size_t)PROBES * PART, 0);
@@ -76,7 +76,7 @@ int main(void)
     die_unless(lafs_normalise_rows(g, ENTRIES, DIM, NULL, NULL, &err));
     const double flops = 2.0 * PROBES * PART * DIM, part = queries * PART / ENTRIES;
     bench_row(&(struct bench_row){.name = "search, exact", .unit = "10M query", .units = queries,
-                                  .flops = flops * ENTRIES / PART, .bar = 1000 / 150.0, .run = whole_search});
+                                  .flops = flops * ENTRIES / PART, .bar = 1000 / 150.0, .cores = 2, .run = whole_search});
     bench_row(&(struct bench_row){.name = "its integer scan", .unit = "10M query", .units = part, .flops = flops,
                                   .run = scan});
     bench_row(&(struct bench_row){.name = "the product in fp32", .unit = "10M query", .units = part, .flops = flops,

@@ -71,7 +71,7 @@ static void recognise(void)
     check(be.ops->sync(be.dev, &err), &err);
 }
 
-static void recogniser_row(const char *name, const char *size, int64_t n, double bar)
+static void recogniser_row(const char *name, const char *size, int64_t n, double bar, double bar_bf16)
 {
     struct lafs_err err = {0};
     struct lafs_model_config c;
@@ -91,7 +91,7 @@ static void recogniser_row(const char *name, const char *size, int64_t n, double
     check(lafs_model_fold(&rec.w, &be, rec.m.params.value, &err), &err);
     double macs = vit_macs(&c.vit, R) + 56.6e6;
     row(&(struct bench_row){.name = name, .unit = "image", .units = (double)n, .flops = 2 * macs * (double)n, .bar = bar,
-                            .run = recognise}, "recogniser %s %d", size, (int)n);
+                            .bar_bf16 = bar_bf16, .run = recognise}, "recogniser %s %d", size, (int)n);
     lafs_model_work_release(&rec.w);
     lafs_arena_release(&rec.a, &be);
     lafs_model_release(&rec.m, &be);
@@ -121,7 +121,7 @@ static void pretrain(void)
     check(lafs_pretrain_learn(pre.t, same_tokens, NULL, &r, &err), &err);
 }
 
-static void pretrain_row(const char *name, const char *size, int64_t n, int64_t k, double bar)
+static void pretrain_row(const char *name, const char *size, int64_t n, int64_t k, double bar, double bar_bf16)
 {
     struct lafs_err err = {0};
     struct lafs_pretrain_config c;
@@ -139,7 +139,7 @@ static void pretrain_row(const char *name, const char *size, int64_t n, int64_t 
     double head = d * 2048 + 2048.0 * 2048 + 2048 * 256 + 256.0 * (double)k;
     double macs = 3 * (2 * global + 8 * local + 10 * head) + 2 * (global + head);
     row(&(struct bench_row){.name = name, .unit = "image", .units = (double)n, .flops = 2 * macs * (double)n, .bar = bar,
-                            .run = pretrain}, "lafs %s %d %d", size, (int)n, (int)k);
+                            .bar_bf16 = bar_bf16, .cores = 2, .run = pretrain}, "lafs %s %d %d", size, (int)n, (int)k);
     lafs_pretrain_close(pre.t);
     be.ops->free(be.dev, pre.tokens);
 }
@@ -190,13 +190,12 @@ static void finetune_row(const char *name, const char *size, int64_t n, int64_t 
 
 int main(void)
 {
-    struct lafs_err err = {0};
     struct lafs_pool *pool = bench_begin("stages");
-    check(lafs_backend_open(&be, "cpu", pool, NULL, &err), &err);
-    recogniser_row("recogniser xs", "xs", 32, 0);
-    recogniser_row("recogniser b", "b", 8, 175);
-    pretrain_row("LAFS step xs, K 4096", "xs", 32, 4096, 0);
-    pretrain_row("LAFS step b, K 100000", "b", 4, 100000, 1100);
+    bench_open(&be, pool);
+    recogniser_row("recogniser xs", "xs", 32, 0, 0);
+    recogniser_row("recogniser b", "b", 8, 175, 23);
+    pretrain_row("LAFS step xs, K 4096", "xs", 32, 4096, 0, 0);
+    pretrain_row("LAFS step b, K 100000", "b", 4, 100000, 1100, 130);
     finetune_row("fine-tuning step xs", "xs", 32, 1000);
     finetune_row("fine-tuning step b", "b", 4, 20000);
     return bench_end();

@@ -31,7 +31,7 @@ static void start(void)
 static void start_row(const char *name, double bar, char *const *args)
 {
     command = args;
-    bench_row(&(struct bench_row){.name = name, .unit = "start", .bar = bar, .run = start});
+    bench_row(&(struct bench_row){.name = name, .unit = "start", .bar = bar, .threads = 1, .run = start});
 }
 
 /* dir/name, kept. */
