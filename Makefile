@@ -72,6 +72,11 @@ soname = $(shell LC_ALL=C objdump -p "$$($(CC) -print-file-name=lib$1.so)" 2>/de
 # Where plugins are looked for: the prefix that was built for.
 $B/lib/compute/backend.o: ALL_CFLAGS += -DLAFS_LIBDIR='"$(prefix)/lib/lafs"'
 
+# Sanitizers make much of what is unrolled: at -O2 one of these files would take minutes.
+ifneq ($(SAN),)
+$B/kernels/cpu/%.o: OPT := -O1
+endif
+
 $B/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
