@@ -8,8 +8,9 @@
  *   in order. AVX2 and AVX-512 agree to the bit; plain code, without fused multiply-add, rounds twice.
  * - bf16: as the tiles of AMX do. Over k in steps of 32, each two chains of fused multiply-adds from zero, of the even
  *   and of the odd k; their sum is added to c, step by step. Denormals count as zero, of operands and of results.
- *   Vectors give the same bits, at nearly the speed of fp32: operands are packed as floats already rounded to bfloat16,
- *   even k before odd. So does plain code, since products of bfloat16 are exact (but where one is below 2^-126).
+ *   Vectors give the same bits, at three quarters of the speed of fp32: operands are packed as floats already rounded
+ *   to bfloat16, even k before odd. So does plain code, since products of bfloat16 are exact (but where one is below
+ *   2^-126).
  * - bf16x3: the same over three times as many k: a step of 32 becomes three, low high, high high and high low (the part
  *   of op(a)'s element before that of op(b)'s). */
 #ifndef LAFS_KERNELS_CPU_GEMM_H
