@@ -72,9 +72,14 @@ soname = $(shell LC_ALL=C objdump -p "$$($(CC) -print-file-name=lib$1.so)" 2>/de
 # Where plugins are looked for: the prefix that was built for.
 $B/lib/compute/backend.o: ALL_CFLAGS += -DLAFS_LIBDIR='"$(prefix)/lib/lafs"'
 
-# Sanitizers make much of what is unrolled: at -O2 one of these files would take minutes.
+# Sanitizers make much of what is unrolled: at -O2 one of these files would take minutes. Threads meet in lib/base/pool.c and
+# above it: kernels see disjoint tiles (the op tests compare thread counts), and are not worth a check at every vector.
 ifneq ($(SAN),)
 $B/kernels/cpu/%.o: OPT := -O1
+endif
+ifeq ($(SAN),thread)
+$B/kernels/cpu/%.o: OPT := -O2
+$B/kernels/cpu/%.o: SANFLAGS := -fno-omit-frame-pointer -DLAFS_SAN -g
 endif
 
 $B/%.o: %.c
