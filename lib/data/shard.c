@@ -14,8 +14,8 @@ struct shard {
     struct lafs_source base;
     struct lafs_input in;
     char name[256];              /* for messages */
-    struct lafs_tar *tar;
-    struct lafs_tar_member m;    /* the member that was read last and not used, if `pending` */
+    struct lafs_archive *tar;
+    struct lafs_archive_member m;    /* the member that was read last and not used, if `pending` */
     int pending, ended;
     int scan, foreign, named;
     int last_foreign;            /* as `foreign` was for the sample given out last */
@@ -70,7 +70,7 @@ static enum kind split_name(struct shard *sh, const char *name)
 static lafs_status read_member(struct shard *sh, size_t max, struct lafs_err *err)
 {
     lafs_buf_clear(&sh->data);
-    return lafs_tar_data(sh->tar, max, &sh->data, err);
+    return lafs_archive_data(sh->tar, max, &sh->data, err);
 }
 
 static lafs_status parse_cls(const struct lafs_buf *b, int64_t *v, struct lafs_err *err)
@@ -276,7 +276,7 @@ static lafs_status shard_next(struct lafs_source *src, struct lafs_sample *s, st
     if (sh->split_at > 0 && sh->split_at < sh->split.count) return next_split(sh, s, err);
     for (;;) {
         if (!sh->pending && !sh->ended) {
-            lafs_status st = lafs_tar_next(sh->tar, &sh->m, err);
+            lafs_status st = lafs_archive_next(sh->tar, &sh->m, err);
             if (st != LAFS_OK && st != LAFS_END) return st;
             sh->pending = st == LAFS_OK;
             sh->ended = st == LAFS_END;
@@ -303,7 +303,7 @@ static lafs_status shard_next(struct lafs_source *src, struct lafs_sample *s, st
 static void shard_close(struct lafs_source *src)
 {
     struct shard *sh = (struct shard *)src;
-    lafs_tar_close(sh->tar);
+    lafs_archive_close(sh->tar);
     lafs_input_close(&sh->in);
     lafs_buf_release(&sh->data);
     lafs_buf_release(&sh->key);
@@ -317,15 +317,15 @@ static void shard_close(struct lafs_source *src)
  * directories then; a pipe cannot be looked through, and its directories are taken for names. */
 static lafs_status guess_names(struct shard *sh, struct lafs_err *err)
 {
-    struct lafs_tar *t;
-    struct lafs_tar_member m;
+    struct lafs_archive *t;
+    struct lafs_archive_member m;
     struct lafs_buf first;
     lafs_buf_init(&first);
     int found = 0;
     sh->named = 0;
     LAFS_TRY(lafs_tar_open(&t, &sh->in, err));
     lafs_status st = LAFS_OK;
-    for (int i = 0; i < NAMES_LOOK && !sh->named && (st = lafs_tar_next(t, &m, err)) == LAFS_OK; i++) {
+    for (int i = 0; i < NAMES_LOOK && !sh->named && (st = lafs_archive_next(t, &m, err)) == LAFS_OK; i++) {
         if (strcmp(m.name, LAFS_OPENS) == 0) break;
         if (!m.regular || !lafs_ends_as_photo(m.name)) continue;
         const char *slash = strrchr(m.name, '/');
@@ -335,7 +335,7 @@ static lafs_status guess_names(struct shard *sh, struct lafs_err *err)
         found = 1;
     }
     lafs_buf_release(&first);
-    lafs_tar_close(t);
+    lafs_archive_close(t);
     /* What is wrong with it comes up again when it is read. */
     if (!lafs_input_rewind(&sh->in)) return lafs_fail(err, LAFS_FAILED, "cannot read %s twice", sh->name);
     return LAFS_OK;
@@ -343,7 +343,7 @@ static lafs_status guess_names(struct shard *sh, struct lafs_err *err)
 
 static lafs_status first_member(struct shard *sh, struct lafs_err *err)
 {
-    lafs_status st = lafs_tar_next(sh->tar, &sh->m, err);
+    lafs_status st = lafs_archive_next(sh->tar, &sh->m, err);
     if (st == LAFS_END) {
         sh->ended = 1;
         return LAFS_OK;

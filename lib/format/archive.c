@@ -66,9 +66,10 @@ lafs_status lafs_archive_load(struct lafs_err *err)
 
 enum { MTIME = 1000000000, ZERO_BLOCKS = 1024 };
 
-struct lafs_tar {
+struct lafs_archive {
     struct archive *a;
     struct archive_entry *entry;
+    int is_zip;
     struct lafs_input *in;  /* NULL: from memory */
     size_t taken;           /* bytes of `in` that libarchive looks at now */
     char name[256];         /* for messages */
@@ -81,7 +82,7 @@ struct lafs_tar {
 
 static la_ssize_t read_block(struct archive *a, void *arg, const void **block)
 {
-    struct lafs_tar *t = arg;
+    struct lafs_archive *t = arg;
     lafs_input_take(t->in, t->taken);
     t->taken = 0;
     if (lafs_input_fill(t->in, 1, &t->why) != LAFS_OK) {
@@ -97,25 +98,35 @@ static la_ssize_t read_block(struct archive *a, void *arg, const void **block)
 static la_int64_t skip_bytes(struct archive *a, void *arg, la_int64_t request)
 {
     (void)a;
-    struct lafs_tar *t = arg;
+    struct lafs_archive *t = arg;
     lafs_input_take(t->in, t->taken);
     t->taken = 0;
     return lafs_input_seek(t->in, request) ? request : 0;
 }
 
+static const char *member_name(const struct lafs_archive *t)
+{
+    const char *name = la.archive_entry_pathname(t->entry);
+    if (!name) name = la.archive_entry_pathname_utf8(t->entry);
+    return name ? name : "";
+}
+
 /* What libarchive says, told apart: the input failed, it ended too early, or it holds nonsense. */
-static lafs_status archive_failure(struct lafs_tar *t, struct lafs_err *err)
+static lafs_status archive_failure(struct lafs_archive *t, struct lafs_err *err)
 {
     const char *why = la.archive_error_string(t->a);
     if (t->broken != LAFS_OK) return lafs_fail(err, t->broken, "%s", t->why.msg);
     if (la.archive_errno(t->a) == ENOMEM) return lafs_fail(err, LAFS_FAILED, "out of memory reading %s", t->name);
     if (t->in && t->in->eof && lafs_input_left(t->in) == t->taken)
         return lafs_fail(err, LAFS_CUT, "%s is cut off: %s", t->name, why ? why : "unexpected end");
+    if (!why) why = t->is_zip ? "no zip member" : "no tar member";
+    if (t->is_zip && t->entry)
+        return lafs_fail(err, LAFS_FAILED, "%s is damaged in '%.200s': %s", t->name, member_name(t), why);
     return lafs_fail(err, LAFS_FAILED, "%s is damaged behind byte %lld: %s", t->name,
-                     (long long)la.archive_filter_bytes(t->a, 0), why ? why : "no tar member");
+                     (long long)la.archive_filter_bytes(t->a, 0), why);
 }
 
-static lafs_status configure(struct lafs_tar *t, struct lafs_err *err)
+static lafs_status configure(struct lafs_archive *t, struct lafs_err *err)
 {
     t->a = la.archive_read_new();
     if (!t->a) return lafs_fail(err, LAFS_FAILED, "out of memory");
@@ -126,7 +137,7 @@ static lafs_status configure(struct lafs_tar *t, struct lafs_err *err)
 }
 
 /* A filter that is not built in would run a program: ARCHIVE_WARN tells. */
-static lafs_status add_filter(struct lafs_tar *t, const unsigned char *p, size_t size, struct lafs_err *err)
+static lafs_status add_filter(struct lafs_archive *t, const unsigned char *p, size_t size, struct lafs_err *err)
 {
     int st = ARCHIVE_OK;
     if (size >= 2 && memcmp(p, "\x1f\x8b", 2) == 0) st = la.archive_read_support_filter_gzip(t->a);
@@ -135,7 +146,7 @@ static lafs_status add_filter(struct lafs_tar *t, const unsigned char *p, size_t
     return LAFS_OK;
 }
 
-static lafs_status open_input(struct lafs_tar *t, struct lafs_err *err)
+static lafs_status open_input(struct lafs_archive *t, struct lafs_err *err)
 {
     LAFS_TRY(configure(t, err));
     LAFS_TRY(lafs_input_fill(t->in, 512, err));
@@ -151,10 +162,12 @@ static lafs_status open_input(struct lafs_tar *t, struct lafs_err *err)
     return archive_failure(t, err);
 }
 
-static lafs_status new_tar(struct lafs_tar **out, struct lafs_input *in, const char *name, struct lafs_err *err)
+static lafs_status new_archive(struct lafs_archive **out, int is_zip, struct lafs_input *in, const char *name,
+                               struct lafs_err *err)
 {
     LAFS_TRY(lafs_archive_load(err));
     LAFS_TRY(lafs_alloc0(out, 1, sizeof **out, err));
+    (*out)->is_zip = is_zip;
     (*out)->in = in;
     size_t n = strlen(name);
     if (n >= sizeof (*out)->name) n = sizeof (*out)->name - 1;
@@ -162,24 +175,24 @@ static lafs_status new_tar(struct lafs_tar **out, struct lafs_input *in, const c
     return LAFS_OK;
 }
 
-static lafs_status keep_or_close(struct lafs_tar **out, lafs_status st)
+static lafs_status keep_or_close(struct lafs_archive **out, lafs_status st)
 {
     if (st == LAFS_OK) return st;
-    lafs_tar_close(*out);
+    lafs_archive_close(*out);
     *out = NULL;
     return st;
 }
 
-lafs_status lafs_tar_open(struct lafs_tar **out, struct lafs_input *in, struct lafs_err *err)
+lafs_status lafs_tar_open(struct lafs_archive **out, struct lafs_input *in, struct lafs_err *err)
 {
-    LAFS_TRY(new_tar(out, in, in->name, err));
+    LAFS_TRY(new_archive(out, 0, in, in->name, err));
     return keep_or_close(out, open_input(*out, err));
 }
 
-lafs_status lafs_tar_open_memory(struct lafs_tar **out, const void *data, size_t size, const char *name,
+lafs_status lafs_tar_open_memory(struct lafs_archive **out, const void *data, size_t size, const char *name,
                                  struct lafs_err *err)
 {
-    LAFS_TRY(new_tar(out, NULL, name, err));
+    LAFS_TRY(new_archive(out, 0, NULL, name, err));
     lafs_status st = configure(*out, err);
     /* Told that it is a tar, not asked: a first header is not looked at more strictly than one in the middle. */
     if (st == LAFS_OK && (la.archive_read_set_format((*out)->a, ARCHIVE_FORMAT_TAR) != ARCHIVE_OK ||
@@ -188,10 +201,10 @@ lafs_status lafs_tar_open_memory(struct lafs_tar **out, const void *data, size_t
     return keep_or_close(out, st);
 }
 
-lafs_status lafs_zip_open_memory(struct lafs_tar **out, const void *data, size_t size, const char *name,
+lafs_status lafs_zip_open_memory(struct lafs_archive **out, const void *data, size_t size, const char *name,
                                  struct lafs_err *err)
 {
-    LAFS_TRY(new_tar(out, NULL, name, err));
+    LAFS_TRY(new_archive(out, 1, NULL, name, err));
     struct archive *a = (*out)->a = la.archive_read_new();
     lafs_status st = a ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "out of memory");
     if (st == LAFS_OK && la.archive_read_support_format_zip_seekable(a) != ARCHIVE_OK)
@@ -201,7 +214,7 @@ lafs_status lafs_zip_open_memory(struct lafs_tar **out, const void *data, size_t
     return keep_or_close(out, st);
 }
 
-void lafs_tar_close(struct lafs_tar *t)
+void lafs_archive_close(struct lafs_archive *t)
 {
     if (!t) return;
     if (t->a) la.archive_read_free(t->a);
@@ -209,7 +222,7 @@ void lafs_tar_close(struct lafs_tar *t)
 }
 
 /* Passes over the rest of the member, so that the position is that of its end, padding included. */
-static lafs_status finish_member(struct lafs_tar *t, struct lafs_err *err)
+static lafs_status finish_member(struct lafs_archive *t, struct lafs_err *err)
 {
     if (!t->entry) return LAFS_OK;
     int st = la.archive_read_data_skip(t->a);
@@ -219,14 +232,14 @@ static lafs_status finish_member(struct lafs_tar *t, struct lafs_err *err)
     return LAFS_OK;
 }
 
-static lafs_status check_end(struct lafs_tar *t, struct lafs_err *err)
+static lafs_status check_end(struct lafs_archive *t, struct lafs_err *err)
 {
     if (t->in && la.archive_filter_bytes(t->a, 0) - t->last_end < ZERO_BLOCKS)
         return lafs_fail(err, LAFS_CUT, "%s is cut off: no two zero blocks at its end", t->name);
     return LAFS_END;
 }
 
-lafs_status lafs_tar_next(struct lafs_tar *t, struct lafs_tar_member *m, struct lafs_err *err)
+lafs_status lafs_archive_next(struct lafs_archive *t, struct lafs_archive_member *m, struct lafs_err *err)
 {
     LAFS_TRY(finish_member(t, err));
     int st = la.archive_read_next_header(t->a, &t->entry);
@@ -239,9 +252,7 @@ lafs_status lafs_tar_next(struct lafs_tar *t, struct lafs_tar_member *m, struct 
         t->entry = NULL;
         return archive_failure(t, err);
     }
-    m->name = la.archive_entry_pathname(t->entry);
-    if (!m->name) m->name = la.archive_entry_pathname_utf8(t->entry);
-    if (!m->name) m->name = "";
+    m->name = member_name(t);
     m->size = la.archive_entry_size(t->entry);
     m->offset = la.archive_read_header_position(t->a);
     m->regular =
@@ -249,7 +260,17 @@ lafs_status lafs_tar_next(struct lafs_tar *t, struct lafs_tar_member *m, struct 
     return LAFS_OK;
 }
 
-lafs_status lafs_tar_data(struct lafs_tar *t, size_t max, struct lafs_buf *out, struct lafs_err *err)
+/* Only who reads on behind a member's last byte is told that its checksum was wrong. */
+static lafs_status check_zip_end(struct lafs_archive *t, struct lafs_err *err)
+{
+    char more;
+    la_ssize_t n = la.archive_read_data(t->a, &more, 1);
+    if (n == 0) return LAFS_OK;
+    if (n < 0) return archive_failure(t, err);
+    return lafs_fail(err, LAFS_FAILED, "%s is damaged in '%.200s': longer than stated", t->name, member_name(t));
+}
+
+lafs_status lafs_archive_data(struct lafs_archive *t, size_t max, struct lafs_buf *out, struct lafs_err *err)
 {
     int64_t size = la.archive_entry_size(t->entry);
     if (size < 0 || (uint64_t)size > max)
@@ -267,12 +288,12 @@ lafs_status lafs_tar_data(struct lafs_tar *t, size_t max, struct lafs_buf *out, 
         out->size += (size_t)n;
         done += (size_t)n;
     }
-    return LAFS_OK;
+    return t->is_zip ? check_zip_end(t, err) : LAFS_OK;
 }
 
-int64_t lafs_tar_last_end(const struct lafs_tar *t) { return t->last_end; }
+int64_t lafs_tar_last_end(const struct lafs_archive *t) { return t->last_end; }
 
-const char *lafs_tar_filter(const struct lafs_tar *t)
+const char *lafs_tar_filter(const struct lafs_archive *t)
 {
     return la.archive_filter_count(t->a) > 1 ? la.archive_filter_name(t->a, 0) : NULL;
 }

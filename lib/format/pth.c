@@ -353,10 +353,10 @@ static const char *within(const struct priv *pv, const char *name)
     return !strncmp(name, pv->root, n) ? name + n : NULL;
 }
 
-static lafs_status read_record(struct lafs_tar *zip, struct lafs_buf *out, size_t max, struct lafs_err *err)
+static lafs_status read_record(struct lafs_archive *zip, struct lafs_buf *out, size_t max, struct lafs_err *err)
 {
     if (out->data) return lafs_fail(err, LAFS_FAILED, "the zip archive holds a record twice");
-    lafs_status s = lafs_tar_data(zip, max, out, err);
+    lafs_status s = lafs_archive_data(zip, max, out, err);
     return s == LAFS_BAD_RECORD ? LAFS_FAILED : s;
 }
 
@@ -366,14 +366,14 @@ static lafs_status other_order(struct lafs_err *err)
 }
 
 /* The records that say what there is: pickle, byte order, our own metadata. */
-static lafs_status read_records(struct lafs_pth *p, struct lafs_tar *zip, struct lafs_err *err)
+static lafs_status read_records(struct lafs_pth *p, struct lafs_archive *zip, struct lafs_err *err)
 {
     struct priv *pv = p->priv;
-    struct lafs_tar_member m;
+    struct lafs_archive_member m;
     struct lafs_buf order;
     lafs_status s;
     lafs_buf_init(&order);
-    while ((s = lafs_tar_next(zip, &m, err)) == LAFS_OK) {
+    while ((s = lafs_archive_next(zip, &m, err)) == LAFS_OK) {
         const char *slash = strchr(m.name, '/');
         if (!slash || slash == m.name || (size_t)(slash - m.name) + 2 > sizeof pv->root) continue;
         if (!pv->root[0]) memcpy(pv->root, m.name, (size_t)(slash - m.name) + 1);
@@ -409,11 +409,11 @@ static lafs_status take_json(struct lafs_pth *p, struct lafs_err *err)
 static lafs_status parse_zip(struct lafs_pth *p, struct lafs_err *err)
 {
     struct priv *pv = p->priv;
-    struct lafs_tar *zip;
+    struct lafs_archive *zip;
     const struct lafs_pickle_options opt = {.allow = allowed};
     LAFS_TRY(lafs_zip_open_memory(&zip, pv->data, pv->size, "the zip archive", err));
     lafs_status s = read_records(p, zip, err);
-    lafs_tar_close(zip);
+    lafs_archive_close(zip);
     LAFS_TRY(s);
     LAFS_TRY(lafs_pickle_parse(&pv->pickle, pv->pickle_bytes.data, pv->pickle_bytes.size, &opt, err));
     LAFS_TRY(take_tree(p, pv->pickle->root, err));
@@ -430,11 +430,11 @@ static lafs_status wrong_size(const struct storage *s, uint64_t have, struct laf
 static lafs_status fetch_from_zip(struct lafs_pth *p, struct lafs_err *err)
 {
     struct priv *pv = p->priv;
-    struct lafs_tar *zip;
-    struct lafs_tar_member m;
+    struct lafs_archive *zip;
+    struct lafs_archive_member m;
     lafs_status st;
     LAFS_TRY(lafs_zip_open_memory(&zip, pv->data, pv->size, "the zip archive", err));
-    while ((st = lafs_tar_next(zip, &m, err)) == LAFS_OK) {
+    while ((st = lafs_archive_next(zip, &m, err)) == LAFS_OK) {
         const char *name = within(pv, m.name);
         if (!name || strncmp(name, "data/", 5)) continue;
         struct storage *s = find_storage(pv, name + 5, strlen(name + 5));
@@ -447,7 +447,7 @@ static lafs_status fetch_from_zip(struct lafs_pth *p, struct lafs_err *err)
         if ((st = read_record(zip, &s->own, (size_t)m.size, err)) != LAFS_OK) break;
         s->data = s->own.data;
     }
-    lafs_tar_close(zip);
+    lafs_archive_close(zip);
     return st == LAFS_END ? LAFS_OK : st;
 }
 

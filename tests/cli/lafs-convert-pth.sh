@@ -83,7 +83,7 @@ check test -z "$(ls | grep -v stderr)"
 cd ..
 ok "a pickle that would run code is refused by the name of what it calls for, and runs none"
 
-for file in beyond short missing overlap cut cut-legacy twice; do
+for file in beyond short missing flipped flipped-deflated overlap cut cut-legacy twice; do
     expect_status 1 lafs-convert -o out.safetensors "$pth/$file"
     message "$file': "
 done

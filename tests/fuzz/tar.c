@@ -32,23 +32,23 @@ static const char *put(int fd, const void *data, size_t size)
 
 static void members(const uint8_t *data, size_t size)
 {
-    struct lafs_tar *t;
-    struct lafs_tar_member m;
+    struct lafs_archive *t;
+    struct lafs_archive_member m;
     struct lafs_buf b;
     struct lafs_err err = {0};
     lafs_status st;
     if (lafs_tar_open_memory(&t, data, size, "'fuzz'", &err) != LAFS_OK) return;
     lafs_buf_init(&b);
     int64_t end = 0;
-    while ((st = lafs_tar_next(t, &m, &err)) == LAFS_OK) {
+    while ((st = lafs_archive_next(t, &m, &err)) == LAFS_OK) {
         must(m.name != NULL && m.offset >= end);
         lafs_buf_clear(&b);
-        if (m.regular && lafs_tar_data(t, MAX_RECORD, &b, &err) == LAFS_OK) must((int64_t)b.size == m.size);
+        if (m.regular && lafs_archive_data(t, MAX_RECORD, &b, &err) == LAFS_OK) must((int64_t)b.size == m.size);
         end = m.offset;
     }
     must(st == LAFS_END || err.msg[0]);
     lafs_buf_release(&b);
-    lafs_tar_close(t);
+    lafs_archive_close(t);
 }
 
 /* ---- the same samples both ways ---- */
