@@ -28,7 +28,7 @@ struct member {
 struct zip {
     struct lafs_atomic f;
     uint64_t at;
-    uint32_t table[256];
+    uint32_t table[8][256]; /* [k][b]: what byte b does to a CRC-32 with k bytes behind it */
     struct lafs_buf directory, head;
     uint64_t members;
 };
@@ -38,15 +38,27 @@ static void put(struct lafs_buf *b, uint64_t v, int bytes)
     for (int i = 0; i < bytes; i++) lafs_buf_putc(b, (int)(v >> 8 * i & 255));
 }
 
-static uint32_t crc32_of(struct zip *z, const unsigned char *p, uint64_t n)
+static void fill_table(uint32_t table[8][256])
+{
+    for (uint32_t b = 0; b < 256; b++) {
+        uint32_t t = b;
+        for (int k = 0; k < 8; k++) t = t & 1 ? 0xedb88320u ^ t >> 1 : t >> 1;
+        table[0][b] = t;
+    }
+    for (int k = 1; k < 8; k++)
+        for (int b = 0; b < 256; b++) table[k][b] = table[0][table[k - 1][b] & 255] ^ table[k - 1][b] >> 8;
+}
+
+/* Eight bytes at a time: models are large. */
+static uint32_t crc32_of(const struct zip *z, const unsigned char *p, uint64_t n)
 {
     uint32_t c = ~0u;
-    for (uint32_t i = 0; z->table[1] == 0 && i < 256; i++) {
-        uint32_t t = i;
-        for (int k = 0; k < 8; k++) t = t & 1 ? 0xedb88320u ^ t >> 1 : t >> 1;
-        z->table[i] = t;
+    for (; n >= 8; n -= 8, p += 8) {
+        uint32_t sum = 0;
+        for (int i = 0; i < 8; i++) sum ^= z->table[7 - i][p[i] ^ (i < 4 ? c >> 8 * i & 255 : 0)];
+        c = sum;
     }
-    for (uint64_t i = 0; i < n; i++) c = z->table[(c ^ p[i]) & 255] ^ c >> 8;
+    for (; n > 0; n--, p++) c = z->table[0][(c ^ *p) & 255] ^ c >> 8;
     return ~c;
 }
 
@@ -277,6 +289,7 @@ lafs_status lafs_pth_write(const char *path, const struct lafs_st_tensor *tensor
     struct lafs_buf pickle, json;
     LAFS_TRY(check_names(tensor, count, meta, metas, err));
     LAFS_TRY(lafs_alloc0(&z, 1, sizeof *z, err));
+    fill_table(z->table);
     lafs_buf_init(&pickle);
     lafs_buf_init(&json);
     put_metadata(&json, meta, metas);

@@ -28,7 +28,6 @@ lafs_status lafs_jpeg_size(const void *data, size_t size, int *w, int *h, struct
 /* Appends a baseline JPEG, 4:4:4 for quality >= 90 and 4:2:0 below; quality 1..100. The same bytes every time. */
 lafs_status lafs_jpeg_encode(struct lafs_buf *out, const struct lafs_image *im, int quality, struct lafs_err *err);
 
-
 /* Decodes a PNG to RGB: any depth (16 bits are rounded to 8), grey, palette, interlaced; of an animation the first
  * picture. What is transparent is blended with black, the colour of all that lies outside a picture; the orientation of
  * an eXIf chunk is applied; gamma and colour profiles are ignored, as in JPEG files. Limits and errors as for JPEG; a

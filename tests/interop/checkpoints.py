@@ -2,6 +2,7 @@
 import argparse
 import collections
 import sys
+import zipfile
 
 from common import check, end, run, same
 
@@ -89,6 +90,7 @@ def _():
 def _():
     safetensors.torch.save_file(state, "net.safetensors", {"licence": "mine"})
     run("lafs-convert", "-o", "net.pth", "net.safetensors")
+    assert zipfile.ZipFile("net.pth").testzip() is None
     for only in (False, True):
         read = torch.load("net.pth", weights_only=only)
         same(set(read), set(state))

@@ -156,6 +156,69 @@ TEST(what_is_written_is_read)
     lafs_buf_release(&again);
 }
 
+static uint32_t u32(const unsigned char *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* The CRC-32 that the file states for a member, in its directory (46 bytes before the name, the last that is found). */
+static uint32_t stated_crc(const struct lafs_buf *b, const char *name)
+{
+    uint32_t crc = 0;
+    size_t n = strlen(name);
+    for (size_t i = 46; i + n <= b->size; i++)
+        if (!memcmp(b->data + i, name, n) && u32(b->data + i - 46) == 0x02014b50) crc = u32(b->data + i - 46 + 16);
+    return crc;
+}
+
+TEST(checksums)
+{
+    static unsigned char long_one[100000];
+    struct lafs_st_tensor t[] = {
+        {.name = "known", .dtype = LAFS_U8, .ndim = 1, .shape = {9}, .count = 9, .data = "123456789"},
+        {.name = "long", .dtype = LAFS_U8, .ndim = 1, .shape = {sizeof long_one}, .count = sizeof long_one,
+         .data = long_one}};
+    char path[] = "/tmp/lafs-pth.XXXXXX";
+    struct lafs_buf b;
+    struct lafs_pth *p;
+    int fd = mkstemp(path);
+    REQUIRE(fd >= 0);
+    close(fd);
+    lafs_buf_init(&b);
+    for (size_t i = 0; i < sizeof long_one; i++) long_one[i] = (unsigned char)(i * i >> 5);
+    REQUIRE_OK(lafs_pth_write(path, t, 2, NULL, 0, &err), &err);
+    REQUIRE_OK(lafs_buf_read_file(&b, path, 1 << 20, &err), &err);
+    unlink(path);
+    CHECK_INT(stated_crc(&b, "archive/data/0"), 0xcbf43926); /* the check value that CRC-32 is published with */
+    REQUIRE_OK(lafs_pth_parse(&p, b.data, b.size, &err), &err);
+    REQUIRE_OK(lafs_pth_load(p, NULL, &err), &err);
+    lafs_pth_close(p);
+    /* A changed byte is found, in whichever record, and only when that is read. */
+    static const struct {
+        const char *bytes, *say;
+    } flip[] = {{"123456789", "archive/data/0"}, {"long", "archive/data.pkl"}};
+    for (int i = 0; i < 2; i++) {
+        unsigned char *at = memmem(b.data, b.size, flip[i].bytes, strlen(flip[i].bytes));
+        REQUIRE(at);
+        *at ^= 4;
+        lafs_status st = lafs_pth_parse(&p, b.data, b.size, &err);
+        CHECK_INT(st, i == 0 ? LAFS_OK : LAFS_FAILED);
+        if (st == LAFS_OK) {
+            CHECK_INT(lafs_pth_load(p, NULL, &err), LAFS_FAILED);
+            CHECK(strstr(err.msg, "the zip archive is damaged in 'archive/") != NULL);
+        }
+        CHECK(strstr(err.msg, flip[i].say) != NULL);
+        lafs_pth_close(p);
+        if (st == LAFS_OK) {
+            REQUIRE_OK(lafs_pth_parse(&p, b.data, b.size, &err), &err);
+            REQUIRE_OK(lafs_pth_load(p, (const unsigned char[]){0, 1}, &err), &err);
+            lafs_pth_close(p);
+        }
+        *at ^= 4;
+    }
+    lafs_buf_release(&b);
+}
+
 TEST(broken_and_hostile)
 {
     static const struct {
@@ -184,6 +247,8 @@ TEST(broken_and_hostile)
         const char *file, *say;
     } later[] = {{"short", "storage '0' has 12 bytes, not 4 values of F32"},
                  {"missing", "tensor 'w' has no data"},
+                 {"flipped", "the zip archive is damaged in 'archive/data/0': "},
+                 {"flipped-deflated", "the zip archive is damaged in "},
                  {"overlap", "repeats its values too often"},
                  {"cut-legacy", "cut off"}};
     struct lafs_pth *p;
@@ -209,4 +274,4 @@ TEST(broken_and_hostile)
 }
 
 TEST_MAIN(types_strides_and_shared_storages, names_are_paths_and_scalars_are_metadata, what_is_written_is_read,
-          broken_and_hostile)
+          checksums, broken_and_hostile)
