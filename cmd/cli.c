@@ -448,6 +448,13 @@ char **cli_parse(const struct cli_program *p, int argc, char **argv, int *nargs)
     return argv;
 }
 
+int cli_given(const void *value)
+{
+    for (size_t i = 0; program->options[i].name; i++)
+        if (program->options[i].value == value) return state[i].origin != FROM_DEFAULT;
+    return 0;
+}
+
 /* -- provenance -- */
 
 static const char *value_text(const struct cli_option *o)

@@ -112,6 +112,8 @@ extern struct cli_common cli;
 /* Parses; handles --help, --version, completion and presets; on misuse prints and exits 2. Installs the signal handler
  * that removes partial output. Returns the positional arguments. */
 char **cli_parse(const struct cli_program *program, int argc, char **argv, int *nargs);
+/* Whether the option whose value lives there was given, on the command line or by a preset. */
+int cli_given(const void *value);
 /* "lafs-x: message" on stderr. */
 void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void cli_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));   /* not with -q */

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "cmd/cli.h"
+#include "cmd/rates.h"
 #include "cmd/readall.h"
 #include "cmd/searchijb.h"
 #include "cmd/searchout.h"
@@ -62,9 +63,7 @@ struct block {
 };
 
 struct job {
-    struct lafs_identify asked;
-    const char *fpir_text[LAFS_MAX_FPIRS];
-    double fpir[LAFS_MAX_FPIRS];
+    const struct search_asked *asked;
     struct lafs_backend backend;
     /* Probes. */
     struct lafs_buf probe;        /* (keys.count, dim) float */
@@ -83,24 +82,17 @@ struct job {
     struct lafs_err search_err;
     int64_t *enrolled, *enrolled_own; /* (names.count) entries of the person; (keys.count) with the probe's own key */
     struct lafs_strset people;    /* names of the gallery; only with --figures */
-    /* IJB. */
-    struct lafs_ijb_images *images;
-    struct lafs_wanted want;
-    struct lafs_embset set;
-    char first_key[256];
-    struct search_figures *of;
-    int galleries;
 };
 
 static float *floats(const struct lafs_buf *b) { return (float *)(void *)b->data; }
 
 /* -- probes -- */
 
-/* The field `name`, or "". */
+/* The field `name`; "" where there is none. */
 static lafs_status name_of(const struct lafs_sample *s, const char **name, size_t *len, struct lafs_err *err)
 {
     lafs_status st = lafs_sample_str(s, "name", name, len, err);
-    if (st == LAFS_END) {
+    if (st == LAFS_END || (st == LAFS_OK && *len == 0)) {
         *name = "";
         *len = 0;
         return o.figures ? lafs_fail(err, LAFS_FAILED, "'%s' has no name: --figures needs everybody's",
@@ -125,6 +117,9 @@ static lafs_status take_probe(void *arg, struct lafs_sample *s, struct lafs_err 
     int64_t id, who = -1;
     LAFS_TRY(name_of(s, &name, &len, err));
     LAFS_TRY(named(lafs_embedding_append(&j->probe, &j->dim, s, err), s, err));
+    if (j->dim > LAFS_MAX_SEARCH_DIM)
+        return lafs_fail(err, LAFS_FAILED, "'%s': an embedding of %lld values, of more than %d", key, (long long)j->dim,
+                         LAFS_MAX_SEARCH_DIM);
     const int64_t n = j->keys.count;
     LAFS_TRY(lafs_strset_add(&j->keys, key, strlen(key), &id, err));
     if (id != n) return lafs_fail(err, LAFS_FAILED, "the probe '%s' is there twice", key);
@@ -345,12 +340,11 @@ static lafs_status print_matches(const struct job *j, struct lafs_err *err)
     return st;
 }
 
-static lafs_status figures(struct job *j, struct lafs_err *err)
+static lafs_status figures(const struct job *j, struct lafs_err *err)
 {
     const int64_t n = j->keys.count;
+    struct search_figures of = {.entries = j->entries, .people = j->people.count};
     struct lafs_found *f;
-    LAFS_TRY(lafs_alloc0(&j->of, 1, sizeof *j->of, err));
-    j->galleries = 1;
     LAFS_TRY(lafs_alloc(&f, (size_t)n, sizeof *f, err));
     for (int64_t i = 0; i < n; i++) {
         int64_t count;
@@ -360,17 +354,9 @@ static lafs_status figures(struct job *j, struct lafs_err *err)
         for (int64_t t = 0; t < count && !f[i].rank; t++)
             if (lafs_kept_find(&j->kept, m[t].entry)->person == j->person[i]) f[i].rank = (int32_t)t + 1;
     }
-    j->of->entries = j->entries;
-    j->of->people = j->people.count;
-    lafs_status st = lafs_identify_figures(&j->asked, f, n, j->names.count, cli_pool(), &j->of->f, err);
+    lafs_status st = lafs_identify_figures(&j->asked->what, f, n, j->names.count, cli_pool(), &of.f, err);
     lafs_free(f);
-    return st;
-}
-
-static lafs_status report(const struct job *j, struct lafs_err *err)
-{
-    struct search_report r = {&j->asked, j->fpir_text, j->of, j->galleries};
-    return o.json ? search_report_json(&r, stdout, err) : search_report_text(&r, stdout, err);
+    return st == LAFS_OK ? search_report(j->asked, &of, 1, stdout, err) : st;
 }
 
 static lafs_status results(struct job *j, struct lafs_err *err)
@@ -381,10 +367,7 @@ static lafs_status results(struct job *j, struct lafs_err *err)
     cli_note("%lld of %lld cosines were computed in full", (long long)lafs_search_looked_at(j->search),
              (long long)(j->entries * j->keys.count));
     if (cli.out) LAFS_TRY(write_records(j, err));
-    if (o.figures) {
-        LAFS_TRY(figures(j, err));
-        return report(j, err);
-    }
+    if (o.figures) return figures(j, err);
     return cli.out ? LAFS_OK : print_matches(j, err);
 }
 
@@ -404,79 +387,7 @@ static int run_search(struct job *j, char **args, int n)
     return status;
 }
 
-/* -- IJB -- */
-
-static lafs_status take_image(void *arg, struct lafs_sample *s, struct lafs_err *err)
-{
-    struct job *j = arg;
-    if (!j->first_key[0]) snprintf(j->first_key, sizeof j->first_key, "%s", lafs_sample_key(s));
-    return lafs_embset_add(&j->set, &j->want, 1, s, NULL, err);
-}
-
-static lafs_status search_templates(struct job *j, const struct lafs_ijb_list *probes,
-                                    const struct lafs_ijb_list *galleries, struct lafs_err *err)
-{
-    struct lafs_templates t = {0};
-    const char *why = NULL;
-    LAFS_TRY(templates_report_missing(&j->set, &j->want, j->first_key, o.ijb.templates, err));
-    LAFS_TRY(lafs_backend_open(&j->backend, cli.device, cli_pool(), &why, err));
-    if (why) cli_note("%s", why);
-    LAFS_TRY(lafs_alloc0(&j->of, (size_t)o.gallery_lists.n, sizeof *j->of, err));
-    lafs_status st = templates_make(&t, &o.ijb, j->images, &j->want, &j->set, err);
-    for (; st == LAFS_OK && j->galleries < o.gallery_lists.n; j->galleries++) {
-        struct search_figures *g = j->of + j->galleries;
-        g->gallery = o.gallery_lists.v[j->galleries];
-        st = searchijb_gallery(g, &j->asked, &t, galleries + j->galleries, probes, &j->backend, cli_pool(), err);
-        if (st != LAFS_OK) lafs_err_prefix(err, "'%s'", g->gallery);
-    }
-    lafs_templates_release(&t);
-    return st == LAFS_OK ? report(j, err) : st;
-}
-
-static lafs_status read_lists(struct job *j, struct lafs_ijb_list *probes, struct lafs_ijb_list *galleries,
-                              struct lafs_err *err)
-{
-    LAFS_TRY(lafs_ijb_list_read(probes, o.probe_list, err));
-    for (int g = 0; g < o.gallery_lists.n; g++) LAFS_TRY(lafs_ijb_list_read(galleries + g, o.gallery_lists.v[g], err));
-    LAFS_TRY(lafs_ijb_images_read(&j->images, o.ijb.templates, err));
-    return lafs_wanted_init(&j->want, &j->images->photos, err);
-}
-
-static int run_ijb(struct job *j, char **args, int n)
-{
-    struct lafs_err err = {0};
-    struct lafs_ijb_list probes = {0}, *galleries;
-    struct readall_totals totals;
-    struct readall reading = {.what = "embeddings", .arg = j, .each = take_image};
-    if (lafs_alloc0(&galleries, (size_t)o.gallery_lists.n, sizeof *galleries, &err) != LAFS_OK) return cli_fail(&err);
-    int status = read_lists(j, &probes, galleries, &err) == LAFS_OK ? EXIT_DONE : cli_fail(&err);
-    if (status == EXIT_DONE) status = readall_run(&reading, (const char *const *)args, n, &totals);
-    if (status == EXIT_DONE && search_templates(j, &probes, galleries, &err) != LAFS_OK) status = cli_fail(&err);
-    lafs_ijb_list_release(&probes);
-    for (int g = 0; g < o.gallery_lists.n; g++) lafs_ijb_list_release(galleries + g);
-    lafs_free(galleries);
-    return status;
-}
-
 /* -- the whole -- */
-
-static void parse_rates(struct job *j)
-{
-    static char *copy;
-    struct lafs_err err = {0};
-    if (lafs_strdup(&copy, o.fpir ? o.fpir : "0.01,0.1", &err) != LAFS_OK) exit(cli_fail(&err));
-    for (char *p = copy; p;) { /* the copy stays: fpir_text points into it */
-        char *comma = strchr(p, ','), *end;
-        if (comma) *comma = 0;
-        double v = strtod(p, &end);
-        if (end == p || *end || !(v > 0 && v < 1) || *p == ' ' || *p == '+')
-            cli_misuse("--fpir: '%s' is no rate between 0 and 1", p);
-        if (j->asked.fpirs == LAFS_MAX_FPIRS) cli_misuse("--fpir: more than %d rates", LAFS_MAX_FPIRS);
-        j->fpir_text[j->asked.fpirs] = p;
-        j->fpir[j->asked.fpirs++] = v;
-        p = comma ? comma + 1 : NULL;
-    }
-}
 
 static void check_options(char **args, int n)
 {
@@ -485,11 +396,13 @@ static void check_options(char **args, int n)
     if (ijb) {
         if (!o.gallery_lists.n || !o.probe_list || !o.ijb.templates)
             cli_misuse("--templates, --gallery-list and --probe-list need each other");
-        if (o.probes.n || cli.out || o.exclude_own || o.top != 10 || o.min_score > -1)
+        if (o.probes.n || cli.out || o.exclude_own || cli_given(&o.top) || cli_given(&o.min_score))
             cli_misuse("--probes, --top, --min-score, --exclude-own and -o do not go with --templates");
         o.figures = 1;
     } else if (!o.probes.n) cli_misuse("--probes is needed: who to look for");
-    if (!o.figures && (o.fpir || !isnan(o.threshold))) cli_misuse("--fpir and --threshold need --figures");
+    if (!o.figures && (o.fpir || !isnan(o.threshold) || cli_given(&o.bootstrap) || cli_given(&cli.seed)))
+        cli_misuse("--fpir, --threshold, --bootstrap and --seed need --figures");
+    if (!o.figures && o.json && cli.out) cli_misuse("--json is about what is printed: -o writes records");
     if (o.figures && out) cli_misuse("--figures and -o - would write to the same place");
     for (int i = 0; i < n; i++) in += !strcmp(args[i], "-");
     for (int i = 0; i < o.probes.n; i++)
@@ -514,26 +427,25 @@ static void release(struct job *j)
     lafs_strset_release(&j->people);
     lafs_kept_release(&j->kept);
     lafs_free(j->person), lafs_free(j->number), lafs_free(j->enrolled), lafs_free(j->enrolled_own);
-    lafs_free(j->of);
-    lafs_ijb_images_free(j->images);
-    lafs_wanted_release(&j->want);
-    lafs_embset_release(&j->set);
 }
 
 int main(int argc, char **argv)
 {
-    struct job j = {0};
-    int n;
+    struct search_asked asked;
+    int n, status;
     char **args = cli_parse(&program, argc, argv, &n);
     check_options(args, n);
-    parse_rates(&j);
-    j.asked.fpir = j.fpir;
-    j.asked.apply = !isnan(o.threshold);
-    j.asked.threshold = o.threshold;
-    j.asked.bootstrap = o.bootstrap;
-    j.asked.seed = (uint64_t)cli.seed;
-    lafs_embset_init(&j.set);
-    int status = o.gallery_lists.n ? run_ijb(&j, args, n) : run_search(&j, args, n);
-    release(&j);
+    int rates = cli_rates("--fpir", o.fpir ? o.fpir : "0.01,0.1", asked.fpir, asked.fpir_text, LAFS_MAX_FPIRS);
+    asked.json = o.json;
+    asked.what = (struct lafs_identify){.fpir = asked.fpir, .fpirs = rates, .apply = !isnan(o.threshold),
+                                        .threshold = o.threshold, .bootstrap = o.bootstrap, .seed = (uint64_t)cli.seed};
+    if (o.gallery_lists.n) {
+        struct searchijb s = {&asked, &o.ijb, &o.gallery_lists, o.probe_list};
+        status = searchijb_run(&s, (const char *const *)args, n);
+    } else {
+        struct job j = {.asked = &asked};
+        status = run_search(&j, args, n);
+        release(&j);
+    }
     return cli_finish(status);
 }

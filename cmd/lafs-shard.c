@@ -76,9 +76,6 @@ static lafs_status set_pixels(struct pack *p, const struct lafs_sample *first, s
     int stated = px->aligner[0] && strcmp(px->aligner, "none") && strcmp(px->aligner, "given");
     if (o.aligned && stated)
         return lafs_fail(err, LAFS_USAGE, "--aligned: the input says itself how it is aligned: '%s'", px->aligner);
-    if (o.channels && px->channels[0] && strcmp(px->channels, "rgb"))
-        return lafs_fail(err, LAFS_USAGE, "--channels %s: the input says itself that it is '%s'", o.channels,
-                         px->channels);
     /* A packed set states no size unless `property` does: that of its first picture, if it is a crop. */
     if (!px->size && !strcmp(px->aligner, "given") && first && picture_side(first, &px->size, err) != LAFS_OK)
         px->size = 0;
@@ -126,7 +123,7 @@ int main(int argc, char **argv)
     int n;
     char **args = cli_parse(&program, argc, argv, &n);
     struct pack p = {.pixels = {0}};
-    struct lafs_reader_options in = {.list = o.list, .photos = {0, "none", "rgb"}};
+    struct lafs_reader_options in = {.list = o.list, .photos = {0, "none", "rgb"}, .channels = o.channels};
     in.swapped = o.channels && strcmp(o.channels, "bgr") == 0;
     struct lafs_writer_options out = {.shard_samples = o.shard_samples, .shard_bytes = o.shard_bytes};
     if (o.aligned) snprintf(in.photos.aligner, sizeof in.photos.aligner, "given");
@@ -135,8 +132,8 @@ int main(int argc, char **argv)
     const char *to = o.to_dir ? "--to-dir" : o.to_rec ? "--to-rec" : o.to_bin ? "--to-bin" : NULL;
     if ((o.to_dir != NULL) + (o.to_rec != NULL) + (o.to_bin != NULL) > 1)
         cli_misuse("--to-dir, --to-rec and --to-bin exclude each other");
-    if (to && (cli.out || o.aligned || o.shard_bytes || o.shard_samples))
-        cli_misuse("%s goes with no option about streams or shards", to);
+    if (to && (cli.out || cli.log || o.aligned || o.shard_bytes || o.shard_samples))
+        cli_misuse("%s goes with no option about streams or shards, nor --log", to);
     if (o.rec_flat && !o.to_rec) cli_misuse("--rec-flat goes with --to-rec");
     if (o.pairs && !o.to_bin) cli_misuse("--pairs goes with --to-bin");
     if (o.to_dir) return cli_finish(unpack_run(o.to_dir, &in, (const char *const *)args, n));

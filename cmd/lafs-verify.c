@@ -7,6 +7,7 @@
 #include "base/atomicfile.h"
 #include "base/mem.h"
 #include "cmd/cli.h"
+#include "cmd/rates.h"
 #include "cmd/readall.h"
 #include "cmd/templates.h"
 #include "cmd/verifyout.h"
@@ -238,35 +239,10 @@ static lafs_status mark_missing(struct job *j, struct lafs_err *err)
 
 /* -- figures -- */
 
-static lafs_status parse_rates(double far[LAFS_MAX_FARS], const char **text, int *n)
+static int rates(double far[LAFS_MAX_FARS], const char *text[LAFS_MAX_FARS])
 {
-    static const double lfw[] = {1e-3, 1e-2}, ijb[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1};
-    static const char *const lfw_text[] = {"1e-3", "1e-2"}, *const ijb_text[] = {"1e-6", "1e-5", "1e-4",
-                                                                                 "1e-3", "1e-2", "1e-1"};
-    *n = 0;
-    if (!o.far) {
-        *n = o.ijb.templates ? 6 : 2;
-        for (int k = 0; k < *n; k++) {
-            far[k] = (o.ijb.templates ? ijb : lfw)[k];
-            text[k] = (o.ijb.templates ? ijb_text : lfw_text)[k];
-        }
-        return LAFS_OK;
-    }
-    static char *copy;
-    struct lafs_err err = {0};
-    if (lafs_strdup(&copy, o.far, &err) != LAFS_OK) exit(cli_fail(&err));
-    for (char *p = copy; p;) { /* the copy stays: text points into it */
-        char *comma = strchr(p, ','), *end;
-        if (comma) *comma = 0;
-        double v = strtod(p, &end);
-        if (end == p || *end || !(v > 0 && v < 1) || *p == ' ' || *p == '+')
-            cli_misuse("--far: '%s' is no rate between 0 and 1", p);
-        if (*n == LAFS_MAX_FARS) cli_misuse("--far: more than %d rates", LAFS_MAX_FARS);
-        text[*n] = p;
-        far[(*n)++] = v;
-        p = comma ? comma + 1 : NULL;
-    }
-    return LAFS_OK;
+    return cli_rates("--far", o.far ? o.far : o.ijb.templates ? "1e-6,1e-5,1e-4,1e-3,1e-2,1e-1" : "1e-3,1e-2", far, text,
+                     LAFS_MAX_FARS);
 }
 
 /* group (n) of each pair: 0 "(missing)", 1 "(different groups)", then those of the field in order of appearance. */
@@ -432,7 +408,7 @@ int main(int argc, char **argv)
     int n;
     char **args = cli_parse(&program, argc, argv, &n);
     check_options();
-    parse_rates(j.report.far, j.report.far_text, &j.report.fars);
+    j.report.fars = rates(j.report.far, j.report.far_text);
     lafs_embset_init(&j.set);
     int status = read_protocols(&j, &err) == LAFS_OK ? EXIT_DONE : cli_fail(&err);
     struct readall reading = {.what = "embeddings", .arg = &j, .each = take_sample};

@@ -43,19 +43,25 @@ static lafs_status keep_picture(struct bin *b, const struct lafs_sample *s, stru
     return lafs_buf_check(&b->data, err);
 }
 
+/* A picture of some pair, without which that pair would be lost. */
+static lafs_status keep_needed(struct bin *b, const struct lafs_sample *s, struct lafs_err *err)
+{
+    lafs_status st = keep_picture(b, s, err);
+    if (st != LAFS_BAD_RECORD) return st;
+    err->status = LAFS_FAILED;
+    return lafs_err_prefix(err, "'%s'", lafs_sample_key(s));
+}
+
 static lafs_status each(void *arg, struct lafs_sample *s, struct lafs_err *err)
 {
     struct bin *b = arg;
     if (!b->file) {
         LAFS_TRY(lafs_pairfield_add(&b->field, s, err));
-        lafs_status st = keep_picture(b, s, err);
-        if (st != LAFS_BAD_RECORD) return st;
-        err->status = LAFS_FAILED; /* its pair is lost */
-        return lafs_err_prefix(err, "'%s'", lafs_sample_key(s));
+        return keep_needed(b, s, err);
     }
     int64_t before = b->want.found;
     LAFS_TRY(lafs_wanted_mark(&b->want, s, b->rows, err));
-    return b->want.found > before ? keep_picture(b, s, err) : LAFS_OK;
+    return b->want.found > before ? keep_needed(b, s, err) : LAFS_OK;
 }
 
 static lafs_status find_pairs(struct bin *b, struct lafs_err *err)

@@ -1,4 +1,5 @@
 /* lafs-shard --to-rec */
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +29,7 @@ struct rec {
     int by_name;              /* 1: classes are numbers of names, in order of appearance; -1: not known yet */
     struct lafs_strset people;
     unsigned char *seen;      /* (CLASSES / 8 + 1) bit c: class c has come */
-    int64_t images, swapped, last_class, top_class, named;
+    int64_t images, swapped, labelled, last_class, top_class, named;
     float *range;             /* (ranges, 2) first and last + 1 key of each person */
     int64_t ranges, range_cap;
     int w, h;                 /* of the first picture */
@@ -57,45 +58,52 @@ static lafs_status put_record(struct rec *r, int64_t key, uint32_t flag, float l
 
 /* ---- classes ---- */
 
-static lafs_status class_of(struct rec *r, const struct lafs_sample *s, int64_t *cls, struct lafs_err *err)
+/* The record's name, which must be one that .names can hold. LAFS_END: it has none. */
+static lafs_status name_of(const struct lafs_sample *s, const char **name, size_t *len, struct lafs_err *err)
 {
-    const char *name;
-    size_t len;
+    LAFS_TRY(lafs_sample_str(s, "name", name, len, err));
+    if (*len == 0) return LAFS_END;
+    if (*len > LAFS_MAX_KEY) return lafs_fail(err, LAFS_BAD_RECORD, "a name of %zu bytes", *len);
+    for (size_t i = 0; i < *len; i++)
+        if ((unsigned char)(*name)[i] < 0x20)
+            return lafs_fail(err, LAFS_BAD_RECORD, "a name with a control character");
+    return LAFS_OK;
+}
+
+/* A new person's class is the next one; begin_class takes it. */
+static lafs_status class_of(struct rec *r, const char *name, size_t len, const struct lafs_sample *s, int64_t *cls,
+                            struct lafs_err *err)
+{
     lafs_status st = lafs_sample_int(s, "cls", cls, err);
     if (st == LAFS_BAD_RECORD) return st;
     if (r->by_name < 0) r->by_name = st == LAFS_END;
     if (r->by_name) {
         if (st == LAFS_OK) return lafs_fail(err, LAFS_BAD_RECORD, "a class number (cls) among records with names only");
-        st = lafs_sample_str(s, "name", &name, &len, err);
-        if (st == LAFS_END) return lafs_fail(err, LAFS_BAD_RECORD, "neither a class number (cls) nor a name");
-        LAFS_TRY(st);
-        if (memchr(name, 0, len) || len > LAFS_MAX_KEY) return lafs_fail(err, LAFS_BAD_RECORD, "a name that is none");
-        LAFS_TRY(lafs_strset_add(&r->people, name, len, cls, err));
+        if (len == 0) return lafs_fail(err, LAFS_BAD_RECORD, "neither a class number (cls) nor a name");
+        *cls = lafs_strset_find(&r->people, name, len);
+        if (*cls < 0) *cls = r->people.count;
     } else if (st == LAFS_END) return lafs_fail(err, LAFS_BAD_RECORD, "no class number (cls) among records with one");
     if (*cls > LAFS_REC_MAX_LABEL)
         return lafs_fail(err, LAFS_FAILED, "class %lld: RecordIO's labels are exact only up to 2^24", (long long)*cls);
     return *cls < 0 ? lafs_fail(err, LAFS_BAD_RECORD, "class %lld", (long long)*cls) : LAFS_OK;
 }
 
-static lafs_status put_name(struct rec *r, const struct lafs_sample *s, int64_t cls, struct lafs_err *err)
+static lafs_status put_name(struct rec *r, const char *name, size_t len, int64_t cls, struct lafs_err *err)
 {
-    const char *name;
-    size_t len;
     char digits[24];
-    if (lafs_sample_str(s, "name", &name, &len, NULL) != LAFS_OK || len == 0) return LAFS_OK;
-    if (snprintf(digits, sizeof digits, "%lld", (long long)cls) == (int)len && !memcmp(digits, name, len))
+    if (len == 0 || (snprintf(digits, sizeof digits, "%lld", (long long)cls) == (int)len && !memcmp(digits, name, len)))
         return LAFS_OK; /* a reader finds that name by itself */
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)name[i] < 0x20) return lafs_fail(err, LAFS_BAD_RECORD, "a name with a control character");
     lafs_buf_printf(&r->names.buf, "%lld\t%.*s\n", (long long)cls, (int)len, name);
     r->named++;
     return lafs_buf_check(&r->names.buf, err);
 }
 
 /* The first picture of a person. */
-static lafs_status begin_class(struct rec *r, const struct lafs_sample *s, int64_t cls, struct lafs_err *err)
+static lafs_status begin_class(struct rec *r, const char *name, size_t len, int64_t cls, struct lafs_err *err)
 {
-    LAFS_TRY(put_name(r, s, cls, err));
+    int64_t id;
+    if (r->by_name) LAFS_TRY(lafs_strset_add(&r->people, name, len, &id, err));
+    LAFS_TRY(put_name(r, name, len, cls, err));
     r->seen[cls / 8] |= (unsigned char)(1 << cls % 8);
     if (cls > r->top_class) r->top_class = cls;
     if (r->flat) return LAFS_OK;
@@ -130,23 +138,27 @@ static lafs_status each(void *arg, struct lafs_sample *s, struct lafs_err *err)
     const void *data;
     float label[LAFS_REC_MAX_LABELS];
     uint32_t labels = 0;
-    size_t size = 0;
+    const char *name = "";
+    size_t size = 0, len = 0;
     int64_t cls = 0;
     int swapped = 0;
     LAFS_TRY(pack_picture(s, &r->made, &data, &size, &swapped, err));
-    LAFS_TRY(class_of(r, s, &cls, err));
+    lafs_status st = name_of(s, &name, &len, err);
+    if (st != LAFS_END) LAFS_TRY(st);
+    LAFS_TRY(class_of(r, name, len, s, &cls, err));
     LAFS_TRY(labels_of(s, cls, label, &labels, err));
     int known = r->seen[cls / 8] >> cls % 8 & 1;
     if (!r->flat && known && cls != r->last_class)
         return lafs_fail(err, LAFS_FAILED, "'%s': class %lld came before, and others in between: identity ranges need "
                          "each person's photos side by side (--rec-flat does without)", lafs_sample_key(s),
                          (long long)cls);
-    if (!known) LAFS_TRY(begin_class(r, s, cls, err));
+    if (!known) LAFS_TRY(begin_class(r, name, len, cls, err));
     r->last_class = cls;
     if (!r->w && lafs_photo_size(data, size, &r->w, &r->h, NULL) != LAFS_OK) r->w = r->h = 0;
     LAFS_TRY(put_record(r, r->images + !r->flat, labels, labels ? 0 : (float)cls, label, data, size, err));
     r->images++;
     r->swapped += swapped;
+    r->labelled += labels > 0;
     if (!r->flat) r->range[2 * r->ranges - 1] = (float)(r->images + 1);
     if (!r->flat && r->images + r->ranges >= LAFS_REC_MAX_LABEL)
         return lafs_fail(err, LAFS_FAILED, "more than 2^24 records: identity ranges would not be exact (--rec-flat)");
@@ -168,13 +180,29 @@ static lafs_status finish_ranges(struct rec *r, struct lafs_err *err)
     return st;
 }
 
+/* Says so where the folder's `property` was, or is also, of another .rec. */
+static void warn_of_others(const char *folder, const char *own)
+{
+    DIR *d = opendir(folder[0] ? folder : ".");
+    if (!d) return;
+    for (const struct dirent *e; (e = readdir(d));) {
+        size_t len = strlen(e->d_name);
+        if (len < 5 || strcmp(e->d_name + len - 4, ".rec") || (len - 4 == strlen(own) && !memcmp(e->d_name, own, len - 4)))
+            continue;
+        cli_warn("'%sproperty' tells of '%s.rec' now, no longer of '%s': a folder has one", folder, own, e->d_name);
+        break;
+    }
+    closedir(d);
+}
+
 static lafs_status put_property(const struct rec *r, const char *prefix, struct lafs_err *err)
 {
     struct lafs_buf path, text;
-    const char *slash = strrchr(prefix, '/');
+    const char *slash = strrchr(prefix, '/'), *own = slash ? slash + 1 : prefix;
     lafs_buf_init(&path);
     lafs_buf_init(&text);
-    lafs_buf_put(&path, prefix, slash ? (size_t)(slash + 1 - prefix) : 0);
+    lafs_buf_put(&path, prefix, (size_t)(own - prefix));
+    if (lafs_buf_str(&path)) warn_of_others(lafs_buf_str(&path), own);
     lafs_buf_puts(&path, "property");
     lafs_buf_printf(&text, "%lld,%d,%d\n", (long long)r->top_class + 1, r->h, r->w);
     lafs_status st = lafs_buf_str(&path) ? lafs_buf_check(&text, err) : lafs_buf_check(&path, err);
@@ -249,6 +277,9 @@ int pack_rec(const char *prefix, int flat, const struct lafs_reader_options *opt
     if (status == EXIT_DONE && publish(&r, prefix, &err) != LAFS_OK) status = cli_fail(&err);
     if (status == EXIT_DONE) {
         pack_say_swapped(r.swapped);
+        if (r.flat && r.labelled)
+            cli_warn("%lld records have several labels: a reader that looks for identity ranges, as InsightFace's does, "
+                     "takes those of the first for ranges", (long long)r.labelled);
         cli_warn("%lld photos read, %lld written%s", (long long)totals.records, (long long)r.images,
                  totals.bad ? ", others bad" : "");
     }

@@ -5,7 +5,22 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cmd/readall.h"
+#include "compute/backend.h"
+#include "eval/embset.h"
+#include "eval/ijblist.h"
 #include "eval/search.h"
+
+struct job {
+    const struct searchijb *s;
+    struct lafs_ijb_list probes, *gallery; /* (galleries) */
+    struct search_figures *of;             /* (galleries) */
+    struct lafs_ijb_images *images;
+    struct lafs_wanted want;
+    struct lafs_embset set;
+    struct lafs_backend backend;
+    char first_key[256];
+};
 
 /* Those templates of a list that are there, as rows. */
 struct rows {
@@ -80,24 +95,23 @@ static void find_ranks(struct lafs_found *f, const struct lafs_search *s, const 
     }
 }
 
-static lafs_status search(struct lafs_found *f, int64_t dim, const struct rows *g, const struct rows *p,
-                          const struct lafs_ijb_list *gallery, const struct lafs_ijb_list *probes,
-                          const struct lafs_backend *b, struct lafs_pool *pool, struct lafs_err *err)
+static lafs_status search(struct job *j, struct lafs_found *f, int64_t dim, const struct rows *g, const struct rows *p,
+                          const struct lafs_ijb_list *gallery, struct lafs_err *err)
 {
     struct lafs_search *s;
     const struct lafs_search_options opt = {.k = lafs_rank[LAFS_RANKS - 1], .min_score = -1};
-    LAFS_TRY(lafs_search_new(&s, b, pool, &opt, p->e, p->count, dim, err));
+    LAFS_TRY(lafs_search_new(&s, &j->backend, cli_pool(), &opt, p->e, p->count, dim, err));
     lafs_status st = lafs_search_add(s, &(struct lafs_search_block){g->e, g->count, NULL}, err);
-    if (st == LAFS_OK) find_ranks(f, s, p, g, gallery, probes);
+    if (st == LAFS_OK) find_ranks(f, s, p, g, gallery, &j->probes);
     lafs_search_free(s);
     return st;
 }
 
-lafs_status searchijb_gallery(struct search_figures *out, const struct lafs_identify *asked,
-                              const struct lafs_templates *t, const struct lafs_ijb_list *gallery,
-                              const struct lafs_ijb_list *probes, const struct lafs_backend *b,
-                              struct lafs_pool *pool, struct lafs_err *err)
+/* Fills all of out but the name. */
+static lafs_status search_gallery(struct job *j, struct search_figures *out, const struct lafs_templates *t,
+                                  const struct lafs_ijb_list *gallery, struct lafs_err *err)
 {
+    const struct lafs_ijb_list *probes = &j->probes;
     struct rows g = {0}, p = {0};
     int64_t *enrolled = NULL, *people = NULL, enrolled_n, people_n;
     struct lafs_found *f = NULL;
@@ -114,16 +128,78 @@ lafs_status searchijb_gallery(struct search_figures *out, const struct lafs_iden
     for (int64_t i = 0; i < probes->count; i++)
         f[i] = (struct lafs_found){(int32_t)subject_place(people, people_n, probes->subject_id[i]),
                                    subject_place(enrolled, enrolled_n, probes->subject_id[i]) >= 0, 0, -INFINITY};
-    LAFS_TRY_GOTO(st, search(f, t->dim, &g, &p, gallery, probes, b, pool, err), done);
+    LAFS_TRY_GOTO(st, search(j, f, t->dim, &g, &p, gallery, err), done);
     out->entries = gallery->count;
     out->people = enrolled_n;
     out->missing_entries = gallery->count - g.count;
     out->missing_probes = probes->count - p.count;
-    st = lafs_identify_figures(asked, f, probes->count, people_n, pool, &out->f, err);
+    st = lafs_identify_figures(&j->s->asked->what, f, probes->count, people_n, cli_pool(), &out->f, err);
 done:
     lafs_free(g.e), lafs_free(g.at), lafs_free(p.e), lafs_free(p.at);
     lafs_free(enrolled);
     lafs_free(people);
     lafs_free(f);
     return st;
+}
+
+static lafs_status take_image(void *arg, struct lafs_sample *s, struct lafs_err *err)
+{
+    struct job *j = arg;
+    if (!j->first_key[0]) snprintf(j->first_key, sizeof j->first_key, "%s", lafs_sample_key(s));
+    return lafs_embset_add(&j->set, &j->want, 1, s, NULL, err);
+}
+
+static lafs_status read_lists(struct job *j, struct lafs_err *err)
+{
+    const struct cli_list *galleries = j->s->galleries;
+    LAFS_TRY(lafs_alloc0(&j->gallery, (size_t)galleries->n, sizeof *j->gallery, err));
+    LAFS_TRY(lafs_alloc0(&j->of, (size_t)galleries->n, sizeof *j->of, err));
+    LAFS_TRY(lafs_ijb_list_read(&j->probes, j->s->probes, err));
+    for (int g = 0; g < galleries->n; g++) LAFS_TRY(lafs_ijb_list_read(j->gallery + g, galleries->v[g], err));
+    LAFS_TRY(lafs_ijb_images_read(&j->images, j->s->templates->templates, err));
+    return lafs_wanted_init(&j->want, &j->images->photos, err);
+}
+
+static lafs_status search_all(struct job *j, struct lafs_err *err)
+{
+    const struct cli_list *galleries = j->s->galleries;
+    struct lafs_templates t = {0};
+    const char *why = NULL;
+    LAFS_TRY(templates_report_missing(&j->set, &j->want, j->first_key, j->s->templates->templates, err));
+    LAFS_TRY(lafs_backend_open(&j->backend, cli.device, cli_pool(), &why, err));
+    if (why) cli_note("%s", why);
+    lafs_status st = templates_make(&t, j->s->templates, j->images, &j->want, &j->set, err);
+    for (int g = 0; st == LAFS_OK && g < galleries->n; g++) {
+        j->of[g].gallery = galleries->v[g];
+        st = search_gallery(j, j->of + g, &t, j->gallery + g, err);
+        if (st != LAFS_OK) lafs_err_prefix(err, "'%s'", galleries->v[g]);
+    }
+    lafs_templates_release(&t);
+    return st == LAFS_OK ? search_report(j->s->asked, j->of, galleries->n, stdout, err) : st;
+}
+
+static void release(struct job *j)
+{
+    lafs_ijb_list_release(&j->probes);
+    for (int g = 0; j->gallery && g < j->s->galleries->n; g++) lafs_ijb_list_release(j->gallery + g);
+    lafs_free(j->gallery);
+    lafs_free(j->of);
+    lafs_ijb_images_free(j->images);
+    lafs_wanted_release(&j->want);
+    lafs_embset_release(&j->set);
+    lafs_backend_close(&j->backend);
+}
+
+int searchijb_run(const struct searchijb *s, const char *const *args, int nargs)
+{
+    struct lafs_err err = {0};
+    struct job j = {.s = s};
+    struct readall_totals totals;
+    struct readall reading = {.what = "embeddings", .arg = &j, .each = take_image};
+    lafs_embset_init(&j.set);
+    int status = read_lists(&j, &err) == LAFS_OK ? EXIT_DONE : cli_fail(&err);
+    if (status == EXIT_DONE) status = readall_run(&reading, args, nargs, &totals);
+    if (status == EXIT_DONE && search_all(&j, &err) != LAFS_OK) status = cli_fail(&err);
+    release(&j);
+    return status;
 }

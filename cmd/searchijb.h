@@ -1,16 +1,19 @@
-/* IJB's 1:N protocol: templates of a list searched among those of another. */
+/* IJB's 1:N protocol: templates of a list searched among those of others. */
 #ifndef LAFS_CMD_SEARCHIJB_H
 #define LAFS_CMD_SEARCHIJB_H
 
+#include "cmd/cli.h"
 #include "cmd/searchout.h"
-#include "compute/backend.h"
-#include "eval/ijblist.h"
-#include "eval/metrics.h"
+#include "cmd/templates.h"
 
-/* Fills all of out but the name. t: templates of all images; those that are not there are not found. */
-lafs_status searchijb_gallery(struct search_figures *out, const struct lafs_identify *asked,
-                              const struct lafs_templates *t, const struct lafs_ijb_list *gallery,
-                              const struct lafs_ijb_list *probes, const struct lafs_backend *b,
-                              struct lafs_pool *pool, struct lafs_err *err);
+struct searchijb {
+    const struct search_asked *asked;
+    const struct templates_options *templates;
+    const struct cli_list *galleries; /* files, each a list of templates */
+    const char *probes;               /* one as well */
+};
+/* Reads embeddings of all images (args), and prints the figures. Templates without an image are not found. Gives an exit
+ * status and has said what was wrong. */
+int searchijb_run(const struct searchijb *s, const char *const *args, int nargs);
 
 #endif

@@ -1,9 +1,10 @@
 #include "cmd/searchout.h"
 
 #include <math.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <string.h>
 
-#include <stddef.h>
 #include "base/json.h"
 #include "cmd/printing.h"
 #include "cmd/showvalue.h"
@@ -68,18 +69,31 @@ void search_pack(struct lafs_buf *b, const struct lafs_match *m, int64_t n, cons
 
 /* -- figures -- */
 
-static void put_share(struct lafs_buf *b, const char *name, const struct lafs_interval *v)
+struct report {
+    const struct search_asked *asked;
+    const struct search_figures *of;
+    int n;
+};
+
+static void put_share(struct lafs_buf *b, const struct lafs_interval *v, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+static void put_share(struct lafs_buf *b, const struct lafs_interval *v, const char *fmt, ...)
 {
+    char name[64];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(name, sizeof name, fmt, args);
+    va_end(args);
     lafs_buf_printf(b, "%-22s", name);
     put_percent(b, v->value, 12);
     put_interval(b, v->low, v->high);
     lafs_buf_putc(b, '\n');
 }
 
-static void put_one(struct lafs_buf *b, const struct search_report *r, const struct search_figures *g)
+static void put_one(struct lafs_buf *b, const struct search_asked *asked, const struct search_figures *g)
 {
+    const struct lafs_identify *what = &asked->what;
     const struct lafs_identified *f = &g->f;
-    char name[64];
     if (g->gallery) lafs_buf_printf(b, "gallery '%s': ", g->gallery);
     lafs_buf_printf(b, "%lld entries of %lld people, %lld probes (%lld of enrolled people, %lld of others)\n",
                     (long long)g->entries, (long long)g->people, (long long)f->probes, (long long)f->mated,
@@ -87,60 +101,60 @@ static void put_one(struct lafs_buf *b, const struct search_report *r, const str
     if (g->missing_probes || g->missing_entries)
         lafs_buf_printf(b, "%lld probes and %lld entries have no image: they are not found, and ring no alarm\n",
                         (long long)g->missing_probes, (long long)g->missing_entries);
-    lafs_buf_printf(b, "\n%-22s%12s%s\n", "", "", r->asked->bootstrap ? "   95 % interval" : "");
-    for (int k = 0; k < LAFS_RANKS; k++) {
-        snprintf(name, sizeof name, "rank %d", lafs_rank[k]);
-        put_share(b, name, f->rank + k);
-    }
-    for (int k = 0; k < r->asked->fpirs; k++) {
-        snprintf(name, sizeof name, "TPIR at FPIR %s", r->fpir_text[k]);
-        put_share(b, name, f->tpir + k);
+    lafs_buf_printf(b, "\n%-22s%12s%s\n", "", "", what->bootstrap ? "   95 % interval" : "");
+    for (int k = 0; k < LAFS_RANKS; k++) put_share(b, f->rank + k, "rank %d", lafs_rank[k]);
+    for (int k = 0; k < what->fpirs; k++) {
+        put_share(b, f->tpir + k, "TPIR at FPIR %s", asked->fpir_text[k]);
         if (isfinite(f->threshold[k]))
             lafs_buf_printf(b, "  threshold %.4f, FPIR met %.4f\n", f->threshold[k], f->met[k]);
-        if (f->others && r->asked->fpir[k] * (double)f->others < 1 - 1e-9)
+        if (f->others && what->fpir[k] * (double)f->others < 1 - 1e-9)
             lafs_buf_printf(b, "  finer than %lld probes of others can tell\n", (long long)f->others);
     }
-    if (!r->asked->apply) return;
-    snprintf(name, sizeof name, "TPIR at cosine %.4f", r->asked->threshold);
-    put_share(b, name, &f->applied_tpir);
+    if (!what->apply) return;
+    put_share(b, &f->applied_tpir, "TPIR at cosine %.4f", what->threshold);
     if (!isnan(f->applied_fpir)) lafs_buf_printf(b, "  FPIR %.4f\n", f->applied_fpir);
 }
 
-/* The figure at offset `at` of a struct lafs_identified, averaged over galleries; NaN where one has none. */
-static double mean_of(const struct search_report *r, size_t at)
+/* A figure of struct lafs_identified, averaged over galleries; NaN where one has none. */
+#define MEAN(r, field) mean_of(r, (const char *)&(r)->of->f.field - (const char *)&(r)->of->f)
+static double mean_of(const struct report *r, ptrdiff_t at)
 {
-    double sum = 0;
-    for (int g = 0; g < r->n; g++)
-        sum += ((const struct lafs_interval *)(const void *)((const char *)&r->of[g].f + at))->value / r->n;
+    double sum = 0, v;
+    for (int g = 0; g < r->n; g++) {
+        memcpy(&v, (const char *)&r->of[g].f + at, sizeof v);
+        sum += v / r->n;
+    }
     return sum;
 }
-#define MEAN(r, field, k) \
-    mean_of(r, offsetof(struct lafs_identified, field) + (size_t)(k) * sizeof(struct lafs_interval))
 
-lafs_status search_report_text(const struct search_report *r, FILE *f, struct lafs_err *err)
+static void put_means(struct lafs_buf *b, const struct report *r)
 {
-    struct lafs_buf b;
-    char name[64];
-    lafs_buf_init(&b);
+    const struct lafs_identify *what = &r->asked->what;
+    struct lafs_interval v = {NAN, NAN, NAN, NAN};
+    lafs_buf_printf(b, "\nmean of the %d galleries, each with its own threshold%s\n", r->n,
+                    what->apply ? ", and at the given one" : "");
+    for (int k = 0; k < LAFS_RANKS; k++) {
+        v.value = MEAN(r, rank[k].value);
+        put_share(b, &v, "rank %d", lafs_rank[k]);
+    }
+    for (int k = 0; k < what->fpirs; k++) {
+        v.value = MEAN(r, tpir[k].value);
+        put_share(b, &v, "TPIR at FPIR %s", r->asked->fpir_text[k]);
+    }
+    if (!what->apply) return;
+    v.value = MEAN(r, applied_tpir.value);
+    put_share(b, &v, "TPIR at cosine %.4f", what->threshold);
+    double fpir = MEAN(r, applied_fpir);
+    if (!isnan(fpir)) lafs_buf_printf(b, "  FPIR %.4f\n", fpir);
+}
+
+static void put_text_report(struct lafs_buf *b, const struct report *r)
+{
     for (int g = 0; g < r->n; g++) {
-        if (g) lafs_buf_putc(&b, '\n');
-        put_one(&b, r, r->of + g);
+        if (g) lafs_buf_putc(b, '\n');
+        put_one(b, r->asked, r->of + g);
     }
-    if (r->n > 1) {
-        lafs_buf_printf(&b, "\nmean of the %d galleries, each with its own threshold\n", r->n);
-        struct lafs_interval v = {NAN, NAN, NAN, NAN};
-        for (int k = 0; k < LAFS_RANKS; k++) {
-            snprintf(name, sizeof name, "rank %d", lafs_rank[k]);
-            v.value = MEAN(r, rank, k);
-            put_share(&b, name, &v);
-        }
-        for (int k = 0; k < r->asked->fpirs; k++) {
-            snprintf(name, sizeof name, "TPIR at FPIR %s", r->fpir_text[k]);
-            v.value = MEAN(r, tpir, k);
-            put_share(&b, name, &v);
-        }
-    }
-    return put_out(&b, f, err);
+    if (r->n > 1) put_means(b, r);
 }
 
 static void put_share_json(struct lafs_buf *b, const char *key, const struct lafs_interval *v)
@@ -153,8 +167,9 @@ static void put_share_json(struct lafs_buf *b, const char *key, const struct laf
     put_double(b, name, v->high);
 }
 
-static void put_gallery_json(struct lafs_buf *b, const struct search_report *r, const struct search_figures *g)
+static void put_gallery_json(struct lafs_buf *b, const struct search_asked *asked, const struct search_figures *g)
 {
+    const struct lafs_identify *what = &asked->what;
     const struct lafs_identified *f = &g->f;
     char name[64];
     if (g->gallery) put_text(b, "gallery", g->gallery);
@@ -171,47 +186,68 @@ static void put_gallery_json(struct lafs_buf *b, const struct search_report *r, 
     }
     put_key(b, "rates");
     lafs_buf_putc(b, '[');
-    for (int k = 0; k < r->asked->fpirs; k++) {
+    for (int k = 0; k < what->fpirs; k++) {
         lafs_buf_puts(b, k ? ", {" : "{");
-        put_double(b, "fpir", r->asked->fpir[k]);
+        put_double(b, "fpir", what->fpir[k]);
         put_share_json(b, "tpir", f->tpir + k);
         put_double(b, "threshold", isfinite(f->threshold[k]) ? f->threshold[k] : NAN);
         put_double(b, "met", f->met[k]);
         lafs_buf_putc(b, '}');
     }
     lafs_buf_putc(b, ']');
-    if (!r->asked->apply) return;
-    put_double(b, "threshold", r->asked->threshold);
+    if (!what->apply) return;
+    put_double(b, "threshold", what->threshold);
     put_share_json(b, "tpir", &f->applied_tpir);
     put_double(b, "fpir", f->applied_fpir);
 }
 
-lafs_status search_report_json(const struct search_report *r, FILE *f, struct lafs_err *err)
+static void put_means_json(struct lafs_buf *b, const struct report *r)
 {
-    struct lafs_buf b;
+    const struct lafs_identify *what = &r->asked->what;
     char name[64];
-    lafs_buf_init(&b);
-    lafs_buf_putc(&b, '{');
-    put_int(&b, "bootstrap", r->asked->bootstrap);
-    if (r->n == 1) put_gallery_json(&b, r, r->of);
-    else {
-        for (int k = 0; k < LAFS_RANKS; k++) {
-            snprintf(name, sizeof name, "rank%d", lafs_rank[k]);
-            put_double(&b, name, MEAN(r, rank, k));
-        }
-        put_key(&b, "tpir");
-        lafs_buf_putc(&b, '{');
-        for (int k = 0; k < r->asked->fpirs; k++) put_double(&b, r->fpir_text[k], MEAN(r, tpir, k));
-        lafs_buf_putc(&b, '}');
-        put_key(&b, "galleries");
-        lafs_buf_putc(&b, '[');
-        for (int g = 0; g < r->n; g++) {
-            lafs_buf_puts(&b, g ? ", {" : "{");
-            put_gallery_json(&b, r, r->of + g);
-            lafs_buf_putc(&b, '}');
-        }
-        lafs_buf_putc(&b, ']');
+    for (int k = 0; k < LAFS_RANKS; k++) {
+        snprintf(name, sizeof name, "rank%d", lafs_rank[k]);
+        put_double(b, name, MEAN(r, rank[k].value));
     }
-    lafs_buf_puts(&b, "}\n");
+    put_key(b, "tpir");
+    lafs_buf_putc(b, '{');
+    for (int k = 0; k < what->fpirs; k++) put_double(b, r->asked->fpir_text[k], MEAN(r, tpir[k].value));
+    lafs_buf_putc(b, '}');
+    if (!what->apply) return;
+    put_key(b, "applied");
+    lafs_buf_putc(b, '{');
+    put_double(b, "threshold", what->threshold);
+    put_double(b, "tpir", MEAN(r, applied_tpir.value));
+    put_double(b, "fpir", MEAN(r, applied_fpir));
+    lafs_buf_putc(b, '}');
+}
+
+static void put_json_report(struct lafs_buf *b, const struct report *r)
+{
+    lafs_buf_putc(b, '{');
+    put_int(b, "bootstrap", r->asked->what.bootstrap);
+    if (r->n == 1) put_gallery_json(b, r->asked, r->of);
+    else {
+        put_means_json(b, r);
+        put_key(b, "galleries");
+        lafs_buf_putc(b, '[');
+        for (int g = 0; g < r->n; g++) {
+            lafs_buf_puts(b, g ? ", {" : "{");
+            put_gallery_json(b, r->asked, r->of + g);
+            lafs_buf_putc(b, '}');
+        }
+        lafs_buf_putc(b, ']');
+    }
+    lafs_buf_puts(b, "}\n");
+}
+
+lafs_status search_report(const struct search_asked *asked, const struct search_figures *of, int n, FILE *f,
+                          struct lafs_err *err)
+{
+    const struct report r = {asked, of, n};
+    struct lafs_buf b;
+    lafs_buf_init(&b);
+    if (asked->json) put_json_report(&b, &r);
+    else put_text_report(&b, &r);
     return put_out(&b, f, err);
 }

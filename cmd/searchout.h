@@ -14,14 +14,16 @@ struct search_figures {
     int64_t entries, people, missing_entries, missing_probes;
     struct lafs_identified f;
 };
-struct search_report {
-    const struct lafs_identify *asked;
-    const char *const *fpir_text;  /* as the user wrote them */
-    struct search_figures *of;
-    int n;
+/* What was asked for. */
+struct search_asked {
+    struct lafs_identify what;
+    double fpir[LAFS_MAX_FPIRS];
+    const char *fpir_text[LAFS_MAX_FPIRS]; /* as the user wrote them */
+    int json;
 };
-lafs_status search_report_text(const struct search_report *r, FILE *f, struct lafs_err *err);
-lafs_status search_report_json(const struct search_report *r, FILE *f, struct lafs_err *err);
+/* The figures of n galleries, and behind several their means: a table, or a line of JSON. */
+lafs_status search_report(const struct search_asked *asked, const struct search_figures *of, int n, FILE *f,
+                          struct lafs_err *err);
 
 /* The matches of one probe: lines "probe, rank, cosine, key, name", separated by tabs; or a line of JSON; or the value
  * of the field `matches`. name: the probe's, or NULL. */

@@ -302,7 +302,11 @@ static lafs_status merge_pixels(struct lafs_pixels *to, const struct lafs_pixels
 lafs_status lafs_env_header(struct lafs_env *env, struct lafs_header *h, const char *input, struct lafs_err *err)
 {
     struct lafs_pixels merged = env->header.pixels;
-    lafs_status st = merge_pixels(&merged, &h->pixels, input, err);
+    const char *stated = h->pixels.channels, *said = env->opt.channels;
+    lafs_status st = said && stated[0] && strcmp(stated, "rgb")
+                         ? lafs_fail(err, LAFS_USAGE, "%s says itself that its channels are '%s': not --channels %s",
+                                     input, stated, said)
+                         : merge_pixels(&merged, &h->pixels, input, err);
     if (st == LAFS_OK) {
         h->pixels = merged;
         lafs_header_release(&env->header);

@@ -133,7 +133,7 @@ lafs_status lafs_search_new(struct lafs_search **out, const struct lafs_backend 
     size_t cells;
     lafs_status st;
     *out = NULL;
-    if (opt->k < 1 || opt->k > LAFS_MAX_TOP || n < 0 || n > INT32_MAX || dim < 1 || dim > 1 << 16)
+    if (opt->k < 1 || opt->k > LAFS_MAX_TOP || n < 0 || n > INT32_MAX || dim < 1 || dim > LAFS_MAX_SEARCH_DIM)
         return lafs_fail(err, LAFS_USAGE, "a search for the %lld best of %lld probes of %lld values", (long long)opt->k,
                          (long long)n, (long long)dim);
     LAFS_TRY(lafs_alloc0(&s, 1, sizeof *s, err));

@@ -25,7 +25,7 @@
 #include "base/pool.h"
 #include "compute/backend.h"
 
-enum { LAFS_MAX_TOP = 1000 };
+enum { LAFS_MAX_TOP = 1000, LAFS_MAX_SEARCH_DIM = 1 << 16 };
 
 struct lafs_match {
     int64_t entry; /* number in the gallery, from 0 */

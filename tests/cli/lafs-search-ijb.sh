@@ -14,17 +14,18 @@ printf 'TEMPLATE_ID,SUBJECT_ID\n11,100\n12,200\n13,300\n14,400\n' >probe.csv
 ijb="--templates tid_mid.txt --probe-list probe.csv --bootstrap 0 --no-face-score"
 
 # shellcheck disable=SC2086
-expect_status 0 lafs-search $ijb --gallery-list G1.csv --gallery-list G2.csv --fpir 0.4,0.6 --json e.mp >json
-# G1: 11 and 12 are found; 13's best is template 1: (-1 + 1) / .. = 0; 14's is 2: 0. 0 for both: none may pass at 0.4.
-has json '{"bootstrap": 0, "rank1": 1, "rank5": 1, "rank10": 1, "tpir": {"0.4": '
+expect_status 0 lafs-search $ijb --gallery-list G1.csv --gallery-list G2.csv --fpir 0.4,0.7 --threshold 0.95 --json e.mp >json
+# G1: 11 and 12 are found; 13's best is template 1: (-1 + 1) / .. = 0; 14's is 2: 0. 0 for both: none may pass at 0.4 and
+# at 0.7. G2: only 13 is enrolled, and its cosine with 3, (-1, 0.5) . (-1, 0) = 0.894; others have -0.447, -1 and 0: one
+# may pass at 0.4, two at 0.7.
 has json '"gallery": "G1.csv", "entries": 2, "people": 2, "probes": 4, "enrolled": 2, "others": 2, '
-has json '"rates": [{"fpir": 0.4, "tpir": 1, '
-# G2: only 13 is enrolled.
 has json '"gallery": "G2.csv", "entries": 1, "people": 1, "probes": 4, "enrolled": 1, "others": 3, '
+has json '{"bootstrap": 0, "rank1": 1, "rank5": 1, "rank10": 1, "tpir": {"0.4": 1, "0.7": 1}, "applied": {"threshold": 0.95, "tpir": 0.5, "fpir": 0}, '
 # shellcheck disable=SC2086
-expect_status 0 lafs-search $ijb --gallery-list G1.csv --gallery-list G2.csv e.mp >text
+expect_status 0 lafs-search $ijb --gallery-list G1.csv --gallery-list G2.csv --threshold 0.95 e.mp >text
 has text "gallery 'G1.csv': 2 entries of 2 people, 4 probes (2 of enrolled people, 2 of others)"
-has text "mean of the 2 galleries, each with its own threshold"
+has text "mean of the 2 galleries, each with its own threshold, and at the given one"
+check test "$(grep -c '^TPIR at cosine 0.9500' text)" = 3
 ok "two galleries and their mean"
 
 # With norms of 1 template 1 is (0.5, 1.5), whose cosine with 11 is 0.99 instead of 1.

@@ -14,7 +14,12 @@ message "--probes is needed: who to look for"
 expect_status 2 lafs-search -p - -
 message "only one of probes and gallery can be standard input"
 expect_status 2 lafs-search -p p.mp --threshold 0.5 g.mp
-message "--fpir and --threshold need --figures"
+message "--fpir, --threshold, --bootstrap and --seed need --figures"
+expect_status 2 lafs-search -p p.mp --bootstrap 1000 g.mp
+expect_status 2 lafs-search -p p.mp --json -o out g.mp
+message "--json is about what is printed: -o writes records"
+expect_status 2 lafs-search -p p.mp --figures --fpir 0x1p-3 g.mp
+message "--fpir: '0x1p-3' is no rate between 0 and 1"
 expect_status 2 lafs-search -p p.mp --figures --fpir 0 g.mp
 message "--fpir: '0' is no rate between 0 and 1"
 expect_status 2 lafs-search -p p.mp -k 0 g.mp
@@ -38,6 +43,17 @@ message "standard input is cut off"
 check test ! -s stdout
 check test ! -e out
 ok "cut galleries and probes: nothing is printed"
+
+record p 1 0 name '' >nobody.mp
+expect_status 1 lafs-search -p nobody.mp --figures g.mp
+message "'p' has no name: --figures needs everybody's"
+{ record a/1 1 0 name a; record b/1 0 1 name b; record c/1 0 1 name c; } >few.mp
+expect_status 0 lafs-search -p few.mp --exclude-own --figures --bootstrap 0 --json few.mp >json
+has json '"others": 3, '
+record a/1 1 0 name a >one.mp
+expect_status 0 lafs-search -p one.mp --exclude-own --figures --bootstrap 0 --json one.mp >json
+has json '"threshold": null, "met": 0}' # nothing was found for it: no alarm
+ok "people without a name, and nobody to be found"
 
 expect_status 1 lafs-search -p p.mp emb
 message "the embedding has 3776 values in 1 dimensions, others have 2 in one"

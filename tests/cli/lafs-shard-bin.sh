@@ -49,6 +49,16 @@ message "is in no input"
 expect_status 1 lafs-shard --to-bin never.bin f.lafs
 message "no field 'pair', and no --pairs that names the pairs"
 expect_status 2 lafs-shard --pairs pairs.txt f.lafs -o never.tar
+# A record without a picture, before others and last: no other picture may take its place.
+. "$TOP/tests/cli/records.inc"
+photo=$(sed -n '/^[0-9]/{p;q}' f.lafs | cut -f4)
+printf 'no/picture\t%s\t1\n' "$photo" >picture.txt
+record no/picture 1 0 >bare.mp
+for order in 'bare.mp f.lafs' 'f.lafs bare.mp'; do
+    # shellcheck disable=SC2086
+    expect_status 1 lafs-shard --to-bin never.bin --max-bad 1 --pairs picture.txt $order
+    message "'no/picture': "
+done
 check test ! -e never.bin
 ok "incomplete pairs"
 

@@ -82,8 +82,35 @@ check sh -c '! cmp -s rgb.npy bgr.npy'
 expect_status 0 lafs-shard --to-rec back bgr.lafs
 message 'red and blue are swapped in 15 of the pictures, as they came: whoever reads them must know'
 same back.rec s.rec
-expect_status 2 lafs-shard --channels bgr bgr.tar r.tar --channels purple
+expect_status 2 lafs-shard --channels purple r.tar
+lafs-shard -q f.lafs | sed '1s/channels\xa3rgb/channels\xa3bgr/' >stated.stream
+lafs-show stated.stream >shown
+has shown ', bgr'
+for to in '-o never.tar' '--to-rec never' '--to-dir never' '--to-bin never'; do
+    # shellcheck disable=SC2086
+    expect_status 2 lafs-shard --channels rgb stated.stream $to
+    message "says itself that its channels are 'bgr': not --channels rgb"
+    check test ! -e never -a ! -e never.tar -a ! -e never.rec
+done
 ok "--channels bgr"
+
+# A person whose records are all bad takes no class.
+mkdir odd w
+for k in 1 2; do tar -xOf f.tar --wildcards '*000000_0001.jpg' >w/$k.jpg; done
+printf '\201\244name\243a\tb' >w/1.mp
+printf '\201\244name\243cde' >w/2.mp
+tar -cf odd.tar --sort=name -C w 1.jpg 1.mp 2.jpg 2.mp
+expect_status 0 lafs-shard --to-rec odd/odd --max-bad 1 --rejects r.jsonl odd.tar
+has r.jsonl '{"key": "1", "reason": "a name with a control character"}'
+check test "$(cat odd/property)" = 1,112,112
+check test "$(cat odd/odd.names)" = "0	cde"
+ok "classes of those who are written"
+
+# A folder has one property.
+expect_status 0 lafs-shard --rec-flat --to-rec odd/other h.lafs
+message "'odd/property' tells of 'other.rec' now, no longer of 'odd.rec': a folder has one"
+message "1 records have several labels: a reader that looks for identity ranges, as InsightFace's does, takes those of the first"
+ok "what other readers would misunderstand"
 
 # Trouble.
 n=$(wc -c <train.rec)
