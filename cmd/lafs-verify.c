@@ -241,8 +241,8 @@ static lafs_status mark_missing(struct job *j, struct lafs_err *err)
 
 static int rates(double far[LAFS_MAX_FARS], const char *text[LAFS_MAX_FARS])
 {
-    return cli_rates("--far", o.far ? o.far : o.ijb.templates ? "1e-6,1e-5,1e-4,1e-3,1e-2,1e-1" : "1e-3,1e-2", far, text,
-                     LAFS_MAX_FARS);
+    const char *usual = o.ijb.templates ? "1e-6,1e-5,1e-4,1e-3,1e-2,1e-1" : "1e-3,1e-2";
+    return cli_rates("--far", o.far ? o.far : usual, far, text, LAFS_MAX_FARS);
 }
 
 /* group (n) of each pair: 0 "(missing)", 1 "(different groups)", then those of the field in order of appearance. */

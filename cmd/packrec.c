@@ -186,9 +186,9 @@ static void warn_of_others(const char *folder, const char *own)
     DIR *d = opendir(folder[0] ? folder : ".");
     if (!d) return;
     for (const struct dirent *e; (e = readdir(d));) {
-        size_t len = strlen(e->d_name);
-        if (len < 5 || strcmp(e->d_name + len - 4, ".rec") || (len - 4 == strlen(own) && !memcmp(e->d_name, own, len - 4)))
-            continue;
+        size_t len = strlen(e->d_name), stem = len > 4 ? len - 4 : 0;
+        if (!stem || strcmp(e->d_name + stem, ".rec")) continue;
+        if (stem == strlen(own) && !memcmp(e->d_name, own, stem)) continue;
         cli_warn("'%sproperty' tells of '%s.rec' now, no longer of '%s': a folder has one", folder, own, e->d_name);
         break;
     }
@@ -278,8 +278,8 @@ int pack_rec(const char *prefix, int flat, const struct lafs_reader_options *opt
     if (status == EXIT_DONE) {
         pack_say_swapped(r.swapped);
         if (r.flat && r.labelled)
-            cli_warn("%lld records have several labels: a reader that looks for identity ranges, as InsightFace's does, "
-                     "takes those of the first for ranges", (long long)r.labelled);
+            cli_warn("%lld records have several labels: a reader that looks for identity ranges, as InsightFace's "
+                     "does, takes those of the first for ranges", (long long)r.labelled);
         cli_warn("%lld photos read, %lld written%s", (long long)totals.records, (long long)r.images,
                  totals.bad ? ", others bad" : "");
     }

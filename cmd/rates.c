@@ -17,7 +17,8 @@ int cli_rates(const char *option, const char *list, double *rate, const char **t
         double v;
         comma = strchr(p, ',');
         if (comma) *comma = 0;
-        if (!lafs_parse_double(p, &v) || !(v > 0 && v < 1)) cli_misuse("%s: '%s' is no rate between 0 and 1", option, p);
+        if (!lafs_parse_double(p, &v) || !(v > 0 && v < 1))
+            cli_misuse("%s: '%s' is no rate between 0 and 1", option, p);
         if (n == max) cli_misuse("%s: more than %d rates", option, max);
         text[n] = p;
         rate[n++] = v;
