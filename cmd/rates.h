@@ -2,8 +2,8 @@
 #ifndef LAFS_CMD_RATES_H
 #define LAFS_CMD_RATES_H
 
-/* Parses "1e-3,0.01": at most max rates, each between 0 and 1 (else: misuse of `option`). rate, text (max): the numbers,
- * and what the user wrote, which stays until the program's end. Gives how many. */
+/* Parses "1e-3,0.01": at most max rates, each between 0 and 1 (else: misuse of `option`). rate, text (max): the
+ * numbers, and what the user wrote, which stays until the program's end. Gives how many. */
 int cli_rates(const char *option, const char *list, double *rate, const char **text, int max);
 
 #endif

@@ -12,8 +12,8 @@ struct searchijb {
     const struct cli_list *galleries; /* files, each a list of templates */
     const char *probes;               /* one as well */
 };
-/* Reads embeddings of all images (args), and prints the figures. Templates without an image are not found. Gives an exit
- * status and has said what was wrong. */
+/* Reads embeddings of all images (args), and prints the figures. Templates without an image are not found. Gives an
+ * exit status and has said what was wrong. */
 int searchijb_run(const struct searchijb *s, const char *const *args, int nargs);
 
 #endif

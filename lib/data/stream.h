@@ -63,7 +63,7 @@ struct lafs_reader_options {
     size_t max_record;     /* 0: LAFS_MAX_RECORD */
     enum lafs_names names;
     struct lafs_pixels photos; /* what photos count as; without an aligner: {0, "none", "rgb"}, photos of any size */
-    const char *channels;  /* NULL, or what is said of the pictures' channels: an input that states another order is refused */
+    const char *channels;  /* NULL, or what is said of the pictures: an input that states another order is refused */
     int swapped;           /* 1: red and blue are swapped in the pictures: each sample gets the field `swapped` */
     void (*note)(void *arg, const char *text); /* NULL, or told what was assumed of an input, once for each */
     void *note_arg;
