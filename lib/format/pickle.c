@@ -51,6 +51,8 @@ struct machine {
     size_t marks, mark_cap;
     struct node **memo;  /* (memo_cap) NULL: not there */
     size_t memo_cap, memoized;
+    struct node **global; /* (allowed, then known) the node of each that was named, or NULL */
+    size_t decoded;      /* bytes that were written as text, all together */
     struct chunk *chunk; /* all memory of the values; the first is being filled */
     size_t chunk_at, chunk_size;
     struct node *root;
@@ -414,12 +416,12 @@ static lafs_status text_line(struct machine *m, decoder *decode, enum lafs_pickl
 
 /* ---- the memo ---- */
 
-/* Whoever wrote n values before this one wrote n bytes at least: a larger number would only cost memory. */
+/* Values are numbered as they are written, and each is an instruction's: a larger number would only cost memory. */
 static lafs_status put(struct machine *m, uint64_t at)
 {
     struct node *n = NULL;
     LAFS_TRY(peek(m, &n));
-    if (at >= m->at) return broken(m, "a memo larger than what was read");
+    if (at >= m->steps) return broken(m, "a memo larger than what was read");
     if (at >= m->memo_cap) {
         size_t cap = 2 * (size_t)at + 64;
         LAFS_TRY(lafs_resize(&m->memo, m->memo_cap, cap, sizeof *m->memo, m->err));
@@ -459,19 +461,21 @@ static lafs_status memo_number(struct machine *m, int width, int is_put)
 static const char *const known[] = {"_codecs.encode", "builtins.bytes", "__builtin__.bytes", "builtins.bytearray",
                                     "__builtin__.bytearray", NULL};
 
-static int listed(const char *const *list, const char *name)
+/* The place of a name in a list; where it is not there, that of the end. */
+static size_t place_of(const char *const *list, const char *name)
 {
-    for (; list && *list; list++)
-        if (!strcmp(*list, name)) return 1;
-    return 0;
+    size_t i = 0;
+    while (list && list[i] && (!name || strcmp(list[i], name))) i++;
+    return i;
 }
+
+static int listed(const char *const *list, const char *name) { return list && list[place_of(list, name)]; }
 
 static lafs_status push_global(struct machine *m, const char *module, size_t module_len, const char *name, size_t len)
 {
-    char *full = NULL;
-    struct node *n = NULL;
+    char full[MAX_NAME + 2];
+    const char *const *allow = m->opt->allow;
     if (module_len + len > MAX_NAME) return broken(m, "a global's name of more than 512 bytes");
-    LAFS_TRY(take(m, module_len + len + 2, &full));
     memcpy(full, module, module_len);
     full[module_len] = '.';
     memcpy(full + module_len + 1, name, len);
@@ -479,11 +483,15 @@ static lafs_status push_global(struct machine *m, const char *module, size_t mod
     /* It will be shown, and compared as a string. */
     for (size_t i = 0; i < module_len + 1 + len; i++)
         if ((unsigned char)full[i] < 0x20 || (unsigned char)full[i] >= 0x7f) full[i] = '?';
-    if (!listed(m->opt->allow, full) && !listed(known, full))
+    if (!listed(allow, full) && !listed(known, full))
         return lafs_fail(m->err, LAFS_FAILED, "refused: it calls for %.200s", full);
-    LAFS_TRY(push_new(m, LAFS_PICKLE_GLOBAL, &n));
-    n->v.name = full;
-    return LAFS_OK;
+    size_t i = place_of(allow, full), k = listed(allow, full) ? 0 : place_of(known, full);
+    struct node **n = &m->global[i + k];
+    if (!*n) {
+        LAFS_TRY(new_node(m, LAFS_PICKLE_GLOBAL, n));
+        (*n)->v.name = listed(allow, full) ? allow[i] : known[k];
+    }
+    return push(m, *n);
 }
 
 static lafs_status global_lines(struct machine *m)
@@ -505,10 +513,13 @@ static lafs_status stack_global(struct machine *m)
     return push_global(m, module->v.data, module->v.size, name->v.data, name->v.size);
 }
 
-/* Characters up to U+00FF as one byte each. */
+/* Characters up to U+00FF as one byte each. Every Python writes a text of its own for each of its bytes: one that is
+ * used again and again would cost memory out of proportion to the pickle. */
 static lafs_status push_latin1(struct machine *m, const struct lafs_pickle_value *text)
 {
     char *to = NULL;
+    if (text->size > m->size - m->decoded) return broken(m, "bytes written as text, of which it repeats too much");
+    m->decoded += text->size;
     LAFS_TRY(take(m, text->size, &to));
     ptrdiff_t n = lafs_pickle_decode_latin1(text->data, text->size, to);
     if (n < 0) return broken(m, "bytes written as text that is not latin-1");
@@ -795,12 +806,15 @@ lafs_status lafs_pickle_parse(struct lafs_pickle **out, const void *data, size_t
     struct lafs_pickle *p = NULL;
     *out = NULL;
     lafs_status st = room(&m, &m.stack, 0, &m.stack_cap, sizeof *m.stack); /* marks count from its address */
+    if (st == LAFS_OK)
+        st = lafs_alloc0(&m.global, place_of(m.opt->allow, NULL) + place_of(known, NULL), sizeof *m.global, err);
     if (st == LAFS_OK) st = execute(&m);
     if (st == LAFS_OK) st = look(&m, m.root, 0);
     if (st == LAFS_OK) st = lafs_alloc(&p, 1, sizeof *p, err);
     lafs_free(m.stack);
     lafs_free(m.mark);
     lafs_free(m.memo);
+    lafs_free(m.global);
     if (st != LAFS_OK) {
         free_chunks(m.chunk);
         return st;

@@ -76,10 +76,13 @@ struct lafs_pickle {
 };
 
 struct lafs_pickle_options {
-    const char *const *allow; /* "module.name", .., NULL; NULL: no globals. Known without it, as no more than ways to
-                                 write bytes: _codecs.encode with latin1, bytes, bytearray; they become BYTES */
-    size_t max_steps;         /* opcodes; 0: LAFS_PICKLE_MAX_STEPS. Memory is at most about 100 bytes for each */
+    const char *const *allow; /* "module.name", .., NULL; NULL: no globals. To stay as long as the pickle. Known without
+                                 it, as no more than ways to write bytes: _codecs.encode with latin1, bytes, bytearray;
+                                 they become BYTES */
+    size_t max_steps;         /* opcodes; 0: LAFS_PICKLE_MAX_STEPS */
 };
+/* Memory that a pickle of `size` bytes can cost at most, whatever it holds, while and after it is parsed. */
+#define LAFS_PICKLE_MEMORY(size, max_steps) (((size_t)1 << 20) + 3 * (size_t)(size) + 96 * (size_t)(max_steps))
 /* Parses the pickle that begins at data. LAFS_CUT: it ends before its end (and nothing was wrong until there).
  * LAFS_FAILED: no pickle, a broken one, over a limit, a value within itself, "refused: it calls for os.system". */
 lafs_status lafs_pickle_parse(struct lafs_pickle **out, const void *data, size_t size,

@@ -1,5 +1,6 @@
 #include "format/verifyset.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -10,7 +11,9 @@ static const char *const allow[] = {"numpy.core.multiarray._reconstruct", "numpy
                                     "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",
                                     "numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer",
                                     "numpy.ndarray", "numpy.dtype", NULL};
-enum { MAX_STEPS = 64 << 20 };
+
+/* An image takes ten instructions or fewer, an answer eight: so many images of some hundred bytes always fit. */
+static size_t max_steps(size_t size) { return ((size_t)1 << 20) + size / 32; }
 
 typedef struct lafs_pickle_value value;
 
@@ -58,19 +61,10 @@ static int array_bytes(const value *v, const char *type, struct lafs_span *span)
     return (!shape || shape->type == LAFS_PICKLE_TUPLE) && count == data->size;
 }
 
-/* Where an image was written as text its bytes are the characters' numbers; v->text has room for all of them. */
-static int image_bytes(struct lafs_verifyset *set, const value *v, struct lafs_span *span)
+static int image_bytes(const value *v, struct lafs_span *span)
 {
-    if (v->type == LAFS_PICKLE_BYTES) {
-        *span = (struct lafs_span){v->data, v->size};
-        return 1;
-    }
-    if (v->type != LAFS_PICKLE_STR) return array_bytes(v, "u1", span);
-    char *to = (char *)set->text.data + set->text.size;
-    ptrdiff_t n = lafs_pickle_decode_latin1(v->data, v->size, to);
-    if (n < 0) return 0;
-    set->text.size += (size_t)n;
-    *span = (struct lafs_span){to, (size_t)n};
+    if (v->type != LAFS_PICKLE_BYTES) return array_bytes(v, "u1", span);
+    *span = (struct lafs_span){v->data, v->size};
     return 1;
 }
 
@@ -80,17 +74,57 @@ static lafs_status unexpected(const char *where, const value *v, struct lafs_err
     return lafs_fail(err, LAFS_FAILED, "no verification set: %s is %s", where, lafs_pickle_kind(v, kind));
 }
 
+/* An image that was written as text: its bytes are the characters' numbers. */
+struct text_image {
+    const value *text;
+    size_t image;
+};
+
+static int by_text(const void *a, const void *b)
+{
+    const struct text_image *x = a, *y = b;
+    if (x->text != y->text) return (uintptr_t)x->text < (uintptr_t)y->text ? -1 : 1;
+    return (x->image > y->image) - (x->image < y->image);
+}
+
+/* Each text once, however often it stands in the set: so all of them are no longer than the pickle. */
+static lafs_status decode_texts(struct lafs_verifyset *set, struct text_image *t, size_t count, struct lafs_err *err)
+{
+    size_t room = 0;
+    qsort(t, count, sizeof *t, by_text);
+    for (size_t i = 0; i < count; i++)
+        if ((i == 0 || t[i].text != t[i - 1].text) && !lafs_add_ok(room, t[i].text->size, &room))
+            return lafs_fail(err, LAFS_FAILED, "out of memory");
+    lafs_buf_reserve(&set->text, room);
+    LAFS_TRY(lafs_buf_check(&set->text, err));
+    for (size_t i = 0; i < count; i++) {
+        char *to = (char *)set->text.data + set->text.size;
+        if (i > 0 && t[i].text == t[i - 1].text) {
+            set->image[t[i].image] = set->image[t[i - 1].image];
+            continue;
+        }
+        ptrdiff_t n = lafs_pickle_decode_latin1(t[i].text->data, t[i].text->size, to);
+        if (n < 0) return unexpected("one of its images", t[i].text, err);
+        set->text.size += (size_t)n;
+        set->image[t[i].image] = (struct lafs_span){to, (size_t)n};
+    }
+    return LAFS_OK;
+}
+
 static lafs_status take_images(struct lafs_verifyset *set, const value *images, struct lafs_err *err)
 {
-    size_t text = 0;
-    for (size_t i = 0; i < images->count; i++)
-        if (images->item[i]->type == LAFS_PICKLE_STR && !lafs_add_ok(text, images->item[i]->size, &text)) text = 0;
-    lafs_buf_reserve(&set->text, text);
-    LAFS_TRY(lafs_buf_check(&set->text, err));
-    for (size_t i = 0; i < images->count; i++)
-        if (!image_bytes(set, images->item[i], &set->image[i]))
-            return unexpected("one of its images", images->item[i], err);
-    return LAFS_OK;
+    struct text_image *text;
+    size_t texts = 0;
+    lafs_status st = LAFS_OK;
+    LAFS_TRY(lafs_alloc(&text, images->count, sizeof *text, err));
+    for (size_t i = 0; i < images->count && st == LAFS_OK; i++) {
+        const value *v = images->item[i];
+        if (v->type == LAFS_PICKLE_STR) text[texts++] = (struct text_image){v, i};
+        else if (!image_bytes(v, &set->image[i])) st = unexpected("one of its images", v, err);
+    }
+    if (st == LAFS_OK && texts) st = decode_texts(set, text, texts, err);
+    lafs_free(text);
+    return st;
 }
 
 static lafs_status take_same(struct lafs_verifyset *set, const value *list, struct lafs_err *err)
@@ -134,7 +168,7 @@ static lafs_status take_all(struct lafs_verifyset *set, struct lafs_err *err)
 
 lafs_status lafs_verifyset_parse(struct lafs_verifyset *v, const void *data, size_t size, struct lafs_err *err)
 {
-    struct lafs_pickle_options opt = {.allow = allow, .max_steps = MAX_STEPS};
+    struct lafs_pickle_options opt = {.allow = allow, .max_steps = max_steps(size)};
     *v = (struct lafs_verifyset){0};
     lafs_status st = lafs_pickle_parse(&v->pickle, data, size, &opt, err);
     if (st == LAFS_OK) st = take_all(v, err);

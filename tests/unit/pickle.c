@@ -1,5 +1,9 @@
 #include "format/pickle.h"
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "base/buf.h"
 #include "tests/test.h"
 
@@ -240,6 +244,96 @@ TEST(cut_anywhere)
     }
 }
 
+/* Whether it parses, to whatever end, in the memory that is promised for so many steps; in a process of its own. */
+static int fits(const struct lafs_buf *b, size_t steps)
+{
+    struct lafs_pickle_options opt = {.allow = allow, .max_steps = steps};
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct lafs_pickle *p;
+        struct lafs_err err = {0};
+        unsigned long pages = 0;
+        FILE *f = fopen("/proc/self/statm", "r");
+        if (!f || fscanf(f, "%lu", &pages) != 1) _exit(2);
+        fclose(f);
+        rlim_t most = pages * (rlim_t)sysconf(_SC_PAGESIZE) + LAFS_PICKLE_MEMORY(b->size, steps);
+        if (setrlimit(RLIMIT_AS, &(struct rlimit){most, most})) _exit(2);
+        lafs_pickle_parse(&p, b->data, b->size, &opt, &err);
+        _exit(strstr(err.msg, "out of memory") != NULL);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    return status == 0;
+}
+
+static void repeat(struct lafs_buf *b, const void *data, size_t size, size_t times)
+{
+    for (; times > 0; times--) lafs_buf_put(b, data, size);
+}
+
+/* What costs most memory for an instruction, or for a byte: each alone, and then the largest memo. */
+TEST(memory)
+{
+#ifdef LAFS_SAN
+    return; /* which takes address space for itself */
+#endif
+#define PART(text) text, sizeof text - 1
+    static const struct {
+        const char *what, *first;
+        size_t first_size;
+        const char *again;
+        size_t size, steps; /* of the part that is repeated */
+    } bomb[] = {
+        {"lists", PART(""), PART("]"), 1},
+        {"marks", PART(""), PART("("), 1},
+        {"objects by name", PART(""), PART("(icollections\nOrderedDict\n"), 2},
+        {"objects by class", PART("ccollections\nOrderedDict\nq\0"), PART("(h\0o"), 3},
+        {"calls", PART("ccollections\nOrderedDict\nq\0"), PART("h\0)R"), 3},
+        {"globals", PART("\x80\4" "\x8c\x0b" "collectionsq\0\x8c\x0b" "OrderedDictq\1"), PART("h\0h\1\x93"), 3},
+        {"a list that grows", PART("]q\0"), PART("h\0a"), 2},
+        {"a dictionary that grows", PART("}q\0"), PART("h\0h\0s"), 3},
+        {"tuples", PART(""), PART("NNN\x87"), 4},
+        {"texts", PART(""), PART("V\n"), 1},
+        {"many in the memo", PART("N"), PART("\x94"), 1},
+    };
+    struct lafs_buf b;
+    lafs_buf_init(&b);
+    for (size_t i = 0; i < sizeof bomb / sizeof *bomb; i++) {
+        size_t steps = 1 << 18, times = (steps - 16) / bomb[i].steps;
+        size_t at = times * bomb[i].steps;
+        lafs_buf_clear(&b);
+        lafs_buf_put(&b, bomb[i].first, bomb[i].first_size);
+        repeat(&b, bomb[i].again, bomb[i].size, times);
+        lafs_buf_puts(&b, "Nr");
+        for (int k = 0; k < 4; k++) lafs_buf_putc(&b, (int)(at >> 8 * k & 255));
+        if (!fits(&b, steps)) FAIL_("%s: more memory than promised", bomb[i].what);
+    }
+    /* A number for the memo that is far larger than what was read. */
+    lafs_buf_clear(&b);
+    repeat(&b, "\x8c\xff", 2, 1);
+    repeat(&b, "x", 1, 255);
+    repeat(&b, "B\0\0\x20\0", 5, 1);
+    repeat(&b, "x", 1, 1 << 21);
+    lafs_buf_put(&b, "r\xff\xff\x1f\0.", 6);
+    CHECK(fits(&b, 1000));
+    /* One text that is decoded again and again. */
+    lafs_buf_clear(&b);
+    lafs_buf_puts(&b, "c_codecs\nencode\n");
+    lafs_buf_put(&b, PART("q\0V"));
+    repeat(&b, "x", 1, 1 << 16);
+    lafs_buf_put(&b, PART("\nq\1Vlatin1\nq\2"));
+    repeat(&b, PART("h\0h\1h\2\x86R"), 20000);
+    CHECK(fits(&b, 1 << 17));
+    struct lafs_buf text;
+    lafs_buf_init(&text);
+    CHECK_INT(parse(b.data, b.size, &text), LAFS_FAILED);
+    CHECK(strstr(lafs_buf_str(&text), "bytes written as text, of which it repeats too much") != NULL);
+    lafs_buf_release(&text);
+    lafs_buf_release(&b);
+#undef PART
+}
+
 TEST(questions)
 {
     static const char data[] = "\x80\x02}(U\x01" "aK\x01X\x01\0\0\0aK\x02U\x01xccollections\nOrderedDict\n)Ru.more";
@@ -265,4 +359,4 @@ TEST(questions)
 }
 
 TEST_MAIN(every_protocol_of_python3, every_protocol_of_python2, refuses_by_name, objects_of_old, bounds, broken,
-          cut_anywhere, questions)
+          cut_anywhere, memory, questions)

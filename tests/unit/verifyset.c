@@ -57,6 +57,34 @@ TEST(what_we_write)
     lafs_buf_release(&b);
 }
 
+/* One text as every image, and a pickle that is all instructions: no more memory than the file is worth. */
+TEST(memory)
+{
+    enum { LONG = 4096, PAIRS = 2000 };
+    struct lafs_verifyset v;
+    struct lafs_buf b;
+    struct lafs_err err = {0};
+    lafs_buf_init(&b);
+    lafs_buf_puts(&b, "](V");
+    for (int i = 0; i < LONG; i++) lafs_buf_putc(&b, i % 2 ? 'x' : 0xe9);
+    lafs_buf_put(&b, "\nq\0V\xff\nq\1", 8);
+    for (int i = 2; i < 2 * PAIRS; i++) lafs_buf_put(&b, i % 2 ? "h\1" : "h\0", 2);
+    lafs_buf_puts(&b, "e](");
+    for (int i = 0; i < PAIRS; i++) lafs_buf_putc(&b, 0x88);
+    lafs_buf_put(&b, "e\x86.", 3);
+    REQUIRE_OK(lafs_verifyset_parse(&v, b.data, b.size, &err), &err);
+    CHECK_INT(v.pairs, PAIRS);
+    CHECK(v.text.cap <= 2 * b.size);
+    for (int i = 0; i < 2 * PAIRS; i++) CHECK_INT(v.image[i].size, i % 2 ? 1 : LONG);
+    CHECK(!memcmp(v.image[2 * PAIRS - 2].data, "\xe9x\xe9x", 4) && !memcmp(v.image[2 * PAIRS - 1].data, "\xff", 1));
+    lafs_verifyset_release(&v);
+    lafs_buf_clear(&b);
+    for (int i = 0; i < 1500000; i++) lafs_buf_puts(&b, "N0");
+    CHECK_INT(lafs_verifyset_parse(&v, b.data, b.size, &err), LAFS_FAILED);
+    CHECK_STR(err.msg, "a pickle of more than 1142326 instructions");
+    lafs_buf_release(&b);
+}
+
 static void check_refused(const char *pickle, size_t size, const char *want)
 {
     struct lafs_verifyset v;
@@ -86,4 +114,4 @@ TEST(other_pickles)
             "no verification set: one of its images is a call of numpy.core.numeric._frombuffer");
 }
 
-TEST_MAIN(what_every_python_wrote, what_we_write, other_pickles)
+TEST_MAIN(what_every_python_wrote, what_we_write, memory, other_pickles)
