@@ -514,11 +514,12 @@ static lafs_status stack_global(struct machine *m)
 }
 
 /* Characters up to U+00FF as one byte each. Every Python writes a text of its own for each of its bytes: one that is
- * used again and again would cost memory out of proportion to the pickle. */
+ * used again and again would cost memory out of proportion to the pickle. (A byte there may be two in UTF-8.) */
 static lafs_status push_latin1(struct machine *m, const struct lafs_pickle_value *text)
 {
     char *to = NULL;
-    if (text->size > m->size - m->decoded) return broken(m, "bytes written as text, of which it repeats too much");
+    if (text->size > 2 * m->size - m->decoded)
+        return broken(m, "bytes written as text, of which it repeats too much");
     m->decoded += text->size;
     LAFS_TRY(take(m, text->size, &to));
     ptrdiff_t n = lafs_pickle_decode_latin1(text->data, text->size, to);

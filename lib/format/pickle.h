@@ -82,7 +82,7 @@ struct lafs_pickle_options {
     size_t max_steps;         /* opcodes; 0: LAFS_PICKLE_MAX_STEPS */
 };
 /* Memory that a pickle of `size` bytes can cost at most, whatever it holds, while and after it is parsed. */
-#define LAFS_PICKLE_MEMORY(size, max_steps) (((size_t)1 << 20) + 3 * (size_t)(size) + 96 * (size_t)(max_steps))
+#define LAFS_PICKLE_MEMORY(size, max_steps) (((size_t)1 << 20) + 4 * (size_t)(size) + 96 * (size_t)(max_steps))
 /* Parses the pickle that begins at data. LAFS_CUT: it ends before its end (and nothing was wrong until there).
  * LAFS_FAILED: no pickle, a broken one, over a limit, a value within itself, "refused: it calls for os.system". */
 lafs_status lafs_pickle_parse(struct lafs_pickle **out, const void *data, size_t size,

@@ -329,6 +329,12 @@ TEST(memory)
     lafs_buf_init(&text);
     CHECK_INT(parse(b.data, b.size, &text), LAFS_FAILED);
     CHECK(strstr(lafs_buf_str(&text), "bytes written as text, of which it repeats too much") != NULL);
+    /* Python 3's bytes of protocol 0, all of which are above 0x7f: two bytes of UTF-8 for one of the pickle. */
+    lafs_buf_clear(&b);
+    lafs_buf_put(&b, PART("c_codecs\nencode\n(V"));
+    repeat(&b, "\xff", 1, 1 << 16);
+    lafs_buf_put(&b, PART("\nVlatin1\ntR."));
+    CHECK_INT(parse(b.data, b.size, &text), LAFS_OK);
     lafs_buf_release(&text);
     lafs_buf_release(&b);
 #undef PART
