@@ -1,6 +1,7 @@
 /* Reading MXNet's RecordIO as InsightFace ships its training sets: `x.rec`, and beside it `x.idx`, `x.names` (our own:
  * lines `CLASS<tab>NAME`) and `property`, where they are there. In the file's order, in constant memory. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,7 +11,13 @@
 #include "data/source.h"
 #include "format/recordio.h"
 
-enum { MAX_LINE = 1 << 16, MAX_NAMES = 1 << 30 };
+enum { MAX_PROPERTY = 1 << 16, MAX_NAMES = 1 << 30 };
+
+/* A line of x.names. */
+struct class_name {
+    int64_t cls;
+    size_t name; /* offset in names */
+};
 
 struct recfile {
     struct lafs_source base;
@@ -21,13 +28,15 @@ struct recfile {
     struct lafs_err ahead_why;
     int has_ahead;
     struct lafs_input idx;        /* fd -1: none */
+    int64_t idx_line;
+    struct lafs_buf line;         /* of .idx or .names */
     int64_t records, images;      /* read so far */
     int64_t first_key;            /* without .idx: 1 where record 0 comes last, as some tools write it */
     int ranges;                   /* record 0 says where images end and identities begin, .. */
     int64_t image_end, identity_end; /* .. and these are the keys; 0: not known yet */
     struct lafs_buf names;        /* the text of x.names, each name ended by NUL */
-    size_t *name;                 /* (classes) offset in names; 0: none */
-    int64_t classes;
+    struct class_name *name;      /* (named) by class, each once */
+    size_t named, name_cap;
 };
 
 /* ---- what lies beside ---- */
@@ -45,38 +54,19 @@ static const char *path_beside(struct recfile *r, const char *path, const char *
     return p && access(p, F_OK) == 0 ? p : NULL;
 }
 
-/* The line that comes next, without its end; LAFS_END behind the last. Good until the next call. */
-static lafs_status next_line(struct lafs_input *in, const char **line, size_t *len, struct lafs_err *err)
-{
-    for (size_t want = 64;; want *= 2) {
-        LAFS_TRY(lafs_input_fill(in, want, err));
-        size_t have = lafs_input_left(in);
-        const char *p = (const char *)lafs_input_data(in), *end = have ? memchr(p, '\n', have) : NULL;
-        if (!end && !in->eof && have < MAX_LINE) continue;
-        if (!end && have >= MAX_LINE) return lafs_fail(err, LAFS_FAILED, "%s: a line of %d bytes", in->name, MAX_LINE);
-        if (have == 0) return LAFS_END;
-        *line = p;
-        *len = end ? (size_t)(end - p) : have;
-        lafs_input_take(in, *len + (end != NULL));
-        return LAFS_OK;
-    }
-}
-
 /* The key of the record at `at`, by the .idx, whose lines stand in the order of the file. */
 static lafs_status indexed_key(struct recfile *r, int64_t at, int64_t *key, struct lafs_err *err)
 {
-    const char *line = NULL;
-    size_t len = 0;
     int64_t offset = 0;
-    lafs_status st = next_line(&r->idx, &line, &len, err);
+    lafs_status st = lafs_source_line(&r->idx, &r->line, &r->idx_line, err);
     if (st == LAFS_END) {
         return lafs_fail(err, LAFS_FAILED, "%s ends before the record at byte %lld of %s (from standard input it is "
                          "read without it)", r->idx.name, (long long)at, r->in.name);
     }
     LAFS_TRY(st);
-    if (!lafs_rec_idx_line(line, len, key, &offset))
+    if (!lafs_rec_idx_line((const char *)r->line.data, r->line.size, key, &offset))
         return lafs_fail(err, LAFS_FAILED, "%s: line %lld is not 'KEY<tab>OFFSET'", r->idx.name,
-                         (long long)r->records + 1);
+                         (long long)r->idx_line);
     if (offset != at)
         return lafs_fail(err, LAFS_FAILED, "%s does not fit %s: it says that record %lld begins at byte %lld, not %lld",
                          r->idx.name, r->in.name, (long long)*key, (long long)offset, (long long)at);
@@ -84,37 +74,66 @@ static lafs_status indexed_key(struct recfile *r, int64_t at, int64_t *key, stru
 }
 
 /* A line of x.names: CLASS<tab>NAME. */
-static lafs_status add_name(struct recfile *r, char *line, size_t len, const char *path, struct lafs_err *err)
+static lafs_status add_name(struct recfile *r, int64_t number, const char *path, struct lafs_err *err)
 {
-    char *tab = memchr(line, '\t', len);
+    char *line = (char *)lafs_buf_str(&r->line), *tab = line ? strchr(line, '\t') : NULL;
     int64_t cls;
+    if (!line) return lafs_buf_check(&r->line, err);
     if (tab) *tab = 0;
-    if (!tab || !lafs_parse_int(line, &cls) || cls < 0 || cls > LAFS_REC_MAX_LABEL || tab + 1 == line + len)
-        return lafs_fail(err, LAFS_FAILED, "'%s': not lines of 'CLASS<tab>NAME'", path);
-    if (cls >= r->classes) {
-        size_t old = (size_t)r->classes, now = 2 * (size_t)cls + 64;
-        LAFS_TRY(lafs_resize(&r->name, old, now, sizeof *r->name, err));
-        memset(r->name + old, 0, (now - old) * sizeof *r->name);
-        r->classes = (int64_t)now;
+    if (!tab || !lafs_parse_int(line, &cls) || cls < 0 || cls > LAFS_REC_MAX_LABEL || !tab[1])
+        return lafs_fail(err, LAFS_FAILED, "'%s' line %lld is not 'CLASS<tab>NAME'", path, (long long)number);
+    if (r->named == r->name_cap) {
+        size_t cap = r->name_cap ? 2 * r->name_cap : 1024;
+        LAFS_TRY(lafs_resize(&r->name, r->named, cap, sizeof *r->name, err));
+        r->name_cap = cap;
     }
-    r->name[cls] = (size_t)(tab + 1 - (char *)r->names.data);
-    return LAFS_OK;
+    r->name[r->named++] = (struct class_name){cls, r->names.size};
+    lafs_buf_put(&r->names, tab + 1, strlen(tab + 1) + 1);
+    if (r->names.size > MAX_NAMES) return lafs_fail(err, LAFS_FAILED, "'%s': too many names", path);
+    return lafs_buf_check(&r->names, err);
+}
+
+static int by_class(const void *a, const void *b)
+{
+    const struct class_name *x = a, *y = b;
+    if (x->cls != y->cls) return x->cls < y->cls ? -1 : 1;
+    return (x->name > y->name) - (x->name < y->name);
+}
+
+/* Sorts the names; of several of one class the last stays. */
+static void sort_names(struct recfile *r)
+{
+    size_t n = 0;
+    qsort(r->name, r->named, sizeof *r->name, by_class);
+    for (size_t i = 0; i < r->named; i++)
+        if (i + 1 == r->named || r->name[i].cls != r->name[i + 1].cls) r->name[n++] = r->name[i];
+    r->named = n;
 }
 
 static lafs_status read_names(struct recfile *r, const char *path, struct lafs_err *err)
 {
-    LAFS_TRY(lafs_buf_read_file(&r->names, path, MAX_NAMES, err));
-    lafs_buf_putc(&r->names, 0);
-    LAFS_TRY(lafs_buf_check(&r->names, err));
-    char *p = (char *)r->names.data, *end = p + r->names.size - 1;
-    while (p < end) {
-        char *eol = memchr(p, '\n', (size_t)(end - p));
-        if (!eol) eol = end;
-        *eol = 0;
-        if (eol > p) LAFS_TRY(add_name(r, p, (size_t)(eol - p), path, err));
-        p = eol + 1;
-    }
+    struct lafs_input in;
+    int64_t number = 0;
+    lafs_status st;
+    LAFS_TRY(lafs_input_open(&in, path, err));
+    while ((st = lafs_source_line(&in, &r->line, &number, err)) == LAFS_OK)
+        if ((st = add_name(r, number, path, err)) != LAFS_OK) break;
+    lafs_input_close(&in);
+    if (st != LAFS_END) return st;
+    if (r->named) sort_names(r);
     return LAFS_OK;
+}
+
+/* NULL: none. */
+static const char *name_of(const struct recfile *r, int64_t cls)
+{
+    size_t lo = 0, hi = r->named;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (r->name[mid].cls < cls) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo < r->named && r->name[lo].cls == cls ? (const char *)r->names.data + r->name[lo].name : NULL;
 }
 
 /* `property`: CLASSES,HEIGHT,WIDTH. 0 where it says nothing that helps. */
@@ -124,7 +143,7 @@ static int stated_size(const char *path)
     int h = 0, w = 0, side = 0;
     long classes;
     lafs_buf_init(&b);
-    if (lafs_buf_read_file(&b, path, MAX_LINE, NULL) == LAFS_OK && lafs_buf_str(&b) &&
+    if (lafs_buf_read_file(&b, path, MAX_PROPERTY, NULL) == LAFS_OK && lafs_buf_str(&b) &&
         sscanf(lafs_buf_str(&b), "%9ld,%9d,%9d", &classes, &h, &w) == 3 && h == w && h >= 1 && h <= 65500)
         side = h;
     lafs_buf_release(&b);
@@ -137,7 +156,7 @@ static lafs_status check_class(struct recfile *r, float label, int64_t key, int6
 {
     if (lafs_rec_class(label, cls)) return LAFS_OK;
     if (label > LAFS_REC_MAX_LABEL)
-        return lafs_fail(err, LAFS_FAILED, "%s: label %.9g of record %lld is beyond 2^24, from where on RecordIO's "
+        return lafs_fail(err, LAFS_FAILED, "%s: label %.9g of record %lld is 2^24 or more, from where on RecordIO's "
                          "labels are not exact: people would be mixed up", r->in.name, (double)label, (long long)key);
     return lafs_fail(err, LAFS_BAD_RECORD, "label %.9g is no number of a class", (double)label);
 }
@@ -154,8 +173,8 @@ static lafs_status to_sample(struct recfile *r, const struct lafs_rec *rec, int6
     LAFS_TRY(check_class(r, lafs_rec_label(rec, 0), number, &cls, err));
     lafs_face_set(s, rec->data, rec->size);
     lafs_sample_set_int(s, "cls", cls);
-    if (cls >= 0 && cls < r->classes && r->name[cls])
-        lafs_sample_set_str(s, "name", (const char *)r->names.data + r->name[cls]);
+    const char *name = name_of(r, cls);
+    if (name) lafs_sample_set_str(s, "name", name);
     else if (r->base.env->opt.names != LAFS_NAMES_NONE) lafs_name_from_cls(s);
     if (rec->flag > 1) {
         float label[LAFS_REC_MAX_LABELS];
@@ -183,9 +202,7 @@ static int is_meta(struct recfile *r, const struct lafs_rec *rec, int64_t key)
 /* What is known of the file's end: the rest of its .idx, and record 0. */
 static lafs_status at_end(struct recfile *r, struct lafs_err *err)
 {
-    const char *line = NULL;
-    size_t len = 0;
-    lafs_status st = r->idx.fd >= 0 ? next_line(&r->idx, &line, &len, err) : LAFS_END;
+    lafs_status st = r->idx.fd >= 0 ? lafs_source_line(&r->idx, &r->line, &r->idx_line, err) : LAFS_END;
     if (st != LAFS_OK && st != LAFS_END) return st;
     if (st == LAFS_OK)
         return lafs_fail(err, LAFS_CUT, "%s is cut off: it ends after %lld records, %s lists more", r->in.name,
@@ -233,6 +250,7 @@ static void rec_close(struct lafs_source *src)
     lafs_input_close(&r->idx);
     lafs_buf_release(&r->joined);
     lafs_buf_release(&r->file);
+    lafs_buf_release(&r->line);
     lafs_buf_release(&r->names);
     lafs_free(r->name);
     lafs_free(r);
@@ -257,7 +275,7 @@ static lafs_status describe(struct recfile *r, int side, struct lafs_err *err)
     if (r->image_end)
         lafs_buf_printf(&b, "%lld images of %lld people, ", (long long)r->image_end - 1,
                         (long long)(r->identity_end - r->image_end));
-    lafs_buf_printf(&b, "read %s .idx%s", r->idx.fd >= 0 ? "with its" : "without", r->classes ? " and with names" : "");
+    lafs_buf_printf(&b, "read %s .idx%s", r->idx.fd >= 0 ? "with its" : "without", r->named ? " and with names" : "");
     lafs_env_note_pictures(env, &b);
     lafs_buf_release(&b);
     if (st != LAFS_OK) lafs_header_release(&h);

@@ -58,7 +58,10 @@ static lafs_status join(struct lafs_input *in, struct lafs_buf *joined, size_t m
         lafs_input_take(in, taken);
         if (flag == LAST) return LAFS_OK;
         lafs_buf_put(joined, magic, sizeof magic);
-        lafs_status st = part(in, joined->size > max ? 0 : max - joined->size, &flag, &size, &taken, err);
+        if (joined->size > max)
+            return lafs_fail(err, LAFS_FAILED, "%s: a record of more than %zu bytes, up to byte %lld", in->name, max,
+                             (long long)in->pos);
+        lafs_status st = part(in, max - joined->size, &flag, &size, &taken, err);
         if (st == LAFS_END)
             return lafs_fail(err, LAFS_CUT, "%s is cut off inside a record, at byte %lld", in->name,
                              (long long)in->pos);

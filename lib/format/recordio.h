@@ -14,7 +14,8 @@
 #include "base/input.h"
 
 #define LAFS_REC_MAGIC 0xced7230aU
-enum { LAFS_REC_MAX_LABELS = 4096, LAFS_REC_MAX_LABEL = 1 << 24 }; /* labels are exact up to that number */
+enum { LAFS_REC_MAX_LABELS = 4096 };
+enum { LAFS_REC_MAX_LABEL = (1 << 24) - 1 }; /* of 2^24 a float no longer says whether it was that */
 #define LAFS_REC_MAX_PART (((size_t)1 << 29) - 1)
 
 struct lafs_rec {

@@ -81,6 +81,23 @@ TEST(parts)
     lafs_buf_release(&text);
 }
 
+/* Parts without bytes bring the magic between them all the same: they end where the longest record does. */
+TEST(endless_parts)
+{
+    struct lafs_buf b, text;
+    struct lafs_err err = {0};
+    lafs_buf_init(&b);
+    lafs_buf_init(&text);
+    lafs_buf_put(&b, "\x0a\x23\xd7\xce\xf8\xff\x0f\x20", 8); /* a first one of 8 bytes less than there may be */
+    for (int i = 0; i < (1 << 20) - 8; i++) lafs_buf_putc(&b, 0);
+    for (int i = 0; i < 1000; i++) lafs_buf_put(&b, "\x0a\x23\xd7\xce\0\0\0\x40", 8);
+    lafs_buf_put(&b, "\x0a\x23\xd7\xce\0\0\0\x60", 8);
+    CHECK_INT(describe(b.data, b.size, &text, &err), LAFS_FAILED);
+    CHECK(strstr(err.msg, "a record of more than 1048576 bytes, up to byte 1048592") != NULL);
+    lafs_buf_release(&b);
+    lafs_buf_release(&text);
+}
+
 TEST(labels_and_damage)
 {
     static const float label[] = {3, 0.5f, -1};
@@ -114,7 +131,8 @@ TEST(classes)
 {
     int64_t cls = -7;
     CHECK(lafs_rec_class(0, &cls) && cls == 0);
-    CHECK(lafs_rec_class(16777216, &cls) && cls == 16777216);
+    CHECK(lafs_rec_class(16777215, &cls) && cls == 16777215);
+    CHECK(!lafs_rec_class((float)16777217, &cls)); /* which is 16777216 then */
     CHECK(!lafs_rec_class(16777218, &cls) && !lafs_rec_class(0.5f, &cls));
     CHECK(!lafs_rec_class(NAN, &cls) && !lafs_rec_class(INFINITY, &cls));
 }
@@ -139,4 +157,4 @@ TEST(end)
 
 TEST(begin) { REQUIRE(mkdtemp(dir) != NULL); }
 
-TEST_MAIN(begin, layout, parts, labels_and_damage, classes, idx_lines, end)
+TEST_MAIN(begin, layout, parts, endless_parts, labels_and_damage, classes, idx_lines, end)
