@@ -146,7 +146,7 @@ INJECT_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/inject/*.sh)))
 ifeq ($(SAN),)
 CHECK := $(TREE_TESTS) $(TESTS) $(REPLAYS) $(CLI_TESTS) $(MAN_TESTS) $(INJECT_TESTS) $(REAL_TESTS) tests/torch/twin.sh
 else ifeq ($(SAN),thread)
-CHECK := $(foreach n,rng pool loader ahead stream index filter shard train pretrain finetune run search,\
+CHECK := $(foreach n,rng pool hasher loader ahead stream index filter shard train pretrain finetune run search,\
   $(filter $B/tests/unit/$n $B/tests/unit/$n-% $B/tests/unit/$n_% tests/cli/$n.sh tests/cli/$n-%.sh tests/cli/lafs-$n%,$(TESTS) $(CLI_TESTS)))
 else
 CHECK := $(TESTS) $(REPLAYS) $(CLI_TESTS)

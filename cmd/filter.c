@@ -37,6 +37,7 @@ struct run {
     struct lafs_writer *writer;
     struct batch batch[2];
     int size, drain;
+    size_t bytes;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -75,7 +76,7 @@ static void fill(struct run *r, struct batch *b)
     size_t bytes = 0;
     b->n = b->rejects = 0;
     b->end = LAFS_OK;
-    while (b->n + b->rejects < r->size && bytes < BATCH_BYTES && !atomic_load(&r->stop)) {
+    while (b->n + b->rejects < r->size && bytes < r->bytes && !atomic_load(&r->stop)) {
         struct lafs_sample *s = &b->item[b->n].in;
         int enough = cli.take >= 0 && r->taken == cli.take;
         if (enough && !r->drain) {
@@ -253,6 +254,7 @@ static int has_writer(const char *path)
 static lafs_status make_batches(struct run *r, struct lafs_err *err)
 {
     r->size = r->f->batch > 0 ? r->f->batch : 16 * lafs_pool_threads(cli_pool());
+    r->bytes = r->f->batch_bytes > 0 ? r->f->batch_bytes : BATCH_BYTES;
     for (int k = 0; k < 2; k++) {
         struct batch *b = &r->batch[k];
         LAFS_TRY(lafs_alloc0(&b->item, (size_t)r->size, sizeof *b->item, err));

@@ -51,6 +51,7 @@ void lafs_input_close(struct lafs_input *in)
     if (in->fd >= 0 && !in->keep_fd) close(in->fd);
     lafs_free(in->name);
     lafs_free(in->buf);
+    lafs_free(in->spare);
     *in = (struct lafs_input){.fd = -1, .file_size = -1};
 }
 
@@ -68,11 +69,40 @@ static lafs_status make_room(struct lafs_input *in, size_t want, struct lafs_err
     return LAFS_OK;
 }
 
+int lafs_input_moves(const struct lafs_input *in, size_t want)
+{
+    return in->end - in->at < want && (in->cap - in->at < want || in->at == in->end);
+}
+
+lafs_status lafs_input_turn(struct lafs_input *in, size_t want, struct lafs_err *err)
+{
+    size_t left = in->end - in->at, cap = in->cap;
+    if (want > SIZE_MAX / 4) return lafs_fail(err, LAFS_FAILED, "out of memory: %zu bytes", want);
+    while (cap < want) cap += cap / 2;
+    if (in->spare_cap < cap) {
+        lafs_free(in->spare);
+        in->spare = NULL;
+        in->spare_cap = 0;
+        LAFS_TRY(lafs_alloc(&in->spare, cap, 1, err));
+        in->spare_cap = cap;
+    }
+    unsigned char *old = in->buf;
+    size_t old_cap = in->cap;
+    memcpy(in->spare, old + in->at, left);
+    in->buf = in->spare;
+    in->cap = in->spare_cap;
+    in->spare = old;
+    in->spare_cap = old_cap;
+    in->at = 0;
+    in->end = left;
+    return LAFS_OK;
+}
+
 lafs_status lafs_input_fill(struct lafs_input *in, size_t want, struct lafs_err *err)
 {
     if (want > SIZE_MAX / 4) return lafs_fail(err, LAFS_FAILED, "out of memory: %zu bytes", want);
     if (in->end - in->at >= want) return LAFS_OK;
-    if (in->cap - in->at < want || in->at == in->end) LAFS_TRY(make_room(in, want, err));
+    if (lafs_input_moves(in, want)) LAFS_TRY(make_room(in, want, err));
     while (in->end - in->at < want && !in->eof) {
         ssize_t n = read(in->fd, in->buf + in->end, in->cap - in->end);
         if (n < 0 && errno == EINTR) continue;

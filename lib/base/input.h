@@ -13,6 +13,8 @@ struct lafs_input {
     char *name;           /* for messages: the path in quotes, or "standard input"; owned */
     unsigned char *buf;   /* (cap) owned */
     size_t at, end, cap;  /* buf[at..end) is what was read and not taken */
+    unsigned char *spare; /* (spare_cap) the other buffer, for lafs_input_turn; owned; NULL: never needed */
+    size_t spare_cap;
     int64_t pos;          /* bytes taken so far */
     int64_t file_size;    /* of a regular file read from its start, else -1 */
     int eof;              /* the last read met the end */
@@ -22,6 +24,11 @@ lafs_status lafs_input_open(struct lafs_input *in, const char *path, struct lafs
 void lafs_input_close(struct lafs_input *in);
 /* Reads until `want` bytes lie in buf[at..], or the input ends (then fewer do). */
 lafs_status lafs_input_fill(struct lafs_input *in, size_t want, struct lafs_err *err);
+/* Whether that would move, or read over, bytes that were taken. */
+int lafs_input_moves(const struct lafs_input *in, size_t want);
+/* Goes on in another buffer with room for `want` bytes, to which what was not taken is copied: what was taken stays
+ * where it was until the next turn. */
+lafs_status lafs_input_turn(struct lafs_input *in, size_t want, struct lafs_err *err);
 /* n <= end - at */
 void lafs_input_take(struct lafs_input *in, size_t n);
 /* Passes over n bytes that are not in the buffer, without reading them; 0 when that cannot be done here (a pipe, or

@@ -53,6 +53,30 @@ static void plain_blocks(uint32_t s[8], const unsigned char *p, size_t count)
 #include <cpuid.h>
 #include <immintrin.h>
 
+/* The block's words 4 i to 4 i + 3. */
+#define LOAD(i) _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p + 16 * (i))), swap)
+/* Rounds 4 i to 4 i + 3, of the words w. */
+#define ROUNDS(i, w)                                                                                      \
+    do {                                                                                                  \
+        __m128i wk = _mm_add_epi32(w, _mm_loadu_si128((const __m128i *)(K + 4 * (i))));                   \
+        cdgh = _mm_sha256rnds2_epu32(cdgh, abef, wk);                                                     \
+        abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(wk, 0x0e));                            \
+    } while (0)
+/* The message schedule: a becomes the 4 words that follow a, b, c, d. */
+#define NEXT(a, b, c, d)                                                                                  \
+    (a = _mm_sha256msg2_epu32(_mm_add_epi32(_mm_sha256msg1_epu32(a, b), _mm_alignr_epi8(d, c, 4)), d))
+#define SCHEDULED(i)                                                                                      \
+    do {                                                                                                  \
+        NEXT(w0, w1, w2, w3);                                                                             \
+        ROUNDS(i, w0);                                                                                    \
+        NEXT(w1, w2, w3, w0);                                                                             \
+        ROUNDS(i + 1, w1);                                                                                \
+        NEXT(w2, w3, w0, w1);                                                                             \
+        ROUNDS(i + 2, w2);                                                                                \
+        NEXT(w3, w0, w1, w2);                                                                             \
+        ROUNDS(i + 3, w3);                                                                                \
+    } while (0)
+
 /* With the processor's SHA instructions. They keep the state as two vectors, ABEF and CDGH, and do two rounds each. */
 __attribute__((target("sha,sse4.1"))) static void sha_blocks(uint32_t h[8], const unsigned char *p, size_t count)
 {
@@ -61,20 +85,15 @@ __attribute__((target("sha,sse4.1"))) static void sha_blocks(uint32_t h[8], cons
     __m128i hgfe = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(h + 4)), 0x1b); /* E F G H */
     __m128i abef = _mm_unpackhi_epi64(hgfe, dcba), cdgh = _mm_unpacklo_epi64(hgfe, dcba);
     for (; count > 0; count--, p += 64) {
-        __m128i abef0 = abef, cdgh0 = cdgh, w[4]; /* w: 16 words of the message schedule, in turn */
-        for (int i = 0; i < 16; i++) {
-            __m128i *now = &w[i & 3], *last = &w[(i + 3) & 3];
-            if (i < 4) {
-                *now = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p + 16 * i)), swap);
-            } else {
-                __m128i seven = _mm_alignr_epi8(*last, w[(i + 2) & 3], 4); /* the words 7 places back */
-                *now = _mm_add_epi32(_mm_sha256msg1_epu32(*now, w[(i + 1) & 3]), seven);
-                *now = _mm_sha256msg2_epu32(*now, *last);
-            }
-            __m128i wk = _mm_add_epi32(*now, _mm_loadu_si128((const __m128i *)(K + 4 * i)));
-            cdgh = _mm_sha256rnds2_epu32(cdgh, abef, wk);
-            abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(wk, 0x0e));
-        }
+        const __m128i abef0 = abef, cdgh0 = cdgh;
+        __m128i w0 = LOAD(0), w1 = LOAD(1), w2 = LOAD(2), w3 = LOAD(3);
+        ROUNDS(0, w0);
+        ROUNDS(1, w1);
+        ROUNDS(2, w2);
+        ROUNDS(3, w3);
+        SCHEDULED(4);
+        SCHEDULED(8);
+        SCHEDULED(12);
         abef = _mm_add_epi32(abef, abef0);
         cdgh = _mm_add_epi32(cdgh, cdgh0);
     }

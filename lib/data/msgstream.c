@@ -1,6 +1,7 @@
 /* Reading a MessagePack stream: header, records, trailer; or bare maps. */
 #include <string.h>
 
+#include "base/hasher.h"
 #include "base/mem.h"
 #include "data/source.h"
 #include "data/walk.h"
@@ -9,14 +10,30 @@ struct msg {
     struct lafs_source base;
     struct lafs_input in;
     struct lafs_section section;
+    struct lafs_hasher hasher; /* works on section.digest while the next block is read */
+    size_t due;                /* bytes that were taken last and are still to be hashed */
 };
+
+/* Has all that was taken hashed; 1: beside us, so that its bytes must stay. */
+static int hash_due(struct msg *m)
+{
+    size_t n = m->due;
+    m->due = 0;
+    return n && lafs_hasher_add(&m->hasher, &m->section.digest, lafs_input_data(&m->in) - n, n);
+}
+
+static lafs_status fill(struct msg *m, size_t want, struct lafs_err *err)
+{
+    if (lafs_input_moves(&m->in, want) && hash_due(m)) LAFS_TRY(lafs_input_turn(&m->in, want, err));
+    return lafs_input_fill(&m->in, want, err);
+}
 
 /* Brings one whole value into the buffer; *len = its bytes. LAFS_END at an end between values. */
 static lafs_status whole_value(struct msg *m, size_t *len, struct lafs_err *err)
 {
     struct lafs_measure measure;
     lafs_measure_init(&measure);
-    LAFS_TRY(lafs_input_fill(&m->in, 1, err));
+    LAFS_TRY(fill(m, 1, err));
     if (lafs_input_left(&m->in) == 0) return lafs_section_finish(&m->section, m->in.name, err);
     for (;;) {
         size_t have = lafs_input_left(&m->in);
@@ -33,7 +50,7 @@ static lafs_status whole_value(struct msg *m, size_t *len, struct lafs_err *err)
                              (long long)m->in.pos + (long long)have);
         /* What is claimed is not believed: ask for twice what is there at most. */
         size_t want = *len, most = have < 65536 ? 131072 : 2 * have;
-        LAFS_TRY(lafs_input_fill(&m->in, want < most ? want : most, err));
+        LAFS_TRY(fill(m, want < most ? want : most, err));
     }
 }
 
@@ -54,10 +71,12 @@ static lafs_status msg_next(struct lafs_source *src, struct lafs_sample *s, stru
         if (lafs_map_opens_with(p, len, LAFS_OPENS)) {
             st = lafs_section_begin(&m->section, src->env, p, len, m->in.name, err);
         } else if (lafs_map_opens_with(p, len, LAFS_CLOSES)) {
+            hash_due(m);
+            lafs_hasher_wait(&m->hasher);
             st = lafs_section_end(&m->section, src->env, p, len, m->in.name, err);
         } else {
             meta = 0;
-            if (m->section.open) lafs_sha256_add(&m->section.digest, p, len);
+            if (m->section.open) m->due += len;
             m->section.count++;
             st = lafs_sample_decode(s, p, len, err);
             if (st == LAFS_OK) st = lafs_sample_check_key(s, err);
@@ -70,6 +89,7 @@ static lafs_status msg_next(struct lafs_source *src, struct lafs_sample *s, stru
 static void msg_close(struct lafs_source *src)
 {
     struct msg *m = (struct msg *)src;
+    lafs_hasher_release(&m->hasher);
     lafs_input_close(&m->in);
     lafs_free(m);
 }
@@ -98,6 +118,7 @@ lafs_status lafs_msg_open(struct lafs_source **out, struct lafs_env *env, struct
         return st;
     }
     m->base = (struct lafs_source){&ops, env, -1};
+    lafs_hasher_init(&m->hasher);
     m->in = *in;
     *in = (struct lafs_input){.fd = -1, .file_size = -1};
     st = first_header(m, err);

@@ -8,6 +8,7 @@
 
 #include "base/atomicfile.h"
 #include "base/clock.h"
+#include "base/hasher.h"
 #include "base/mem.h"
 #include "data/index.h"
 #include "data/keyset.h"
@@ -15,13 +16,15 @@
 #include "data/source.h"
 #include "format/archive.h"
 
-enum { FLUSH_SIZE = 256 << 10, BLOCK_SIZE = 1 << 20, PIPE_SIZE = 1 << 20 };
+enum { FLUSH_SIZE = 512 << 10, BLOCK_SIZE = 1 << 20, PIPE_SIZE = 1 << 20 };
 #define FLUSH_SECONDS 0.05
 #define SHARD_BYTES_DEFAULT ((int64_t)1000 * 1000 * 1000)
 
 struct lafs_writer {
     struct lafs_header header;
     struct lafs_buf buf;        /* bytes on their way out */
+    struct lafs_buf sent;       /* those before them, perhaps still being hashed */
+    struct lafs_hasher hasher;
     struct lafs_atomic file;    /* a stream in a file, or the shard being written; fd -1: closed */
     int64_t count;
     /* a stream */
@@ -47,8 +50,10 @@ static void free_writer(struct lafs_writer *w)
 {
     lafs_tar_writer_abort(w->tar);
     lafs_atomic_abort(&w->file);
+    lafs_hasher_release(&w->hasher);
     lafs_header_release(&w->header);
     lafs_buf_release(&w->buf);
+    lafs_buf_release(&w->sent);
     lafs_buf_release(&w->shard_lines);
     lafs_buf_release(&w->sample_lines);
     lafs_buf_release(&w->stale);
@@ -73,13 +78,19 @@ static lafs_status write_stdout(const unsigned char *p, size_t size, struct lafs
     return LAFS_OK;
 }
 
-static lafs_status flush(struct lafs_writer *w, struct lafs_err *err)
+/* Writes what has gathered. sum: NULL, or what it belongs to, which is fed beside the writing and on until the next
+ * call: lafs_hasher_wait comes before a look at it. */
+static lafs_status flush(struct lafs_writer *w, struct lafs_sha256 *sum, struct lafs_err *err)
 {
-    LAFS_TRY(lafs_buf_check(&w->buf, err));
-    lafs_status st = w->to_stdout ? write_stdout(w->buf.data, w->buf.size, err)
-                                  : lafs_atomic_write(&w->file, w->buf.data, w->buf.size, err);
+    struct lafs_buf full = w->buf;
+    LAFS_TRY(lafs_buf_check(&full, err));
+    if (sum) lafs_hasher_add(&w->hasher, sum, full.data, full.size);
+    else lafs_hasher_wait(&w->hasher);
+    w->buf = w->sent;
+    w->sent = full;
     lafs_buf_clear(&w->buf);
-    return st;
+    return w->to_stdout ? write_stdout(full.data, full.size, err)
+                        : lafs_atomic_write(&w->file, full.data, full.size, err);
 }
 
 /* ---- a stream ---- */
@@ -98,32 +109,32 @@ static lafs_status stream_open(struct lafs_writer *w, const char *path, struct l
     lafs_sha256_init(&w->data);
     lafs_header_encode(&w->header, &w->buf);
     w->flushed = lafs_clock_now();
-    return flush(w, err);
+    return flush(w, NULL, err);
 }
 
 static lafs_status stream_put(struct lafs_writer *w, const struct lafs_sample *s, struct lafs_err *err)
 {
-    size_t from = w->buf.size;
     LAFS_TRY(lafs_sample_check(s, err));
     LAFS_TRY(lafs_sample_check_key(s, err));
     lafs_sample_encode(s, &w->buf);
     LAFS_TRY(lafs_buf_check(&w->buf, err));
-    lafs_sha256_add(&w->data, w->buf.data + from, w->buf.size - from);
     w->count++;
     /* A reader need not wait for the buffer to fill when records come slowly. */
     double now = lafs_clock_now();
     if (w->buf.size < FLUSH_SIZE && now - w->flushed < FLUSH_SECONDS) return LAFS_OK;
     w->flushed = now;
-    return flush(w, err);
+    return flush(w, &w->data, err);
 }
 
 static lafs_status stream_close(struct lafs_writer *w, const struct lafs_totals *totals, struct lafs_err *err)
 {
     struct lafs_trailer t = {.totals = *totals};
     t.totals.count = w->count;
+    LAFS_TRY(flush(w, &w->data, err));
+    lafs_hasher_wait(&w->hasher);
     lafs_sha256_hex(&w->data, t.sha256);
     lafs_trailer_encode(&t, &w->buf);
-    LAFS_TRY(flush(w, err));
+    LAFS_TRY(flush(w, NULL, err));
     /* A file whose producer failed does not appear. */
     if (w->to_stdout || !totals->ok) return LAFS_OK;
     return lafs_atomic_commit(&w->file, err);
@@ -134,14 +145,16 @@ static lafs_status stream_close(struct lafs_writer *w, const struct lafs_totals 
 static lafs_status shard_sink(void *arg, const void *data, size_t size, struct lafs_err *err)
 {
     struct lafs_writer *w = arg;
-    lafs_sha256_add(&w->whole, data, size);
     w->at += (int64_t)size;
     if (size >= BLOCK_SIZE / 2) {
-        LAFS_TRY(flush(w, err));
-        return lafs_atomic_write(&w->file, data, size, err);
+        LAFS_TRY(flush(w, &w->whole, err));
+        lafs_hasher_add(&w->hasher, &w->whole, data, size);
+        lafs_status st = lafs_atomic_write(&w->file, data, size, err);
+        lafs_hasher_wait(&w->hasher); /* the caller's bytes are not ours to keep */
+        return st;
     }
     lafs_buf_put(&w->buf, data, size);
-    return w->buf.size >= BLOCK_SIZE ? flush(w, err) : lafs_buf_check(&w->buf, err);
+    return w->buf.size >= BLOCK_SIZE ? flush(w, &w->whole, err) : lafs_buf_check(&w->buf, err);
 }
 
 static lafs_status shard_begin(struct lafs_writer *w, struct lafs_err *err)
@@ -191,7 +204,8 @@ static lafs_status shard_end(struct lafs_writer *w, const struct lafs_totals *to
     struct lafs_tar_writer *tar = w->tar;
     w->tar = NULL;
     LAFS_TRY(lafs_tar_writer_close(tar, err));
-    LAFS_TRY(flush(w, err));
+    LAFS_TRY(flush(w, &w->whole, err));
+    lafs_hasher_wait(&w->hasher);
     lafs_sha256_hex(&w->whole, hex);
     const char *path = lafs_pattern_path(&w->names, w->shards - 1);
     if (!path) return lafs_buf_check(&w->names.scratch, err);
@@ -420,6 +434,7 @@ lafs_status lafs_writer_open(struct lafs_writer **out, const struct lafs_writer_
     LAFS_TRY(lafs_alloc0(&w, 1, sizeof *w, err));
     w->file.fd = -1;
     w->file.slot = -1;
+    lafs_hasher_init(&w->hasher);
     w->keys.same = same_key;
     w->keys.arg = w;
     w->shard_samples = opt->shard_samples;

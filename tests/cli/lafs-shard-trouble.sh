@@ -103,7 +103,15 @@ message "cannot write 'y.stream': file too large"
 (ulimit -f 600 && exec lafs-shard big.stream -o y-%d.tar) 2>stderr && fail_ "a full disk went unseen"
 message 'file too large'
 check test "$(echo y* .y*)" = 'y* .y*'
-ok "full disks"
+status=0
+lafs-shard big.stream >/dev/full 2>stderr || status=$?
+check test $status = 1
+message 'no space left'
+$generate --stream 40000 >big.stream
+(trap '' PIPE && lafs-shard big.stream 2>stderr || echo $? >status) | head -c 100000 >/dev/null
+has status 1
+message 'cannot write standard output: broken pipe'
+ok "full disks, and a reader that leaves"
 
 expect_status 1 lafs-shard nowhere -o y.tar
 message "cannot open 'nowhere': no such file"

@@ -287,6 +287,101 @@ TEST(short_reads)
     lafs_buf_release(&t);
 }
 
+/* What a reader and a writer hash and hand over in blocks: pictures of many sizes, one of them beyond any buffer. */
+static void set_large(struct lafs_sample *s, int i, struct lafs_buf *pixels)
+{
+    struct lafs_rng r;
+    char key[32];
+    lafs_rng_init(&r, (uint64_t)i);
+    size_t size = i == 70 ? 3 << 20 : 100 + (size_t)lafs_rng_below(&r, i % 10 ? 20000 : 400000);
+    lafs_buf_clear(pixels);
+    lafs_buf_puts(pixels, "\xff\xd8\xff");
+    lafs_buf_reserve(pixels, size);
+    for (size_t k = 0; k < size; k++) pixels->data[pixels->size + k] = (unsigned char)(k * (size_t)(i + 1) + k / 250);
+    pixels->size += size;
+    snprintf(key, sizeof key, "k%d", i);
+    lafs_sample_clear(s);
+    lafs_sample_set_str(s, "key", key);
+    lafs_sample_set_bin(s, "jpg", pixels->data, pixels->size);
+}
+
+enum { LARGE = 150 };
+
+/* Reads and compares; the number of samples that were right, and in *end how it ended. */
+static int right_large(const char *const *paths, int files, lafs_status *end)
+{
+    struct lafs_reader *r;
+    struct lafs_sample s, want;
+    struct lafs_buf pixels;
+    int right = 0;
+    *end = lafs_reader_open(&r, paths, files, NULL, &e);
+    if (*end != LAFS_OK) return 0;
+    lafs_buf_init(&pixels);
+    lafs_sample_init(&s);
+    lafs_sample_init(&want);
+    for (int i = 0; (*end = lafs_reader_next(r, &s, &e)) == LAFS_OK; i++) {
+        const void *a, *b;
+        size_t na, nb;
+        set_large(&want, i % LARGE, &pixels);
+        right += !strcmp(lafs_sample_key(&s), lafs_sample_key(&want)) &&
+                 lafs_sample_bin(&s, "jpg", &a, &na, &e) == LAFS_OK &&
+                 lafs_sample_bin(&want, "jpg", &b, &nb, &e) == LAFS_OK && na == nb && memcmp(a, b, na) == 0;
+    }
+    lafs_sample_release(&s);
+    lafs_sample_release(&want);
+    lafs_buf_release(&pixels);
+    lafs_reader_close(r);
+    return right;
+}
+
+static lafs_status write_large(const char *out)
+{
+    struct lafs_header h;
+    struct lafs_writer *w;
+    struct lafs_sample s;
+    struct lafs_buf pixels;
+    lafs_header_init(&h);
+    lafs_sample_init(&s);
+    lafs_buf_init(&pixels);
+    lafs_status st = lafs_writer_open(&w, &(struct lafs_writer_options){.out = in_dir(out)}, &h, &e);
+    for (int i = 0; i < LARGE && st == LAFS_OK; i++) {
+        set_large(&s, i, &pixels);
+        st = lafs_writer_put(w, &s, &e);
+    }
+    if (st == LAFS_OK) st = lafs_writer_close(w, &(struct lafs_totals){.ok = 1}, &e);
+    lafs_sample_release(&s);
+    lafs_buf_release(&pixels);
+    lafs_header_release(&h);
+    return st;
+}
+
+TEST(large_streams)
+{
+    lafs_status end;
+    int n, bad;
+    REQUIRE_OK(write_large("large"), &e);
+    REQUIRE_OK(write_large("large.tar"), &e);
+    CHECK_INT(right_large((const char *const[]){in_dir("large"), in_dir("large.tar"), in_dir("large")}, 3, &end),
+              3 * LARGE);
+    CHECK_INT(end, LAFS_END);
+    struct lafs_buf b = get_file("large");
+    REQUIRE(b.size > 6 << 20);
+    CHECK_INT(read_piecemeal(&b, 1, &n, &bad), LAFS_END);
+    CHECK(n == LARGE && bad == 0);
+    /* One bit, in each of many blocks: the digest tells. */
+    for (size_t at = 1000; at + 1000 < b.size; at += b.size / 12) {
+        b.data[at] ^= 1;
+        put_file("bent", b.data, b.size);
+        right_large((const char *const[]){in_dir("bent")}, 1, &end);
+        CHECK(end == LAFS_FAILED && strstr(e.msg, "damaged"));
+        b.data[at] ^= 1;
+    }
+    put_file("cut", b.data, b.size / 2);
+    right_large((const char *const[]){in_dir("cut")}, 1, &end);
+    CHECK_INT(end, LAFS_CUT);
+    lafs_buf_release(&b);
+}
+
 static int64_t number_of(struct lafs_fetch *f, int64_t i)
 {
     struct lafs_sample s;
@@ -537,7 +632,8 @@ TEST(directories)
     for (int i = 0; i < 10; i++) {
         CHECK_INT(lafs_reader_next(r, &s, &e), want[i].st);
         CHECK_STR(lafs_sample_key(&s), want[i].key);
-        if (want[i].st == LAFS_OK) CHECK(lafs_sample_has(&s, "name") && lafs_sample_has(&s, i == 0 || i == 6 ? "png" : "jpg"));
+        if (want[i].st == LAFS_OK)
+            CHECK(lafs_sample_has(&s, "name") && lafs_sample_has(&s, i == 0 || i == 6 ? "png" : "jpg"));
         if (i == 1) CHECK(strstr(e.msg, "a GIF picture"));
         if (i == 2) CHECK(strstr(e.msg, "by its name, one of kind 'heic'"));
     }
@@ -689,8 +785,9 @@ TEST(epoch_order_depends_on_keys_alone)
 static int run_tests(void);
 #define main(x) run_tests(x)
 TEST_MAIN(stream_round_trip, stream_cut_at_every_byte, stream_damage_is_seen, streams_concatenate, failed_producer,
-          bare_and_bad_records, short_reads, shards_and_index, shard_cut_at_every_block_and_more, foreign_shards,
-          tars_of_photos, directories, keys_in_an_index, index_cut_and_damaged, epoch_order_depends_on_keys_alone)
+          bare_and_bad_records, short_reads, large_streams, shards_and_index, shard_cut_at_every_block_and_more,
+          foreign_shards, tars_of_photos, directories, keys_in_an_index, index_cut_and_damaged,
+          epoch_order_depends_on_keys_alone)
 #undef main
 
 /* For the tests of programs: N small records on stdout, as a stream, or as bare maps. */

@@ -1,0 +1,35 @@
+/* A helper that works on a SHA-256 beside its caller: of large blocks, in a thread that starts with the first of them.
+ *
+ *     lafs_hasher_init(&h);
+ *     lafs_hasher_add(&h, &sum, block, size); // block stays as it is ..
+ *     write it, fill another one
+ *     lafs_hasher_wait(&h);                   // .. until here, or until the next lafs_hasher_add returns
+ *     lafs_hasher_release(&h);
+ */
+#ifndef LAFS_BASE_HASHER_H
+#define LAFS_BASE_HASHER_H
+
+#include <pthread.h>
+
+#include "base/sha256.h"
+
+struct lafs_hasher {
+    pthread_t thread;
+    int running;             /* whether there is one */
+    pthread_mutex_t lock;    /* over all that follows */
+    pthread_cond_t changed;
+    int quit;
+    struct lafs_sha256 *sum; /* being worked on; NULL: nothing */
+    const void *data;        /* (size) */
+    size_t size;
+};
+void lafs_hasher_init(struct lafs_hasher *h);
+/* Finishes what is being worked on. */
+void lafs_hasher_release(struct lafs_hasher *h);
+/* As lafs_sha256_add(sum, data, size), which comes after all that was added before, to whatever sum: sum and data are
+ * not to be touched until lafs_hasher_wait or the next call of this returns. Small blocks are added at once: then it
+ * returns 0, and data is free again. */
+int lafs_hasher_add(struct lafs_hasher *h, struct lafs_sha256 *sum, const void *data, size_t size);
+void lafs_hasher_wait(struct lafs_hasher *h);
+
+#endif
