@@ -23,6 +23,7 @@ static struct {
     char path[PATH_MAX];
 } live[SLOTS];
 static _Atomic unsigned serial;
+static _Atomic pid_t leaving; /* this process, once it has removed its temporaries: it makes no more */
 
 static int claim_slot(void)
 {
@@ -36,6 +37,7 @@ static int claim_slot(void)
 void lafs_atomic_unlink_all(void)
 {
     pid_t self = getpid();
+    atomic_store(&leaving, self);
     for (int i = 0; i < SLOTS; i++)
         if (atomic_load(&live[i].state) == LIVE && live[i].pid == self) unlink(live[i].path);
 }
@@ -71,12 +73,16 @@ static lafs_status open_temp(struct lafs_atomic *f, const struct stat *old, stru
         lafs_free(f->temp);
         f->temp = NULL;
         LAFS_TRY(temp_name(&f->temp, f->path, err));
+        atomic_store(&live[f->slot].state, CLAIMED); /* nobody reads the path now */
         snprintf(live[f->slot].path, sizeof live[f->slot].path, "%s", f->temp);
         live[f->slot].pid = getpid();
+        atomic_store(&live[f->slot].state, LIVE); /* before the file is there: a signal may come in between */
+        if (atomic_load(&leaving) == getpid())
+            return lafs_fail(err, LAFS_FAILED, "cannot create '%s': the program is ending", f->path);
         f->fd = open(f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     } while (f->fd < 0 && errno == EEXIST);
     if (f->fd < 0) return lafs_fail(err, LAFS_FAILED, "cannot create '%s': %s", f->path, lafs_strerror(errno));
-    atomic_store(&live[f->slot].state, LIVE);
+    if (atomic_load(&leaving) == getpid()) unlink(f->temp); /* it came too late for lafs_atomic_unlink_all */
     if (old && fchmod(f->fd, old->st_mode & 07777))
         return lafs_fail(err, LAFS_FAILED, "cannot create '%s': %s", f->path, lafs_strerror(errno));
     return LAFS_OK;

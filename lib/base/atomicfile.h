@@ -25,7 +25,8 @@ lafs_status lafs_atomic_commit(struct lafs_atomic *f, struct lafs_err *err);
 void lafs_atomic_abort(struct lafs_atomic *f);
 /* All three at once. */
 lafs_status lafs_atomic_put(const char *path, const void *data, size_t size, struct lafs_err *err);
-/* Removes the temporaries of files that this process has open now; async-signal-safe, for cmd/'s signal handler. */
+/* Removes the temporaries of files that this process has open now, and lets it make no more; async-signal-safe, for
+ * cmd/'s signal handler. */
 void lafs_atomic_unlink_all(void);
 /* Removes temporaries in `dir` whose process is gone (killed): for directories that only this machine writes. */
 void lafs_atomic_sweep(const char *dir);

@@ -65,15 +65,19 @@ TEST(a_signal_handler_removes_the_temporary)
     REQUIRE_OK(lafs_atomic_open(&f, "y", &e), &e);
     CHECK_INT(files_in_dir(), 2);
     pid_t child = fork();
-    if (child == 0) { /* a child leaves its parent's files alone */
+    if (child == 0) { /* a child leaves its parent's files alone, and removes its own */
+        struct lafs_atomic mine, late;
+        int good = lafs_atomic_open(&mine, "z", &e) == LAFS_OK && files_in_dir() == 3;
         lafs_atomic_unlink_all();
-        _exit(0);
+        good &= files_in_dir() == 2 && lafs_atomic_commit(&mine, &e) == LAFS_FAILED;
+        good &= lafs_atomic_open(&late, "z", &e) == LAFS_FAILED; /* whatever its other threads are at */
+        _exit(!(good && files_in_dir() == 2));
     }
-    waitpid(child, NULL, 0);
+    int status;
+    waitpid(child, &status, 0);
+    CHECK(status == 0);
     CHECK_INT(files_in_dir(), 2);
-    lafs_atomic_unlink_all();
-    CHECK_INT(files_in_dir(), 1);
-    CHECK(lafs_atomic_commit(&f, &e) == LAFS_FAILED);
+    lafs_atomic_abort(&f);
     CHECK_INT(files_in_dir(), 1);
 }
 
