@@ -1,18 +1,11 @@
 /* Any bytes as a record, a header and a trailer: what is understood keeps its bytes when it is written and read again,
  * and measuring gives the same however small the pieces that arrive. */
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/source.h"
 #include "data/walk.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(int holds)
-{
-    if (!holds) abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 static int equal(const struct lafs_buf *a, const struct lafs_buf *b)
 {

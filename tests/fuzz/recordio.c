@@ -1,31 +1,12 @@
 /* Any bytes as a RecordIO file: records come out within their bounds, what is read can be written and read again, and
  * the reader of samples gets to an end. */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "data/stream.h"
 #include "format/recordio.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 enum { MAX_RECORD = 1 << 20 };
-
-static void must(int holds)
-{
-    if (!holds) abort();
-}
-
-static const char *put(int fd, const void *data, size_t size)
-{
-    static char path[64];
-    must(fd >= 0 && ftruncate(fd, 0) == 0 && pwrite(fd, data, size, 0) == (ssize_t)size);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    return path;
-}
 
 /* Writes the record to `again` and compares what comes back. */
 static void write_again(const struct lafs_rec *r, int fd)
@@ -38,7 +19,7 @@ static void write_again(const struct lafs_rec *r, int fd)
     lafs_buf_init(&out);
     lafs_buf_init(&joined);
     must(lafs_rec_put(&out, r->id, r->flag, r->label, label, r->data, r->size, NULL) == LAFS_OK);
-    must(lafs_input_open(&in, put(fd, out.data, out.size), NULL) == LAFS_OK);
+    must(lafs_input_open(&in, fuzz_put(fd, out.data, out.size), NULL) == LAFS_OK);
     must(lafs_rec_next(&in, &joined, 2 * MAX_RECORD, &back, NULL) == LAFS_OK);
     must(back.flag == r->flag && back.id == r->id && back.size == r->size);
     must(back.size == 0 || memcmp(back.data, r->data, r->size) == 0);
@@ -88,8 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static int fd = -1, other = -1;
     char path[64];
-    if (fd < 0) fd = memfd_create("fuzz", 0), other = memfd_create("fuzz", 0);
-    snprintf(path, sizeof path, "%s", put(fd, data, size));
+    if (fd < 0) fd = fuzz_file(), other = fuzz_file();
+    snprintf(path, sizeof path, "%s", fuzz_put(fd, data, size));
     records(path, other);
     if (size >= 4 && memcmp(data, "\x0a\x23\xd7\xce", 4) == 0) samples(path);
     return 0;

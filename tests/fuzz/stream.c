@@ -1,16 +1,10 @@
 /* Any bytes as a stream: read from a file at once, and from a pipe in pieces of odd sizes, it gives the same records, the
  * same bad ones and the same end; and what is read can be read again as a stream of ours. */
 #include <fcntl.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "data/source.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 enum { MOST_PIECES = 200, MAX_RECORD = 1 << 20 };
 
@@ -20,11 +14,6 @@ struct result {
     int good, bad;
     lafs_status end;
 };
-
-static void must(int holds)
-{
-    if (!holds) abort();
-}
 
 static void read_all(int fd, struct result *r)
 {
@@ -56,7 +45,7 @@ static void read_all(int fd, struct result *r)
 
 static void from_memory(const uint8_t *data, size_t size, struct result *r)
 {
-    int fd = memfd_create("fuzz", MFD_CLOEXEC);
+    int fd = fuzz_file();
     must(fd >= 0 && write(fd, data, size) == (ssize_t)size);
     read_all(fd, r);
     close(fd);

@@ -1,32 +1,13 @@
 /* Any bytes as a tar of photos, a shard, or an index. A tar gives the same samples when it is read from its start to its
  * end, and when it is indexed and they are fetched one by one; an index that is read can be written and read again. */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "data/index.h"
 #include "data/source.h"
 #include "format/archive.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 enum { MAX_RECORD = 1 << 20 };
-
-static void must(int holds)
-{
-    if (!holds) abort();
-}
-
-static const char *put(int fd, const void *data, size_t size)
-{
-    static char path[64];
-    must(fd >= 0 && ftruncate(fd, 0) == 0 && pwrite(fd, data, size, 0) == (ssize_t)size);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    return path;
-}
 
 /* ---- members ---- */
 
@@ -102,7 +83,7 @@ static void samples(int fd, const uint8_t *data, size_t size)
     struct lafs_index *ix = NULL;
     struct lafs_sample s;
     struct lafs_err err = {0};
-    const char *path = put(fd, data, size);
+    const char *path = fuzz_put(fd, data, size);
     lafs_status indexed = lafs_index_open(&ix, path, &err);
     must(indexed == LAFS_OK || err.msg[0]);
     if (lafs_reader_open(&r, &path, 1, &opt, &err) == LAFS_OK) {
@@ -128,7 +109,7 @@ static void index_text(int fd, const uint8_t *data, size_t size)
     struct lafs_index *ix, *again;
     struct lafs_buf b;
     struct lafs_err err = {0};
-    if (lafs_index_read(&ix, put(fd, data, size), &err) != LAFS_OK) {
+    if (lafs_index_read(&ix, fuzz_put(fd, data, size), &err) != LAFS_OK) {
         must(err.msg[0] != 0);
         return;
     }
@@ -141,7 +122,7 @@ static void index_text(int fd, const uint8_t *data, size_t size)
         lafs_index_put_sample(&b, s->shard, s->offset, s->length, s->key, s->name);
     }
     lafs_index_put_end(&b, ix->shards, ix->samples);
-    must(lafs_index_read(&again, put(fd, b.data, b.size), &err) == LAFS_OK);
+    must(lafs_index_read(&again, fuzz_put(fd, b.data, b.size), &err) == LAFS_OK);
     must(again->shards == ix->shards && again->samples == ix->samples);
     for (int64_t i = 0; i < ix->samples; i++)
         must(strcmp(ix->sample[i].key, again->sample[i].key) == 0 && strcmp(ix->sample[i].name, again->sample[i].name) == 0);
@@ -153,7 +134,7 @@ static void index_text(int fd, const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static int fd = -1;
-    if (fd < 0) fd = memfd_create("fuzz", MFD_CLOEXEC);
+    if (fd < 0) fd = fuzz_file();
     if (lafs_input_kind(data, size < 512 ? size : 512) == LAFS_KIND_INDEX) {
         index_text(fd, data, size);
     } else {

@@ -1,16 +1,8 @@
 /* Any bytes as a verification set: images and answers can be read to their last byte, and written and read again. */
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "format/verifyset.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(int holds)
-{
-    if (!holds) abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
