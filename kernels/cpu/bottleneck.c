@@ -130,7 +130,7 @@ static struct cut cut_of(const struct lafs_conv_kernels *kern, const struct lafs
         c.rows = g->h;
         c.images = min64(max64(TOGETHER / (g->h * g->w), 1), GROUP);
     } else {
-        c.rows = (c.strip - 1) * g->stride + g->k;
+        c.rows = max64((c.strip - 1) * g->stride + g->k, c.strip * g->stride);
         c.images = 1;
     }
     return c;

@@ -263,6 +263,8 @@ static void render_view(void *arg, int64_t v, int worker)
     struct work k = {.w = j->w[v], .h = j->h[v], .kernels = j->kernels};
     lay_out(&k, &room, plan, k.w, k.h);
     int i = 0;
+    /* Then the source is of the result's size. */
+    if (clean && plan->clean_ops == 0) memcpy(clean, j->source[v], (size_t)k.w * (size_t)k.h * 3);
     if (plan->ops && is_crop(&plan->op[0])) {
         /* A flip right behind the crop costs nothing. */
         int mirror = plan->ops > 1 && plan->op[1].kind == LAFS_OP_FLIP && !(clean && plan->clean_ops == 1);
@@ -274,7 +276,7 @@ static void render_view(void *arg, int64_t v, int worker)
         k.kernels->split(j->source[v], (int64_t)k.w * k.h, k.p);
     }
     while (1) {
-        if (clean && i == plan->clean_ops) k.kernels->join(k.p, (int64_t)k.w * k.h, clean);
+        if (clean && i > 0 && i == plan->clean_ops) k.kernels->join(k.p, (int64_t)k.w * k.h, clean);
         if (i == plan->ops) break;
         int stop = clean && i < plan->clean_ops ? plan->clean_ops : plan->ops;
         i += carry_out(&k, &plan->op[i], stop - i, plan->out_size);

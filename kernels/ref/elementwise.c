@@ -27,8 +27,8 @@ double lafs_ref_act_slope(enum lafs_act act, double x)
     case LAFS_ACT_NONE: return 1;
     case LAFS_ACT_RELU: return x > 0;
     case LAFS_ACT_GELU: return normal_cdf(x) + x * normal_pdf(x);
-    case LAFS_ACT_HSWISH: return x <= -3 ? 0 : x > 3 ? 1 : (2 * x + 3) / 6;
-    case LAFS_ACT_HSIGMOID: return x > -3 && x <= 3 ? 1.0 / 6 : 0;
+    case LAFS_ACT_HSWISH: return x <= -3 ? 0 : x >= 3 ? 1 : (2 * x + 3) / 6;
+    case LAFS_ACT_HSIGMOID: return x > -3 && x < 3 ? 1.0 / 6 : 0;
     case LAFS_ACT_SIGMOID: {
         double s = 1 / (1 + exp(-x));
         return s * (1 - s);

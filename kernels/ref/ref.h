@@ -32,7 +32,7 @@ void lafs_host_failed(struct lafs_dev *d, const struct lafs_err *err);
 
 /* -- what several ops need -- */
 double lafs_ref_act(enum lafs_act act, double x);
-double lafs_ref_act_slope(enum lafs_act act, double x); /* derivative; at a kink that of the left side */
+double lafs_ref_act_slope(enum lafs_act act, double x); /* derivative, at kinks too as act.h has it */
 /* Factors of element e of sequence i: 0 or 1/(1-p); 1 when drop is NULL. */
 float lafs_ref_drop(const struct lafs_drop *drop, int64_t seq, int64_t e);
 float lafs_ref_path(const struct lafs_drop *path, int64_t seq);

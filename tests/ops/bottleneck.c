@@ -26,6 +26,8 @@ static const struct plan {
     {1, {{33, 29, 8, 24, 8, 4, 1, 0, LAFS_ACT_NONE}}},                                    /* an even kernel */
     {1, {{9, 20, 4, 12, 4, 7, 1, 3, LAFS_ACT_RELU}}},                                     /* one without unrolling */
     {1, {{6, 6, 5, 9, 5, 1, 1, 0, LAFS_ACT_GELU, 1}}},
+    {1, {{56, 56, 16, 64, 24, 1, 2, 0, LAFS_ACT_RELU}}},                                  /* strips, rows left out */
+    {1, {{60, 60, 16, 64, 24, 3, 4, 8, LAFS_ACT_HSWISH}}},                                /* and with a squeeze */
     {1, {{7, 7, 112, 672, 160, 5, 2, 168, LAFS_ACT_HSWISH}}},                             /* depth in steps */
     {3, {{14, 14, 40, 120, 40, 5, 1, 30, LAFS_ACT_RELU, 1},
          {14, 14, 40, 200, 83, 3, 2, 0, LAFS_ACT_HSWISH},

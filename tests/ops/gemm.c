@@ -133,25 +133,49 @@ TEST(rows_do_not_see_their_neighbours)
     lafs_pool_free(pool);
 }
 
-/* A long sum over k goes through several chunks, and adds to what is there. */
-TEST(long_products)
+/* Large products go through several chunks of rows, columns and the sum, and may add to what is there. */
+static void check_large(struct lafs_backend *b1, int64_t m, int64_t n, int64_t k, int add)
 {
-    enum { M = 37, N = 45, K_ = 9000 };
+    float *a = random_floats(m * k), *b = random_floats(n * k), *c = random_floats(m * n);
+    float *d = malloc(sizeof(float) * (size_t)(m * n));
+    REQUIRE(d);
+    memcpy(d, c, sizeof(float) * (size_t)(m * n));
+    struct lafs_matmul p = {
+        .transb = 1, .m = m, .n = n, .k = k, .a = a, .lda = k, .b = b, .ldb = k, .add = add, .c = d, .ldc = n};
+    lafs_cpu_matmul(b1->dev, &p);
+    lafs_cpu_gemm(0, 1, m, n, k, 1, a, k, b, k, add, c, n);
+    CHECK(!memcmp(c, d, sizeof(float) * (size_t)(m * n)));
+    free(a), free(b), free(c), free(d);
+}
+
+/* In bf16: each small part as if it were alone. */
+static void check_parts(struct lafs_backend *b1, enum lafs_precision precision, int64_t m, int64_t n, int64_t k)
+{
+    enum { ROWS = 9, COLS = 40 };
+    float *a = random_floats(m * k), *b = random_floats(n * k), *c = random_floats(m * n), d[ROWS * COLS];
+    struct lafs_matmul p = {.precision = precision, .transb = 1, .m = m, .n = n, .k = k, .a = a, .lda = k, .b = b,
+                            .ldb = k, .c = c, .ldc = n};
+    lafs_cpu_matmul(b1->dev, &p);
+    for (int t = 0; t < 12; t++) {
+        int64_t i = t * 37 % (m - ROWS), j = t * 611 % (n - COLS);
+        struct lafs_matmul q = {.precision = precision, .transb = 1, .m = ROWS, .n = COLS, .k = k, .a = a + i * k,
+                                .lda = k, .b = b + j * k, .ldb = k, .c = d, .ldc = COLS};
+        lafs_cpu_matmul(b1->dev, &q);
+        for (int r = 0; r < ROWS; r++) CHECK(!memcmp(d + r * COLS, c + (i + r) * n + j, COLS * sizeof *d));
+    }
+    free(a), free(b), free(c);
+}
+
+TEST(large_products)
+{
     struct lafs_backend b1;
     struct lafs_err e;
     REQUIRE_OK(lafs_backend_open(&b1, "cpu", NULL, NULL, &e), &e);
-    float *a = random_floats(M * K_), *b = random_floats(N * K_), *c = random_floats(M * N);
-    struct product q = {1, 0, M, N, K_, M, N, N, 1, 1, a, b, c};
-    float *d = malloc(sizeof(float) * M * N), *g = malloc(sizeof(float) * M * N);
-    REQUIRE(d && g);
-    memcpy(d, c, sizeof(float) * M * N);
-    struct lafs_matmul p = {
-        .transa = 1, .m = M, .n = N, .k = K_, .a = a, .lda = M, .b = b, .ldb = N, .add = 1, .c = d, .ldc = N};
-    lafs_cpu_matmul(b1.dev, &p);
-    check_product(&q, d, "matmul");
-    run(&q, g);
-    CHECK(!memcmp(d, g, sizeof(float) * M * N));
-    free(a), free(b), free(c), free(d), free(g);
+    check_large(&b1, 300, 500, 5000, 1);
+    check_large(&b1, 1100, 40, 2500, 0);
+    check_large(&b1, 40, 2500, 1200, 1);
+    check_parts(&b1, LAFS_PRECISION_BF16, 300, 500, 2900);
+    check_parts(&b1, LAFS_PRECISION_BF16X3, 100, 3000, 400);
     lafs_backend_close(&b1);
 }
 
@@ -178,4 +202,4 @@ TEST(elementary_functions)
     CHECK(lafs_vec_gelu(50) == 50 && fabsf(lafs_vec_gelu(-50)) < 1e-30f && lafs_vec_gelu(0) == 0);
 }
 
-TEST_MAIN(products, beta_zero_does_not_read, rows_do_not_see_their_neighbours, long_products, elementary_functions)
+TEST_MAIN(products, beta_zero_does_not_read, rows_do_not_see_their_neighbours, large_products, elementary_functions)

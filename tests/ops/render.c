@@ -54,8 +54,9 @@ static struct lafs_view_op random_op(int kind, int w, int h)
 /* Any chain of operations whose result is square. */
 static void random_plan(struct lafs_viewplan *p, int w, int h)
 {
+    const int width = w, height = h;
     memset(p, 0, sizeof *p);
-    p->out_size = below(3) == 0 ? 112 : 1 + below(130);
+    p->out_size = below(3) == 0 ? 112 : w == h && below(3) == 0 ? w : 1 + below(130);
     int crop = w != h || below(3), at = below(3) ? 0 : below(3), n = at + crop + below(6);
     if (!crop) p->out_size = w;
     for (int i = 0; i < n; i++) {
@@ -65,7 +66,7 @@ static void random_plan(struct lafs_viewplan *p, int w, int h)
         p->op[p->ops++] = random_op(kind, w, h);
         if (kind <= LAFS_OP_CROP_BILINEAR) w = h = p->out_size;
     }
-    int least = crop ? at + 1 : 0;
+    int least = crop && (width != p->out_size || height != p->out_size) ? at + 1 : 0;
     p->clean_ops = least + below(p->ops - least + 1);
 }
 
