@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cmd/cli.h"
 #include "cmd/modelin.h"
+#include "cmd/showvalue.h"
 #include "model/onnxexport.h"
 
 static struct {
@@ -181,29 +182,26 @@ static lafs_status convert(struct model *m, struct lafs_err *err)
 /* -- listing -- */
 
 /* Names come from strangers: nothing of them may steer a terminal. */
-static void put_text(struct lafs_buf *b, const char *s)
-{
-    for (; *s; s++) lafs_buf_putc(b, (unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
-}
+static void put_name(struct lafs_buf *b, const char *s) { show_text(b, s, strlen(s), SIZE_MAX); }
 
-static void list(const struct model *m)
+static lafs_status list(const struct model *m, struct lafs_err *err)
 {
     struct lafs_buf b;
     int64_t values = 0;
     lafs_buf_init(&b);
     lafs_buf_puts(&b, "# file: ");
-    put_text(&b, m->path);
+    put_name(&b, m->path);
     lafs_buf_printf(&b, "\n# format: %s\n# sha256: %s\n", m->format, m->sha256);
     for (int i = 0; i < m->metas; i++) {
         lafs_buf_puts(&b, "# ");
-        put_text(&b, m->meta[i].key);
+        put_name(&b, m->meta[i].key);
         lafs_buf_puts(&b, ": ");
-        put_text(&b, m->meta[i].value);
+        put_name(&b, m->meta[i].value);
         lafs_buf_putc(&b, '\n');
     }
     for (int i = 0; i < m->count; i++) {
         const struct lafs_st_tensor *t = &m->tensor[i];
-        put_text(&b, t->name);
+        put_name(&b, t->name);
         lafs_buf_printf(&b, "\t%s\t", lafs_dtype_name(t->dtype));
         for (int k = 0; k < t->ndim; k++) lafs_buf_printf(&b, "%s%lld", k ? "," : "", (long long)t->shape[k]);
         lafs_buf_putc(&b, '\n');
@@ -211,9 +209,10 @@ static void list(const struct model *m)
     }
     if (m->onnx) lafs_buf_printf(&b, "# nodes: %d\n", m->onnx->nodes);
     lafs_buf_printf(&b, "# tensors: %d\n# values: %lld\n", m->count, (long long)values);
-    if (b.failed) cli_error("out of memory");
-    else fwrite(b.data, 1, b.size, stdout);
+    lafs_status rc = lafs_buf_check(&b, err);
+    if (rc == LAFS_OK) fwrite(b.data, 1, b.size, stdout);
     lafs_buf_release(&b);
+    return rc;
 }
 
 static void check_usage(int n)
@@ -245,7 +244,7 @@ int main(int argc, char **argv)
         lafs_status rc = model_read(&m, args[i], o.list, &o.pick, &err);
         if (rc == LAFS_OK && o.list) {
             choose(&m);
-            list(&m);
+            rc = list(&m, &err);
         } else if (rc == LAFS_OK) {
             rc = convert(&m, &err);
         }

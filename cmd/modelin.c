@@ -190,7 +190,10 @@ static lafs_status pick_tensors(struct model *m, const struct model_pick *pick, 
     }
     cli_note("'%s': %d of %d tensors, those of '%s'; %d of heads and classifiers left out", m->path, taken, m->count,
              prefix, heads);
-    return LAFS_OK;
+    if (!taken && heads)
+        return lafs_fail(err, LAFS_FAILED, "holds heads and classifiers only (%d tensors): --keep-heads takes them",
+                         heads);
+    return taken ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "holds no tensors");
 }
 
 static void keep_wanted(struct model *m, const unsigned char *want)
@@ -205,7 +208,7 @@ static void keep_wanted(struct model *m, const unsigned char *want)
 static lafs_status describe_pth(struct model *m, struct lafs_err *err)
 {
     struct lafs_st *st;
-    if (model_meta(m, "architecture")) return LAFS_OK; /* a file of ours */
+    if (m->pth->ours && model_meta(m, "architecture")) return LAFS_OK;
     LAFS_TRY(lafs_st_wrap(&st, m->tensor, m->count, m->meta, m->metas, err));
     lafs_status rc = LAFS_OK;
     if (!model_meta(m, "licence")) rc = model_set(m, "licence", "unknown", err);
@@ -234,6 +237,9 @@ static lafs_status from_pth(struct model *m, int looking, const struct model_pic
     LAFS_TRY(lafs_pth_parse(&m->pth, m->bytes.data, m->bytes.size, err));
     for (int i = 0; i < m->pth->metas; i++)
         LAFS_TRY(model_set(m, m->pth->meta[i].key, m->pth->meta[i].value, err));
+    if (m->pth->metas_left)
+        cli_warn("'%s': %d numbers and texts of it are left out: more than %d are not taken", m->path,
+                 m->pth->metas_left, LAFS_PTH_MAX_METAS);
     m->count = m->pth->count;
     LAFS_TRY(lafs_alloc(&m->tensor, (size_t)m->count, sizeof *m->tensor, err));
     if (m->count) memcpy(m->tensor, m->pth->tensor, (size_t)m->count * sizeof *m->tensor);
@@ -276,7 +282,7 @@ lafs_status model_read(struct model *m, const char *path, int looking, const str
     lafs_sha256_add(&sha, m->bytes.data, m->bytes.size);
     lafs_sha256_hex(&sha, m->sha256);
     lafs_status rc = from_bytes(m, looking, pick, err);
-    if (rc != LAFS_OK && err->msg[0] != '\'') lafs_err_prefix(err, "'%s'", path);
+    if (rc != LAFS_OK) lafs_err_prefix(err, "'%s'", path);
     if (rc == LAFS_OK && !looking && !m->st) rc = model_put_origin(m, err);
     return rc;
 }

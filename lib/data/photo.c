@@ -302,9 +302,7 @@ static int begins_as_picture(const char *path)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     ssize_t n = fd < 0 ? -1 : read(fd, first, sizeof first);
     if (fd >= 0) close(fd);
-    const char *what = n > 0 ? lafs_looks_like(first, (size_t)n) : NULL;
-    /* A text may begin with BMP's two bytes. */
-    return what && (strstr(what, "photo") || strstr(what, "picture")) && strcmp(what, "a BMP picture");
+    return n > 0 && lafs_begins_as_picture(first, (size_t)n);
 }
 
 static int is_picture(struct tree *t)

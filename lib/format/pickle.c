@@ -52,6 +52,8 @@ struct machine {
     struct node **memo;  /* (memo_cap) NULL: not there */
     size_t memo_cap, memoized;
     struct node **global; /* (allowed, then known) the node of each that was named, or NULL */
+    struct node **persid; /* (persid_cap) */
+    size_t persids, persid_cap;
     size_t decoded;      /* bytes that were written as text, all together */
     struct chunk *chunk; /* all memory of the values; the first is being filled */
     size_t chunk_at, chunk_size;
@@ -614,6 +616,8 @@ static lafs_status persistent(struct machine *m, int is_line)
     LAFS_TRY(pop(m, &id));
     LAFS_TRY(push_new(m, LAFS_PICKLE_PERSID, &n));
     n->v.persistent = &id->v;
+    LAFS_TRY(room(m, &m->persid, m->persids, &m->persid_cap, sizeof *m->persid));
+    m->persid[m->persids++] = n;
     return LAFS_OK;
 }
 
@@ -818,9 +822,13 @@ lafs_status lafs_pickle_parse(struct lafs_pickle **out, const void *data, size_t
     lafs_free(m.global);
     if (st != LAFS_OK) {
         free_chunks(m.chunk);
+        lafs_free(m.persid);
         return st;
     }
     *p = (struct lafs_pickle){.root = &m.root->v, .used = m.at, .protocol = m.protocol, .priv = m.chunk};
+    /* A pointer to a node is one to its value. */
+    p->persid = (const struct lafs_pickle_value *const *)m.persid;
+    p->persids = m.persids;
     *out = p;
     return LAFS_OK;
 }
@@ -829,5 +837,6 @@ void lafs_pickle_free(struct lafs_pickle *p)
 {
     if (!p) return;
     free_chunks(p->priv);
+    lafs_free((void *)p->persid);
     lafs_free(p);
 }

@@ -72,6 +72,8 @@ struct lafs_pickle {
     const struct lafs_pickle_value *root;
     size_t used;      /* bytes up to the pickle's end: others may follow */
     int protocol;     /* as stated: 2..5; 0 for 0 and 1, which state none */
+    const struct lafs_pickle_value *const *persid; /* (persids) every PERSID that came, in the pickle's order */
+    size_t persids;
     void *priv;
 };
 

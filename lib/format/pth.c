@@ -10,7 +10,7 @@
 #include "format/archive.h"
 #include "format/pickle.h"
 
-enum { MAX_TENSORS = 1 << 18, MAX_NAME = 1024, MAX_METAS = 256 };
+enum { MAX_TENSORS = 1 << 18, MAX_NAME = 1024 };
 #define MAX_TEXT ((size_t)64 << 20)   /* all names together */
 #define MAX_PICKLE ((size_t)256 << 20)
 #define MAX_COPIES ((size_t)64 << 20) /* and four times the file: copies of tensors that are not contiguous */
@@ -42,7 +42,7 @@ struct priv {
     struct lafs_json *json;
     char root[256];           /* of a zip */
     struct view *view;        /* (count) */
-    int cap;
+    int cap, meta_cap;
     struct storage *storage;  /* (storages), by key */
     int storages;
     size_t copied;
@@ -105,23 +105,22 @@ static lafs_status odd(struct walk *w, const char *what)
     return lafs_fail(w->err, LAFS_FAILED, "broken checkpoint: tensor '%.200s' %s", w->name, what);
 }
 
-/* ('storage', torch.FloatStorage, '17', 'cpu', 1000[, None]) */
-static lafs_status take_storage(struct walk *w, const struct lafs_pickle_value *v, struct lafs_st_tensor *t,
-                                struct view *view)
+/* ('storage', torch.FloatStorage, '17', 'cpu', 1000[, None]). NULL, or what is wrong with it. */
+static const char *read_storage(const struct lafs_pickle_value *v, struct storage *s)
 {
     const struct lafs_pickle_value *const *f =
         v->type == LAFS_PICKLE_PERSID ? tuple(v->persistent, 5) : NULL;
-    if (!f || !lafs_pickle_is(f[0], "storage") || !lafs_pickle_is_text(f[2]) ||
-        !as_int(f[4], &view->storage_count) || view->storage_count < 0)
-        return odd(w, "has no storage");
+    if (!f || !lafs_pickle_is(f[0], "storage") || !lafs_pickle_is_text(f[2]) || !as_int(f[4], &s->count) ||
+        s->count < 0)
+        return "has no storage";
     if (v->persistent->count > 5 && f[5]->type != LAFS_PICKLE_NONE)
-        return odd(w, "is a view of a storage, as PyTorch wrote them before 0.4: not supported");
+        return "is a view of a storage, as PyTorch wrote them before 0.4: not supported";
     int i = 0;
     while (i < CLASSES && !(f[1]->type == LAFS_PICKLE_GLOBAL && lafs_pickle_names(f[1], classes[i].global))) i++;
-    if (i == CLASSES) return odd(w, "has no storage of a known type");
-    t->dtype = classes[i].dtype;
-    view->key = f[2];
-    return LAFS_OK;
+    if (i == CLASSES) return "has no storage of a known type";
+    s->dtype = classes[i].dtype;
+    s->key = f[2];
+    return NULL;
 }
 
 /* Shape and strides; every element must lie in the storage. */
@@ -176,7 +175,12 @@ static lafs_status add_tensor(struct walk *w, const struct lafs_pickle_value *ca
     struct view *v = &pv->view[p->count];
     *t = (struct lafs_st_tensor){.dtype = LAFS_F32};
     *v = (struct view){.storage = -1};
-    LAFS_TRY(take_storage(w, a[0], t, v));
+    struct storage s;
+    const char *wrong = read_storage(a[0], &s);
+    if (wrong) return odd(w, wrong);
+    t->dtype = s.dtype;
+    v->key = s.key;
+    v->storage_count = s.count;
     LAFS_TRY(take_shape(w, a, t, v));
     LAFS_TRY(put_text(w, w->name, strlen(w->name), &v->name));
     p->count++;
@@ -242,10 +246,19 @@ static lafs_status walk(struct walk *w, const struct lafs_pickle_value *v)
 
 /* -- plain values of the outermost dictionary -- */
 
+static lafs_status meta_room(struct lafs_pth *p, struct lafs_err *err)
+{
+    struct priv *pv = p->priv;
+    if (p->metas < pv->meta_cap) return LAFS_OK;
+    int cap = pv->meta_cap ? 2 * pv->meta_cap : 64;
+    LAFS_TRY(lafs_resize(&p->meta, (size_t)p->metas, (size_t)cap, sizeof *p->meta, err));
+    pv->meta_cap = cap;
+    return LAFS_OK;
+}
+
 static lafs_status add_meta(struct lafs_pth *p, size_t key, size_t value, struct lafs_err *err)
 {
-    if (p->metas == MAX_METAS) return LAFS_OK;
-    LAFS_TRY(lafs_resize(&p->meta, (size_t)p->metas, (size_t)p->metas + 1, sizeof *p->meta, err));
+    LAFS_TRY(meta_room(p, err));
     /* Places in the text for now: it still moves. */
     p->meta[p->metas++] = (struct lafs_st_meta){(const char *)key, (const char *)value};
     return LAFS_OK;
@@ -263,6 +276,10 @@ static lafs_status take_metas(struct walk *w, const struct lafs_pickle_value *ro
         else if (v->type == LAFS_PICKLE_FLOAT) snprintf(number, sizeof number, "%.9g", v->f);
         else if (v->type == LAFS_PICKLE_BOOL) snprintf(number, sizeof number, "%s", v->i ? "true" : "false");
         else if (!lafs_pickle_is_text(v) || memchr(v->data, 0, v->size)) continue;
+        if (w->p->metas == LAFS_PTH_MAX_METAS) {
+            w->p->metas_left++;
+            continue;
+        }
         n = lafs_pickle_is_text(v) ? (s = v->data, v->size) : strlen(number);
         LAFS_TRY(put_text(w, k->data, k->size, &key));
         LAFS_TRY(put_text(w, s, n, &value));
@@ -289,35 +306,63 @@ static int compare_text(const char *a, size_t na, const char *b, size_t nb)
     int c = n ? memcmp(a, b, n) : 0;
     return c ? c : (na > nb) - (na < nb);
 }
+/* What a tensor says of its storage, or (view -1) what the pickle says of one that no tensor of ours is in. */
+struct claim {
+    struct storage s;
+    int view;
+};
+
+static int same_key(const struct storage *a, const struct storage *b)
+{
+    return compare_text(a->key->data, a->key->size, b->key->data, b->key->size) == 0;
+}
+
+/* By key; tensors' first. */
 static int by_key(const void *a, const void *b)
 {
-    const struct lafs_pickle_value *x = (*(const struct view *const *)a)->key;
-    const struct lafs_pickle_value *y = (*(const struct view *const *)b)->key;
-    return compare_text(x->data, x->size, y->data, y->size);
+    const struct claim *x = a, *y = b;
+    int c = compare_text(x->s.key->data, x->s.key->size, y->s.key->data, y->s.key->size);
+    if (c) return c;
+    c = (x->view < 0) - (y->view < 0);
+    return c ? c : (x->view > y->view) - (x->view < y->view);
 }
 
 /* One storage for all tensors that name it, and they must agree on what it is. */
+static lafs_status merge_claims(struct lafs_pth *p, const struct claim *c, size_t count, struct lafs_err *err)
+{
+    struct priv *pv = p->priv;
+    LAFS_TRY(lafs_alloc0(&pv->storage, count, sizeof *pv->storage, err));
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 || !same_key(&c[i - 1].s, &c[i].s)) pv->storage[pv->storages++] = c[i].s;
+        const struct storage *s = &pv->storage[pv->storages - 1];
+        if (c[i].view < 0) continue;
+        pv->view[c[i].view].storage = pv->storages - 1;
+        if (s->dtype != c[i].s.dtype || s->count != c[i].s.count)
+            return lafs_fail(err, LAFS_FAILED, "broken checkpoint: tensor '%.200s' contradicts another of its storage",
+                             p->tensor[c[i].view].name);
+    }
+    return LAFS_OK;
+}
+
+/* In a zip what no tensor is in can be passed over. Elsewhere it must be known how long it is. */
 static lafs_status list_storages(struct lafs_pth *p, struct lafs_err *err)
 {
     struct priv *pv = p->priv;
-    struct view **sorted;
-    lafs_status rc = LAFS_OK;
-    LAFS_TRY(lafs_alloc0(&pv->storage, (size_t)p->count, sizeof *pv->storage, err));
-    LAFS_TRY(lafs_alloc(&sorted, (size_t)p->count, sizeof *sorted, err));
-    for (int i = 0; i < p->count; i++) sorted[i] = &pv->view[i];
-    qsort(sorted, (size_t)p->count, sizeof *sorted, by_key);
-    for (int i = 0; i < p->count && rc == LAFS_OK; i++) {
-        const struct lafs_st_tensor *t = &p->tensor[sorted[i] - pv->view];
-        if (i == 0 || by_key(&sorted[i - 1], &sorted[i]))
-            pv->storage[pv->storages++] =
-                (struct storage){.key = sorted[i]->key, .dtype = t->dtype, .count = sorted[i]->storage_count};
-        sorted[i]->storage = pv->storages - 1;
-        const struct storage *s = &pv->storage[pv->storages - 1];
-        if (s->dtype != t->dtype || s->count != sorted[i]->storage_count)
-            rc = lafs_fail(err, LAFS_FAILED, "broken checkpoint: tensor '%.200s' contradicts another of its storage",
-                           t->name);
+    const struct lafs_pickle *all = pv->pickle;
+    size_t n = 0, others = p->legacy ? all->persids : 0;
+    struct claim *c;
+    LAFS_TRY(lafs_alloc(&c, (size_t)p->count + others, sizeof *c, err));
+    for (int i = 0; i < p->count; i++) {
+        const struct view *v = &pv->view[i];
+        c[n++] = (struct claim){{.key = v->key, .dtype = p->tensor[i].dtype, .count = v->storage_count}, i};
     }
-    lafs_free(sorted);
+    for (size_t i = 0; i < others; i++) {
+        c[n] = (struct claim){.view = -1};
+        if (!read_storage(all->persid[i], &c[n].s)) n++;
+    }
+    qsort(c, n, sizeof *c, by_key);
+    lafs_status rc = merge_claims(p, c, n, err);
+    lafs_free(c);
     return rc;
 }
 
@@ -381,7 +426,7 @@ static lafs_status read_records(struct lafs_pth *p, struct lafs_archive *zip, st
         if (!name) continue;
         if (!strcmp(name, "data.pkl")) s = read_record(zip, &pv->pickle_bytes, MAX_PICKLE, err);
         else if (!strcmp(name, "byteorder")) s = read_record(zip, &order, 64, err);
-        else if (!strcmp(name, LAFS_PTH_METADATA)) s = read_record(zip, &pv->json_bytes, 1 << 20, err);
+        else if (!strcmp(name, LAFS_PTH_METADATA)) s = read_record(zip, &pv->json_bytes, MAX_TEXT, err);
         if (s != LAFS_OK) break;
     }
     if (s == LAFS_END) s = LAFS_OK;
@@ -397,10 +442,13 @@ static lafs_status take_json(struct lafs_pth *p, struct lafs_err *err)
 {
     struct priv *pv = p->priv;
     if (!pv->json_bytes.data) return LAFS_OK;
+    p->ours = 1;
     LAFS_TRY(lafs_json_parse(&pv->json, (const char *)pv->json_bytes.data, pv->json_bytes.size, err));
     for (const struct lafs_json *j = pv->json->child; j && pv->json->type == LAFS_JSON_OBJECT; j = j->next) {
-        if (j->type != LAFS_JSON_STRING || p->metas == MAX_METAS) continue;
-        LAFS_TRY(lafs_resize(&p->meta, (size_t)p->metas, (size_t)p->metas + 1, sizeof *p->meta, err));
+        if (j->type != LAFS_JSON_STRING) continue;
+        if (p->metas == LAFS_PTH_MAX_METAS)
+            return lafs_fail(err, LAFS_FAILED, "more than %d entries of metadata", LAFS_PTH_MAX_METAS);
+        LAFS_TRY(meta_room(p, err));
         p->meta[p->metas++] = (struct lafs_st_meta){j->key, j->str};
     }
     return LAFS_OK;

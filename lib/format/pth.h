@@ -18,12 +18,16 @@
 #include "base/err.h"
 #include "format/safetensors.h"
 
+enum { LAFS_PTH_MAX_METAS = 4096 };
+
 struct lafs_pth {
     struct lafs_st_tensor *tensor; /* (count), in the file's order; data NULL until loaded */
     int count;
     struct lafs_st_meta *meta;     /* numbers and texts of the outermost dictionary ("epoch"), and what lafs_pth_write
                                     * was given */
     int metas;
+    int metas_left;                /* numbers and texts beyond LAFS_PTH_MAX_METAS, which are not taken */
+    int ours;                      /* 1: lafs_pth_write wrote it */
     int legacy;                    /* 1: not a zip */
     void *priv;
 };
@@ -38,7 +42,7 @@ void lafs_pth_close(struct lafs_pth *p); /* NULL is fine */
 
 /* Writes an OrderedDict of tensors that torch.load takes, also with weights_only=True; whole or not at all; the same
  * input gives the same bytes. The metadata lies beside, where PyTorch does not look. LAFS_FAILED names a tensor whose
- * type PyTorch lacks. */
+ * type PyTorch lacks; also: more than LAFS_PTH_MAX_METAS. */
 lafs_status lafs_pth_write(const char *path, const struct lafs_st_tensor *tensor, int count,
                            const struct lafs_st_meta *meta, int metas, struct lafs_err *err);
 

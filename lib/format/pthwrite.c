@@ -277,6 +277,8 @@ static lafs_status check_names(const struct lafs_st_tensor *tensor, int count, c
                                int metas, struct lafs_err *err)
 {
     struct lafs_st *st; /* which looks for names given twice */
+    if (metas > LAFS_PTH_MAX_METAS)
+        return lafs_fail(err, LAFS_FAILED, "more than %d entries of metadata", LAFS_PTH_MAX_METAS);
     LAFS_TRY(lafs_st_wrap(&st, tensor, count, meta, metas, err));
     lafs_st_close(st);
     return LAFS_OK;

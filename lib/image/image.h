@@ -41,6 +41,8 @@ enum lafs_photo { LAFS_PHOTO_NONE, LAFS_PHOTO_JPEG, LAFS_PHOTO_PNG };
 enum lafs_photo lafs_photo_kind(const void *data, size_t size);
 /* What the first bytes of a file look like, photo or not: "a PNG picture", .., or NULL. */
 const char *lafs_looks_like(const void *data, size_t size);
+/* Whether they are a picture's, of a kind that is read or not, and surely no text's. */
+int lafs_begins_as_picture(const void *data, size_t size);
 /* LAFS_BAD_RECORD unless the bytes begin like a photo that is read; says what they look like instead. */
 lafs_status lafs_photo_check(const void *data, size_t size, struct lafs_err *err);
 lafs_status lafs_photo_decode(struct lafs_image *im, const void *data, size_t size, int64_t max_pixels,

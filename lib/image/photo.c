@@ -6,34 +6,35 @@
 static const struct {
     size_t at, len;
     const char *bytes, *what;
+    int is_picture; /* 0 also for so few bytes that a text may begin with them */
     enum lafs_photo photo;
 } known[] = {
-    {0, 3, "\xff\xd8\xff", "a JPEG photo", LAFS_PHOTO_JPEG},
-    {0, 4, "\x89PNG", "a PNG picture", LAFS_PHOTO_PNG},
-    {0, 4, "GIF8", "a GIF picture"},
-    {0, 4, "II*\0", "a TIFF picture"},
-    {0, 4, "MM\0*", "a TIFF picture"},
-    {0, 4, "II+\0", "a TIFF picture"},
-    {0, 4, "MM\0+", "a TIFF picture"},
-    {8, 4, "WEBP", "a WebP picture"},
-    {4, 8, "ftypheic", "a HEIC picture"},
-    {4, 8, "ftypheix", "a HEIC picture"},
-    {4, 8, "ftypmif1", "a HEIC picture"},
-    {4, 8, "ftypmsf1", "a HEIC picture"},
-    {4, 8, "ftypavif", "an AVIF picture"},
-    {4, 7, "ftypcrx", "a raw picture of a camera"},
-    {0, 15, "FUJIFILMCCD-RAW", "a raw picture of a camera"},
-    {0, 12, "\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"},
-    {0, 2, "\xff\x0a", "a JPEG XL picture"},
-    {0, 12, "\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture"},
-    {0, 4, "\xff\x4f\xff\x51", "a JPEG 2000 picture"},
-    {0, 3, "II\xbc", "a JPEG XR picture"},
+    {0, 3, "\xff\xd8\xff", "a JPEG photo", 1, LAFS_PHOTO_JPEG},
+    {0, 4, "\x89PNG", "a PNG picture", 1, LAFS_PHOTO_PNG},
+    {0, 4, "GIF8", "a GIF picture", 1},
+    {0, 4, "II*\0", "a TIFF picture", 1},
+    {0, 4, "MM\0*", "a TIFF picture", 1},
+    {0, 4, "II+\0", "a TIFF picture", 1},
+    {0, 4, "MM\0+", "a TIFF picture", 1},
+    {8, 4, "WEBP", "a WebP picture", 1},
+    {4, 8, "ftypheic", "a HEIC picture", 1},
+    {4, 8, "ftypheix", "a HEIC picture", 1},
+    {4, 8, "ftypmif1", "a HEIC picture", 1},
+    {4, 8, "ftypmsf1", "a HEIC picture", 1},
+    {4, 8, "ftypavif", "an AVIF picture", 1},
+    {4, 7, "ftypcrx", "a raw picture of a camera", 1},
+    {0, 15, "FUJIFILMCCD-RAW", "a raw picture of a camera", 1},
+    {0, 12, "\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture", 1},
+    {0, 2, "\xff\x0a", "a JPEG XL picture", 1},
+    {0, 12, "\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture", 1},
+    {0, 4, "\xff\x4f\xff\x51", "a JPEG 2000 picture", 1},
+    {0, 3, "II\xbc", "a JPEG XR picture", 1},
     {0, 2, "BM", "a BMP picture"},
     {0, 4, "8BPS", "a Photoshop file"},
-    {0, 4, "\x76\x2f\x31\x01", "an OpenEXR picture"},
+    {0, 4, "\x76\x2f\x31\x01", "an OpenEXR picture", 1},
     {0, 4, "\0\0\1\0", "an icon"},
-    {0, 3, "P5\n", "a PGM picture"},
-    {0, 3, "P6\n", "a PPM picture"},
+    {0, 3, "P5\n", "a PGM picture", 1},
+    {0, 3, "P6\n", "a PPM picture", 1},
     {4, 4, "ftyp", "a film"},
     {0, 4, "PK\3\4", "a zip archive"},
     {0, 5, "%PDF-", "a PDF document"},
@@ -58,6 +59,12 @@ enum lafs_photo lafs_photo_kind(const void *data, size_t size)
 {
     int i = find(data, size);
     return i < 0 ? LAFS_PHOTO_NONE : known[i].photo;
+}
+
+int lafs_begins_as_picture(const void *data, size_t size)
+{
+    int i = find(data, size);
+    return i >= 0 && known[i].is_picture;
 }
 
 const char *lafs_looks_like(const void *data, size_t size)

@@ -68,6 +68,24 @@ lafs-convert --list direct.onnx | grep -v '^# file\|^# sha256\|^# source' >b
 same a b
 ok "safetensors to pth and back, to the byte; pth to ONNX"
 
+expect_status 0 lafs-convert --select loss. -o heads.pth m.safetensors
+expect_status 1 lafs-convert -o out.safetensors heads.pth
+message "'heads.pth': holds heads and classifiers only (1 tensors): --keep-heads takes them"
+check test ! -e out.safetensors
+expect_status 0 lafs-convert --keep-heads -o out.safetensors heads.pth
+rm out.safetensors
+ok "a checkpoint of heads only"
+
+expect_status 0 lafs-convert -o f.safetensors "$pth/foreign-architecture"
+expect_status 0 lafs-convert --list f.safetensors >out
+has out '# architecture: resnet50'
+has out '# licence: unknown'
+has out '# provenance: unknown'
+expect_status 0 lafs-convert -q -o f.safetensors "$pth/legacy-others"
+expect_status 1 lafs-convert --list "$pth/no-pickle"
+message "/no-pickle': is a zip archive, but no PyTorch checkpoint"
+ok "a foreign architecture; storages of others"
+
 mkdir evil
 cd evil
 for case in reduce:os.system stack-global:builtins.eval inst:posix.system obj:os.system newobj:subprocess.Popen \

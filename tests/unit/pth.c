@@ -219,6 +219,59 @@ TEST(checksums)
     lafs_buf_release(&b);
 }
 
+/* Before 1.6 storages lie one behind the other: also those of tensors that have no name, of an option, of nobody. */
+TEST(storages_that_no_name_leads_to)
+{
+    struct lafs_pth *p;
+    struct lafs_buf b;
+    REQUIRE_OK(parse(&p, &b, "legacy-others"), &err);
+    CHECK_INT(p->count, 1);
+    REQUIRE_OK(lafs_pth_load(p, NULL, &err), &err);
+    CHECK(values(p, "w", 2, (const float[]){4, 5}));
+    lafs_pth_close(p);
+    lafs_buf_release(&b);
+}
+
+TEST(many_entries_of_metadata)
+{
+    static struct lafs_st_meta meta[LAFS_PTH_MAX_METAS + 1];
+    static char key[LAFS_PTH_MAX_METAS + 1][8];
+    static const char head[] = "\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19." "\x80\2M\xe9\3."
+                               "\x80\2}X\x0d\0\0\0little_endian\x88s.";
+    const struct lafs_st_tensor t = {.name = "t", .dtype = LAFS_U8, .ndim = 1, .shape = {1}, .count = 1, .data = "x"};
+    char path[] = "/tmp/lafs-pth.XXXXXX";
+    struct lafs_pth *p;
+    struct lafs_buf b;
+    lafs_buf_init(&b);
+    lafs_buf_put(&b, head, sizeof head - 1);
+    lafs_buf_puts(&b, "}");
+    for (int i = 0; i < LAFS_PTH_MAX_METAS + 7; i++) lafs_buf_printf(&b, "Vk%d\nK\7s", i);
+    lafs_buf_puts(&b, ".");
+    REQUIRE_OK(lafs_pth_parse(&p, b.data, b.size, &err), &err);
+    CHECK_INT(p->metas, LAFS_PTH_MAX_METAS);
+    CHECK_INT(p->metas_left, 7);
+    CHECK(!p->ours);
+    CHECK_STR(p->meta[LAFS_PTH_MAX_METAS - 1].key, "k4095");
+    lafs_pth_close(p);
+    int fd = mkstemp(path);
+    REQUIRE(fd >= 0);
+    close(fd);
+    for (int i = 0; i <= LAFS_PTH_MAX_METAS; i++) {
+        snprintf(key[i], sizeof key[i], "m%d", i);
+        meta[i] = (struct lafs_st_meta){key[i], "v"};
+    }
+    CHECK_INT(lafs_pth_write(path, &t, 1, meta, LAFS_PTH_MAX_METAS + 1, &err), LAFS_FAILED);
+    REQUIRE_OK(lafs_pth_write(path, &t, 1, meta, LAFS_PTH_MAX_METAS, &err), &err);
+    lafs_buf_clear(&b);
+    REQUIRE_OK(lafs_buf_read_file(&b, path, 1 << 20, &err), &err);
+    REQUIRE_OK(lafs_pth_parse(&p, b.data, b.size, &err), &err);
+    CHECK_INT(p->metas, LAFS_PTH_MAX_METAS);
+    CHECK(p->ours && p->metas_left == 0);
+    lafs_pth_close(p);
+    unlink(path);
+    lafs_buf_release(&b);
+}
+
 TEST(broken_and_hostile)
 {
     static const struct {
@@ -274,4 +327,4 @@ TEST(broken_and_hostile)
 }
 
 TEST_MAIN(types_strides_and_shared_storages, names_are_paths_and_scalars_are_metadata, what_is_written_is_read,
-          checksums, broken_and_hostile)
+          checksums, storages_that_no_name_leads_to, many_entries_of_metadata, broken_and_hostile)
