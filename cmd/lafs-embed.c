@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/sha256.h"
 #include "cmd/cli.h"
 #include "cmd/faces.h"
+#include "cmd/loadmodel.h"
 #include "data/face.h"
 #include "model/baseline.h"
 #include "model/embed.h"
@@ -93,8 +93,7 @@ static lafs_status open_model(struct lafs_err *err)
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
     lafs_precision_by_name(o.precision, &s.backend.precision);
     if (why) cli_note("%s", why);
-    LAFS_TRY(lafs_model_load(&s.model, &s.backend, o.model, err));
-    LAFS_TRY(lafs_sha256_file(o.model, s.digest, err));
+    LAFS_TRY(load_model(&s.model, &s.backend, o.model, 0, s.digest, err));
     LAFS_TRY(lafs_embedder_open(&s.embedder, &s.model, &s.backend, (int)o.batch, LAFS_FOR_EMBEDDING, err));
     LAFS_TRY(lafs_alloc(&s.crops, (size_t)o.batch, FACE_BYTES, err));
     LAFS_TRY(lafs_alloc(&s.packed, (size_t)o.batch, FACE_BYTES, err));

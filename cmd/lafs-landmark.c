@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/sha256.h"
 #include "cmd/cli.h"
 #include "cmd/faces.h"
+#include "cmd/loadmodel.h"
 #include "data/views.h"
 #include "model/embed.h"
 
@@ -115,8 +115,7 @@ static lafs_status open_model(struct lafs_err *err)
     size_t n = (size_t)o.batch * LAFS_MAX_VIEWS;
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
     if (why) cli_note("%s", why);
-    LAFS_TRY(lafs_model_load(&s.model, &s.backend, o.model, err));
-    LAFS_TRY(lafs_sha256_file(o.model, s.digest, err));
+    LAFS_TRY(load_model(&s.model, &s.backend, o.model, 1, s.digest, err));
     LAFS_TRY(lafs_embedder_open(&s.embedder, &s.model, &s.backend, 32, LAFS_FOR_LANDMARKS, err));
     LAFS_TRY(lafs_alloc(&s.crops, n, FACE_BYTES, err));
     LAFS_TRY(lafs_alloc(&s.landmarks, n * 2 * (size_t)s.model.config.vit.patches, sizeof *s.landmarks, err));

@@ -260,7 +260,7 @@ static lafs_status open_data(const char *const *args, int n, struct lafs_pretrai
 static lafs_status open_landmarks(const struct lafs_pretrain_config *c, struct lafs_err *err)
 {
     if (!o.landmarks || !strcmp(o.landmarks, "grid") || c->points.dino) return LAFS_OK;
-    LAFS_TRY(lafs_model_load(&s.cnn, &s.backend, o.landmarks, err));
+    LAFS_TRY(lafs_model_load_cnn(&s.cnn, &s.backend, o.landmarks, err));
     s.has_cnn = 1;
     if (!(s.cnn.config.parts & LAFS_PART_CNN))
         return lafs_fail(err, LAFS_USAGE, "'%s' has no landmark CNN", o.landmarks);

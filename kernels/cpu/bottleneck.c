@@ -69,8 +69,12 @@ static void pack_columns(const struct lafs_conv_kernels *kern, const float *w, i
 {
     for (int64_t i = 0; i < panels_of(kern, cols); i++) {
         struct panel p = panel_at(kern, cols, i);
-        for (int64_t q = 0; q < depth; q++)
-            for (int64_t j = p.first; j < p.first + p.wide; j++) *to++ = j < cols && q < in ? w[j * in + q] : 0;
+        int64_t there = min64(p.wide, cols - p.first);
+        const float *from = w + p.first * in;
+        if (there < p.wide || in < depth) memset(to, 0, (size_t)(depth * p.wide) * sizeof *to);
+        for (int64_t q = 0; q < in; q++)
+            for (int64_t j = 0; j < there; j++) to[q * p.wide + j] = from[j * in + q];
+        to += depth * p.wide;
     }
 }
 
@@ -87,27 +91,48 @@ size_t lafs_cpu_bottlenecks_size(int count, const struct lafs_bottleneck *g)
     return (size_t)at * sizeof(float);
 }
 
-void lafs_cpu_bottlenecks_pack(struct lafs_dev *d, int count, const struct lafs_bottleneck *g, void *packed)
+struct pack {
+    const struct lafs_bottleneck *g;
+    float *to;
+};
+enum { MATRICES = 4 }; /* of a block: a task each */
+
+static void pack_matrix(void *arg, int64_t task, int worker)
 {
-    (void)d;
+    (void)worker;
+    const struct pack *o = arg;
     const struct lafs_conv_kernels *kern = lafs_conv_kernels();
-    float *to = packed;
-    int64_t at = 0, lanes = kern->lanes;
-    for (int i = 0; i < count; i++, g++) {
-        struct places p = places_of(kern, g, at);
-        int64_t kk = (int64_t)g->k * g->k;
+    const struct lafs_bottleneck *g = &o->g[task / MATRICES];
+    float *to = o->to;
+    struct places p =
+        places_of(kern, g, (int64_t)(lafs_cpu_bottlenecks_size((int)(task / MATRICES), o->g) / sizeof *to));
+    int64_t lanes = kern->lanes, kk = (int64_t)g->k * g->k;
+    switch (task % MATRICES) {
+    case 0:
         pack_columns(kern, g->expand, g->mid, g->c, g->c, to + p.expand);
         pack_bias(g->expand_b, g->mid, p.mid, to + p.expand_b);
+        break;
+    case 1:
         for (int64_t j = 0; j < p.mid; j++) /* (vectors, k*k, lanes) */
             for (int64_t t = 0; t < kk; t++)
                 to[p.depth + (j / lanes * kk + t) * lanes + j % lanes] = j < g->mid ? g->depth[j * kk + t] : 0;
         pack_bias(g->depth_b, g->mid, p.mid, to + p.depth_b);
         if (g->se) pack_columns(kern, g->se1, g->se, g->mid, g->mid, to + p.se1);
+        break;
+    case 2:
         if (g->se) pack_columns(kern, g->se2, g->mid, g->se, g->se, to + p.se2);
+        break;
+    case 3:
         pack_columns(kern, g->project, g->out, g->mid, p.mid, to + p.project);
         pack_bias(g->project_b, g->out, p.out, to + p.project_b);
-        at = p.end;
+        break;
     }
+}
+
+void lafs_cpu_bottlenecks_pack(struct lafs_dev *d, int count, const struct lafs_bottleneck *g, void *packed)
+{
+    struct pack o = {g, packed};
+    lafs_pool_for(d->pool, (int64_t)count * MATRICES, pack_matrix, &o);
 }
 
 /* -- how a block is cut -- */

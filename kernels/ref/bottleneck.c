@@ -1,15 +1,45 @@
-/* Inverted bottlenecks, as compute/backend.h spells them out, from the ops that they consist of. Nothing is packed. */
+/* Inverted bottlenecks, as compute/backend.h spells them out, from the ops that they consist of. Packing copies. */
+#include <string.h>
+
 #include "kernels/ref/ref.h"
+
+/* A block's weights one behind the other, padded to 64 bytes. Copies them to `to` unless it is NULL; *g then points to
+ * the copies. Returns their number. */
+static int64_t take(struct lafs_bottleneck *g, float *to, int copy)
+{
+    const struct {
+        const float **w;
+        int64_t n;
+    } part[] = {{&g->expand, g->mid * g->c}, {&g->expand_b, g->mid}, {&g->depth, g->mid * g->k * g->k},
+                {&g->depth_b, g->mid},       {&g->se1, g->se * g->mid}, {&g->se2, g->mid * g->se},
+                {&g->project, g->out * g->mid}, {&g->project_b, g->out}};
+    int64_t at = 0;
+    for (size_t i = 0; i < sizeof part / sizeof *part; at += part[i++].n) {
+        if (!to || !part[i].n) continue;
+        if (copy) memcpy(to + at, *part[i].w, (size_t)part[i].n * sizeof *to);
+        *part[i].w = to + at;
+    }
+    return (at + 15) / 16 * 16;
+}
 
 size_t lafs_ref_bottlenecks_size(int count, const struct lafs_bottleneck *g)
 {
-    (void)count, (void)g;
-    return 0;
+    int64_t n = 0;
+    for (int i = 0; i < count; i++) {
+        struct lafs_bottleneck b = g[i];
+        n += take(&b, NULL, 0);
+    }
+    return (size_t)n * sizeof(float);
 }
 
 void lafs_ref_bottlenecks_pack(struct lafs_dev *d, int count, const struct lafs_bottleneck *g, void *packed)
 {
-    (void)d, (void)count, (void)g, (void)packed;
+    (void)d;
+    float *to = packed;
+    for (int i = 0; i < count; i++) {
+        struct lafs_bottleneck b = g[i];
+        to += take(&b, to, 1);
+    }
 }
 
 /* y (rows,out) = act(x w^T + b) */
@@ -46,7 +76,7 @@ static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 void lafs_ref_bottlenecks(struct lafs_dev *d, int64_t n, int count, const struct lafs_bottleneck *g,
                           const void *packed, const float *x, float *y)
 {
-    (void)packed;
+    float *weights = (float *)packed;
     int64_t wide = 0, narrow = 0; /* what scratch and a map need */
     for (int i = 0; i < count; i++) {
         int64_t in = g[i].h * g[i].w, hw = lafs_conv_side(g[i].h, g[i].k, g[i].stride) *
@@ -62,7 +92,9 @@ void lafs_ref_bottlenecks(struct lafs_dev *d, int64_t n, int count, const struct
     }
     for (int i = 0; i < count; i++) {
         float *map = i == count - 1 ? y : room + wide + i % 2 * narrow;
-        bottleneck(d, n, &g[i], x, room, map);
+        struct lafs_bottleneck b = g[i];
+        weights += take(&b, weights, 0);
+        bottleneck(d, n, &b, x, room, map);
         x = map;
     }
     lafs_free(room);

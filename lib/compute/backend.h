@@ -262,7 +262,8 @@ struct lafs_ops {
                        const float *dtheta, float *dt);
     /* A chain of inverted bottlenecks, each map the next one's input; g: host. x (n,h,w,c) of the first block, y
      * (n,h',w',out) of the last. packed: bottlenecks_size bytes of device memory, 64-byte aligned, that
-     * bottlenecks_pack has filled from these weights, which must still be there. Optional, all three: fallback linear,
+     * bottlenecks_pack has filled from the weights, which are not looked at afterwards. What a chain packs is what its
+     * blocks pack, one behind the other: they may be packed one by one. Optional, all three: fallback linear,
      * depthwise, channel_mean, channel_scale, axpy. */
     size_t (*bottlenecks_size)(int count, const struct lafs_bottleneck *g);
     void (*bottlenecks_pack)(struct lafs_dev *d, int count, const struct lafs_bottleneck *g, void *packed);

@@ -19,8 +19,9 @@ void lafs_params_release(struct lafs_params *ps, const struct lafs_backend *b)
 
 const struct lafs_param *lafs_params_find(const struct lafs_params *ps, const char *name)
 {
+    uint64_t hash = lafs_fnv1a(name, strlen(name));
     for (int i = 0; i < ps->count; i++)
-        if (!strcmp(ps->p[i].name, name)) return &ps->p[i];
+        if (ps->p[i].hash == hash && !strcmp(ps->p[i].name, name)) return &ps->p[i];
     return NULL;
 }
 
@@ -42,6 +43,7 @@ lafs_status lafs_params_add(struct lafs_params *ps, const char *name, int ndim, 
     if (ndim < 0 || ndim > LAFS_MAX_DIMS)
         return lafs_fail(err, LAFS_FAILED, "parameter '%s' has %d dimensions", name, ndim);
     memcpy(p.name, name, strlen(name) + 1);
+    p.hash = lafs_fnv1a(name, strlen(name));
     for (int i = 0; i < ndim; i++) p.shape[i] = shape[i];
     p.size = elements(ndim, shape);
     int64_t end;

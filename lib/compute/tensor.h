@@ -17,6 +17,7 @@ enum lafs_init {
 };
 struct lafs_param {
     char name[LAFS_MAX_TENSOR_NAME]; /* the authors' name, spec "Parameter names" */
+    uint64_t hash;                   /* of the name */
     int ndim;
     int64_t shape[LAFS_MAX_DIMS];
     int64_t off, size;               /* place in the flat arrays, floats */

@@ -339,7 +339,7 @@ static float half_to_float(uint16_t h)
     return sign ? -f : f;
 }
 
-static void convert(const struct lafs_st_tensor *t, float *out)
+void lafs_st_to_f32(const struct lafs_st_tensor *t, float *out)
 {
     const unsigned char *p = t->data;
 #define EACH(type, expr)                                              \
@@ -391,15 +391,20 @@ static lafs_status wrong_shape(const struct lafs_st_tensor *t, const int64_t *sh
     return LAFS_FAILED;
 }
 
+lafs_status lafs_st_check_shape(const struct lafs_st_tensor *t, const int64_t *shape, int ndim, struct lafs_err *err)
+{
+    int same = t->ndim == ndim;
+    for (int i = 0; same && i < ndim; i++) same = shape[i] == -1 || shape[i] == t->shape[i];
+    return same ? LAFS_OK : wrong_shape(t, shape, ndim, err);
+}
+
 lafs_status lafs_st_read_f32(const struct lafs_st *st, const char *name, const int64_t *shape, int ndim, float *out,
                              struct lafs_err *err)
 {
     const struct lafs_st_tensor *t = lafs_st_find(st, name);
     if (!t) return lafs_fail(err, LAFS_FAILED, "there is no tensor '%.100s'", name);
-    int same = t->ndim == ndim;
-    for (int i = 0; same && i < ndim; i++) same = shape[i] == -1 || shape[i] == t->shape[i];
-    if (!same) return wrong_shape(t, shape, ndim, err);
-    convert(t, out);
+    LAFS_TRY(lafs_st_check_shape(t, shape, ndim, err));
+    lafs_st_to_f32(t, out);
     return LAFS_OK;
 }
 

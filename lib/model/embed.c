@@ -6,52 +6,67 @@
 
 enum { SIDE = LAFS_CNN_SIDE, CROP = SIDE * SIDE * 3 };
 
-static lafs_status carve(struct lafs_embedder *e, int purpose, struct lafs_err *err)
+static lafs_status carve(struct lafs_embedder *e, int n, struct lafs_err *err)
 {
     struct lafs_arena *a = &e->arena;
     const struct lafs_vit_config *c = &e->model->config.vit;
-    size_t n = (size_t)e->batch;
-    e->crops = lafs_arena_take(a, 2 * n * CROP, 1);
-    e->images = lafs_arena_take(a, 2 * n * CROP, sizeof(float));
-    if (purpose & LAFS_FOR_EMBEDDING) {
-        e->emb = lafs_arena_take(a, 2 * n * (size_t)c->dim, sizeof(float));
-        LAFS_TRY(lafs_model_plan(&e->work, e->model, 2 * (int64_t)n, LAFS_MODEL_INFER, a, err));
+    size_t crops = (size_t)(e->purpose & LAFS_FOR_EMBEDDING ? 2 * n : n);
+    e->crops = lafs_arena_take(a, crops * CROP, 1);
+    e->images = lafs_arena_take(a, crops * CROP, sizeof(float));
+    if (e->purpose & LAFS_FOR_EMBEDDING) {
+        e->emb = lafs_arena_take(a, crops * (size_t)c->dim, sizeof(float));
+        LAFS_TRY(lafs_model_plan(&e->work, e->model, (int64_t)crops, LAFS_MODEL_INFER, a, err));
     }
-    if (purpose & LAFS_FOR_LANDMARKS) {
-        e->landmarks = lafs_arena_take(a, n * (size_t)c->patches * 2, sizeof(float));
-        LAFS_TRY(lafs_cnn_plan(&e->cnn, &e->model->cnn, (int64_t)n, LAFS_CNN_FOLDED, a, err));
+    if (e->purpose & LAFS_FOR_LANDMARKS) {
+        e->landmarks = lafs_arena_take(a, (size_t)n * (size_t)c->patches * 2, sizeof(float));
+        LAFS_TRY(lafs_cnn_plan(&e->cnn, &e->model->cnn, n, LAFS_CNN_FOLDED, a, err));
     }
     return LAFS_OK;
 }
 
-static lafs_status open_embedder(struct lafs_embedder *e, int purpose, struct lafs_err *err)
+static lafs_status plan(struct lafs_embedder *e, int n, struct lafs_err *err)
 {
-    const struct lafs_model *m = e->model;
     const struct lafs_backend *b = e->backend;
-    if ((purpose & LAFS_FOR_EMBEDDING) && !(m->config.parts & LAFS_PART_VIT))
-        return lafs_fail(err, LAFS_USAGE, "the model has no ViT: it gives landmarks, no embeddings");
-    if ((purpose & LAFS_FOR_LANDMARKS) && !(m->config.parts & LAFS_PART_CNN))
-        return lafs_fail(err, LAFS_USAGE, "the model has no landmark CNN");
-    LAFS_TRY(lafs_alloc(&e->flipped, CROP, 1, err));
-    LAFS_TRY(lafs_alloc(&e->host, 2 * (size_t)e->batch * (size_t)m->config.vit.dim, sizeof *e->host, err));
-    LAFS_TRY(carve(e, purpose, err));
+    const float *value = e->model->params.value;
+    lafs_arena_release(&e->arena, b);
+    LAFS_TRY(carve(e, n, err));
     LAFS_TRY(lafs_arena_reserve(&e->arena, b, err));
-    LAFS_TRY(carve(e, purpose, err));
-    if (purpose & LAFS_FOR_EMBEDDING) LAFS_TRY(lafs_model_fold(&e->work, b, m->params.value, err));
-    if (purpose & LAFS_FOR_LANDMARKS) LAFS_TRY(lafs_cnn_fold(&e->cnn, b, m->params.value, err));
+    LAFS_TRY(carve(e, n, err));
+    if (e->purpose & LAFS_FOR_EMBEDDING) LAFS_TRY(lafs_model_fold(&e->work, b, value, err));
+    if (e->purpose & LAFS_FOR_LANDMARKS) LAFS_TRY(lafs_cnn_fold(&e->cnn, b, value, err));
+    e->room = n;
     return LAFS_OK;
+}
+
+/* Room for n <= batch crops. A program that is given one face does not pay for sixteen; whoever comes with more than
+ * before gets all. */
+static lafs_status make_room(struct lafs_embedder *e, int64_t n, struct lafs_err *err)
+{
+    int want = e->room ? e->batch : (int)n;
+    if (n <= e->room) return LAFS_OK;
+    e->room = 0;
+    return plan(e, want, err);
 }
 
 lafs_status lafs_embedder_open(struct lafs_embedder *e, const struct lafs_model *m, const struct lafs_backend *b,
                                int batch, int purpose, struct lafs_err *err)
 {
     memset(e, 0, sizeof *e);
+    if ((purpose & LAFS_FOR_EMBEDDING) && !(m->config.parts & LAFS_PART_VIT))
+        return lafs_fail(err, LAFS_USAGE, "the model has no ViT: it gives landmarks, no embeddings");
+    if ((purpose & LAFS_FOR_LANDMARKS) && !(m->config.parts & LAFS_PART_CNN))
+        return lafs_fail(err, LAFS_USAGE, "the model has no landmark CNN");
+    LAFS_TRY(lafs_alloc(&e->flipped, CROP, 1, err));
+    lafs_status st = lafs_alloc(&e->host, 2 * (size_t)batch * (size_t)m->config.vit.dim, sizeof *e->host, err);
+    if (st != LAFS_OK) {
+        lafs_free(e->flipped);
+        return st;
+    }
     e->model = m;
     e->backend = b;
     e->batch = batch;
-    lafs_status st = open_embedder(e, purpose, err);
-    if (st != LAFS_OK) lafs_embedder_close(e);
-    return st;
+    e->purpose = purpose;
+    return LAFS_OK;
 }
 
 void lafs_embedder_close(struct lafs_embedder *e)
@@ -95,6 +110,7 @@ lafs_status lafs_embed(struct lafs_embedder *e, int64_t n, const uint8_t *crops,
 {
     for (int64_t i = 0; i < n; i += e->batch) {
         int64_t m = n - i < e->batch ? n - i : e->batch;
+        LAFS_TRY(make_room(e, m, err));
         LAFS_TRY(embed_batch(e, m, crops + i * CROP, emb + i * e->model->config.vit.dim, err));
     }
     return LAFS_OK;
@@ -107,6 +123,7 @@ lafs_status lafs_landmarks(struct lafs_embedder *e, int64_t n, const uint8_t *cr
     int64_t r2 = 2 * (int64_t)e->model->config.vit.patches;
     for (int64_t i = 0; i < n; i += e->batch) {
         int64_t m = n - i < e->batch ? n - i : e->batch;
+        LAFS_TRY(make_room(e, m, err));
         b->ops->upload(b->dev, e->crops, crops + i * CROP, (size_t)(m * CROP));
         b->ops->u8_to_f32(b->dev, m * CROP, e->crops, e->images);
         lafs_cnn_forward(&e->cnn, b, e->model->params.value, NULL, m, e->images, NULL, e->landmarks);

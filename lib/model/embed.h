@@ -8,11 +8,14 @@
 #include "compute/backend.h"
 #include "model/part_fvit.h"
 
-/* A model planned for inference: crops in host memory in, results in host memory out. One caller at a time. */
+/* A model for inference: crops in host memory in, results in host memory out. One caller at a time. Memory is planned
+ * when the first crops come, for as many of them. */
 struct lafs_embedder {
     const struct lafs_model *model; /* borrowed */
     const struct lafs_backend *backend;
-    int batch;                      /* crops per call at most; the result does not depend on it */
+    int batch;                      /* crops computed at once at most; the result does not depend on it */
+    int purpose;
+    int room;                       /* crops that memory is planned for: of the first call, of more the batch */
     struct lafs_arena arena;
     struct lafs_model_work work;
     struct lafs_cnn_work cnn;       /* landmarks only */
@@ -21,7 +24,7 @@ struct lafs_embedder {
     float *host;                    /* (2*batch, D) */
 };
 enum { LAFS_FOR_EMBEDDING = 1, LAFS_FOR_LANDMARKS = 2 };
-/* purpose: LAFS_FOR_*: what memory is planned for. The model's values must stay as they are. */
+/* purpose: LAFS_FOR_*: what it will be asked for. The model's values must stay as they are. */
 lafs_status lafs_embedder_open(struct lafs_embedder *e, const struct lafs_model *m, const struct lafs_backend *b,
                                int batch, int purpose, struct lafs_err *err);
 void lafs_embedder_close(struct lafs_embedder *e);

@@ -214,6 +214,19 @@ static void carve_maps(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a)
     }
 }
 
+/* The weights of block i with its BatchNorms folded in. */
+static void carve_weights(struct lafs_cnn_work *w, int i, struct lafs_arena *a)
+{
+    struct lafs_cnn_stage *s = &w->stage[i];
+    size_t e = (size_t)net[i].e, o = (size_t)net[i].o;
+    s->folded[0] = TAKE(e * (size_t)shape_of(i).c);
+    s->folded[1] = TAKE(e * (size_t)(net[i].k * net[i].k));
+    s->folded[2] = TAKE(o * e);
+    s->bias[0] = TAKE(e);
+    s->bias[1] = TAKE(e);
+    s->bias[2] = TAKE(o);
+}
+
 /* Without backward. */
 static void carve_folded(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a)
 {
@@ -221,23 +234,22 @@ static void carve_folded(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a
     w->first.out = TAKE(n * FIRST_SIDE * FIRST_SIDE * FIRST);
     w->first_folded = TAKE(FIRST * 27);
     w->first_bias = TAKE(FIRST);
-    for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
-        struct lafs_cnn_stage *s = &w->stage[i];
-        size_t e = (size_t)net[i].e, o = (size_t)net[i].o, kk = (size_t)(net[i].k * net[i].k);
-        s->folded[0] = TAKE(e * (size_t)shape_of(i).c);
-        s->folded[1] = TAKE(e * kk);
-        s->folded[2] = TAKE(o * e);
-        s->bias[0] = TAKE(e);
-        s->bias[1] = TAKE(e);
-        s->bias[2] = TAKE(o);
-    }
     if (!op->bottlenecks) {
+        for (int i = 0; i < LAFS_CNN_BLOCKS; i++) carve_weights(w, i, a);
         carve_maps(w, n, a);
         return;
     }
     describe_blocks(w, NULL); /* shapes; the weights' places are not known yet */
     w->packed = lafs_arena_take(a, op->bottlenecks_size(LAFS_CNN_BLOCKS, w->chain), 1);
     w->stage[LAFS_CNN_BLOCKS - 1].sum = TAKE(n * LAST_SIDE * LAST_SIDE * LAFS_CNN_OUT);
+    /* One block's folded weights at a time, until they are packed. */
+    size_t start = a->used, end = start;
+    for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
+        a->used = start;
+        carve_weights(w, i, a);
+        if (a->used > end) end = a->used;
+    }
+    a->used = end;
 }
 
 lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int64_t max_images,
@@ -320,17 +332,18 @@ lafs_status lafs_cnn_fold(struct lafs_cnn_work *w, const struct lafs_backend *b,
         carve_folded(w, (size_t)w->max_images, &w->own);
     }
     fold(&f, m->first_w, &m->first_bn, FIRST, 27, w->first_folded, w->first_bias);
+    if (b->ops->bottlenecks) describe_blocks(w, value);
     for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
         struct lafs_cnn_stage *s = &w->stage[i];
         const struct lafs_cnn_block *k = &m->block[i];
         fold(&f, k->expand_w, &k->bn1, net[i].e, shape_of(i).c, s->folded[0], s->bias[0]);
         fold(&f, k->depth_w, &k->bn2, net[i].e, net[i].k * net[i].k, s->folded[1], s->bias[1]);
         fold(&f, k->project_w, &k->bn3, net[i].o, net[i].e, s->folded[2], s->bias[2]);
+        if (f.status != LAFS_OK || !b->ops->bottlenecks) continue;
+        char *to = (char *)w->packed + b->ops->bottlenecks_size(i, w->chain);
+        b->ops->bottlenecks_pack(b->dev, 1, &w->chain[i], to);
     }
-    if (f.status != LAFS_OK || !b->ops->bottlenecks) return f.status;
-    describe_blocks(w, value);
-    b->ops->bottlenecks_pack(b->dev, LAFS_CNN_BLOCKS, w->chain, w->packed);
-    return b->ops->sync(b->dev, err);
+    return f.status == LAFS_OK ? b->ops->sync(b->dev, err) : f.status;
 }
 
 /* -- forward -- */

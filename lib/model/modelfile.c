@@ -26,55 +26,95 @@ static const char *bare(const char *name)
     return name;
 }
 
-/* The tensor of that name from the from-th on, or NULL. */
-static const struct lafs_st_tensor *find_from(const struct lafs_st *st, int from, const char *name)
+static const struct lafs_st_tensor *find_bare(const struct lafs_st *st, const char *name)
 {
-    for (int i = from; i < st->count; i++)
+    for (int i = 0; i < st->count; i++)
         if (!strcmp(bare(st->tensor[i].name), name)) return &st->tensor[i];
     return NULL;
 }
 
-static const struct lafs_st_tensor *find_bare(const struct lafs_st *st, const char *name)
+/* The same for many names: a file's tensors in the order of their bare names, those of one name in the file's order. */
+struct name {
+    const char *bare;
+    const struct lafs_st_tensor *t;
+};
+static int by_name(const void *a, const void *b)
 {
-    return find_from(st, 0, name);
+    const struct name *x = a, *y = b;
+    int c = strcmp(x->bare, y->bare);
+    return c ? c : (x->t > y->t) - (x->t < y->t);
+}
+
+static lafs_status sort_names(struct name **out, const struct lafs_st *st, struct lafs_err *err)
+{
+    struct name *n;
+    LAFS_TRY(lafs_alloc(&n, (size_t)st->count, sizeof *n, err));
+    for (int i = 0; i < st->count; i++) n[i] = (struct name){bare(st->tensor[i].name), &st->tensor[i]};
+    if (st->count) qsort(n, (size_t)st->count, sizeof *n, by_name);
+    *out = n;
+    return LAFS_OK;
+}
+
+/* The first of `count` that has the name, or NULL. */
+static const struct name *find_sorted(const struct name *n, int count, const char *bare)
+{
+    int lo = 0, hi = count;
+    while (lo < hi) {
+        int mid = lo + (hi - lo) / 2;
+        if (strcmp(n[mid].bare, bare) < 0) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo < count && !strcmp(n[lo].bare, bare) ? &n[lo] : NULL;
 }
 
 static int is_counter(const struct lafs_param *p) { return p->ndim == 0; }
 
 /* -- reading parameters -- */
 
-static lafs_status read_param(const struct lafs_param *p, const struct lafs_st *st, float *host, struct lafs_err *err)
+static lafs_status upload_converted(const struct lafs_backend *b, const struct lafs_st_tensor *t, float *to,
+                                    struct lafs_err *err)
 {
-    const struct lafs_st_tensor *t = find_bare(st, p->name);
-    const struct lafs_st_tensor *other = t ? find_from(st, (int)(t - st->tensor) + 1, p->name) : NULL;
-    if (other)
-        return lafs_fail(err, LAFS_FAILED, "tensor '%s' is there twice: as '%s' and as '%s'", p->name, t->name,
-                         other->name);
-    if (!t && is_counter(p)) { /* files of others may lack it: it changes no result */
-        host[0] = 0;
+    float *host;
+    LAFS_TRY(lafs_alloc(&host, (size_t)t->count, sizeof *host, err));
+    lafs_st_to_f32(t, host);
+    b->ops->upload(b->dev, to, host, (size_t)t->count * sizeof *host);
+    lafs_status s = b->ops->sync(b->dev, err); /* before host goes */
+    lafs_free(host);
+    return s;
+}
+
+/* name, count: the file's, sorted. What is float32 is uploaded from the file itself, which must stay until a sync. */
+static lafs_status read_param(const struct lafs_param *p, const struct lafs_backend *b, const struct name *name,
+                              int count, float *to, struct lafs_err *err)
+{
+    const struct name *n = find_sorted(name, count, p->name);
+    if (n && n + 1 < name + count && !strcmp(n[1].bare, p->name))
+        return lafs_fail(err, LAFS_FAILED, "tensor '%s' is there twice: as '%s' and as '%s'", p->name, n->t->name,
+                         n[1].t->name);
+    if (!n && is_counter(p)) { /* files of others may lack it: it changes no result */
+        b->ops->zero(b->dev, to, sizeof *to);
         return LAFS_OK;
     }
-    if (!t) return lafs_fail(err, LAFS_FAILED, "tensor '%s' is missing", p->name);
-    return lafs_st_read_f32(st, t->name, p->shape, p->ndim, host, err);
+    if (!n) return lafs_fail(err, LAFS_FAILED, "tensor '%s' is missing", p->name);
+    LAFS_TRY(lafs_st_check_shape(n->t, p->shape, p->ndim, err));
+    if (n->t->dtype != LAFS_F32) return upload_converted(b, n->t, to, err);
+    b->ops->upload(b->dev, to, n->t->data, (size_t)p->size * sizeof *to);
+    return LAFS_OK;
 }
 
 lafs_status lafs_params_read(const struct lafs_params *ps, const struct lafs_backend *b, const struct lafs_st *st,
                              const char *path, int (*want)(const char *name), float *value, struct lafs_err *err)
 {
-    for (int i = 0; i < ps->count; i++) {
+    struct name *name;
+    LAFS_TRY(sort_names(&name, st, err));
+    lafs_status s = LAFS_OK;
+    for (int i = 0; i < ps->count && s == LAFS_OK; i++) {
         const struct lafs_param *p = &ps->p[i];
-        float *host;
-        if (want && !want(p->name)) continue;
-        LAFS_TRY(lafs_alloc(&host, (size_t)p->size, sizeof *host, err));
-        lafs_status s = read_param(p, st, host, err);
-        if (s == LAFS_OK) {
-            b->ops->upload(b->dev, value + p->off, host, (size_t)p->size * sizeof *host);
-            s = b->ops->sync(b->dev, err); /* before host goes */
-        } else lafs_err_prefix(err, "'%s'", path);
-        lafs_free(host);
-        LAFS_TRY(s);
+        if (!want || want(p->name)) s = read_param(p, b, name, st->count, value + p->off, err);
     }
-    return LAFS_OK;
+    lafs_free(name);
+    if (s != LAFS_OK) return lafs_err_prefix(err, "'%s'", path);
+    return b->ops->sync(b->dev, err);
 }
 
 static int is_vit_name(const char *name)
@@ -246,13 +286,15 @@ static int is_beside(const char *name, int teacher)
            starts(name, "head.");
 }
 
-static lafs_status refuse_unknown(const struct lafs_st *st, const struct lafs_params *ps, struct lafs_err *err)
+static lafs_status refuse_unknown(const struct lafs_st *st, const struct lafs_params *ps, int parts,
+                                  struct lafs_err *err)
 {
     int teacher = 0;
     for (int i = 0; i < st->count; i++) teacher |= starts(st->tensor[i].name, "teacher.");
     for (int i = 0; i < st->count; i++) {
         const char *name = bare(st->tensor[i].name);
         if (lafs_params_find(ps, name) || is_beside(name, teacher)) continue;
+        if (!(parts & LAFS_PART_VIT) && is_vit_name(name)) continue;
         return lafs_fail(err, LAFS_FAILED, "tensor '%s' is not known", st->tensor[i].name);
     }
     return LAFS_OK;
@@ -272,13 +314,15 @@ static lafs_status keep_meta(struct lafs_model *m, const struct lafs_st *st, str
     return LAFS_OK;
 }
 
+/* part: LAFS_PART_CNN: that alone, where it is there; 0: all that is there. */
 static lafs_status load(struct lafs_model *m, const struct lafs_backend *b, const struct lafs_st *st, const char *path,
-                        struct lafs_err *err)
+                        int part, struct lafs_err *err)
 {
     struct lafs_model_config c;
     lafs_status s = config_of(st, &c, err);
+    if (s == LAFS_OK && c.parts & part) c.parts = part;
     if (s == LAFS_OK) s = lafs_model_init(m, &c, err);
-    if (s == LAFS_OK) s = refuse_unknown(st, &m->params, err);
+    if (s == LAFS_OK) s = refuse_unknown(st, &m->params, c.parts, err);
     if (s != LAFS_OK) {
         lafs_err_prefix(err, "'%s'", path);
         return LAFS_FAILED;
@@ -288,23 +332,41 @@ static lafs_status load(struct lafs_model *m, const struct lafs_backend *b, cons
     return lafs_params_read(&m->params, b, st, path, NULL, m->params.value, err);
 }
 
+static lafs_status take(struct lafs_model *m, const struct lafs_backend *b, const struct lafs_st *st, const char *path,
+                        int part, struct lafs_err *err)
+{
+    memset(m, 0, sizeof *m);
+    lafs_status s = load(m, b, st, path, part, err);
+    if (s != LAFS_OK) lafs_model_release(m, b);
+    return s;
+}
+
 lafs_status lafs_model_take(struct lafs_model *m, const struct lafs_backend *b, const struct lafs_st *st,
                             const char *path, struct lafs_err *err)
 {
+    return take(m, b, st, path, 0, err);
+}
+
+static lafs_status load_file(struct lafs_model *m, const struct lafs_backend *b, const char *path, int part,
+                             struct lafs_err *err)
+{
+    struct lafs_st *st;
     memset(m, 0, sizeof *m);
-    lafs_status s = load(m, b, st, path, err);
-    if (s != LAFS_OK) lafs_model_release(m, b);
+    LAFS_TRY(lafs_st_open(&st, path, err));
+    lafs_status s = take(m, b, st, path, part, err);
+    lafs_st_close(st);
     return s;
 }
 
 lafs_status lafs_model_load(struct lafs_model *m, const struct lafs_backend *b, const char *path, struct lafs_err *err)
 {
-    struct lafs_st *st;
-    memset(m, 0, sizeof *m);
-    LAFS_TRY(lafs_st_open(&st, path, err));
-    lafs_status s = lafs_model_take(m, b, st, path, err);
-    lafs_st_close(st);
-    return s;
+    return load_file(m, b, path, 0, err);
+}
+
+lafs_status lafs_model_load_cnn(struct lafs_model *m, const struct lafs_backend *b, const char *path,
+                                struct lafs_err *err)
+{
+    return load_file(m, b, path, LAFS_PART_CNN, err);
 }
 
 const char *lafs_model_meta(const struct lafs_model *m, const char *key)

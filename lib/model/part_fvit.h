@@ -61,6 +61,9 @@ lafs_status lafs_model_save(const struct lafs_model *m, const struct lafs_backen
  * combination; loss.weight and head.* are skipped, and student.* and dino_loss.* beside teacher.*, as the authors'
  * checkpoints of pretraining have them; anything else unknown, missing, misshapen or there twice is refused by name. */
 lafs_status lafs_model_load(struct lafs_model *m, const struct lafs_backend *b, const char *path, struct lafs_err *err);
+/* The same, but a model that has a landmark CNN is read and declared without its ViT. */
+lafs_status lafs_model_load_cnn(struct lafs_model *m, const struct lafs_backend *b, const char *path,
+                                struct lafs_err *err);
 /* The same from tensors in memory, which nothing of m points to afterwards. path: for messages. */
 lafs_status lafs_model_take(struct lafs_model *m, const struct lafs_backend *b, const struct lafs_st *st,
                             const char *path, struct lafs_err *err);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "compute/tensor.h"
+#include "model/embed.h"
 #include "model/part_fvit.h"
 
 enum { MAX_TENSORS = 2048, NAME = 192 };
@@ -197,6 +198,48 @@ TEST(what_is_saved_is_loaded)
     close_edit();
     lafs_model_release(&m, &cpu);
     lafs_model_release(&l, &cpu);
+}
+
+TEST(the_cnn_alone)
+{
+    struct lafs_model m, l;
+    struct lafs_embedder e[2];
+    enum { CROP = LAFS_CNN_SIDE * LAFS_CNN_SIDE * 3, N = 5 };
+    static uint8_t crops[N * CROP];
+    static float want[N * 2 * 16], got[N * 2 * 16];
+    REQUIRE(begin());
+    struct lafs_model_config c = tiny(LAFS_PART_VIT | LAFS_PART_CNN);
+    REQUIRE(c.vit.patches <= 16);
+    REQUIRE_OK(make(&m, &c, 5), &err);
+    REQUIRE_OK(lafs_model_save(&m, &cpu, m.params.value, path_a, NULL, 0, &err), &err);
+    REQUIRE_OK(lafs_model_load_cnn(&l, &cpu, path_a, &err), &err);
+    CHECK_INT(l.config.parts, LAFS_PART_CNN);
+    CHECK(equal(&l.params, &m.params, lafs_is_cnn_name));
+    CHECK(!lafs_params_find(&l.params, "pos_embedding"));
+    /* The same landmarks, whether crops come alone, then in more than one call's room, or at once. */
+    for (int i = 0; i < N * CROP; i++) crops[i] = (uint8_t)(i * 2654435761u >> 11);
+    REQUIRE_OK(lafs_embedder_open(&e[0], &m, &cpu, N, LAFS_FOR_LANDMARKS, &err), &err);
+    REQUIRE_OK(lafs_embedder_open(&e[1], &l, &cpu, 2, LAFS_FOR_LANDMARKS, &err), &err);
+    REQUIRE_OK(lafs_landmarks(&e[0], N, crops, want, &err), &err);
+    REQUIRE_OK(lafs_landmarks(&e[1], 1, crops, got, &err), &err);
+    CHECK_INT(e[1].room, 1);
+    REQUIRE_OK(lafs_landmarks(&e[1], N - 1, crops + CROP, got + 2 * c.vit.patches, &err), &err);
+    CHECK_INT(e[1].room, 2);
+    CHECK(!memcmp(want, got, (size_t)(N * 2 * c.vit.patches) * sizeof *want));
+    for (int i = 0; i < 2; i++) lafs_embedder_close(&e[i]);
+    lafs_model_release(&l, &cpu);
+    /* Of the ViT nothing is looked at; what belongs to neither is not known. */
+    EDIT(path_a);
+    ed.t[at("mlp_head.0.bias")].name = "mlp_head.0.tail";
+    REQUIRE_OK(lafs_st_write(path_b, ed.t, ed.n, ed.meta, ed.metas, &err), &err);
+    REQUIRE_OK(lafs_model_load_cnn(&l, &cpu, path_b, &err), &err);
+    lafs_model_release(&l, &cpu);
+    ed.t[at("mlp_head.0.weight")].name = "other";
+    REQUIRE_OK(lafs_st_write(path_b, ed.t, ed.n, ed.meta, ed.metas, &err), &err);
+    CHECK_INT(lafs_model_load_cnn(&l, &cpu, path_b, &err), LAFS_FAILED);
+    CHECK(strstr(err.msg, "tensor 'other' is not known"));
+    close_edit();
+    lafs_model_release(&m, &cpu);
 }
 
 TEST(named_sizes_are_named)
@@ -533,6 +576,6 @@ TEST(faces_of_another_kind)
     CHECK_INT(lafs_model_check_pixels(&m, &have, &err), LAFS_OK);
 }
 
-TEST_MAIN(what_is_saved_is_loaded, named_sizes_are_named, prefixes_in_every_combination, the_teacher_is_taken,
-          heads_and_classes_are_skipped, tensors_that_do_not_fit, metadata_that_contradicts, grid_models,
-          landmark_networks, parts_of_another_model, faces_of_another_kind, leaves_nothing)
+TEST_MAIN(what_is_saved_is_loaded, the_cnn_alone, named_sizes_are_named, prefixes_in_every_combination,
+          the_teacher_is_taken, heads_and_classes_are_skipped, tensors_that_do_not_fit, metadata_that_contradicts,
+          grid_models, landmark_networks, parts_of_another_model, faces_of_another_kind, leaves_nothing)
