@@ -12,19 +12,26 @@
 #include "data/face.h"
 #include "image/align.h"
 #include "model/detector.h"
+#include "model/refiner.h"
 
 #define DEFAULT_MODEL "detector.safetensors"
+#define DEFAULT_REFINER "refiner.safetensors"
 enum { JPEG_QUALITY = 95 };
+/* Refined points of a smaller confidence are off by more than a detector's are (measured), or no face's at all. */
+static const float LEAST_CONFIDENCE = 0.1f;
 
 static struct {
-    const char *model, *scales;
-    int best, one_scale, no_crop, align_only, raw;
+    const char *model, *refiner, *scales;
+    int best, one_scale, no_crop, no_refine, align_only, raw;
     double min_score;
     int64_t size, min_size;
 } o = {.min_score = 0.8, .size = 112};
 
 static const struct cli_option table[] = {
     {"model", 'm', CLI_STRING, &o.model, "FILE", "the detector's weights", 0, 0, "the installed one"},
+    {"refiner", 0, CLI_STRING, &o.refiner, "FILE", "the weights that refine the detector's points", 0, 0,
+     "the installed one"},
+    {"no-refine", 0, CLI_FLAG, &o.no_refine, NULL, "take the points as the detector gives them"},
     {"best", 0, CLI_FLAG, &o.best, NULL, "keep one face a photo, the largest and most central"},
     {"min-score", 0, CLI_DOUBLE, &o.min_score, "SCORE", "drop faces below SCORE", 0, 1, "0.8"},
     {"min-size", 0, CLI_INT, &o.min_size, "N", "drop faces whose box has a side shorter than N pixels", 0, 65500, "0"},
@@ -55,14 +62,20 @@ struct face {
     const float *box;      /* (4) in the photo, or NULL */
     double score;          /* < 0: none */
     const float *points;   /* (5,2) in the photo */
+    const float *points68; /* (68,2) in the photo, or NULL */
+    double refined;        /* confidence of the refined points, < 0: they are as the detector gives them */
 };
 
 struct job {
-    struct lafs_st *weights;
+    struct lafs_st *weights, *refiner_weights; /* the latter NULL: no refining */
     struct lafs_detect_options detect;
     struct worker {
         struct lafs_backend backend;
         struct lafs_detector *detector; /* opened on first use */
+        struct lafs_refiner *refiner;   /* likewise */
+        struct lafs_refined *refined;   /* (refined_cap) of a photo's faces */
+        float *points;                  /* (refined_cap,5,2) */
+        size_t refined_cap;
         struct lafs_image photo, crop;
         struct lafs_buf bytes;
     } *worker;
@@ -130,7 +143,8 @@ static void set_src(struct lafs_sample *out, const struct lafs_sample *in, const
 /* What described the photo and does not describe the crop. */
 static void drop_stale(struct lafs_sample *s)
 {
-    static const char *const stale[] = {"box", "points", "landmarks", "patches", "views", "embedding"};
+    static const char *const stale[] = {"box", "points", "landmarks", "patches", "views", "embedding",
+                                        "refined"};
     lafs_face_del(s);
     for (size_t i = 0; i < sizeof stale / sizeof *stale; i++) lafs_sample_del(s, stale[i]);
 }
@@ -158,9 +172,12 @@ static lafs_status put_face(struct lafs_sample *out, const struct lafs_sample *i
     LAFS_TRY(lafs_similarity(f->points, template, 5, m, err));
     LAFS_TRY(lafs_sample_copy(out, in, err));
     lafs_sample_set_str(out, "key", f->key);
+    int known = lafs_sample_f32(in, "points68", (int64_t[]){68, 2}, 2, p68, 136, NULL) == LAFS_OK;
+    if (!known && f->points68) memcpy(p68, f->points68, sizeof p68);
     if (o.no_crop) {
         if (f->box) lafs_sample_set_f32(out, "box", (int64_t[]){4}, 1, f->box);
         lafs_sample_set_f32(out, "points", (int64_t[]){5, 2}, 2, f->points);
+        if (!known && f->points68) lafs_sample_set_f32(out, "points68", (int64_t[]){68, 2}, 2, p68);
     } else {
         drop_stale(out);
         LAFS_TRY(put_crop(out, w, m, err));
@@ -170,17 +187,37 @@ static lafs_status put_face(struct lafs_sample *out, const struct lafs_sample *i
         }
         lafs_affine_apply(m, f->points, 5, points);
         lafs_sample_set_f32(out, "points", (int64_t[]){5, 2}, 2, points);
-        if (lafs_sample_f32(in, "points68", (int64_t[]){68, 2}, 2, p68, 136, NULL) == LAFS_OK) {
+        if (known || f->points68) {
             lafs_affine_apply(m, p68, 68, p68);
             lafs_sample_set_f32(out, "points68", (int64_t[]){68, 2}, 2, p68);
         }
     }
     if (f->score >= 0) lafs_sample_set_double(out, "score", f->score);
+    if (f->refined >= 0) lafs_sample_set_double(out, "refined", f->refined);
     set_src(out, in, &w->photo, f, o.no_crop ? NULL : m);
     return lafs_sample_check(out, err);
 }
 
 /* -- one photo -- */
+
+/* The second look at n faces: w->refined[0..n). */
+static lafs_status refine(struct job *j, struct worker *w, const struct lafs_detected *face, int n,
+                          struct lafs_err *err)
+{
+    if (!w->refiner) LAFS_TRY(lafs_refiner_open(&w->refiner, &w->backend, j->refiner_weights, err));
+    if ((size_t)n > w->refined_cap) {
+        lafs_free(w->refined);
+        lafs_free(w->points);
+        w->refined = NULL;
+        w->points = NULL;
+        w->refined_cap = 0;
+        LAFS_TRY(lafs_alloc(&w->refined, (size_t)n, sizeof *w->refined, err));
+        LAFS_TRY(lafs_alloc(&w->points, (size_t)n, 10 * sizeof *w->points, err));
+        w->refined_cap = (size_t)n;
+    }
+    for (int i = 0; i < n; i++) memcpy(w->points + 10 * i, face[i].points, sizeof face[i].points);
+    return lafs_refine(w->refiner, &w->photo, n, w->points, w->refined, err);
+}
 
 static lafs_status find_faces(struct job *j, struct worker *w, struct filter_item *it)
 {
@@ -197,10 +234,18 @@ static lafs_status find_faces(struct job *j, struct worker *w, struct filter_ite
         end = first + 1;
     }
     lafs_status rc = filter_reserve(it, end > first ? end - first : 1, &it->err);
+    if (rc == LAFS_OK && j->refiner_weights && end > first)
+        rc = refine(j, w, faces.v + first, end - first, &it->err);
     for (int i = first; i < end && rc == LAFS_OK; i++) {
         const struct lafs_detected *d = &faces.v[i];
         snprintf(key, sizeof key, o.best ? "%s" : "%s-f%d", lafs_sample_key(&it->in), n);
-        struct face f = {o.best ? lafs_sample_key(&it->in) : key, d->box, d->score, d->points};
+        struct face f = {o.best ? lafs_sample_key(&it->in) : key, d->box, d->score, d->points, NULL, -1};
+        const struct lafs_refined *second = j->refiner_weights ? &w->refined[i - first] : NULL;
+        if (second) f.refined = second->confidence;
+        if (second && second->looked && second->confidence >= LEAST_CONFIDENCE) {
+            f.points = second->points;
+            f.points68 = second->points68;
+        }
         rc = put_face(&it->out[n], &it->in, w, &f, &it->err);
         if (rc == LAFS_BAD_RECORD) rc = LAFS_OK; /* points that no face has */
         else n++;
@@ -223,7 +268,7 @@ static lafs_status align(struct worker *w, struct filter_item *it)
     if (rc == LAFS_END)
         return lafs_fail(&it->err, LAFS_BAD_RECORD, "nothing to align by: neither field 'points' nor 'points68'");
     LAFS_TRY(rc);
-    struct face f = {lafs_sample_key(&it->in), NULL, -1, points};
+    struct face f = {lafs_sample_key(&it->in), NULL, -1, points, NULL, -1};
     rc = lafs_sample_f32(&it->in, "box", (int64_t[]){4}, 1, box, 4, &it->err);
     if (rc == LAFS_OK) f.box = box;
     else if (rc != LAFS_END) return rc;
@@ -283,8 +328,9 @@ static void check_usage(void)
     if (o.size % 112) cli_misuse("--size: %lld is not a multiple of 112", (long long)o.size);
     if (o.no_crop && o.raw) cli_misuse("--no-crop keeps the photo as it is: --raw has nothing to do");
     if (o.no_crop && o.align_only) cli_misuse("--no-crop and --align-only together leave nothing to do");
-    if (o.align_only && (o.model || o.best || o.scales || o.one_scale))
-        cli_misuse("--align-only finds nothing: no --model, --best, --scales or --one-scale");
+    if (o.align_only && (o.model || o.best || o.scales || o.one_scale || o.refiner || o.no_refine))
+        cli_misuse("--align-only finds nothing: no --model, --best, --scales, --one-scale, --refiner or --no-refine");
+    if (o.refiner && o.no_refine) cli_misuse("--refiner and --no-refine exclude each other");
 }
 
 static lafs_status open_model(struct job *j, char digest[65], struct lafs_err *err)
@@ -305,11 +351,26 @@ static lafs_status open_model(struct job *j, char digest[65], struct lafs_err *e
     return rc == LAFS_OK ? rc : lafs_err_prefix(err, "'%s'", path);
 }
 
+/* The refiner's weights, where there are any. */
+static lafs_status open_refiner(struct job *j, char digest[65], struct lafs_err *err)
+{
+    const char *path = o.no_refine ? NULL : o.refiner ? o.refiner : find_model(DEFAULT_REFINER);
+    if (!path) return LAFS_OK;
+    LAFS_TRY(lafs_sha256_file(path, digest, err));
+    LAFS_TRY(lafs_st_open(&j->refiner_weights, path, err));
+    struct worker *w = &j->worker[0];
+    lafs_status rc = lafs_refiner_open(&w->refiner, &w->backend, j->refiner_weights, err);
+    return rc == LAFS_OK ? rc : lafs_err_prefix(err, "'%s'", path);
+}
+
 static void release(struct job *j)
 {
     for (int i = 0; i < j->workers; i++) {
         struct worker *w = &j->worker[i];
         lafs_detector_close(w->detector);
+        lafs_refiner_close(w->refiner);
+        lafs_free(w->refined);
+        lafs_free(w->points);
         if (w->backend.ops) lafs_backend_close(&w->backend);
         lafs_image_release(&w->photo);
         lafs_image_release(&w->crop);
@@ -317,12 +378,13 @@ static void release(struct job *j)
     }
     lafs_free(j->worker);
     lafs_st_close(j->weights);
+    lafs_st_close(j->refiner_weights);
 }
 
 int main(int argc, char **argv)
 {
     int n;
-    char **args = cli_parse(&program, argc, argv, &n), digest[65];
+    char **args = cli_parse(&program, argc, argv, &n), digest[65], refiner_digest[65];
     struct job j = {.detect = LAFS_DETECT_DEFAULT};
     struct lafs_err err = {0};
     check_usage();
@@ -332,11 +394,13 @@ int main(int argc, char **argv)
     j.workers = lafs_pool_threads(cli_pool());
     lafs_status rc = lafs_alloc0(&j.worker, (size_t)j.workers, sizeof *j.worker, &err);
     if (rc == LAFS_OK && !o.align_only) rc = open_model(&j, digest, &err);
+    if (rc == LAFS_OK && !o.align_only) rc = open_refiner(&j, refiner_digest, &err);
     int status;
     if (rc == LAFS_OK) {
-        const char *name = "model", *value = digest;
+        const char *const name[] = {"model", "refiner"}, *const value[] = {digest, refiner_digest};
+        int digests = o.align_only ? 0 : j.refiner_weights ? 2 : 1;
         struct filter f = {.program = &program, .arg = &j, .what = "photos", .each = each, .header = header};
-        status = filter_run(&f, (const char *const *)args, n, &name, &value, o.align_only ? 0 : 1);
+        status = filter_run(&f, (const char *const *)args, n, name, value, digests);
     } else {
         status = cli_fail(&err);
     }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cmd/addfields.h"
 #include "cmd/cli.h"
 #include "cmd/filter.h"
 #include "cmd/packbin.h"
@@ -17,7 +18,7 @@
 #include "data/stream.h"
 
 static struct {
-    const char *list, *names, *channels, *to_dir, *to_rec, *to_bin, *pairs;
+    const char *list, *names, *channels, *to_dir, *to_rec, *to_bin, *pairs, *add;
     int rec_flat;
     int aligned;
     int64_t shard_samples, shard_bytes;
@@ -38,6 +39,7 @@ static const struct cli_option table[] = {
     {"names", 0, CLI_CHOICE, &o.names, "auto|dir|none",
      "take names of people from directories: when there are several, always, never", 0, 0, "auto"},
     {"aligned", 0, CLI_FLAG, &o.aligned, NULL, "the photos are aligned crops already"},
+    {"add", 0, CLI_STRING, &o.add, "FILE", "put in the fields that the JSON lines of FILE give for the keys they name"},
     {"channels", 0, CLI_CHOICE, &o.channels, "rgb|bgr", "bgr: red and blue are swapped in the pictures", 0, 0, "rgb"},
     CLI_TAKE,
     CLI_MAX_BAD,
@@ -56,6 +58,7 @@ static const struct cli_program program = {
 struct pack {
     struct lafs_pixels pixels; /* as the output's header states them */
     struct swapcheck check;
+    struct addfields add; /* --add */
 };
 
 /* Side of the square picture; LAFS_BAD_RECORD when there is none. */
@@ -113,6 +116,8 @@ static lafs_status all(void *arg, struct filter_item *items, int n)
             items[i].status = lafs_fail(&items[i].err, LAFS_BAD_RECORD, "picture of %d x %d among crops of %d x %d",
                                         side, side, p->pixels.size, p->pixels.size);
     }
+    for (int i = 0; i < n && o.add; i++)
+        if (items[i].status == LAFS_OK) items[i].status = addfields_put(&p->add, &items[i].in, &items[i].err);
     for (int i = 0; i < n; i++)
         if (items[i].status == LAFS_OK) swapcheck_look(&p->check, &items[i].in);
     return LAFS_OK;
@@ -136,6 +141,7 @@ int main(int argc, char **argv)
         cli_misuse("%s goes with no option about streams or shards, nor --log", to);
     if (o.rec_flat && !o.to_rec) cli_misuse("--rec-flat goes with --to-rec");
     if (o.pairs && !o.to_bin) cli_misuse("--pairs goes with --to-bin");
+    if (o.add && to) cli_misuse("--add adds to records: it does not go with %s", to);
     if (o.to_dir) return cli_finish(unpack_run(o.to_dir, &in, (const char *const *)args, n));
     if (o.to_rec) return cli_finish(pack_rec(o.to_rec, o.rec_flat, &in, (const char *const *)args, n));
     if (o.to_bin) return cli_finish(pack_bin(o.to_bin, o.pairs, &in, (const char *const *)args, n));
@@ -147,7 +153,17 @@ int main(int argc, char **argv)
     f.batch_bytes = 2 << 20; /* .. threads meet once in some 300 us */
     f.reading = &in;
     f.writing = &out;
+    struct lafs_err err = {0};
+    if (o.add && addfields_open(&p.add, o.add, &err) != LAFS_OK) {
+        addfields_close(&p.add);
+        return cli_finish(cli_fail(&err));
+    }
     int status = filter_run(&f, (const char *const *)args, n, NULL, NULL, 0);
+    const char *first_left = "";
+    int64_t left = o.add ? addfields_left(&p.add, &first_left) : 0;
+    if (left)
+        cli_warn("%lld lines of '%s' name keys that no record has, the first '%s'", (long long)left, o.add, first_left);
+    if (o.add) addfields_close(&p.add);
     swapcheck_end(&p.check);
     return cli_finish(status);
 }

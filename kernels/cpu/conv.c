@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/conv_kernels.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/isa.h"
 
 enum {
     ROWS = 96,      /* rows of a 1x1 tile: a multiple of every block of conv_kernels.inc */
@@ -477,4 +478,57 @@ void lafs_cpu_upsample2_add(struct lafs_dev *d, int64_t n, int64_t h, int64_t w,
 {
     struct resize o = {lafs_conv_kernels(), w, c, x, y};
     lafs_pool_for(d->pool, n * 2 * h, upsample_row, &o);
+}
+
+struct resize_back {
+    int64_t w, c;
+    const float *x, *dy;
+    float *dx;
+};
+
+/* Two rows of the input. */
+static void pool_back_row(void *arg, int64_t r, int worker)
+{
+    (void)worker;
+    const struct resize_back *o = arg;
+    const int64_t wide = o->w * o->c, c = o->c;
+    for (int64_t i = 0; i < o->w / 2; i++) {
+        const float *a = o->x + 2 * r * wide + 2 * i * c, *b = a + wide, *dy = o->dy + (r * (o->w / 2) + i) * c;
+        float *da = o->dx + 2 * r * wide + 2 * i * c, *db = da + wide;
+        LAFS_EACH
+        for (int64_t k = 0; k < c; k++) {
+            float top = a[k] >= a[c + k] ? a[k] : a[c + k], low = b[k] >= b[c + k] ? b[k] : b[c + k];
+            int up = top >= low, left = a[k] >= a[c + k], below = b[k] >= b[c + k];
+            da[k] = up && left ? dy[k] : 0;
+            da[c + k] = up && !left ? dy[k] : 0;
+            db[k] = !up && below ? dy[k] : 0;
+            db[c + k] = !up && !below ? dy[k] : 0;
+        }
+    }
+}
+
+void lafs_cpu_maxpool2_bwd(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x,
+                           const float *dy, float *dx)
+{
+    struct resize_back o = {w, c, x, dy, dx};
+    lafs_pool_for(d->pool, n * (h / 2), pool_back_row, &o);
+}
+
+static void upsample_back_row(void *arg, int64_t r, int worker)
+{
+    (void)worker;
+    const struct resize_back *o = arg;
+    const int64_t c = o->c;
+    for (int64_t i = 0; i < o->w; i++) {
+        const float *a = o->dy + (4 * r * o->w + 2 * i) * c, *b = a + 2 * o->w * c;
+        float *dx = o->dx + (r * o->w + i) * c;
+        LAFS_EACH
+        for (int64_t k = 0; k < c; k++) dx[k] = ((a[k] + a[c + k]) + b[k]) + b[c + k];
+    }
+}
+
+void lafs_cpu_upsample2_bwd(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *dy, float *dx)
+{
+    struct resize_back o = {w, c, NULL, dy, dx};
+    lafs_pool_for(d->pool, n * h, upsample_back_row, &o);
 }

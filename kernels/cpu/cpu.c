@@ -106,6 +106,8 @@ static const struct lafs_ops ops = {
     .bottlenecks = lafs_cpu_bottlenecks,
     .maxpool2 = lafs_cpu_maxpool2,
     .upsample2_add = lafs_cpu_upsample2_add,
+    .maxpool2_bwd = lafs_cpu_maxpool2_bwd,
+    .upsample2_bwd = lafs_cpu_upsample2_bwd,
 };
 
 const struct lafs_ops *lafs_cpu_ops(void) { return &ops; }

@@ -106,6 +106,9 @@ void lafs_cpu_depthwise_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, con
                               float *dw);
 void lafs_cpu_maxpool2(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
 void lafs_cpu_upsample2_add(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
+void lafs_cpu_maxpool2_bwd(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x,
+                           const float *dy, float *dx);
+void lafs_cpu_upsample2_bwd(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *dy, float *dx);
 /* bottleneck.c */
 size_t lafs_cpu_bottlenecks_size(int count, const struct lafs_bottleneck *g);
 void lafs_cpu_bottlenecks_pack(struct lafs_dev *d, int count, const struct lafs_bottleneck *g, void *packed);

@@ -125,3 +125,27 @@ void lafs_ref_upsample2_add(struct lafs_dev *d, int64_t n, int64_t h, int64_t w,
     for (int64_t r = 0; r < n * 2 * h; r++) /* a row of y */
         for (int64_t j = 0; j < 2 * w * c; j++) y[r * 2 * w * c + j] += x[(r / 2 * w + j / c / 2) * c + j % c];
 }
+
+void lafs_ref_maxpool2_bwd(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x,
+                           const float *dy, float *dx)
+{
+    (void)d;
+    for (int64_t j = 0; j < n * h * w * c; j++) dx[j] = 0;
+    for (int64_t r = 0; r < n * (h / 2); r++)
+        for (int64_t j = 0; j < w / 2 * c; j++) {
+            int64_t first = (2 * r * w + 2 * (j / c)) * c + j % c, at[4] = {0, c, w * c, w * c + c}, best = 0;
+            for (int64_t k = 1; k < 4; k++)
+                if (x[first + at[k]] > x[first + at[best]]) best = k;
+            dx[first + at[best]] = dy[r * (w / 2) * c + j];
+        }
+}
+
+void lafs_ref_upsample2_bwd(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *dy, float *dx)
+{
+    (void)d;
+    for (int64_t r = 0; r < n * h; r++)
+        for (int64_t j = 0; j < w * c; j++) {
+            const float *a = dy + (4 * r * w + 2 * (j / c)) * c + j % c, *b = a + 2 * w * c;
+            dx[r * w * c + j] = ((a[0] + a[c]) + b[0]) + b[c];
+        }
+}

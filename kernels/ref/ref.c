@@ -157,4 +157,6 @@ const struct lafs_ops lafs_ref_ops = {
     .bottlenecks = lafs_ref_bottlenecks,
     .maxpool2 = lafs_ref_maxpool2,
     .upsample2_add = lafs_ref_upsample2_add,
+    .maxpool2_bwd = lafs_ref_maxpool2_bwd,
+    .upsample2_bwd = lafs_ref_upsample2_bwd,
 };

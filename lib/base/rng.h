@@ -21,7 +21,8 @@ enum lafs_purpose {
     LAFS_RNG_SYNTH = 7,
     LAFS_RNG_SELECT = 8,
     LAFS_RNG_BOOTSTRAP = 9,
-    LAFS_RNG_TEST = 10
+    LAFS_RNG_TEST = 10,
+    LAFS_RNG_COMPOSE = 11 /* pictures that detectors learn from */
 };
 
 /* out = Philox4x32-10 of the 128-bit counter under the 64-bit key. */

@@ -273,6 +273,11 @@ struct lafs_ops {
     void (*maxpool2)(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
     /* y (2h,2w) += nearest x2 of x */
     void (*upsample2_add)(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
+    /* dx (n,h,w,c): dy (n,h/2,w/2,c) at the first largest of each 2x2 of x, row by row; 0 elsewhere. */
+    void (*maxpool2_bwd)(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x,
+                         const float *dy, float *dx);
+    /* dx (n,h,w,c) = sums of 2x2 of dy (n,2h,2w,c): ((a + b) + c) + d, row by row */
+    void (*upsample2_bwd)(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *dy, float *dx);
 
     /* -- heads and losses -- */
     /* y = x / max(norm, 1e-12) */

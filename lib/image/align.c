@@ -218,3 +218,39 @@ void lafs_points68_to_5(const float *p68, float *p5)
     for (int i = 0; i < 5; i++)
         for (int k = 0; k < 2; k++) p5[2 * i + k] = (p68[2 * from[i][0] + k] + p68[2 * from[i][1] + k]) / 2;
 }
+
+/* The point that stands where k stood, of 68. */
+static int mirror_of(int k)
+{
+    static const uint8_t eye[12] = {45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40};
+    if (k < 17) return 16 - k; /* jaw */
+    if (k < 27) return 43 - k; /* brows */
+    if (k < 31) return k;      /* bridge of the nose */
+    if (k < 36) return 66 - k;
+    if (k < 48) return eye[k - 36];
+    if (k < 55) return 102 - k; /* lips: outer above, below, inner above, below */
+    if (k < 60) return 114 - k;
+    if (k < 65) return 124 - k;
+    return 132 - k;
+}
+
+void lafs_points68_mirror(float *p68, float edge)
+{
+    float was[136];
+    memcpy(was, p68, sizeof was);
+    for (int k = 0; k < 68; k++) {
+        p68[2 * k] = edge - was[2 * mirror_of(k)];
+        p68[2 * k + 1] = was[2 * mirror_of(k) + 1];
+    }
+}
+
+void lafs_points5_mirror(float *p5, float edge)
+{
+    static const int from[5] = {1, 0, 2, 4, 3};
+    float was[10];
+    memcpy(was, p5, sizeof was);
+    for (int k = 0; k < 5; k++) {
+        p5[2 * k] = edge - was[2 * from[k]];
+        p5[2 * k + 1] = was[2 * from[k] + 1];
+    }
+}

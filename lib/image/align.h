@@ -25,4 +25,8 @@ lafs_status lafs_warp_affine(const struct lafs_image *in, const double m[6], str
 /* 68 points (68,2) -> 5: means of corners 36,39 and 42,45; 30; 48; 54. */
 void lafs_points68_to_5(const float *p68, float *p5);
 
+/* Points of a mirrored picture, in place: x' = edge - x (edge: the last column's number); what was left is right. */
+void lafs_points5_mirror(float *p5, float edge);
+void lafs_points68_mirror(float *p68, float edge);
+
 #endif

@@ -210,5 +210,31 @@ TEST(five_of_68)
     CHECK_NEAR(q[9], 109, 0);
 }
 
+/* A symmetrical face is its own mirror image; mirroring and taking five of 68 commute; twice is not at all. */
+TEST(mirrored_points)
+{
+    float p[136], was[136], five[10], other[10];
+    for (int i = 0; i < 136; i++) was[i] = p[i] = (float)(i * 37 % 101);
+    lafs_points68_to_5(p, five);
+    lafs_points5_mirror(five, 99);
+    lafs_points68_mirror(p, 99);
+    lafs_points68_to_5(p, other);
+    for (int i = 0; i < 10; i++) CHECK_NEAR(other[i], five[i], 1e-5);
+    CHECK_NEAR(p[0], 99 - was[32], 0); /* the ends of the jaw */
+    CHECK_NEAR(p[2 * 17], 99 - was[2 * 26], 0);
+    CHECK_NEAR(p[2 * 37], 99 - was[2 * 44], 0);
+    CHECK_NEAR(p[2 * 41], 99 - was[2 * 46], 0);
+    CHECK_NEAR(p[2 * 49 + 1], was[2 * 53 + 1], 0);
+    CHECK_NEAR(p[2 * 59 + 1], was[2 * 55 + 1], 0);
+    CHECK_NEAR(p[2 * 61 + 1], was[2 * 63 + 1], 0);
+    CHECK_NEAR(p[2 * 67 + 1], was[2 * 65 + 1], 0);
+    lafs_points68_mirror(p, 99);
+    lafs_points5_mirror(five, 99);
+    for (int i = 0; i < 136; i++) CHECK_NEAR(p[i], was[i], 0);
+    lafs_points68_to_5(p, other);
+    for (int i = 0; i < 10; i++) CHECK_NEAR(other[i], five[i], 1e-5);
+}
+
 TEST_MAIN(template_scales, similarity_recovers, similarity_is_the_least_squares_one, no_similarity, warp_is_bilinear,
-          warp_moves_points_where_the_matrix_says, strong_shrinking_does_not_alias, warp_far_away_is_black, five_of_68)
+          warp_moves_points_where_the_matrix_says, strong_shrinking_does_not_alias, warp_far_away_is_black, five_of_68,
+          mirrored_points)

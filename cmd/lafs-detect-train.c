@@ -1,0 +1,195 @@
+/* lafs-detect-train: training of the face detector, and of the refiner of its points. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/sha256.h"
+#include "cmd/cli.h"
+#include "cmd/trainrun.h"
+#include "train/detect.h"
+
+static struct {
+    const char *run, *what, *note, *licence;
+    int64_t steps, batch, warmup, every, keep;
+    double lr, lr_final, decay, average;
+    int extend;
+} o = {.what = "refiner",
+       .steps = 20000,
+       .batch = 32,
+       .warmup = 200,
+       .keep = 2,
+       .lr = 0.002,
+       .lr_final = 1e-5,
+       .decay = 0.01,
+       .average = 0.998};
+
+#define BIG 9007199254740992.0
+static const struct cli_option options[] = {
+    {"output", 'o', CLI_STRING, &o.run, "RUN", "the run's directory; the same command again goes on where it stopped",
+     0, 0, NULL},
+    {"what", 0, CLI_CHOICE, &o.what, "detector|refiner", "which network to train", 0, 0, "refiner"},
+    {"steps", 0, CLI_INT, &o.steps, "N", "optimiser steps", 1, 1e9, "20000"},
+    {"batch", 0, CLI_INT, &o.batch, "N", "examples a step", 2, 65536, "32"},
+    {"lr", 0, CLI_DOUBLE, &o.lr, "RATE", "peak learning rate", 0, 10, "0.002"},
+    {"lr-final", 0, CLI_DOUBLE, &o.lr_final, "RATE", "learning rate at the end", 0, 10, "1e-05"},
+    {"warmup", 0, CLI_INT, &o.warmup, "N", "steps of warm-up", 0, 1e9, "200"},
+    {"decay", 0, CLI_DOUBLE, &o.decay, "X", "weight decay", 0, 10, "0.01"},
+    {"average", 0, CLI_DOUBLE, &o.average, "X", "what is kept a step of the mean of weights that is saved", 0, 0.999999,
+     "0.998"},
+    {"note", 0, CLI_STRING, &o.note, "TEXT", "where the data came from: goes into the model file", 0, 0, NULL},
+    {"licence", 0, CLI_STRING, &o.licence, "TEXT", "the model's licence: goes into the model file", 0, 0, NULL},
+    {"checkpoint-every", 0, CLI_INT, &o.every, "STEPS", "write a checkpoint after so many steps", 0, BIG,
+     "1000, and every ten minutes"},
+    {"keep", 0, CLI_INT, &o.keep, "N", "checkpoints to keep", 1, 1000, "2"},
+    {"extend", 0, CLI_FLAG, &o.extend, NULL, "let more steps than the run was begun with be no change", 0, 0, NULL},
+    CLI_JOBS,
+    CLI_DEVICE,
+    CLI_SEED,
+    CLI_MAX_PIXELS,
+    CLI_PRESET,
+    CLI_ALWAYS,
+    {0}};
+
+static const struct cli_program program = {"lafs-detect-train", "-o RUN [OPTION]... PHOTOS.lafs",
+                                           "train the face detector, or the refiner of its points", options};
+
+enum { PER_EPOCH = 1000 /* steps between checkpoints */ };
+
+static struct {
+    struct lafs_backend backend;
+    struct lafs_index *ix;
+    struct lafs_dtrain *trainer;
+    struct trainrun run;
+    char data_digest[65];
+} s;
+
+static void configure(struct lafs_dtrain_config *c)
+{
+    *c = (struct lafs_dtrain_config){.task = strcmp(o.what, "detector") ? &lafs_refiner_task : &lafs_detector_task,
+                                     .batch = o.batch,
+                                     .steps = o.steps,
+                                     .warmup = o.warmup,
+                                     .lr = o.lr,
+                                     .lr_final = o.lr_final,
+                                     .decay = o.decay,
+                                     .average = o.average,
+                                     .seed = (uint64_t)cli.seed,
+                                     .max_pixels = cli.max_pixels};
+}
+
+static void record_options(void)
+{
+    struct trainrun *r = &s.run;
+    trainrun_option(r, "what", 0, "%s", o.what);
+    trainrun_option(r, "data", 0, "%s", s.data_digest);
+    trainrun_option(r, "records", 0, "%" PRId64, s.ix->samples);
+    trainrun_option(r, "steps", 1, "%" PRId64, o.steps);
+    trainrun_option(r, "batch", 0, "%" PRId64, o.batch);
+    trainrun_option(r, "lr", 0, "%.9g", o.lr);
+    trainrun_option(r, "lr-final", 0, "%.9g", o.lr_final);
+    trainrun_option(r, "warmup", 0, "%" PRId64, o.warmup);
+    trainrun_option(r, "decay", 0, "%.9g", o.decay);
+    trainrun_option(r, "average", 0, "%.9g", o.average);
+    trainrun_option(r, "seed", 0, "%" PRId64, cli.seed);
+}
+
+static lafs_status save_model(struct lafs_err *err)
+{
+    const char *path = trainrun_model_path(&s.run, err);
+    if (!path) return LAFS_FAILED;
+    char training[512];
+    snprintf(training, sizeof training, "%s %s, data %s, %" PRId64 " records, %" PRId64 " steps of %" PRId64,
+             program.name, lafs_version, s.data_digest, s.ix->samples, lafs_dtrain_step_number(s.trainer), o.batch);
+    struct lafs_st_meta meta[4] = {{"training", training}};
+    int n = 1;
+    if (o.note) meta[n++] = (struct lafs_st_meta){"data", o.note};
+    if (o.licence) meta[n++] = (struct lafs_st_meta){"licence", o.licence};
+    meta[n++] = (struct lafs_st_meta){"intended_use", "finding and aligning faces in photos; it recognises nobody"};
+    return lafs_dtrain_save(s.trainer, path, meta, n, err);
+}
+
+static lafs_status train(const struct lafs_dtrain_config *c, struct lafs_err *err)
+{
+    struct trainrun *r = &s.run;
+    while (lafs_dtrain_step_number(s.trainer) < r->steps) {
+        struct lafs_dtrain_report p;
+        lafs_status st = lafs_dtrain_step(s.trainer, &p, err);
+        if (st != LAFS_OK) {
+            trainrun_tell_last_good(r);
+            return st;
+        }
+        trainrun_log_begin(r, p.step, (p.step - 1) / r->per_epoch, p.figure[0]);
+        for (int i = 1; i < LAFS_DTRAIN_FIGURES && c->task->figure[i]; i++)
+            trainrun_number(r, c->task->figure[i], p.figure[i]);
+        trainrun_number(r, "lr", p.lr);
+        trainrun_number(r, "grad_norm", p.grad_norm);
+        LAFS_TRY(trainrun_log_end(r, p.seconds, p.wait, err));
+        LAFS_TRY(trainrun_save(r, 0, err));
+        if (r->saved == p.step) LAFS_TRY(save_model(err));
+    }
+    return LAFS_OK;
+}
+
+static lafs_status checkpoint(void *t, struct lafs_ckpt *c, struct lafs_err *err)
+{
+    return lafs_dtrain_checkpoint(t, c, err);
+}
+static int64_t step_of(const void *t) { return lafs_dtrain_step_number(t); }
+
+static lafs_status resume(struct lafs_err *err)
+{
+    struct lafs_st *st;
+    if (s.run.run.resume < 0) return LAFS_OK;
+    LAFS_TRY(lafs_run_load(&s.run.run, &st, err));
+    const char *now = s.backend.ops->describe(s.backend.dev), *then = lafs_st_meta(st, "backend");
+    if (then && strcmp(then, now)) cli_warn("this run was begun on '%s'; here, on '%s', bits may differ", then, now);
+    lafs_status status = lafs_dtrain_restore(s.trainer, st, err);
+    lafs_st_close(st);
+    if (status == LAFS_OK) cli_note("going on after step %" PRId64, s.run.run.resume);
+    return status;
+}
+
+static lafs_status go(const char *path, struct lafs_err *err)
+{
+    struct lafs_dtrain_config c;
+    const char *why = NULL;
+    configure(&c);
+    LAFS_TRY(lafs_index_open(&s.ix, path, err));
+    LAFS_TRY(lafs_sha256_file(path, s.data_digest, err));
+    LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
+    if (why) cli_note("%s", why);
+    record_options();
+    LAFS_TRY(lafs_dtrain_open(&s.trainer, &c, &s.backend, cli_pool(), s.ix, err));
+    LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));
+    LAFS_TRY(resume(err));
+    s.run.trainer = s.trainer;
+    s.run.checkpoint = checkpoint;
+    s.run.step = step_of;
+    s.run.steps = o.steps;
+    s.run.per_epoch = PER_EPOCH;
+    s.run.every = o.every;
+    s.run.keep = o.keep;
+    LAFS_TRY(trainrun_start(&s.run, err));
+    cli_note("%" PRId64 " parameters", lafs_dtrain_parameters(s.trainer));
+    LAFS_TRY(train(&c, err));
+    trainrun_tell_done(&s.run);
+    LAFS_TRY(trainrun_save(&s.run, 1, err));
+    return save_model(err);
+}
+
+int main(int argc, char **argv)
+{
+    int n;
+    struct lafs_err err = {0};
+    char **args = cli_parse(&program, argc, argv, &n);
+    if (!o.run) cli_misuse("where does the run go? give -o RUN");
+    if (n != 1) cli_misuse("give one index of photos with points");
+    trainrun_init(&s.run);
+    lafs_status st = go(args[0], &err);
+    int status = st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
+    trainrun_close(&s.run);
+    lafs_dtrain_close(s.trainer);
+    lafs_index_free(s.ix);
+    lafs_backend_close(&s.backend);
+    return cli_finish(status);
+}

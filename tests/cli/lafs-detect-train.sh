@@ -1,0 +1,68 @@
+#!/bin/sh
+# lafs-detect-train: both networks, threads, interruption, what it writes and what it refuses.
+set -eu
+. "$(dirname "$0")/lib.sh"
+losses() { sed 's/, "seconds".*//' "$1/log.jsonl"; }
+
+lafs-synth -q --people 4 -n 2 --size 120 --seed 5 -o photos.tar
+lafs-synth -q --people 3 -n 1 --faces 2-3 --size 160 --seed 6 -o groups.tar
+lafs-select -q -o all.lafs photos.lafs groups.lafs
+tiny="-q --batch 4 --steps 4 --warmup 1 --checkpoint-every 2"
+
+for what in refiner detector; do
+    # shellcheck disable=SC2086
+    expect_status 0 lafs-detect-train $tiny -j 1 --what $what -o one-$what all.lafs
+    # shellcheck disable=SC2086
+    expect_status 0 lafs-detect-train $tiny -j 3 --what $what -o three-$what all.lafs
+    losses one-$what >one.losses
+    losses three-$what >three.losses
+    check [ "$(wc -l <one.losses)" -eq 4 ]
+    same one.losses three.losses
+    same one-$what/model.safetensors three-$what/model.safetensors
+    ok "$what: 1 and 3 threads give the same bits"
+
+    # as if killed after step 2: later checkpoints are gone, the log goes further
+    cp -r one-$what part-$what
+    rm part-$what/checkpoint-4.safetensors part-$what/model.safetensors
+    # shellcheck disable=SC2086
+    expect_status 0 lafs-detect-train $tiny -j 2 --what $what -o part-$what all.lafs
+    losses part-$what >part.losses
+    same one.losses part.losses
+    same one-$what/model.safetensors part-$what/model.safetensors
+    ok "$what: a run that was stopped goes on to the bit"
+done
+
+lafs-show one-refiner/model.safetensors >shown
+has shown "lafs-refiner-1"
+lafs-show one-detector/model.safetensors >shown
+has shown "yunet-n"
+expect_status 0 lafs-detect -q -m one-detector/model.safetensors --refiner one-refiner/model.safetensors --min-score 0 \
+    --best --no-crop -o found.mp photos.lafs
+lafs-show --json found.mp >found.json
+has found.json '"refined"'
+has found.json '"points68"'
+expect_status 0 lafs-detect -q -m one-detector/model.safetensors --no-refine --min-score 0 --best --no-crop -o plain.mp photos.lafs
+lafs-show --json plain.mp >plain.json
+hasnt plain.json '"refined"'
+ok "lafs-detect finds with what was trained"
+
+expect_status 2 lafs-detect-train -q --what refiner --lr 0.01 --batch 4 --steps 4 --warmup 1 -o one-refiner all.lafs
+message "--lr was"
+expect_status 0 lafs-detect-train -q --what refiner --batch 4 --steps 5 --warmup 1 --extend --checkpoint-every 2 -o one-refiner all.lafs
+check [ "$(wc -l <one-refiner/log.jsonl)" -eq 5 ]
+expect_status 2 lafs-detect-train -q --steps 4 --warmup 4 -o none all.lafs
+message "steps of warm-up do not fit"
+expect_status 2 lafs-detect-train -q all.lafs
+message "where does the run go"
+check [ ! -e none ]
+ok "changed options are refused by name, more steps are not"
+
+tar -xf photos.tar --wildcards '*.jpg'
+lafs-shard -q -o bare.tar s5-000000
+expect_status 1 lafs-detect-train -q --batch 4 --steps 2 --warmup 1 -o bad bare.lafs
+message "neither field 'points68' nor 'points'"
+expect_status 1 lafs-detect-train -q --what detector --batch 4 --steps 2 --warmup 1 -o bad2 bare.lafs
+message "no field 'box'"
+expect_status 1 lafs-detect -q -m one-detector/model.safetensors --refiner one-detector/model.safetensors photos.lafs
+message "not a refiner of points"
+ok "photos without points, and a model of another kind, are refused by name"
