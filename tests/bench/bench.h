@@ -19,6 +19,7 @@
 #define LAFS_TESTS_BENCH_H
 
 #include <math.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,7 +150,13 @@ static void bench_start_peer(void)
     int in[2], out[2];
     if (!command || !*command) return;
     if (pipe(in) || pipe(out)) exit(1);
-    if (fork() == 0) {
+    signal(SIGPIPE, SIG_IGN); /* a peer that dies is one that knows no work */
+    pid_t child = fork();
+    if (child < 0) {
+        perror("fork");
+        exit(1);
+    }
+    if (child == 0) {
         if (dup2(in[0], 0) < 0 || dup2(out[1], 1) < 0) _exit(1);
         close(in[1]);
         close(out[0]);

@@ -32,6 +32,7 @@ static float *floats(int64_t n)
 /* What the ops work on. */
 static struct {
     float *x, *y, *wide, *wide2, *dwide, *qkv, *dqkv, *heads, *dheads, *lse, *mean, *rstd; /* activations */
+    float *after;                                                    /* (rows, M) written only: inputs stay what they are */
     float *w_qkv, *w_out, *w_fc1, *w_fc2, *bias, *g, *grad;                               /* parameters; grad: any */
     float *student, *teacher, *center, *dstudent, *w_last, *z;
     float *p, *m, *v, *gr;                                                                /* flat parameters */
@@ -49,7 +50,7 @@ static void setup(void)
     seqs = (struct lafs_seqs){n_seqs, off, off, TOKENS};
     rows = n_seqs * TOKENS;
     t.x = floats(rows * D), t.y = floats(rows * D);
-    t.wide = floats(rows * M), t.wide2 = floats(rows * M), t.dwide = floats(rows * M);
+    t.wide = floats(rows * M), t.wide2 = floats(rows * M), t.dwide = floats(rows * M), t.after = floats(rows * M);
     t.qkv = floats(rows * 3 * H * 64), t.dqkv = floats(rows * 3 * H * 64);
     t.heads = floats(rows * H * 64), t.dheads = floats(rows * H * 64), t.lse = floats(rows * H);
     t.mean = floats(rows), t.rstd = floats(rows);
@@ -85,13 +86,13 @@ OP plain_norm(void)
 OP gelu_fc1(void) { B->linear(DEV_P, &seqs, D, M, t.x, t.w_fc1, t.bias, LAFS_ACT_GELU, NULL, NULL, t.wide); }
 OP fc2_x(void) { B->linear_bwd_x(DEV_P, &seqs, M, D, t.y, t.w_fc2, t.dwide); }
 OP fc2_w(void) { B->linear_bwd_w(DEV_P, rows, M, D, t.wide, t.y, t.grad, t.bias); }
-OP fc1_act(void) { B->act_bwd(DEV, rows * M, LAFS_ACT_GELU, t.wide2, t.dwide, t.dwide); }
-OP fc1_drop(void) { B->dropout(DEV, &seqs, M, &t.drop, t.dwide, t.dwide); }
+OP fc1_act(void) { B->act_bwd(DEV, rows * M, LAFS_ACT_GELU, t.wide2, t.dwide, t.after); }
+OP fc1_drop(void) { B->dropout(DEV, &seqs, M, &t.drop, t.dwide, t.after); }
 OP fc1_x(void) { B->linear_bwd_x(DEV_P, &seqs, D, M, t.dwide, t.w_fc1, t.y); }
 OP fc1_w(void) { B->linear_bwd_w(DEV_P, rows, D, M, t.x, t.dwide, t.grad, t.bias); }
 OP add_norm_bwd(void)
 {
-    B->add_norm_bwd(DEV, &seqs, D, NULL, t.y, t.x, t.mean, t.rstd, t.g, NULL, &t.drop, &t.path, t.x, t.y, t.grad,
+    B->add_norm_bwd(DEV, &seqs, D, NULL, t.y, t.x, t.mean, t.rstd, t.g, NULL, &t.drop, &t.path, t.after, t.after + rows * D, t.grad,
                     t.bias);
 }
 OP out_x(void) { B->linear_bwd_x(DEV_P, &seqs, H * 64, D, t.y, t.w_out, t.dheads); }

@@ -44,7 +44,7 @@ static void product(void)
 {
     static const int64_t off[] = {0, PROBES};
     struct lafs_seqs s = {.n = 1, .off = off, .max_len = PROBES};
-    backend.ops->linear(backend.dev, backend.precision, &s, DIM, PART, q, g, NULL, LAFS_ACT_NONE, NULL, NULL, y);
+    backend.ops->linear(backend.dev, LAFS_PRECISION_FP32, &s, DIM, PART, q, g, NULL, LAFS_ACT_NONE, NULL, NULL, y);
 }
 
 static float *floats(size_t n, float value)
