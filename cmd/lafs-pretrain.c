@@ -424,6 +424,7 @@ int main(int argc, char **argv)
     lafs_status st = go((const char *const *)args, n, &err);
     int status = st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
     trainrun_close(&s.run);
+    if (st != LAFS_OK && s.feed && !lafs_feed_stop(s.feed, 1)) return cli_finish(status);
     lafs_pretrain_close(s.trainer);
     lafs_feed_close(s.feed);
     trainrun_close_data(&s.run);

@@ -328,7 +328,11 @@ lafs_status lafs_cnn_fold(struct lafs_cnn_work *w, const struct lafs_backend *b,
     if (!w->own.base) { /* what a backend needs, only now known */
         w->backend = *b;
         carve_folded(w, (size_t)w->max_images, &w->own);
-        LAFS_TRY(lafs_arena_reserve(&w->own, b, err));
+        lafs_status st = lafs_arena_reserve(&w->own, b, err);
+        if (st != LAFS_OK) {
+            lafs_arena_release(&w->own, b); /* what was counted, too */
+            return st;
+        }
         carve_folded(w, (size_t)w->max_images, &w->own);
     }
     fold(&f, m->first_w, &m->first_bn, FIRST, 27, w->first_folded, w->first_bias);

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -89,21 +90,25 @@ lafs_status lafs_ahead_new(struct lafs_ahead **out, lafs_make_fn *make, void *ar
     return LAFS_OK;
 }
 
-void lafs_ahead_stop(struct lafs_ahead *a)
+int lafs_ahead_stop(struct lafs_ahead *a, double seconds)
 {
-    if (!a->threaded) return;
+    struct timespec until;
+    if (!a->threaded) return 1;
     pthread_mutex_lock(&a->lock);
     a->quit = 1;
     pthread_cond_broadcast(&a->changed);
     pthread_mutex_unlock(&a->lock);
-    pthread_join(a->thread, NULL);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += (time_t)seconds;
+    if (seconds < 0 ? pthread_join(a->thread, NULL) : pthread_timedjoin_np(a->thread, NULL, &until)) return 0;
     a->threaded = 0;
+    return 1;
 }
 
 void lafs_ahead_free(struct lafs_ahead *a)
 {
     if (!a) return;
-    lafs_ahead_stop(a);
+    lafs_ahead_stop(a, -1);
     pthread_cond_destroy(&a->changed);
     pthread_mutex_destroy(&a->lock);
     lafs_free(a);

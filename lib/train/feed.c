@@ -172,7 +172,7 @@ lafs_status lafs_feed_stream(struct lafs_feed **out, const struct lafs_feed_conf
 void lafs_feed_close(struct lafs_feed *f)
 {
     if (!f) return;
-    if (f->ahead) lafs_ahead_stop(f->ahead);
+    if (f->ahead) lafs_ahead_stop(f->ahead, -1);
     if (f->source)
         for (int i = 0; i < f->c.micro; i++) lafs_image_release(&f->source[i]);
     lafs_ahead_free(f->ahead);
@@ -393,12 +393,14 @@ lafs_status lafs_feed_next(struct lafs_feed *f, int64_t number, struct lafs_feed
     return LAFS_OK;
 }
 
+int lafs_feed_stop(struct lafs_feed *f, double seconds) { return lafs_ahead_stop(f->ahead, seconds); }
+
 double lafs_feed_waited(const struct lafs_feed *f) { return lafs_ahead_waited(f->ahead); }
 
 lafs_status lafs_feed_drain(struct lafs_feed *f, struct lafs_err *err)
 {
     lafs_status st = f->reader ? LAFS_OK : LAFS_END;
-    lafs_ahead_stop(f->ahead);
+    lafs_ahead_stop(f->ahead, -1);
     while (st == LAFS_OK || st == LAFS_BAD_RECORD) st = lafs_reader_next(f->reader, &f->sample, err);
     return st == LAFS_END ? LAFS_OK : st;
 }

@@ -56,6 +56,16 @@ check [ -s one.weights ]
 same one.weights pipe.weights
 ok "pipe: equal to the one process to the bit"
 
+# Training that fails does not wait for its producer.
+mkfifo stalls
+{ head -c 7000000 views; sleep 100; } >stalls 2>/dev/null &
+producer=$!
+# shellcheck disable=SC2086
+expect_status 1 timeout 60 sh -c 'trap "" XFSZ; ulimit -f 8; exec lafs-pretrain "$@"' - $tiny --checkpoint-every 1 -o failed <stalls
+message "file too large"
+kill $producer 2>/dev/null || true
+ok "pipe: a failure ends it, though the producer stands still"
+
 head -c 2000000 views >cut
 # shellcheck disable=SC2086
 expect_status 3 lafs-pretrain $tiny -o cut-run <cut

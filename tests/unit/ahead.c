@@ -70,7 +70,7 @@ TEST(made_while_the_last_is_used)
     for (int i = 0; i < 2000 && shop.made < 2; i++) usleep(1000);
     usleep(2000);
     CHECK_INT(shop.made, 2); /* the next one, and no more */
-    lafs_ahead_stop(a);
+    CHECK(lafs_ahead_stop(a, -1));
     CHECK_INT(shop.made, 2);
     CHECK_INT(take(a, 1), LAFS_OK); /* it is there */
     CHECK_INT(take(a, 2), LAFS_OK); /* and made by the taker from now on */
