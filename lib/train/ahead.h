@@ -25,8 +25,8 @@ void lafs_ahead_free(struct lafs_ahead *a);
 /* Item `number` is in *slot until the next call; what its making failed with is returned by the call that wants it.
  * The first call may begin anywhere, later ones go on; another number than the next one is made anew. */
 lafs_status lafs_ahead_take(struct lafs_ahead *a, int64_t number, int *slot, struct lafs_err *err);
-/* The thread ends, and `arg` is the caller's again: what is taken from now on is made by the taker. Waits for an item in
- * the making, at most so many whole seconds (negative: for ever). 0: it was still not done, and all stays as it was. */
+/* The thread ends, and `arg` is the caller's again: what is taken from now on is made by the taker. Waits for an item
+ * in the making, at most so many whole seconds (negative: for ever). 0: it was not done, and all stays as it was. */
 int lafs_ahead_stop(struct lafs_ahead *a, double seconds);
 /* Seconds that takers have waited, in all. */
 double lafs_ahead_waited(const struct lafs_ahead *a);

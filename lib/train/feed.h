@@ -46,8 +46,8 @@ lafs_status lafs_feed_images(const struct lafs_feed *f, int64_t *images, struct 
 /* Micro-batch `number` of all, from 0: calls come in order, from any start. A stream is read forward to the place.
  * LAFS_CUT when a stream ends or goes elsewhere before that; LAFS_FAILED names the image that cannot be used. */
 lafs_status lafs_feed_next(struct lafs_feed *f, int64_t number, struct lafs_feed_batch *batch, struct lafs_err *err);
-/* Nothing more is made ahead. 0: something still is, after so many whole seconds (it may wait for a producer that does not
- * go on): the feed, and all that it reads and computes with, must stay until the program ends. */
+/* Nothing more is made ahead. 0: something still is, after so many whole seconds (it may wait for a producer that does
+ * not go on): the feed, and all that it reads and computes with, must stay until the program ends. */
 int lafs_feed_stop(struct lafs_feed *f, double seconds);
 /* Seconds that lafs_feed_next took in all: waiting, or making what was not made ahead. */
 double lafs_feed_waited(const struct lafs_feed *f);
