@@ -11,8 +11,8 @@
  * once. Every pixel is one chain of multiply-adds, so neither the strips nor the images that go together show. */
 #include <string.h>
 
-#include "kernels/cpu/conv_kernels.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/panels.h"
 
 enum {
     LINE = 64,          /* bytes of a cache line */
@@ -24,24 +24,8 @@ enum {
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-/* -- packed weights: panels of kern->panel columns or a little less, all (depth, wide) -- */
-
-/* Columns of a matrix in vectors, dealt evenly to panels. */
-struct panel {
-    int64_t first, wide; /* columns */
-};
-static int64_t panels_of(const struct lafs_conv_kernels *kern, int64_t cols)
-{
-    return (round_up(cols, kern->lanes) + kern->panel - 1) / kern->panel;
-}
-static struct panel panel_at(const struct lafs_conv_kernels *kern, int64_t cols, int64_t i)
-{
-    int64_t vectors = (cols + kern->lanes - 1) / kern->lanes, n = panels_of(kern, cols), each = vectors / n,
-            more = vectors % n;
-    return (struct panel){(i * each + min64(i, more)) * kern->lanes, (each + (i < more)) * kern->lanes};
-}
+/* -- packed weights -- */
 
 /* A block's places in the packed weights, in floats; widths rounded up to whole vectors. */
 struct places {
@@ -50,8 +34,8 @@ struct places {
 };
 static struct places places_of(const struct lafs_conv_kernels *kern, const struct lafs_bottleneck *g, int64_t start)
 {
-    struct places p = {round_up(g->mid, kern->lanes), round_up(g->se, kern->lanes), round_up(g->out, kern->lanes),
-                       .expand = start};
+    struct places p = {lafs_round_up(g->mid, kern->lanes), lafs_round_up(g->se, kern->lanes),
+                       lafs_round_up(g->out, kern->lanes), .expand = start};
     p.expand_b = p.expand + g->c * p.mid;
     p.depth = p.expand_b + p.mid;
     p.depth_b = p.depth + p.mid * g->k * g->k;
@@ -59,29 +43,8 @@ static struct places places_of(const struct lafs_conv_kernels *kern, const struc
     p.se2 = p.se1 + g->mid * p.se;
     p.project = p.se2 + g->se * p.mid;
     p.project_b = p.project + p.mid * p.out;
-    p.end = round_up(p.project_b + p.out, 16);
+    p.end = lafs_round_up(p.project_b + p.out, 16);
     return p;
-}
-
-/* w (cols, in) into panels (depth, wide); rows from in on and columns from cols on are zero. */
-static void pack_columns(const struct lafs_conv_kernels *kern, const float *w, int64_t cols, int64_t in, int64_t depth,
-                         float *to)
-{
-    for (int64_t i = 0; i < panels_of(kern, cols); i++) {
-        struct panel p = panel_at(kern, cols, i);
-        int64_t there = min64(p.wide, cols - p.first);
-        const float *from = w + p.first * in;
-        if (there < p.wide || in < depth) memset(to, 0, (size_t)(depth * p.wide) * sizeof *to);
-        for (int64_t q = 0; q < in; q++)
-            for (int64_t j = 0; j < there; j++) to[q * p.wide + j] = from[j * in + q];
-        to += depth * p.wide;
-    }
-}
-
-static void pack_bias(const float *b, int64_t n, int64_t rounded, float *to)
-{
-    memcpy(to, b, (size_t)n * sizeof *to);
-    memset(to + n, 0, (size_t)(rounded - n) * sizeof *to);
 }
 
 size_t lafs_cpu_bottlenecks_size(int count, const struct lafs_bottleneck *g)
@@ -106,25 +69,23 @@ static void pack_matrix(void *arg, int64_t task, int worker)
     float *to = o->to;
     struct places p =
         places_of(kern, g, (int64_t)(lafs_cpu_bottlenecks_size((int)(task / MATRICES), o->g) / sizeof *to));
-    int64_t lanes = kern->lanes, kk = (int64_t)g->k * g->k;
+    int64_t kk = (int64_t)g->k * g->k;
     switch (task % MATRICES) {
     case 0:
-        pack_columns(kern, g->expand, g->mid, g->c, g->c, to + p.expand);
-        pack_bias(g->expand_b, g->mid, p.mid, to + p.expand_b);
+        lafs_panels_pack(kern, g->expand, g->mid, g->c, g->c, to + p.expand);
+        lafs_bias_pack(g->expand_b, g->mid, p.mid, to + p.expand_b);
         break;
     case 1:
-        for (int64_t j = 0; j < p.mid; j++) /* (vectors, k*k, lanes) */
-            for (int64_t t = 0; t < kk; t++)
-                to[p.depth + (j / lanes * kk + t) * lanes + j % lanes] = j < g->mid ? g->depth[j * kk + t] : 0;
-        pack_bias(g->depth_b, g->mid, p.mid, to + p.depth_b);
-        if (g->se) pack_columns(kern, g->se1, g->se, g->mid, g->mid, to + p.se1);
+        lafs_taps_pack(kern, g->depth, g->mid, kk, p.mid, to + p.depth);
+        lafs_bias_pack(g->depth_b, g->mid, p.mid, to + p.depth_b);
+        if (g->se) lafs_panels_pack(kern, g->se1, g->se, g->mid, g->mid, to + p.se1);
         break;
     case 2:
-        if (g->se) pack_columns(kern, g->se2, g->mid, g->se, g->se, to + p.se2);
+        if (g->se) lafs_panels_pack(kern, g->se2, g->mid, g->se, g->se, to + p.se2);
         break;
     case 3:
-        pack_columns(kern, g->project, g->out, g->mid, p.mid, to + p.project);
-        pack_bias(g->project_b, g->out, p.out, to + p.project_b);
+        lafs_panels_pack(kern, g->project, g->out, g->mid, p.mid, to + p.project);
+        lafs_bias_pack(g->project_b, g->out, p.out, to + p.project_b);
         break;
     }
 }
@@ -196,7 +157,7 @@ static size_t carve(struct room *r, const struct room_sizes *s, char *base)
     size_t at = 0;
 #define TAKE(to, n)                                      \
     (to) = base ? (void *)(base + at) : NULL;            \
-    at += (size_t)round_up((n) * (int64_t)sizeof *(to), LINE)
+    at += (size_t)lafs_round_up((n) * (int64_t)sizeof *(to), LINE)
     TAKE(r->map[0], s->map);
     TAKE(r->map[1], s->map);
     TAKE(r->planes, s->planes);
@@ -244,7 +205,7 @@ static void clear_ends(const struct work *w, int64_t planes)
 static void expand(const struct work *w, int64_t i, int64_t from, int64_t to, float *planes)
 {
     const struct lafs_bottleneck *g = w->g;
-    struct panel p = panel_at(w->kern, g->mid, i);
+    struct lafs_panel p = lafs_panel_at(w->kern, g->mid, i);
     const float *x = w->x + from * g->w * g->c;
     struct lafs_gemm_tile t = {.rows = w->images * (to - from) * g->w, .cols = p.wide, .wide = p.wide, .segs = 1,
                                .run = g->c, .lda = g->c, .a = &x, .panel = w->packed + w->at.expand + p.first * g->c,
@@ -269,7 +230,7 @@ static void depthwise(const struct work *w, int64_t i, int64_t from, int64_t to,
                       int64_t step, int64_t part)
 {
     const struct lafs_bottleneck *g = w->g;
-    struct panel p = panel_at(w->kern, g->mid, i);
+    struct lafs_panel p = lafs_panel_at(w->kern, g->mid, i);
     int64_t lanes = w->kern->lanes, first = from * g->stride - w->cut.pad, n = (to - from - 1) * g->stride + g->k;
     for (int64_t k = 0; k < n; k++) {
         int64_t y = first + k;
@@ -294,8 +255,8 @@ static void project(const struct work *w, int64_t pixels, const float *mid, int6
     const struct lafs_bottleneck *g = w->g;
     int64_t lanes = w->kern->lanes, depth = w->at.mid;
     for (int64_t v = 0; v < depth / lanes; v++) w->r->seg[v] = mid + v * step;
-    for (int64_t i = 0; i < panels_of(w->kern, g->out); i++) {
-        struct panel p = panel_at(w->kern, g->out, i);
+    for (int64_t i = 0; i < lafs_panels_of(w->kern, g->out); i++) {
+        struct lafs_panel p = lafs_panel_at(w->kern, g->out, i);
         for (int64_t q = 0; q < depth; q += DEPTH) {
             int64_t n = min64(DEPTH, depth - q);
             int last = q + n == depth;
@@ -314,11 +275,11 @@ static void project(const struct work *w, int64_t pixels, const float *mid, int6
 static void connect(const struct work *w, const float *x, int64_t in, int64_t ldx, int64_t cols, const float *panels,
                     enum lafs_act act, float *y)
 {
-    for (int64_t i = 0; i < panels_of(w->kern, cols); i++) {
-        struct panel p = panel_at(w->kern, cols, i);
+    for (int64_t i = 0; i < lafs_panels_of(w->kern, cols); i++) {
+        struct lafs_panel p = lafs_panel_at(w->kern, cols, i);
         struct lafs_gemm_tile t = {.rows = w->images, .cols = p.wide, .wide = p.wide, .segs = 1, .run = in, .lda = ldx,
                                    .a = &x, .panel = panels + p.first * in, .act = act, .y = y + p.first,
-                                   .ldy = round_up(cols, w->kern->lanes), .step = w->kern->lanes};
+                                   .ldy = lafs_round_up(cols, w->kern->lanes), .step = w->kern->lanes};
         w->kern->gemm(&t);
     }
 }
@@ -350,8 +311,8 @@ static void run_block(const struct work *w)
         int64_t part = (g->se ? c->oh : to - from) * c->ow * lanes, step = w->images * part;
         if (whole) end = g->h;
         place_rows(w, done, end);
-        for (int64_t i = 0; i < panels_of(w->kern, g->mid); i++) {
-            float *planes = w->r->planes + (whole ? 0 : panel_at(w->kern, g->mid, i).first / lanes * plane);
+        for (int64_t i = 0; i < lafs_panels_of(w->kern, g->mid); i++) {
+            float *planes = w->r->planes + (whole ? 0 : lafs_panel_at(w->kern, g->mid, i).first / lanes * plane);
             expand(w, i, done, end, planes);
             depthwise(w, i, from, to, planes, w->r->mid + (g->se ? from * c->ow * lanes : 0), step, part);
         }

@@ -1,14 +1,11 @@
 #include "kernels/cpu/conv_kernels.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "kernels/cpu/isa.h"
 #include "kernels/ref/act.h"
 
-#define BELOW4(nv) REST(nv, 1) REST(nv, 2) REST(nv, 3)
-#define BELOW6(nv) BELOW4(nv) REST(nv, 4) REST(nv, 5)
-#define BELOW8(nv) BELOW6(nv) REST(nv, 6) REST(nv, 7)
-#define BELOW12(nv) BELOW8(nv) REST(nv, 8) REST(nv, 9) REST(nv, 10) REST(nv, 11)
 
 #if defined __x86_64__
 #include <immintrin.h>
@@ -34,10 +31,6 @@
 #define ROWS2 12
 #define ROWS3 8
 #define ROWS4 6
-#define RESTS1 BELOW12
-#define RESTS2 BELOW12
-#define RESTS3 BELOW8
-#define RESTS4 BELOW6
 #include "kernels/cpu/conv_kernels.inc"
 
 /* -1 in the first n lanes, read at an offset. */
@@ -64,9 +57,6 @@ static const int lane_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 #define ROWS1 8
 #define ROWS2 6
 #define ROWS3 4
-#define RESTS1 BELOW8
-#define RESTS2 BELOW6
-#define RESTS3 BELOW4
 #include "kernels/cpu/conv_kernels.inc"
 #endif
 
@@ -110,8 +100,6 @@ static inline vec4 min4(vec4 a, vec4 b)
 #define NV 2
 #define ROWS1 4
 #define ROWS2 4
-#define RESTS1 BELOW4
-#define RESTS2 BELOW4
 #include "kernels/cpu/conv_kernels.inc"
 
 const struct lafs_conv_kernels *lafs_conv_kernels(void)

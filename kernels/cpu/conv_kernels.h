@@ -53,6 +53,14 @@ struct lafs_dw_plane {
     float *sum;              /* (lanes) += each row's sum, rows in order; or NULL */
 };
 
+/* Depthwise convolutions of several vectors of channels, pixel by pixel, so that an output's lines are written whole:
+ * vector v of `vectors` is plane p with off + v * plane, its taps and bias behind each other, y + v * lanes; only the
+ * last one has n lanes. No sums. */
+struct lafs_dw_planes {
+    struct lafs_dw_plane p;
+    int64_t vectors, plane;
+};
+
 /* Rows of BatchNorm: z = (x - mean) scale + beta, scale = gamma/sqrt(var + eps), act(z). */
 struct lafs_bn_tile {
     int64_t rows, c;
@@ -69,6 +77,7 @@ struct lafs_conv_kernels {
     void (*gemm)(const struct lafs_gemm_tile *t);
     void (*dw_row)(const struct lafs_dw_row *r);
     void (*dw_plane)(const struct lafs_dw_plane *p);
+    void (*dw_planes)(const struct lafs_dw_planes *p);
     /* y[i] = act(y[i] s), i < n vectors; s (lanes) */
     void (*scale)(int64_t n, const float *s, enum lafs_act act, float *y);
     /* y[j] = sum over t < n of a[t][j] b[t][j], j < c */

@@ -101,6 +101,7 @@ static const struct lafs_ops ops = {
     .depthwise = lafs_cpu_depthwise,
     .depthwise_bwd_x = lafs_cpu_depthwise_bwd_x,
     .depthwise_bwd_w = lafs_cpu_depthwise_bwd_w,
+    .separable = lafs_cpu_separable,
     .bottlenecks_size = lafs_cpu_bottlenecks_size,
     .bottlenecks_pack = lafs_cpu_bottlenecks_pack,
     .bottlenecks = lafs_cpu_bottlenecks,

@@ -109,6 +109,9 @@ void lafs_cpu_upsample2_add(struct lafs_dev *d, int64_t n, int64_t h, int64_t w,
 void lafs_cpu_maxpool2_bwd(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x,
                            const float *dy, float *dx);
 void lafs_cpu_upsample2_bwd(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *dy, float *dx);
+/* separable.c */
+void lafs_cpu_separable(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w1,
+                        const float *b1, const float *w2, const float *b2, enum lafs_act act, float *y);
 /* bottleneck.c */
 size_t lafs_cpu_bottlenecks_size(int count, const struct lafs_bottleneck *g);
 void lafs_cpu_bottlenecks_pack(struct lafs_dev *d, int count, const struct lafs_bottleneck *g, void *packed);

@@ -108,6 +108,22 @@ void lafs_ref_depthwise_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, con
         }
 }
 
+void lafs_ref_separable(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w1,
+                        const float *b1, const float *w2, const float *b2, enum lafs_act act, float *y)
+{
+    const struct lafs_conv point = {g->n, g->h, g->w, g->c, 1, 1, g->out}, depth = {g->n, g->h, g->w, g->out, g->k,
+                                                                                   g->stride, g->out};
+    float *mid; /* (n,h,w,out) */
+    struct lafs_err err = {0};
+    if (lafs_alloc(&mid, (size_t)(g->n * g->h * g->w * g->out), sizeof *mid, &err) != LAFS_OK) {
+        lafs_host_failed(d, &err);
+        return;
+    }
+    lafs_ref_conv(d, &point, x, w1, b1, LAFS_ACT_NONE, mid);
+    lafs_ref_depthwise(d, &depth, mid, w2, b2, act, y);
+    lafs_free(mid);
+}
+
 void lafs_ref_maxpool2(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y)
 {
     (void)d;

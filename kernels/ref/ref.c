@@ -152,6 +152,7 @@ const struct lafs_ops lafs_ref_ops = {
     .depthwise = lafs_ref_depthwise,
     .depthwise_bwd_x = lafs_ref_depthwise_bwd_x,
     .depthwise_bwd_w = lafs_ref_depthwise_bwd_w,
+    .separable = lafs_ref_separable,
     .bottlenecks_size = lafs_ref_bottlenecks_size,
     .bottlenecks_pack = lafs_ref_bottlenecks_pack,
     .bottlenecks = lafs_ref_bottlenecks,

@@ -132,6 +132,8 @@ void lafs_ref_depthwise_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, con
                               float *dx);
 void lafs_ref_depthwise_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy,
                               float *dw);
+void lafs_ref_separable(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w1,
+                        const float *b1, const float *w2, const float *b2, enum lafs_act act, float *y);
 void lafs_ref_maxpool2(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
 void lafs_ref_upsample2_add(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y);
 void lafs_ref_maxpool2_bwd(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x,

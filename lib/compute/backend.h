@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-enum { LAFS_BACKEND_VERSION = 2 };
+enum { LAFS_BACKEND_VERSION = 3 };
 
 struct lafs_dev; /* a backend's state; every backend defines its own */
 
@@ -236,6 +236,11 @@ struct lafs_ops {
                       enum lafs_act act, float *y);
     void (*depthwise_bwd_x)(struct lafs_dev *d, const struct lafs_conv *g, const float *dy, const float *w, float *dx);
     void (*depthwise_bwd_w)(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy, float *dw);
+    /* A separable convolution: y = act(depthwise(x w1^T + b1, w2) + b2), the depthwise part of geometry g; x (n,h,w,c),
+     * w1 (out,c), b1 (out), w2 (out,1,k,k), b2 (out), y (n,h',w',out), not x. The bits of conv and depthwise.
+     * Optional: fallback those two. */
+    void (*separable)(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w1, const float *b1,
+                      const float *w2, const float *b2, enum lafs_act act, float *y);
     /* BatchNorm over rows, eps 1e-5, two-pass variance, then act. train: batch statistics; running ones updated with
      * momentum (unbiased variance) unless NULL. Not train: run_mean, run_var are used. mean, rstd (c) receive what was
      * used. y may be x when not train. */

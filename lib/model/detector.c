@@ -43,6 +43,7 @@ struct lafs_detector {
     struct lafs_arena arena;
     float *input;       /* (h, w, 3) */
     float *a, *b;       /* (h/2, w/2, 16), or (h/4, w/4, 64) */
+    float *mid;         /* the same, between the parts of a separable convolution; NULL where that is one op */
     float *map[LAFS_DETECTOR_LEVELS];  /* (h/s, w/s, 64) */
     float *cells[LAFS_DETECTOR_LEVELS]; /* (h/s, w/s, CELL) */
     float *host;        /* all levels' cells, on the host */
@@ -224,6 +225,7 @@ static void carve(struct lafs_detector *d, int w, int h)
     d->input = lafs_arena_take(a, pixels * 3, sizeof(float));
     d->a = lafs_arena_take(a, pixels * 4, sizeof(float));
     d->b = lafs_arena_take(a, pixels * 4, sizeof(float));
+    d->mid = d->backend.ops->separable ? NULL : lafs_arena_take(a, pixels * 4, sizeof(float));
     for (int i = 0; i < LAFS_DETECTOR_LEVELS; i++) {
         d->map[i] = lafs_arena_take(a, cells_of(w, h, i) * WIDTH, sizeof(float));
         d->cells[i] = lafs_arena_take(a, cells_of(w, h, i) * LAFS_DETECTOR_CELL, sizeof(float));
@@ -262,15 +264,20 @@ static lafs_status reserve(struct lafs_detector *d, int w, int h, struct lafs_er
     return LAFS_OK;
 }
 
-/* y = act(depthwise(pointwise(x))), (h, w, in) -> (h, w, out); scratch holds (h, w, out). y may be x. */
-static void separable(const struct lafs_detector *d, int i, int w, int h, const float *x, float *scratch, float *y,
-                      enum lafs_act act)
+/* y = act(depthwise(pointwise(x))), (h, w, in) -> (h, w, out) */
+static void separable(const struct lafs_detector *d, int i, int w, int h, const float *x, float *y, enum lafs_act act)
 {
     const struct separable *s = &d->sep[i];
     const struct lafs_ops *op = d->backend.ops;
+    const float *v = d->weights;
+    struct lafs_conv g = {1, h, w, s->in, 3, 1, s->out};
+    if (op->separable) {
+        op->separable(d->backend.dev, &g, x, v + s->w1, v + s->b1, v + s->w2, v + s->b2, act, y);
+        return;
+    }
     struct lafs_conv g1 = {1, h, w, s->in, 1, 1, s->out}, g2 = {1, h, w, s->out, 3, 1, s->out};
-    op->conv(d->backend.dev, &g1, x, d->weights + s->w1, d->weights + s->b1, LAFS_ACT_NONE, scratch);
-    op->depthwise(d->backend.dev, &g2, scratch, d->weights + s->w2, d->weights + s->b2, act, y);
+    op->conv(d->backend.dev, &g1, x, v + s->w1, v + s->b1, LAFS_ACT_NONE, d->mid);
+    op->depthwise(d->backend.dev, &g2, d->mid, v + s->w2, v + s->b2, act, y);
 }
 
 /* The trunk: input -> maps of strides 8, 16, 32. */
@@ -282,20 +289,19 @@ static void trunk(struct lafs_detector *d)
     struct lafs_conv g = {1, h, w, 3, 3, 2, 16};
     op->conv(dev, &g, d->input, d->weights + d->first_w, d->weights + d->first_b, LAFS_ACT_RELU, d->a);
     w /= 2, h /= 2;
-    separable(d, 0, w, h, d->a, d->b, d->a, LAFS_ACT_RELU);
-    op->maxpool2(dev, 1, h, w, 16, d->a, d->b);
+    separable(d, 0, w, h, d->a, d->b, LAFS_ACT_RELU);
+    op->maxpool2(dev, 1, h, w, 16, d->b, d->a);
     w /= 2, h /= 2;
-    /* Here both halves of b are in use: (h,w,16) lies in its first quarter. */
-    separable(d, 1, w, h, d->b, d->a, d->b, LAFS_ACT_RELU);
-    separable(d, 2, w, h, d->b, d->a, d->b, LAFS_ACT_RELU);
-    separable(d, 3, w, h, d->b, d->a, d->b, LAFS_ACT_RELU);
-    separable(d, 4, w, h, d->b, d->a, d->b, LAFS_ACT_RELU);
-    const float *x = d->b;
+    separable(d, 1, w, h, d->a, d->b, LAFS_ACT_RELU);
+    separable(d, 2, w, h, d->b, d->a, LAFS_ACT_RELU);
+    separable(d, 3, w, h, d->a, d->b, LAFS_ACT_RELU);
+    separable(d, 4, w, h, d->b, d->a, LAFS_ACT_RELU);
+    const float *x = d->a;
     for (int i = 0; i < LAFS_DETECTOR_LEVELS; i++) {
         op->maxpool2(dev, 1, h, w, WIDTH, x, d->map[i]);
         w /= 2, h /= 2;
-        separable(d, 5 + 2 * i, w, h, d->map[i], d->a, d->map[i], LAFS_ACT_RELU);
-        separable(d, 6 + 2 * i, w, h, d->map[i], d->a, d->map[i], LAFS_ACT_RELU);
+        separable(d, 5 + 2 * i, w, h, d->map[i], d->b, LAFS_ACT_RELU);
+        separable(d, 6 + 2 * i, w, h, d->b, d->map[i], LAFS_ACT_RELU);
         x = d->map[i];
     }
 }
@@ -308,20 +314,17 @@ lafs_status lafs_detector_forward(struct lafs_detector *d, int w, int h, const f
     const struct lafs_ops *op = d->backend.ops;
     op->upload(d->backend.dev, d->input, rgb, (size_t)w * (size_t)h * 3 * sizeof *rgb);
     trunk(d);
-    float *host = d->host;
-    for (int i = LAFS_DETECTOR_LEVELS - 1; i >= 0; i--) {
+    size_t before[LAFS_DETECTOR_LEVELS] = {0}; /* cells of the levels before */
+    for (int i = 1; i < LAFS_DETECTOR_LEVELS; i++) before[i] = before[i - 1] + cells_of(w, h, i - 1);
+    for (int i = LAFS_DETECTOR_LEVELS - 1; i >= 0; i--) { /* what a level gives goes into the next finer one */
         int s = 3 + i;
-        separable(d, NECK + (LAFS_DETECTOR_LEVELS - 1 - i), w >> s, h >> s, d->map[i], d->a, d->map[i], LAFS_ACT_RELU);
-        if (i) op->upsample2_add(d->backend.dev, 1, h >> s, w >> s, WIDTH, d->map[i], d->map[i - 1]);
-    }
-    for (int i = 0; i < LAFS_DETECTOR_LEVELS; i++) {
-        int s = 3 + i;
-        separable(d, SHARED + i, w >> s, h >> s, d->map[i], d->a, d->map[i], LAFS_ACT_RELU);
-        separable(d, HEADS + i, w >> s, h >> s, d->map[i], d->a, d->cells[i], LAFS_ACT_NONE);
-        size_t n = cells_of(w, h, i) * LAFS_DETECTOR_CELL;
-        op->download(d->backend.dev, host, d->cells[i], n * sizeof *host);
+        float *host = d->host + before[i] * LAFS_DETECTOR_CELL;
+        separable(d, NECK + (LAFS_DETECTOR_LEVELS - 1 - i), w >> s, h >> s, d->map[i], d->b, LAFS_ACT_RELU);
+        if (i) op->upsample2_add(d->backend.dev, 1, h >> s, w >> s, WIDTH, d->b, d->map[i - 1]);
+        separable(d, SHARED + i, w >> s, h >> s, d->b, d->a, LAFS_ACT_RELU);
+        separable(d, HEADS + i, w >> s, h >> s, d->a, d->cells[i], LAFS_ACT_NONE);
+        op->download(d->backend.dev, host, d->cells[i], cells_of(w, h, i) * LAFS_DETECTOR_CELL * sizeof *host);
         level[i] = host;
-        host += n;
     }
     return op->sync(d->backend.dev, err);
 }

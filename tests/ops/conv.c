@@ -198,6 +198,78 @@ static void same_bits(const struct geometry *list, int n, int depthwise)
 TEST(dense_same_bits) { same_bits(dense, DENSE, 0); }
 TEST(depthwise_same_bits) { same_bits(depth, DEPTH, 1); }
 
+/* Separable convolutions: g is the geometry of the depthwise part. */
+static const struct geometry pairs[] = {
+    {{1, 1, 1, 1, 3, 1, 1}, 1, LAFS_ACT_NONE},
+    {{2, 40, 70, 16, 3, 1, 64}, 1, LAFS_ACT_RELU}, /* strips and bands */
+    {{1, 37, 13, 64, 3, 1, 16}, 1, LAFS_ACT_NONE},
+    {{3, 19, 8, 5, 3, 1, 17}, 1, LAFS_ACT_RELU},
+    {{1, 21, 30, 7, 5, 2, 40}, 1, LAFS_ACT_HSWISH},
+    {{2, 33, 5, 3, 3, 2, 10}, 1, LAFS_ACT_GELU},
+    {{1, 26, 9, 12, 1, 1, 24}, 1, LAFS_ACT_RELU},
+    {{1, 2, 300, 16, 7, 3, 32}, 1, LAFS_ACT_SIGMOID},
+};
+enum { PAIRS = sizeof pairs / sizeof *pairs };
+
+/* As one op, or as conv and depthwise; y (n,h',w',out). */
+static float *run_pair(const struct lafs_backend *b, const struct geometry *c, int parts)
+{
+    const struct lafs_conv *g = &c->g, point = {g->n, g->h, g->w, g->c, 1, 1, g->out},
+                           depthwise = {g->n, g->h, g->w, g->out, g->k, g->stride, g->out};
+    int64_t ny = sizes(g, 1).y, mid = g->n * g->h * g->w * g->out;
+    float *x = guarded(sizes(g, 1).x, 1, 0), *w1 = guarded(g->out * g->c, 2, 0), *b1 = guarded(g->out, 3, 0);
+    float *w2 = guarded(g->out * g->k * g->k, 4, 0), *b2 = guarded(g->out, 5, 0), *t = guarded(mid, 0, 7);
+    float *y = guarded(ny, 0, 7);
+    if (parts) {
+        b->ops->conv(b->dev, &point, x, w1, b1, LAFS_ACT_NONE, t);
+        b->ops->depthwise(b->dev, &depthwise, t, w2, b2, c->act, y);
+    } else {
+        b->ops->separable(b->dev, g, x, w1, b1, w2, b2, c->act, y);
+    }
+    struct lafs_err err;
+    if (b->ops->sync(b->dev, &err) != LAFS_OK) FAIL_("%s", err.msg);
+    check_guards("y", y, ny);
+    drop(x), drop(w1), drop(b1), drop(w2), drop(b2), drop(t);
+    return y;
+}
+
+/* The bits of its parts, with every instruction set, on 1 and 3 threads, of an image alone and among others. */
+TEST(separable_is_its_parts)
+{
+    struct lafs_err e;
+    struct lafs_pool *pool;
+    struct lafs_backend one, three, ref;
+    REQUIRE_OK(lafs_pool_new(&pool, 3, &e), &e);
+    REQUIRE_OK(lafs_backend_open(&one, "cpu", NULL, NULL, &e), &e);
+    REQUIRE_OK(lafs_backend_open(&three, "cpu", pool, NULL, &e), &e);
+    REQUIRE_OK(lafs_backend_open(&ref, "ref", NULL, NULL, &e), &e);
+    for (int i = 0; i < PAIRS; i++) {
+        struct geometry c = pairs[i], first = c;
+        float *truth = run_pair(&ref, &c, 0);
+        first.g.n = 1;
+        for (int s = 0; s < 3; s++) {
+            if (!use_set(s)) continue;
+            float *want = run_pair(&one, &c, 1), *got[] = {run_pair(&one, &c, 0), run_pair(&three, &c, 0),
+                                                           run_pair(&three, &first, 0)};
+            char what[64];
+            snprintf(what, sizeof what, "pair %d, %s", i, sets[s]);
+            check_close(what, want, truth, sizes(&c.g, 1).y);
+            for (int k = 0; k < 3; k++) {
+                if (memcmp(got[k], want, (size_t)sizes(k < 2 ? &c.g : &first.g, 1).y * sizeof *want))
+                    FAIL_("%s, run %d: other bits than conv and depthwise", what, k);
+                drop(got[k]);
+            }
+            drop(want);
+        }
+        drop(truth);
+    }
+    lafs_isa_limit(NO_LIMIT);
+    lafs_backend_close(&ref);
+    lafs_backend_close(&three);
+    lafs_backend_close(&one);
+    lafs_pool_free(pool);
+}
+
 static double dot(const float *a, const float *b, int64_t n)
 {
     double s = 0;
@@ -282,5 +354,5 @@ TEST(pooling_and_upsampling)
     lafs_backend_close(&ref);
 }
 
-TEST_MAIN(dense_like_reference, depthwise_like_reference, dense_same_bits, depthwise_same_bits, dense_differences,
-          depthwise_differences, pooling_and_upsampling)
+TEST_MAIN(dense_like_reference, depthwise_like_reference, dense_same_bits, depthwise_same_bits,
+          separable_is_its_parts, dense_differences, depthwise_differences, pooling_and_upsampling)

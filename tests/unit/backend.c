@@ -155,7 +155,7 @@ TEST(plugin_no_good)
     unlink(file);
     rmdir(dir);
     CHECK(fails(plugin_dir("empty"), "has no lafs_plugin_ops"));
-    CHECK(fails(plugin_dir("old"), "has interface version 43, this program needs 2"));
+    CHECK(fails(plugin_dir("old"), "has interface version 44, this program needs 3"));
 }
 
 TEST(automatic_without)
