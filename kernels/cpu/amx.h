@@ -5,6 +5,7 @@
  *     LAFS_TILE_ZERO(t)
  *     LAFS_TILE_LOAD(t, p, stride)  LAFS_TILE_STORE(t, p, stride)     rows `stride` bytes apart
  *     LAFS_TILE_DPBF16(c, a, b)    c (16 rows, 16 floats) += a (16 rows, 16 pairs of bf16) b (16 pairs, 16 columns)
+ *     LAFS_TILE_DPI8(c, a, b)      c (16 rows, 16 int32) += a (16 rows, 16 fours of int8) b (16 fours, 16 columns)
  *     LAFS_TILE_FENCE()            what was stored before is there to load: gcc's intrinsics do not say that they read
  *
  * They are the processor's; or, with LAFS_TILE_EMULATION defined (tests/ops/amx.c), what Intel's manual says of each,
@@ -18,7 +19,7 @@
 #ifndef LAFS_TILE_EMULATION
 #include <immintrin.h>
 
-#define LAFS_TILE_TARGET __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl")))
+#define LAFS_TILE_TARGET __attribute__((target("amx-tile,amx-bf16,amx-int8,avx512f,avx512bw,avx512dq,avx512vl")))
 
 LAFS_TILE_TARGET static inline void lafs_tile_begin(void)
 {
@@ -37,6 +38,7 @@ LAFS_TILE_TARGET static inline void lafs_tile_end(void) { _tile_release(); }
 #define LAFS_TILE_LOAD(t, p, stride) _tile_loadd(t, p, stride)
 #define LAFS_TILE_STORE(t, p, stride) _tile_stored(t, p, stride)
 #define LAFS_TILE_DPBF16(c, a, b) _tile_dpbf16ps(c, a, b)
+#define LAFS_TILE_DPI8(c, a, b) _tile_dpbssd(c, a, b)
 #define LAFS_TILE_FENCE() __asm__ volatile("" : : : "memory")
 
 #else
@@ -85,6 +87,18 @@ static inline void lafs_tile_dpbf16(int c, int a, int b)
         }
 }
 #define LAFS_TILE_DPBF16(c, a, b) lafs_tile_dpbf16(c, a, b)
+/* TDPBSSD: products of signed bytes, added without a limit being kept. */
+static inline void lafs_tile_dpi8(int c, int a, int b)
+{
+    for (int m = 0; m < 16; m++)
+        for (int n = 0; n < 16; n++)
+            for (int k = 0; k < 16; k++)
+                for (int byte = 0; byte < 32; byte += 8) {
+                    int32_t x = (int8_t)(lafs_tile[a][m][k] >> byte), y = (int8_t)(lafs_tile[b][k][n] >> byte);
+                    lafs_tile[c][m][n] += (uint32_t)(x * y);
+                }
+}
+#define LAFS_TILE_DPI8(c, a, b) lafs_tile_dpi8(c, a, b)
 #define LAFS_TILE_FENCE() (void)0
 #endif
 

@@ -33,9 +33,10 @@ static uint64_t xcr0(void)
 /* Tiles need the processor's bits, state that the kernel saves, and, once for the process, its permission. */
 static void look_for_tiles(void)
 {
-    enum { OSXSAVE = 1 << 27, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, STATE = 3 << 17, REQUEST = 0x1023, DATA = 18 };
+    enum { OSXSAVE = 1 << 27, STATE = 3 << 17, REQUEST = 0x1023, DATA = 18 };
+    enum { AMX = 1 << 22 | 1 << 24 | 1 << 25 }; /* bf16, tiles, int8 */
     uint32_t a, b, c, d;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & AMX_BF16) || !(d & AMX_TILE)) return;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & AMX) != AMX) return;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & OSXSAVE) || (xcr0() & STATE) != STATE)
         snprintf(refused, sizeof refused, "the kernel does not save tiles");
     else if (vectors < LAFS_ISA_AVX512)

@@ -19,7 +19,7 @@ enum lafs_isa {
     LAFS_ISA_PLAIN = 0, /* what the compiler assumes */
     LAFS_ISA_AVX2,      /* and fused multiply-add */
     LAFS_ISA_AVX512,    /* F, BW, DQ, VL */
-    LAFS_ISA_AMX        /* tiles of bf16: CPUID, XCR0, and the kernel's permission */
+    LAFS_ISA_AMX        /* tiles of bf16 and int8: CPUID, XCR0, and the kernel's permission */
 };
 /* The vectors to use: LAFS_ISA_PLAIN to LAFS_ISA_AVX512. */
 int lafs_isa_level(void);

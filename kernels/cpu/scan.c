@@ -1,196 +1,248 @@
 /* The scan of a gallery in 8-bit integers. Integer sums are exact, so every instruction set gives the same bits.
  *
- * The instructions multiply unsigned by signed bytes: q is taken as q + 128, and 128 times the sum of g is subtracted
- * at the end. On AVX2 two products are added in 16 bits: 255 * 63 * 2 fits, which is why g has 7 bits.
+ * Vector instructions multiply unsigned by signed bytes: q is taken as q + 128, and the sum starts from -128 times that
+ * of g. On AVX2 two products are added in 16 bits: 255 * 63 * 2 fits, which is why g has 7 bits. AMX multiplies signed
+ * bytes.
  *
- * A tile is 64 rows of the gallery against QUERIES queries: the queries stay in L2, 16 rows of the gallery in L1. */
+ * Queries are packed (scan_set.h), so that a vector holds sums of as many queries, and nothing is added across it. A
+ * tile is 64 rows of the gallery against QUERIES queries: both stay in L2, a group of queries in L1. */
+#include <math.h>
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/scan_set.h"
 
 #if defined __x86_64__
 #include <immintrin.h>
 #endif
 
-enum { ROWS = 64, PART = 16, QUERIES = 128 };
+enum { ROWS = 64, QUERIES = 128, GROUP = LAFS_SCAN_GROUP, LINE = 64 };
 
 struct scan {
+    struct lafs_dev *d;
+    const struct lafs_scan_set *set;
     int64_t nq, m, dim, words, query_blocks;
     const int8_t *q, *g;
     const float *c, *a, *x, *y;
     uint64_t *hits;
+    /* Of the queries, whole runs of set->groups groups; behind nq they hit nothing. */
+    int64_t groups;
+    int8_t *packed;
+    float *pc, *pa;
+    int32_t *start; /* (words*ROWS), 0 behind m */
 };
 
-/* What a tile needs of its rows: pointers (the last row again behind m), 128 times their sums, x and y. */
-struct rows {
-    const int8_t *g[ROWS];
-    int32_t offset[ROWS];
-    float x[ROWS], y[ROWS];
-    int n;
-};
+static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-LAFS_INLINE void take_rows(const struct scan *s, int64_t first, struct rows *r)
+/* -- before the scan -- */
+
+static void pack_group(void *arg, int64_t i, int worker)
 {
-    r->n = s->m - first < ROWS ? (int)(s->m - first) : ROWS;
-    for (int k = 0; k < ROWS; k++) {
-        int64_t j = first + (k < r->n ? k : r->n - 1);
-        int32_t sum = 0;
-        r->g[k] = s->g + j * s->dim;
-        for (int64_t t = 0; t < s->dim; t++) sum += r->g[k][t];
-        r->offset[k] = 128 * sum;
-        r->x[k] = s->x[j];
-        r->y[k] = s->y[j];
+    struct scan *s = arg;
+    const uint32_t flip = s->set->flip ? 0x80808080u : 0;
+    uint32_t *to = (uint32_t *)(void *)(s->packed + i * GROUP * s->dim);
+    (void)worker;
+    for (int64_t l = 0; l < GROUP; l++) {
+        const int64_t at = i * GROUP + l;
+        s->pc[at] = at < s->nq ? s->c[at] : INFINITY;
+        s->pa[at] = at < s->nq ? s->a[at] : 0;
+        for (int64_t t = 0; t < s->dim / 4; t++) {
+            uint32_t word = 0;
+            if (at < s->nq) memcpy(&word, s->q + at * s->dim + 4 * t, sizeof word);
+            to[t * GROUP + l] = word ^ flip;
+        }
     }
 }
 
-/* The bits of 16 dot products, whose offset is not subtracted yet. */
-LAFS_INLINE uint64_t compare(const int32_t *dot, const struct rows *r, int from, float c, float a)
+LAFS_INLINE void add_up(const struct scan *s, int64_t block)
+{
+    for (int64_t j = block * ROWS; j < (block + 1) * ROWS; j++) {
+        int32_t sum = 0;
+        for (int64_t t = 0; j < s->m && t < s->dim; t++) sum += s->g[j * s->dim + t];
+        s->start[j] = -128 * sum;
+    }
+}
+LAFS_ISA_TILES(starts, struct scan, add_up(j, tile))
+
+/* -- the scan -- */
+
+/* Bit k of word[l]: row k of g (ROWS, dim), the gallery's from `first` on, hits query l of the groups from q on. */
+static void look(const struct scan *s, int64_t first, int64_t n, const int8_t *g, int64_t group, uint64_t *word)
+{
+    const int rows = s->set->rows, groups = s->set->groups;
+    _Alignas(LINE) int32_t dot[LAFS_SCAN_ROWS * LAFS_SCAN_GROUPS * GROUP];
+    for (int64_t r = 0; r < n; r += rows) {
+        s->set->dots(s->packed + group * GROUP * s->dim, g + r * s->dim, s->start + first + r, s->dim, dot);
+        for (int64_t k = 0; k < rows && r + k < n; k++)
+            for (int64_t h = 0; h < groups; h++) {
+                const int64_t at = (group + h) * GROUP, j = first + r + k;
+                uint32_t bits = s->set->compare(dot + (k * groups + h) * GROUP, s->pc + at, s->pa + at, s->x[j],
+                                                s->y[j]);
+                for (; bits; bits &= bits - 1) word[h * GROUP + __builtin_ctz(bits)] |= (uint64_t)1 << (r + k);
+            }
+    }
+}
+
+static void scan_tile(void *arg, int64_t tile, int worker)
+{
+    const struct scan *s = arg;
+    const int64_t block = tile / s->query_blocks, first = block * ROWS, from = tile % s->query_blocks * QUERIES / GROUP;
+    const int64_t to = from + QUERIES / GROUP < s->groups ? from + QUERIES / GROUP : s->groups;
+    const int64_t n = s->m - first < ROWS ? s->m - first : ROWS;
+    const int8_t *g = s->g + first * s->dim;
+    if (n < ROWS) { /* kernels read all rows */
+        int8_t *copy = lafs_cpu_scratch(s->d, worker);
+        memcpy(copy, g, (size_t)(n * s->dim));
+        memset(copy + n * s->dim, 0, (size_t)((ROWS - n) * s->dim));
+        g = copy;
+    }
+    if (s->set->begin) s->set->begin();
+    for (int64_t group = from; group < to; group += s->set->groups) {
+        uint64_t word[LAFS_SCAN_GROUPS * GROUP] = {0};
+        look(s, first, n, g, group, word);
+        for (int64_t l = 0; l < s->set->groups * GROUP && group * GROUP + l < s->nq; l++)
+            s->hits[(group * GROUP + l) * s->words + block] = word[l];
+    }
+    if (s->set->end) s->set->end();
+}
+
+/* -- instruction sets -- */
+
+static void dots_plain(const int8_t *q, const int8_t *g, const int32_t *start, int64_t dim, int32_t *out)
+{
+    (void)start;
+    for (int l = 0; l < GROUP; l++) out[l] = 0;
+    for (int64_t t = 0; t < dim; t++)
+        for (int l = 0; l < GROUP; l++) out[l] += q[t / 4 * 4 * GROUP + 4 * l + t % 4] * g[t];
+}
+
+static uint32_t compare_plain(const int32_t *dot, const float *c, const float *a, float x, float y)
 {
     uint32_t bits = 0;
-    for (int k = 0; k < PART; k++)
-        bits |= (uint32_t)((float)(dot[k] - r->offset[from + k]) >= c * r->x[from + k] - a * r->y[from + k]) << k;
+    for (int l = 0; l < GROUP; l++) bits |= (uint32_t)((float)dot[l] >= c[l] * x - a[l] * y) << l;
     return bits;
 }
 
-/* Two queries against 16 rows. */
-typedef void dots_fn(const int8_t *q0, const int8_t *q1, const int8_t *const *g, int64_t dim, int32_t out[2][PART]);
-
-LAFS_INLINE void scan_rows(const struct scan *s, int64_t tile, dots_fn *dots)
-{
-    const int64_t block = tile / s->query_blocks, first = tile % s->query_blocks * QUERIES;
-    const int64_t end = first + QUERIES < s->nq ? first + QUERIES : s->nq;
-    struct rows r;
-    take_rows(s, block * ROWS, &r);
-    const uint64_t mask = r.n == ROWS ? ~(uint64_t)0 : ((uint64_t)1 << r.n) - 1;
-    for (int64_t i = first; i < end; i++) s->hits[i * s->words + block] = 0;
-    for (int from = 0; from < r.n; from += PART)
-        for (int64_t i = first; i < end; i += 2) {
-            int64_t two = i + 1 < end ? i + 1 : i;
-            int32_t dot[2][PART];
-            dots(s->q + i * s->dim, s->q + two * s->dim, r.g + from, s->dim, dot);
-            s->hits[i * s->words + block] |= compare(dot[0], &r, from, s->c[i], s->a[i]) << from & mask;
-            if (two != i)
-                s->hits[two * s->words + block] |= compare(dot[1], &r, from, s->c[two], s->a[two]) << from & mask;
-        }
-}
-
-LAFS_INLINE void dots_plain(const int8_t *q0, const int8_t *q1, const int8_t *const *g, int64_t dim,
-                            int32_t out[2][PART])
-{
-    for (int k = 0; k < PART; k++) {
-        int32_t s0 = 0, s1 = 0;
-        for (int64_t t = 0; t < dim; t++) {
-            s0 += (q0[t] + 128) * g[k][t];
-            s1 += (q1[t] + 128) * g[k][t];
-        }
-        out[0][k] = s0;
-        out[1][k] = s1;
-    }
-}
-
-static void tile_plain(void *arg, int64_t tile, int worker)
-{
-    (void)worker;
-    scan_rows(arg, tile, dots_plain);
-}
+static const struct lafs_scan_set set_plain = {1, 1, 0, dots_plain, compare_plain, NULL, NULL};
 
 #if defined __x86_64__
 
 #define TARGET_AVX2 __attribute__((target("avx2")))
+#define TARGET_512 __attribute__((target("avx2,avx512f,avx512bw,avx512dq,avx512vl")))
 #define TARGET_VNNI __attribute__((target("avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 
-/* The sums of four vectors of eight. */
-TARGET_AVX2 static inline __attribute__((always_inline)) __m128i sum_four(__m256i a, __m256i b, __m256i c, __m256i d)
-{
-    __m256i s = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-    return _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
-}
-
-TARGET_AVX2 static inline __attribute__((always_inline)) __m256i add_dots(__m256i sum, __m256i q, __m256i g)
+/* Four rows against a group. */
+TARGET_AVX2 static void dots_avx2(const int8_t *q, const int8_t *g, const int32_t *start, int64_t dim, int32_t *out)
 {
     const __m256i ones = _mm256_set1_epi16(1);
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(q, g), ones));
-}
-
-TARGET_AVX2 static inline __attribute__((always_inline)) void dots_avx2(const int8_t *q0, const int8_t *q1,
-                                                                        const int8_t *const *g, int64_t dim,
-                                                                        int32_t out[2][PART])
-{
-    const __m256i flip = _mm256_set1_epi8(-128);
-    for (int k = 0; k < PART; k += 4) {
-        __m256i s[2][4] = {{_mm256_setzero_si256()}};
-        for (int b = 0; b < 4; b++) s[0][b] = s[1][b] = _mm256_setzero_si256();
-        for (int64_t t = 0; t < dim; t += 32) {
-            __m256i v0 = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(q0 + t)), flip);
-            __m256i v1 = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(q1 + t)), flip);
-            for (int b = 0; b < 4; b++) {
-                __m256i w = _mm256_loadu_si256((const __m256i *)(g[k + b] + t));
-                s[0][b] = add_dots(s[0][b], v0, w);
-                s[1][b] = add_dots(s[1][b], v1, w);
-            }
+    __m256i sum[4][2];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) sum[k][0] = sum[k][1] = _mm256_set1_epi32(start[k]);
+    for (int64_t t = 0; t < dim; t += 4, q += 4 * GROUP) {
+        const __m256i v0 = _mm256_loadu_si256((const __m256i *)(const void *)q);
+        const __m256i v1 = _mm256_loadu_si256((const __m256i *)(const void *)(q + 32));
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) {
+            int32_t word;
+            memcpy(&word, g + k * dim + t, sizeof word);
+            const __m256i w = _mm256_set1_epi32(word);
+            sum[k][0] = _mm256_add_epi32(sum[k][0], _mm256_madd_epi16(_mm256_maddubs_epi16(v0, w), ones));
+            sum[k][1] = _mm256_add_epi32(sum[k][1], _mm256_madd_epi16(_mm256_maddubs_epi16(v1, w), ones));
         }
-        for (int i = 0; i < 2; i++)
-            _mm_storeu_si128((__m128i *)(out[i] + k), sum_four(s[i][0], s[i][1], s[i][2], s[i][3]));
+    }
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+        _mm256_storeu_si256((__m256i *)(void *)(out + k * GROUP), sum[k][0]);
+        _mm256_storeu_si256((__m256i *)(void *)(out + k * GROUP + 8), sum[k][1]);
     }
 }
 
-TARGET_AVX2 static void tile_avx2(void *arg, int64_t tile, int worker)
+TARGET_AVX2 static uint32_t compare_avx2(const int32_t *dot, const float *c, const float *a, float x, float y)
 {
-    (void)worker;
-    scan_rows(arg, tile, dots_avx2);
+    uint32_t bits = 0;
+    for (int l = 0; l < GROUP; l += 8) {
+        const __m256 have = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(const void *)(dot + l)));
+        const __m256 want = _mm256_sub_ps(_mm256_mul_ps(_mm256_loadu_ps(c + l), _mm256_set1_ps(x)),
+                                          _mm256_mul_ps(_mm256_loadu_ps(a + l), _mm256_set1_ps(y)));
+        bits |= (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(have, want, _CMP_GE_OQ)) << l;
+    }
+    return bits;
 }
 
-TARGET_VNNI static inline __attribute__((always_inline)) __m256i halves(__m512i s)
+/* Eight rows against two groups. */
+TARGET_VNNI static void dots_vnni(const int8_t *q, const int8_t *g, const int32_t *start, int64_t dim, int32_t *out)
 {
-    return _mm256_add_epi32(_mm512_castsi512_si256(s), _mm512_extracti64x4_epi64(s, 1));
-}
-
-TARGET_VNNI static inline __attribute__((always_inline)) void dots_vnni(const int8_t *q0, const int8_t *q1,
-                                                                        const int8_t *const *g, int64_t dim,
-                                                                        int32_t out[2][PART])
-{
-    const __m512i flip = _mm512_set1_epi8(-128);
-    for (int k = 0; k < PART; k += 8) {
-        __m512i s[2][8];
-        for (int b = 0; b < 8; b++) s[0][b] = s[1][b] = _mm512_setzero_si512();
-        for (int64_t t = 0; t < dim; t += 64) {
-            __m512i v0 = _mm512_xor_si512(_mm512_loadu_si512(q0 + t), flip);
-            __m512i v1 = _mm512_xor_si512(_mm512_loadu_si512(q1 + t), flip);
-            for (int b = 0; b < 8; b++) {
-                __m512i w = _mm512_loadu_si512(g[k + b] + t);
-                s[0][b] = _mm512_dpbusd_epi32(s[0][b], v0, w);
-                s[1][b] = _mm512_dpbusd_epi32(s[1][b], v1, w);
-            }
+    const int8_t *second = q + GROUP * dim;
+    __m512i sum[8][2];
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; k++) sum[k][0] = sum[k][1] = _mm512_set1_epi32(start[k]);
+    for (int64_t t = 0; t < dim; t += 4, q += 4 * GROUP, second += 4 * GROUP) {
+        const __m512i v0 = _mm512_loadu_si512(q), v1 = _mm512_loadu_si512(second);
+#pragma GCC unroll 8
+        for (int k = 0; k < 8; k++) {
+            int32_t word;
+            memcpy(&word, g + k * dim + t, sizeof word);
+            const __m512i w = _mm512_set1_epi32(word);
+            sum[k][0] = _mm512_dpbusd_epi32(sum[k][0], v0, w);
+            sum[k][1] = _mm512_dpbusd_epi32(sum[k][1], v1, w);
         }
-        for (int i = 0; i < 2; i++)
-            for (int b = 0; b < 8; b += 4)
-                _mm_storeu_si128((__m128i *)(out[i] + k + b),
-                                 sum_four(halves(s[i][b]), halves(s[i][b + 1]), halves(s[i][b + 2]),
-                                          halves(s[i][b + 3])));
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; k++) {
+        _mm512_storeu_si512(out + k * 2 * GROUP, sum[k][0]);
+        _mm512_storeu_si512(out + k * 2 * GROUP + GROUP, sum[k][1]);
     }
 }
 
-TARGET_VNNI static void tile_vnni(void *arg, int64_t tile, int worker)
+TARGET_512 static uint32_t compare_512(const int32_t *dot, const float *c, const float *a, float x, float y)
 {
-    (void)worker;
-    scan_rows(arg, tile, dots_vnni);
+    const __m512 have = _mm512_cvtepi32_ps(_mm512_loadu_si512(dot));
+    const __m512 want = _mm512_sub_ps(_mm512_mul_ps(_mm512_loadu_ps(c), _mm512_set1_ps(x)),
+                                      _mm512_mul_ps(_mm512_loadu_ps(a), _mm512_set1_ps(y)));
+    return _mm512_cmp_ps_mask(have, want, _CMP_GE_OQ);
 }
 
-static lafs_tile_fn *best_tile(void)
+static const struct lafs_scan_set set_avx2 = {4, 1, 1, dots_avx2, compare_avx2, NULL, NULL};
+static const struct lafs_scan_set set_vnni = {8, 2, 1, dots_vnni, compare_512, NULL, NULL};
+
+static struct lafs_scan_set best_set(void)
 {
-    int level = lafs_isa_level();
-    if (level >= 2 && __builtin_cpu_supports("avx512vnni")) return tile_vnni;
-    return level >= 1 ? tile_avx2 : tile_plain;
+    const int level = lafs_isa_level();
+    struct lafs_scan_set set = level >= LAFS_ISA_AVX2 ? set_avx2 : set_plain;
+    if (lafs_isa_amx()) set = *lafs_scan_amx();
+    else if (level == LAFS_ISA_AVX512 && __builtin_cpu_supports("avx512vnni")) set = set_vnni;
+    if (level == LAFS_ISA_AVX512) set.compare = compare_512;
+    return set;
 }
 
 #else
-static lafs_tile_fn *best_tile(void) { return tile_plain; }
+static struct lafs_scan_set best_set(void) { return set_plain; }
 #endif
+
+/* Memory for what is packed. 0: out of memory. */
+static int reserve(struct scan *s)
+{
+    const int64_t queries = s->groups * GROUP;
+    char *p = lafs_cpu_shared(s->d, (size_t)(queries * (s->dim + 8) + s->words * ROWS * 4 + LINE));
+    if (!p || (s->m % ROWS && !lafs_cpu_reserve(s->d, (size_t)(ROWS * s->dim)))) return 0;
+    p += (LINE - (uintptr_t)p % LINE) % LINE;
+    s->packed = (int8_t *)p;
+    s->pc = (float *)(void *)(p + queries * s->dim);
+    s->pa = s->pc + queries;
+    s->start = (int32_t *)(void *)(s->pa + queries);
+    return 1;
+}
 
 void lafs_cpu_scan(struct lafs_dev *d, int64_t nq, int64_t m, int64_t dim, const int8_t *q, const float *c,
                    const float *a, const int8_t *g, const float *x, const float *y, uint64_t *hits)
 {
-    struct scan s = {nq, m, dim, (m + ROWS - 1) / ROWS, (nq + QUERIES - 1) / QUERIES, q, g, c, a, x, y, hits};
-    lafs_pool_for(d->pool, s.words * s.query_blocks, best_tile(), &s);
+    const struct lafs_scan_set set = best_set();
+    struct scan s = {.d = d, .set = &set, .nq = nq, .m = m, .dim = dim, .words = (m + ROWS - 1) / ROWS,
+                     .query_blocks = (nq + QUERIES - 1) / QUERIES, .q = q, .g = g, .c = c, .a = a, .x = x, .y = y,
+                     .hits = hits, .groups = round_up((nq + GROUP - 1) / GROUP, set.groups)};
+    if (!reserve(&s)) return;
+    lafs_pool_for(d->pool, s.groups, pack_group, &s);
+    if (set.flip) lafs_pool_for(d->pool, s.words, lafs_isa_starts(), &s);
+    lafs_pool_for(d->pool, s.words * s.query_blocks, scan_tile, &s);
 }

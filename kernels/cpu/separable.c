@@ -6,8 +6,8 @@
  *             product of the input rows that are new with the panel, stored into padded planes
  *         the planes' depthwise convolution, stored into the output
  *
- * A tile is a band of rows of an image. Every pixel is one chain of multiply-adds in the order of conv and depthwise, so
- * neither strips nor bands show, and the bits are theirs. */
+ * A tile is a band of rows of an image. Every pixel is one chain of multiply-adds in the order of conv and depthwise,
+ * so neither strips nor bands show, and the bits are theirs. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/panels.h"
 

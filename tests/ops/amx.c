@@ -1,9 +1,11 @@
 /* Products of bf16 on tiles: the kernel and the packing of gemm_amx.inc over emulated tiles give the bits of vectors
- * and of plain code, whatever the shape; so, it is hoped, do real tiles, where there are any. */
+ * and of plain code, whatever the shape; so, it is hoped, do real tiles, where there are any. And the scan's products of
+ * int8, which are exact (real tiles: tests/ops/scan.c). */
 #include "tests/test.h"
 
 #define LAFS_TILE_EMULATION
 #include "kernels/cpu/gemm_amx.inc"
+#include "kernels/cpu/scan_amx.inc"
 
 #include "base/rng.h"
 #include "kernels/cpu/isa.h"
@@ -129,6 +131,35 @@ TEST(real_tiles)
     printf("note real tiles differ from emulated ones in %d values\n", other);
 }
 
+TEST(emulated_tiles_scan)
+{
+    enum { R = 32, Q = 32, G = LAFS_SCAN_GROUP, MOST = 832 };
+    static int8_t g[R * MOST], q[Q * MOST], packed[Q * MOST];
+    static int32_t out[R * Q + 1], start[R];
+    lafs_rng_init(&rng, lafs_rng_key(8, LAFS_RNG_TEST, 0, 0, 0));
+    for (int round = 0; round < 6; round++) {
+        const int64_t dim = 64 * below(1, MOST / 64);
+        const int extreme = round == 5; /* the largest sums that the op allows */
+        for (int64_t i = 0; i < R * dim; i++) g[i] = (int8_t)(extreme ? 63 : below(-63, 63));
+        for (int64_t i = 0; i < Q * dim; i++) q[i] = (int8_t)(extreme ? (i < G * dim ? 127 : -127) : below(-127, 127));
+        for (int64_t i = 0; i < Q; i++)
+            for (int64_t t = 0; t < dim; t++)
+                packed[i / G * G * dim + (t / 4 * G + i % G) * 4 + t % 4] = q[i * dim + t];
+        out[R * Q] = 42;
+        scan_amx_set.begin();
+        scan_amx_set.dots(packed, g, start, dim, out);
+        scan_amx_set.end();
+        CHECK(out[R * Q] == 42);
+        for (int k = 0; k < R; k++)
+            for (int i = 0; i < Q; i++) {
+                int32_t want = 0;
+                for (int64_t t = 0; t < dim; t++) want += g[k * dim + t] * q[i * dim + t];
+                if (out[k * Q + i] != want) FAIL_("round %d, row %d, query %d: another product", round, k, i);
+            }
+    }
+    CHECK(scan_amx_set.rows == R && scan_amx_set.groups * G == Q && !scan_amx_set.flip);
+}
+
 /* How near products of length 768 are to exact ones: relative root mean square errors. */
 TEST(accuracy)
 {
@@ -162,4 +193,4 @@ TEST(accuracy)
     free(zero);
 }
 
-TEST_MAIN(emulated_tiles_vectors_and_plain_code, real_tiles, accuracy)
+TEST_MAIN(emulated_tiles_vectors_and_plain_code, real_tiles, emulated_tiles_scan, accuracy)

@@ -181,9 +181,9 @@ TEST(random_plans)
 TEST(random_plans_without_vector_extensions)
 {
     lafs_rng_init(&rng, lafs_rng_key(1, LAFS_RNG_TEST, 3, 0, 0));
-    lafs_isa_limit(0);
+    lafs_isa_limit(LAFS_ISA_PLAIN);
     random_batches(CASES / 4, 130);
-    lafs_isa_limit(2);
+    lafs_isa_limit(LAFS_ISA_AMX);
 }
 
 TEST(large_sources)
@@ -236,11 +236,11 @@ TEST(hue_of_every_colour)
             px[3 * i] = (uint8_t)(i & 255), px[3 * i + 1] = (uint8_t)(i >> 8), px[3 * i + 2] = (uint8_t)z;
         p.op[0].a[0] = (float)(z % 5 == 0 ? 0 : (z * 37 % 256 - 128) / 256.0);
         o.ref.ops->render(o.ref.dev, 1, &p, &src, &side, &side, NULL, &a);
-        lafs_isa_limit(z % 4 ? 2 : 0);
+        lafs_isa_limit(z % 4 ? LAFS_ISA_AMX : LAFS_ISA_PLAIN);
         o.cpu.ops->render(o.cpu.dev, 1, &p, &src, &side, &side, NULL, &b);
         differ += memcmp(a, b, SIDE * SIDE * 3) != 0;
     }
-    lafs_isa_limit(2);
+    lafs_isa_limit(LAFS_ISA_AMX);
     CHECK_INT(differ, 0);
     free(px);
     free(a);

@@ -42,7 +42,7 @@ static void one_round(struct ops_set *o, struct lafs_rng *r, int extreme)
     memset(want, 0xA5, sizeof want);
     o->ref.ops->scan(o->ref.dev, nq, m, dim, q, c, a, g, x, y, want);
     CHECK(want[words] == 0xA5A5A5A5A5A5A5A5u);
-    for (int level = 0; level <= 2; level++)
+    for (int level = LAFS_ISA_PLAIN; level <= LAFS_ISA_AMX; level++)
         for (int threads = 0; threads < 2; threads++) {
             struct lafs_backend *b = threads ? &o->cpu3 : &o->cpu;
             lafs_isa_limit(level);
@@ -52,7 +52,7 @@ static void one_round(struct ops_set *o, struct lafs_rng *r, int extreme)
                 FAIL_("scan of %lld x %lld x %lld at level %d differs", (long long)nq, (long long)m, (long long)dim,
                       level);
         }
-    lafs_isa_limit(2);
+    lafs_isa_limit(LAFS_ISA_AMX);
 }
 
 TEST(scan_finds_what_the_reference_finds)
