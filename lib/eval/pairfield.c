@@ -69,7 +69,8 @@ static lafs_status add_pair(struct lafs_pairs *p, const struct lafs_half *h, int
                          lafs_strset_at(&p->photos, h[0].photo), lafs_strset_at(&p->photos, other));
     if (n == 1) {
         char key[64];
-        int len = snprintf(key, sizeof key, "the other half of pair %lld", (long long)h->pair);
+        /* No key has a dot in its last part. */
+        int len = snprintf(key, sizeof key, "the other half of pair no. %lld", (long long)h->pair);
         LAFS_TRY(lafs_strset_add(&p->photos, key, (size_t)len, &other, err));
     }
     p->a[p->count] = (int32_t)h->photo;

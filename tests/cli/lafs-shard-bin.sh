@@ -39,9 +39,9 @@ ok "a round trip gives the same bytes"
 # Half of a pair is missing: it counts as wrong, as with a list. Of pairs that are not there at all nothing is known.
 lafs-shard -q s.lafs | lafs-embed -q --baseline pixel -n 19 -o e.mp
 expect_status 0 lafs-verify --bootstrap 0 --json e.mp >half.json
-message "missing: 'the other half of pair 9'"
+message "missing: 'the other half of pair no. 9'"
 expect_status 1 lafs-shard --to-bin never.bin -n 19 s.lafs
-message "'the other half of pair 9' is in no input: a verification set cannot leave it out"
+message "'the other half of pair no. 9' is in no input: a verification set cannot leave it out"
 expect_status 1 lafs-verify e.mp e.mp
 message "'000000-a' is there twice"
 expect_status 1 lafs-shard --to-bin never.bin --pairs pairs.txt -n 40 f.lafs

@@ -42,7 +42,7 @@ TEST(pairs_in_any_order)
         CHECK_INT(p->person[a[i]] == p->person[b[i]], same[i]);
     }
     CHECK_INT(p->people.count, 4);
-    CHECK_STR(lafs_strset_at(&p->photos, 5), "the other half of pair 9");
+    CHECK_STR(lafs_strset_at(&p->photos, 5), "the other half of pair no. 9");
     lafs_pairs_free(p);
     lafs_pairfield_release(&f);
 }
