@@ -162,8 +162,8 @@ static lafs_status pick_prefix(const struct model *m, const struct model_pick *p
 
 static const char *unwrapped(const char *name)
 {
-    static const char *const wrap[] = {"module.", "backbone."};
-    for (int i = 0; i < 2; i++)
+    static const char *const wrap[] = {"module.", "_orig_mod.", "backbone."};
+    for (int i = 0; i < 3; i++)
         if (starts(name, wrap[i])) {
             name += strlen(wrap[i]);
             i = -1;

@@ -157,12 +157,20 @@ static lafs_status put_text(struct walk *w, const char *s, size_t n, size_t *at)
     return lafs_buf_check(&p->text, w->err);
 }
 
+/* Seventh comes what PyTorch 2 notes of a tensor whose values are not those of its storage: {'neg': True}. */
+static int is_unresolved(const struct lafs_pickle_value *args)
+{
+    return args->count > 6 && args->item[6]->type == LAFS_PICKLE_DICT && args->item[6]->count > 0;
+}
+
 static lafs_status add_tensor(struct walk *w, const struct lafs_pickle_value *call)
 {
     struct lafs_pth *p = w->p;
     struct priv *pv = p->priv;
     const struct lafs_pickle_value *const *a = tuple(call->call->args, 4);
     if (!a) return odd(w, "is made of too little");
+    if (is_unresolved(call->call->args))
+        return odd(w, "is a view whose values are yet to be negated or conjugated: see resolve_neg, resolve_conj");
     if (p->count == MAX_TENSORS)
         return lafs_fail(w->err, LAFS_FAILED, "checkpoint with more than %d tensors", MAX_TENSORS);
     if (p->count == pv->cap) {

@@ -17,8 +17,8 @@ int lafs_is_cnn_name(const char *name) { return starts(name, "stn.") || starts(n
 /* The name without the wrappers that trainers put in front. */
 static const char *bare(const char *name)
 {
-    static const char *const wrap[] = {"module.", "backbone.", "teacher."};
-    for (int i = 0; i < 3; i++)
+    static const char *const wrap[] = {"module.", "_orig_mod.", "backbone.", "teacher."};
+    for (int i = 0; i < 4; i++)
         if (starts(name, wrap[i])) {
             name += strlen(wrap[i]);
             i = -1;

@@ -1,6 +1,7 @@
 """PyTorch's checkpoints: we read what torch.save writes, torch.load reads what we write."""
 import argparse
 import collections
+import subprocess
 import sys
 import zipfile
 
@@ -36,10 +37,11 @@ def ways(data, name):
     return name + ".pth", name + "-old.pth"
 
 
-@check("we read state dictionaries, behind 'module.' too, and keep the classifier where asked")
+@check("we read state dictionaries, behind 'module.' and '_orig_mod.' too, and keep the classifier where asked")
 def _():
     wrapped = collections.OrderedDict(("module." + k, v) for k, v in state.items())
-    for data in (state, wrapped, {"state_dict": wrapped, "epoch": 3}):
+    compiled = {"_orig_mod." + k: v for k, v in state.items()}
+    for data in (state, wrapped, compiled, {"state_dict": wrapped, "epoch": 3}):
         for path in ways(data, "flat"):
             run("lafs-convert", "-o", "x.safetensors", path)
             equal("x.safetensors", state, without=("loss.",))
@@ -84,6 +86,15 @@ def _():
     for path in ways(odd, "odd"):
         run("lafs-convert", "-o", "odd.safetensors", path)
         equal("odd.safetensors", odd)
+
+
+@check("a tensor whose values are not those of its storage is refused")
+def _():
+    if not hasattr(torch._utils, "get_tensor_metadata"):
+        return  # PyTorch 1 stores the values
+    torch.save({"w": torch._neg_view(torch.ones(3))}, "negated.pth")
+    said = subprocess.run(["lafs-convert", "-o", "x.safetensors", "negated.pth"], capture_output=True, text=True)
+    assert said.returncode == 1 and "yet to be negated" in said.stderr, said
 
 
 @check("torch.load reads what we write, with weights_only too, and the class takes it strictly")

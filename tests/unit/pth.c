@@ -76,6 +76,24 @@ TEST(types_strides_and_shared_storages)
     check_odd("odd-legacy", 1);
 }
 
+/* Files of PyTorch 2.15. */
+TEST(files_of_pytorch_2)
+{
+    static const float w[] = {0, 1, 2, 3, 4, 5}, turned[] = {0, 3, 1, 4, 2, 5};
+    struct lafs_pth *p;
+    struct lafs_buf b;
+    REQUIRE_OK(parse(&p, &b, "torch2"), &err);
+    CHECK_INT(p->count, 5);
+    REQUIRE_OK(lafs_pth_load(p, NULL, &err), &err);
+    CHECK(values(p, "_orig_mod.w", 6, w) && values(p, "bf", 6, w) && values(p, "half", 6, w));
+    CHECK(values(p, "t", 6, turned) && values(p, "p", 3, w + 3));
+    lafs_pth_close(p);
+    lafs_buf_release(&b);
+    CHECK_INT(parse(&p, &b, "negated"), LAFS_FAILED);
+    CHECK(strstr(err.msg, "tensor 'w' is a view whose values are yet to be negated") != NULL);
+    lafs_buf_release(&b);
+}
+
 TEST(names_are_paths_and_scalars_are_metadata)
 {
     static const char *const file[] = {"lafs", "lafs-legacy"};
@@ -326,5 +344,5 @@ TEST(broken_and_hostile)
     lafs_buf_release(&b);
 }
 
-TEST_MAIN(types_strides_and_shared_storages, names_are_paths_and_scalars_are_metadata, what_is_written_is_read,
-          checksums, storages_that_no_name_leads_to, many_entries_of_metadata, broken_and_hostile)
+TEST_MAIN(types_strides_and_shared_storages, files_of_pytorch_2, names_are_paths_and_scalars_are_metadata,
+          what_is_written_is_read, checksums, storages_that_no_name_leads_to, many_entries_of_metadata, broken_and_hostile)
