@@ -169,6 +169,9 @@ static lafs_status to_sample(struct recfile *r, const struct lafs_rec *rec, int6
     snprintf(key, sizeof key, "%08lld", (long long)number);
     lafs_sample_clear(s);
     lafs_sample_set_str(s, "key", key);
+    if (r->image_end && number >= r->image_end)
+        return lafs_fail(err, LAFS_BAD_RECORD, "a picture behind the %lld that record 0 tells of",
+                         (long long)r->image_end - 1);
     LAFS_TRY(lafs_photo_check(rec->data, rec->size, err));
     LAFS_TRY(check_class(r, lafs_rec_label(rec, 0), number, &cls, err));
     lafs_face_set(s, rec->data, rec->size);
@@ -196,7 +199,7 @@ static int is_meta(struct recfile *r, const struct lafs_rec *rec, int64_t key)
                 r->image_end = a, r->identity_end = b;
         }
     }
-    return empty || (r->image_end && key >= r->image_end);
+    return empty || (r->image_end && key >= r->image_end && rec->size == 0);
 }
 
 /* What is known of the file's end: the rest of its .idx, and record 0. */

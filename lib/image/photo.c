@@ -41,6 +41,7 @@ static const struct {
     {0, 6, "\xfd\x37zXZ", "an xz archive"},
     {0, 3, "BZh", "a bzip2 archive"},
     {0, 4, "\177ELF", "a program"},
+    {0, 6, "\x93NUMPY", "a NumPy array"},
     {0, 4, "\x0a\x23\xd7\xce", "a RecordIO file"},
     {8, 2, "{\"", "a safetensors file"},
 };

@@ -112,6 +112,36 @@ message "'odd/property' tells of 'other.rec' now, no longer of 'odd.rec': a fold
 message "1 records have several labels: a reader that looks for identity ranges, as InsightFace's does, takes those of the first"
 ok "what other readers would misunderstand"
 
+# PNG goes in and out as JPEG does. What is neither, or stands where no picture belongs, is named and counted.
+png=$TOP/tests/fuzz/corpus/png
+mkdir -p d/ann d/bob
+cp "$png/rgba.png" d/ann/1.png
+cp "$png/rgb16-adam7.png" d/ann/2.png
+cp "$TOP/tests/fuzz/corpus/jpeg/rgb.jpg" d/bob/3.jpg
+expect_status 0 lafs-shard -q --to-rec odd/png d
+expect_status 0 lafs-shard -q -o png.tar odd/png.rec
+check test "$(tar -tf png.tar | grep 'g$' | tr '\n' ' ')" = "00000001.png 00000002.png 00000003.jpg "
+lafs-shard -q --to-dir d2 png.tar
+check test "$(cat d2/*/* | cksum)" = "$(cat d/*/* | cksum)"
+record() { # PAYLOAD, as printf takes it: a record of it, of class 0
+    n=$((24 + $(printf "$1" | wc -c)))
+    printf "\\n#\\327\\316\\$(printf %03o $n)\\0\\0\\0"
+    head -c 24 /dev/zero
+    printf "$1"
+    head -c $(((4 - n % 4) % 4)) /dev/zero
+}
+for payload in '\223NUMPY an array' 'raw raw raw' 'RIFF....WEBPVP8 '; do record "$payload"; done >odd.rec
+expect_status 1 lafs-shard odd.rec -o never.tar
+message "skipping '00000000': neither a JPEG nor a PNG photo but a NumPy array: convert it first"
+message "skipping '00000001': neither a JPEG nor a PNG photo"
+message "skipping '00000002': neither a JPEG nor a PNG photo but a WebP picture: convert it first"
+message '3 records read, 0 written, 3 bad'
+cat train.rec train.rec >twice.rec
+expect_status 1 lafs-shard twice.rec -o never.tar
+message "skipping '00000022': a picture behind the 15 that record 0 tells of"
+message '30 records read, 15 written, 15 bad'
+ok "payloads of other kinds"
+
 # In any order; a large number costs no memory.
 cp train.rec plain
 printf '16777215\tnobody\n4\tdora\n\n0\tfirst\n1\tb\r\n0\tann' >plain/train.names
