@@ -136,6 +136,23 @@ $(PLUGINS): $B/tests/plugin/%/lafs-cuda.so: tests/plugin/%.c lib/compute/backend
 	$(CC) -std=c11 -D_GNU_SOURCE -O1 -fPIC -shared $(WARN) -I. -Ilib -o $@ $<
 $B/tests/unit/backend: | $(PLUGINS)
 
+# 512-bit kernels on processors without AVX-512: the same sources over intrinsics written out, in the tests of ops and of
+# what composes them. Tiles have an emulation of their own (tests/ops/amx.c).
+ifeq ($(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1),x86_64)
+EMULATED_OBJ := $(patsubst %.c,$B/emulated/%.o,$(filter-out kernels/cpu/%_amx.c,$(filter kernels/cpu/%,$(LIB_SRC))))
+EMULATED := $(patsubst $B/%,$B/emulated/%,$(filter-out %/amx,$(filter $B/tests/ops/% $B/tests/unit/vit $B/tests/golden/landmark \
+  $B/tests/golden/part-fvit,$(TESTS))))
+endif
+$B/emulated/%.o: %.c tests/emulate/avx512.h
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -O1 -Wno-psabi -include tests/emulate/avx512.h -MMD -MP -c -o $@ $<
+$B/emulated/liblafs.a: $(EMULATED_OBJ) $(filter-out $(EMULATED_OBJ:$B/emulated/%=$B/%),$(LIB_OBJ))
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(EMULATED): $B/emulated/%: $B/%.o $B/libcmd.a $B/emulated/liblafs.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 CLI_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/cli/*.sh)))
 TREE_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/tree/*.sh)))
 MAN_TESTS := $(sort $(filter-out %/prepare.sh,$(wildcard tests/man/*.sh)))
@@ -144,7 +161,7 @@ INJECT_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/inject/*.sh)))
 
 # What each kind of build tests. Threads matter to few; the tree is the same under any sanitizer.
 ifeq ($(SAN),)
-CHECK := $(TREE_TESTS) $(TESTS) $(REPLAYS) $(CLI_TESTS) $(MAN_TESTS) $(INJECT_TESTS) $(REAL_TESTS) tests/torch/twin.sh
+CHECK := $(TREE_TESTS) $(TESTS) $(EMULATED) $(REPLAYS) $(CLI_TESTS) $(MAN_TESTS) $(INJECT_TESTS) $(REAL_TESTS) tests/torch/twin.sh
 else ifeq ($(SAN),thread)
 CHECK := $(foreach n,rng pool hasher loader ahead stream index filter shard train pretrain finetune run search,\
   $(filter $B/tests/unit/$n $B/tests/unit/$n-% $B/tests/unit/$n_% tests/cli/$n.sh tests/cli/$n-%.sh tests/cli/lafs-$n%,$(TESTS) $(CLI_TESTS)))
@@ -230,4 +247,4 @@ install: $(PROGRAMS)
 clean:
 	rm -rf build bin
 
--include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $B/tests/torch/driver.d $(FUZZ_SRC:%.c=$B/%.d) $(BENCH_SRC:%.c=$B/%.d)
+-include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $B/tests/torch/driver.d $(FUZZ_SRC:%.c=$B/%.d) $(BENCH_SRC:%.c=$B/%.d) $(EMULATED_OBJ:.o=.d)
