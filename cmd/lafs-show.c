@@ -35,7 +35,7 @@ static const struct cli_option table[] = {
     {"views", 0, CLI_FLAG, &o.views, NULL, "the same with a row of views for each face"},
     {"columns", 0, CLI_INT, &o.columns, "N", "pictures in a row", 1, 4096, "as fits"},
     {"cell", 0, CLI_INT, &o.cell, "PIXELS", "side of a picture on the sheet", 16, 4096, "160, with landmarks 224"},
-    {"curves", 0, CLI_FLAG, &o.curves, NULL, "draw the log of a run as SVG"},
+    {"curves", 0, CLI_FLAG, &o.curves, NULL, "draw the logs of one run or several as SVG"},
     {"output", 'o', CLI_STRING, &cli.out, "FILE", "write to FILE", 0, 0, "standard output"},
     CLI_TAKE,
     CLI_MAX_PIXELS,
@@ -439,7 +439,7 @@ static int show_run(const char *path)
     if (o.count || o.sheet || o.mosaic || o.views || o.npy)
         cli_misuse("'%s' is a training run: it has no records", path);
     lafs_buf_init(&b);
-    return show_whole(o.curves ? run_curves(path, &b, &err) : run_text(path, o.json, &b, &err), &b, &err);
+    return show_whole(run_text(path, o.json, &b, &err), &b, &err);
 }
 
 static int show_records(const char *const *args, int n)
@@ -463,9 +463,9 @@ int main(int argc, char **argv)
     if (o.curves) {
         struct lafs_buf b;
         struct lafs_err err = {0};
-        if (n != 1) cli_misuse("--curves wants one run directory, or its log.jsonl");
+        if (n < 1) cli_misuse("--curves wants run directories, or their log.jsonl");
         lafs_buf_init(&b);
-        status = show_whole(run_curves(args[0], &b, &err), &b, &err);
+        status = show_whole(run_curves(args, n, &b, &err), &b, &err);
     } else if (n == 1 && is_run(args[0])) status = show_run(args[0]);
     else if (n == 1 && is_model(args[0])) status = show_model(args[0]);
     else status = show_records(args, n);

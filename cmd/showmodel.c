@@ -17,7 +17,7 @@
 
 #define MAX_CONFIG ((size_t)16 << 20)
 #define MAX_LOG ((size_t)4 << 30)
-enum { MAX_CURVES = 32, SMOOTH = 50, COLUMNS = 3, PLOT_W = 400, PLOT_H = 270 };
+enum { MAX_CURVES = 32, MAX_RUNS = 6, SMOOTH = 50, COLUMNS = 3, PLOT_W = 400, PLOT_H = 270 };
 
 int is_model(const char *path)
 {
@@ -335,27 +335,33 @@ lafs_status run_text(const char *path, int json, struct lafs_buf *out, struct la
 /* -- curves -- */
 
 struct curve {
-    char name[64];
     double *x, *y, *smooth; /* (n); owned */
     int64_t n, cap;
 };
+/* A number of the logs, in each run. */
+struct figure {
+    char name[64];
+    struct curve run[MAX_RUNS];
+};
 struct curves {
-    struct curve c[MAX_CURVES];
-    int count;
+    struct figure f[MAX_CURVES];
+    int count, runs;
+    int run;     /* the one that is being read */
     double step; /* of the line being read */
     int64_t lines;
 };
 
 static lafs_status add_point(struct curves *all, const char *name, double y, struct lafs_err *err)
 {
-    struct curve *c = NULL;
-    for (int i = 0; i < all->count && !c; i++)
-        if (!strcmp(all->c[i].name, name)) c = &all->c[i];
-    if (!c) {
-        if (all->count == MAX_CURVES || strlen(name) >= sizeof c->name) return LAFS_OK;
-        c = &all->c[all->count++];
-        snprintf(c->name, sizeof c->name, "%s", name);
+    struct figure *f = NULL;
+    for (int i = 0; i < all->count && !f; i++)
+        if (!strcmp(all->f[i].name, name)) f = &all->f[i];
+    if (!f) {
+        if (all->count == MAX_CURVES || strlen(name) >= sizeof f->name) return LAFS_OK;
+        f = &all->f[all->count++];
+        snprintf(f->name, sizeof f->name, "%s", name);
     }
+    struct curve *c = &f->run[all->run];
     if (c->n == c->cap) {
         int64_t cap = c->cap ? c->cap * 2 : 256;
         LAFS_TRY(lafs_resize(&c->x, (size_t)c->n, (size_t)cap, sizeof *c->x, err));
@@ -389,9 +395,12 @@ static lafs_status read_line(struct curves *all, const char *line, size_t len, s
     return st;
 }
 
+/* The log of run number all->run. */
 static lafs_status read_curves(struct curves *all, const struct lafs_buf *log, const char *path, struct lafs_err *err)
 {
     const char *p = (const char *)log->data, *end = p + log->size;
+    int found = 0;
+    all->lines = 0;
     while (p < end) {
         const char *eol = memchr(p, '\n', (size_t)(end - p));
         if (!eol) break; /* still being written */
@@ -400,8 +409,8 @@ static lafs_status read_curves(struct curves *all, const struct lafs_buf *log, c
             return lafs_err_prefix(err, "'%s' line %lld", path, (long long)all->lines);
         p = eol + 1;
     }
-    if (all->count == 0) return lafs_fail(err, LAFS_FAILED, "'%s' holds no numbers yet", path);
-    return LAFS_OK;
+    for (int i = 0; i < all->count; i++) found |= all->f[i].run[all->run].n > 0;
+    return found ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "'%s' holds no numbers yet", path);
 }
 
 /* Mean over a window of n/SMOOTH points around each, shorter at the ends. */
@@ -429,40 +438,62 @@ static lafs_status smooth(struct curve *c, struct lafs_err *err)
     return LAFS_OK;
 }
 
-static lafs_status draw_curves(struct curves *all, struct lafs_buf *out, struct lafs_err *err)
+/* The series of one figure: a run's points, and over them their running mean. More than one run: a colour and a line
+ * of the legend each. Returns their number. */
+static int series_of(const struct figure *f, const struct curves *all, const char *const *path, struct lafs_series *s)
+{
+    int n = 0;
+    for (int r = 0; r < all->runs; r++) {
+        const struct curve *c = &f->run[r];
+        if (!c->n) continue;
+        const char *label = all->runs > 1 ? path[r] : NULL;
+        s[n++] = (struct lafs_series){.label = c->smooth ? NULL : label, .x = c->x, .y = c->y, .n = c->n,
+                                      .colour = r + 1, .faint = c->smooth != NULL, .dots = c->n == 1};
+        if (c->smooth)
+            s[n++] = (struct lafs_series){.label = label, .x = c->x, .y = c->smooth, .n = c->n, .colour = r + 1};
+    }
+    return n;
+}
+
+static lafs_status draw_curves(struct curves *all, const char *const *path, struct lafs_buf *out, struct lafs_err *err)
 {
     struct lafs_plot plot[MAX_CURVES];
-    struct lafs_series series[MAX_CURVES][2];
-    memset(series, 0, sizeof series);
+    struct lafs_series series[MAX_CURVES][2 * MAX_RUNS];
     for (int i = 0; i < all->count; i++) {
-        struct curve *c = &all->c[i];
-        LAFS_TRY(smooth(c, err));
-        series[i][0] = (struct lafs_series){
-            .x = c->x, .y = c->y, .n = c->n, .colour = 1, .faint = c->smooth != NULL, .dots = c->n == 1};
-        series[i][1] = (struct lafs_series){.x = c->x, .y = c->smooth, .n = c->n, .colour = 1};
-        plot[i] = (struct lafs_plot){c->name, {"step"}, {NULL}, series[i], c->smooth ? 2 : 1};
+        struct figure *f = &all->f[i];
+        for (int r = 0; r < all->runs; r++) LAFS_TRY(smooth(&f->run[r], err));
+        plot[i] = (struct lafs_plot){f->name, {"step"}, {NULL}, series[i], series_of(f, all, path, series[i])};
     }
     int columns = all->count < COLUMNS ? all->count : COLUMNS, rows = (all->count + columns - 1) / columns;
     return lafs_plot_grid_svg(out, plot, all->count, columns, columns * PLOT_W, rows * PLOT_H, err);
 }
 
-lafs_status run_curves(const char *path, struct lafs_buf *out, struct lafs_err *err)
+static lafs_status read_log(struct curves *all, const char *path, struct lafs_err *err)
 {
     struct lafs_buf log;
-    struct curves *all;
     struct stat s;
     lafs_buf_init(&log);
-    LAFS_TRY(lafs_alloc0(&all, 1, sizeof *all, err));
     lafs_status st = stat(path, &s) == 0 && S_ISDIR(s.st_mode) ? read_in(path, "log.jsonl", MAX_LOG, &log, err)
                                                                : lafs_buf_read_file(&log, path, MAX_LOG, err);
     if (st == LAFS_OK) st = read_curves(all, &log, path, err);
-    if (st == LAFS_OK) st = draw_curves(all, out, err);
-    for (int i = 0; i < all->count; i++) {
-        lafs_free(all->c[i].x);
-        lafs_free(all->c[i].y);
-        lafs_free(all->c[i].smooth);
-    }
-    lafs_free(all);
     lafs_buf_release(&log);
+    return st;
+}
+
+lafs_status run_curves(const char *const *path, int n, struct lafs_buf *out, struct lafs_err *err)
+{
+    struct curves *all;
+    if (n < 1 || n > MAX_RUNS) return lafs_fail(err, LAFS_USAGE, "--curves draws 1 to %d runs", MAX_RUNS);
+    LAFS_TRY(lafs_alloc0(&all, 1, sizeof *all, err));
+    lafs_status st = LAFS_OK;
+    for (all->runs = n; all->run < n && st == LAFS_OK; all->run++) st = read_log(all, path[all->run], err);
+    if (st == LAFS_OK) st = draw_curves(all, path, out, err);
+    for (int i = 0; i < all->count; i++)
+        for (int r = 0; r < MAX_RUNS; r++) {
+            lafs_free(all->f[i].run[r].x);
+            lafs_free(all->f[i].run[r].y);
+            lafs_free(all->f[i].run[r].smooth);
+        }
+    lafs_free(all);
     return st;
 }

@@ -15,7 +15,7 @@ lafs_status model_text(const char *path, int json, struct lafs_buf *out, struct 
 lafs_status model_npy(const char *path, const char *tensor, struct lafs_buf *out, struct lafs_err *err);
 /* Appends options, checkpoints and the last line of the log. */
 lafs_status run_text(const char *path, int json, struct lafs_buf *out, struct lafs_err *err);
-/* Appends the curves of log.jsonl (path: the run, or the file) as SVG. */
-lafs_status run_curves(const char *path, struct lafs_buf *out, struct lafs_err *err);
+/* Appends the curves of n log.jsonl (path: the runs, or the files) as SVG, one over the other. LAFS_USAGE: too many. */
+lafs_status run_curves(const char *const *path, int n, struct lafs_buf *out, struct lafs_err *err);
 
 #endif

@@ -94,6 +94,14 @@ has curves.svg '>lr</text>'
 hasnt curves.svg '>epoch</text>'
 expect_status 0 lafs-show --curves run/log.jsonl -o again.svg
 same curves.svg again.svg
+mkdir other
+printf '{"step": 1, "loss": 9.25}\n{"step": 2, "loss": 8, "kl": 1}\n{"step": 3, "loss": 7}\n' >other/log.jsonl
+expect_status 0 lafs-show --curves run other >two.svg
+check [ "$(grep -c '>other</text>' two.svg)" = 2 ] # beside loss and kl; lr is run's alone
+check [ "$(grep -c '>run</text>' two.svg)" = 2 ]
+check [ "$(grep -o '<path [^>]*' two.svg | grep -v 'd="M[^L]*"' | sed 's/.*stroke="\([^"]*\).*/\1/' | sort -u | wc -l)" = 2 ]
+expect_status 2 lafs-show --curves run run run run run run run
+message "--curves draws 1 to 6 runs"
 expect_status 2 lafs-show --count run
 printf '{"step": 1, "loss": }\n' >run/log.jsonl
 expect_status 1 lafs-show --curves run
