@@ -116,7 +116,7 @@ static lafs_status cut_views(struct worker *w, struct filter_item *it, struct la
         if (!rule.dino) {
             LAFS_TRY(get_landmarks(w, view[v].landmarks, view[v].R, &r, err));
             rule.landmarks = (int)r;
-            LAFS_TRY(lafs_view_points(&rule, view[v].plan.kind, epoch, key, v, w->landmarks, w->points, index, err));
+            lafs_view_points(&rule, view[v].plan.kind, epoch, key, v, w->landmarks, w->points, index);
         }
         float *tokens = w->tokens + at * width;
         LAFS_TRY(cut(w, view[v].augmented, view[v].plan.out_size, count[v], tokens, err));

@@ -42,6 +42,12 @@ struct lafs_rng {
 };
 
 void lafs_rng_init(struct lafs_rng *r, uint64_t key);
+/* Goes on behind the first 4*block words: two doubles, or one normal, are 4 of them. */
+static inline void lafs_rng_seek(struct lafs_rng *r, uint64_t block)
+{
+    r->block = block;
+    r->used = 4;
+}
 uint32_t lafs_rng_u32(struct lafs_rng *r);
 /* Uniform in [0, 1), 53 bits. */
 double lafs_rng_double(struct lafs_rng *r);

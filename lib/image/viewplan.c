@@ -168,14 +168,30 @@ void lafs_plan_train(const struct lafs_train_views *v, int w, int h, uint64_t se
 
 /* -- landmarks -- */
 
-void lafs_plan_landmarks(int R, float sigma, int subset, uint64_t seed, int64_t epoch, const char *key, int view,
-                         float *noise, int32_t *index)
+static struct lafs_rng perturbation(uint64_t seed, int64_t epoch, const char *key, int view)
 {
     struct lafs_rng r;
-    lafs_rng_init(&r,
-                  lafs_rng_key(seed, LAFS_RNG_PERTURB, (uint64_t)epoch, lafs_fnv1a(key, strlen(key)), (uint64_t)view));
-    for (int i = 0; i < 2 * R; i++) noise[i] = (float)(sigma * lafs_rng_normal(&r));
+    uint64_t hash = lafs_fnv1a(key, strlen(key));
+    lafs_rng_init(&r, lafs_rng_key(seed, LAFS_RNG_PERTURB, (uint64_t)epoch, hash, (uint64_t)view));
+    return r;
+}
+
+void lafs_plan_subset(int R, int subset, uint64_t seed, int64_t epoch, const char *key, int view, int32_t *index)
+{
+    struct lafs_rng r = perturbation(seed, epoch, key, view);
+    lafs_rng_seek(&r, 2 * (uint64_t)R); /* behind two normals a landmark */
     for (int i = 0; i < subset; i++) index[i] = (int32_t)lafs_rng_below(&r, (uint64_t)R);
+}
+
+void lafs_plan_noise(float sigma, int n, const int32_t *index, uint64_t seed, int64_t epoch, const char *key, int view,
+                     float *noise)
+{
+    struct lafs_rng r = perturbation(seed, epoch, key, view);
+    for (int i = 0; i < n; i++) {
+        if (index) lafs_rng_seek(&r, 2 * (uint64_t)index[i]);
+        noise[2 * i] = (float)(sigma * lafs_rng_normal(&r));
+        noise[2 * i + 1] = (float)(sigma * lafs_rng_normal(&r));
+    }
 }
 
 /* -- checking -- */

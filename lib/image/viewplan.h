@@ -83,11 +83,13 @@ void lafs_train_views_default(struct lafs_train_views *v);
 void lafs_plan_train(const struct lafs_train_views *v, int w, int h, uint64_t seed, int64_t epoch, const char *key,
                      struct lafs_viewplan *plan);
 
-/* Landmark perturbation and subset of a view (spec "Stage 2"): noise (R,2) ~ N(0, sigma^2) pixels, and for local views
- * `subset` indices drawn with replacement from 0..R-1 (index may be NULL when subset is 0). Drawn from
- * (seed, LAFS_RNG_PERTURB, epoch, FNV of key, view number). */
-void lafs_plan_landmarks(int R, float sigma, int subset, uint64_t seed, int64_t epoch, const char *key, int view,
-                         float *noise, int32_t *index);
+/* Landmark perturbation and subset of a view (spec "Stage 2"), drawn from (seed, LAFS_RNG_PERTURB, epoch, FNV of key,
+ * view number): for each of R landmarks N(0, sigma^2) pixels by x and y; then, for local views, `subset` indices with
+ * replacement from 0..R-1. Either can be had without the other, and the noise of some landmarks without that of all. */
+void lafs_plan_subset(int R, int subset, uint64_t seed, int64_t epoch, const char *key, int view, int32_t *index);
+/* noise (n,2): of the landmarks index[0..n-1], or of 0..n-1 where index is NULL. */
+void lafs_plan_noise(float sigma, int n, const int32_t *index, uint64_t seed, int64_t epoch, const char *key, int view,
+                     float *noise);
 
 #ifdef __cplusplus
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
+enum { MAX_SUBSET = 4096 };
 
 int64_t lafs_view_tokens(const struct lafs_point_rule *r, int kind, int size)
 {
@@ -18,30 +18,20 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-lafs_status lafs_view_points(const struct lafs_point_rule *r, int kind, int64_t epoch, const char *key, int view,
-                             const float *landmarks, float *points, int32_t *index, struct lafs_err *err)
+void lafs_view_points(const struct lafs_point_rule *r, int kind, int64_t epoch, const char *key, int view,
+                      const float *landmarks, float *points, int32_t *index)
 {
-    int n = kind == LAFS_VIEW_LOCAL ? r->subset : 0;
-    float *noise;
-    int32_t *pick;
-    LAFS_TRY(lafs_alloc0(&noise, (size_t)r->landmarks * 2, sizeof *noise, err));
-    lafs_status st = lafs_alloc(&pick, (size_t)n, sizeof *pick, err);
-    if (st != LAFS_OK) {
-        lafs_free(noise);
-        return st;
+    int32_t own[MAX_SUBSET], *pick = kind != LAFS_VIEW_LOCAL || r->subset < 1 ? NULL : index ? index : own;
+    int n = pick ? r->subset : r->landmarks;
+    if (pick) lafs_plan_subset(r->landmarks, n, r->seed, epoch, key, view, pick);
+    if (pick && r->ordered) qsort(pick, (size_t)n, sizeof *pick, ascending);
+    lafs_plan_noise(r->sigma, n, pick, r->seed, epoch, key, view, points);
+    for (int i = 0; i < n; i++) {
+        int k = pick ? pick[i] : i;
+        points[2 * i] = landmarks[2 * k] + points[2 * i];
+        points[2 * i + 1] = landmarks[2 * k + 1] + points[2 * i + 1];
+        if (index && !pick) index[i] = k;
     }
-    lafs_plan_landmarks(r->landmarks, r->sigma, n, r->seed, epoch, key, view, noise, pick);
-    if (n && r->ordered) qsort(pick, (size_t)n, sizeof *pick, ascending);
-    int count = n ? n : r->landmarks;
-    for (int i = 0; i < count; i++) {
-        int k = n ? pick[i] : i;
-        points[2 * i] = landmarks[2 * k] + noise[2 * k];
-        points[2 * i + 1] = landmarks[2 * k + 1] + noise[2 * k + 1];
-        if (index) index[i] = k;
-    }
-    lafs_free(noise);
-    lafs_free(pick);
-    return LAFS_OK;
 }
 
 void lafs_grid_landmarks(int R, float *landmarks)

@@ -20,10 +20,10 @@ struct lafs_point_rule {
 };
 /* Tokens of a view with crops of `size` pixels. */
 int64_t lafs_view_tokens(const struct lafs_point_rule *r, int kind /* enum lafs_view_kind */, int size);
-/* landmarks (R,2) -> points (lafs_view_tokens, 2): all perturbed; of a local view, the subset. index, unless NULL,
- * receives the landmarks' numbers. Drawn from (rule seed, LAFS_RNG_PERTURB, epoch, key, view). */
-lafs_status lafs_view_points(const struct lafs_point_rule *r, int kind, int64_t epoch, const char *key, int view,
-                             const float *landmarks, float *points, int32_t *index, struct lafs_err *err);
+/* landmarks (R,2) -> points (lafs_view_tokens, 2): all perturbed; of a local view, the subset, of at most 4096. index,
+ * unless NULL, receives the landmarks' numbers. Drawn from (rule seed, LAFS_RNG_PERTURB, epoch, key, view). */
+void lafs_view_points(const struct lafs_point_rule *r, int kind, int64_t epoch, const char *key, int view,
+                      const float *landmarks, float *points, int32_t *index);
 /* Landmarks (R,2) on a grid: with R = (112/p)^2 and no perturbation, patches there are the grid patches. */
 void lafs_grid_landmarks(int R, float *landmarks);
 

@@ -256,6 +256,21 @@ static lafs_status find_landmarks(struct lafs_feed *f, int n, const uint8_t *cle
     return b->ops->sync(b->dev, err);
 }
 
+struct draw {
+    struct lafs_feed *f;
+    int64_t v, first;
+    int images;
+};
+static void draw_points(void *arg, int64_t i, int worker)
+{
+    (void)worker;
+    const struct draw *d = arg;
+    struct lafs_feed *f = d->f;
+    lafs_view_points(&f->c.points, kind_of(f, d->v), f->epoch, f->key[(d->first + i) % d->images], (int)d->v,
+                     f->host_landmarks + i * f->c.points.landmarks * 2, f->host_points + i * tokens_of(f, d->v) * 2,
+                     NULL);
+}
+
 /* Tokens of views first..first+n-1 of the list, all of view v. */
 static lafs_status cut_views(struct lafs_feed *f, int64_t v, int64_t first, int n, int images, float *tokens,
                              struct lafs_err *err)
@@ -266,12 +281,7 @@ static lafs_status cut_views(struct lafs_feed *f, int64_t v, int64_t first, int 
     const uint8_t *augmented = f->augmented_at[first];
     if (!f->c.points.dino) {
         LAFS_TRY(find_landmarks(f, n, f->clean_at[first], err));
-        for (int i = 0; i < n; i++) {
-            const char *key = f->key[(first + i) % images];
-            LAFS_TRY(lafs_view_points(&f->c.points, kind_of(f, v), f->epoch, key, (int)v,
-                                      f->host_landmarks + (int64_t)i * f->c.points.landmarks * 2,
-                                      f->host_points + (int64_t)i * count * 2, NULL, err));
-        }
+        lafs_pool_for(f->pool, n, draw_points, &(struct draw){f, v, first, images});
     }
     b->ops->u8_to_f32(b->dev, (int64_t)n * size * size * 3, augmented, f->images);
     if (f->c.points.dino) {

@@ -413,7 +413,8 @@ TEST(landmarks)
     int32_t index[S];
     double n = 0, sum = 0, sq = 0, quad = 0, repeats = 0;
     for (int t = 0; t < T; t++) {
-        lafs_plan_landmarks(R, 5, S, 1, 0, key_of(t), t % 10, noise, index);
+        lafs_plan_noise(5, R, NULL, 1, 0, key_of(t), t % 10, noise);
+        lafs_plan_subset(R, S, 1, 0, key_of(t), t % 10, index);
         for (int i = 0; i < 2 * R; i++) n++, sum += noise[i], sq += noise[i] * noise[i], quad += pow(noise[i], 4);
         int seen[R] = {0};
         for (int i = 0; i < S; i++) {
@@ -428,11 +429,19 @@ TEST(landmarks)
     for (int i = 0; i < R; i++) CHECK_SHARE(hits[i], (double)T * S, 1.0 / R);
     CHECK_NEAR(repeats / T, S - R * (1 - pow(1 - 1.0 / R, S)), 0.35); /* with replacement */
     float other[2 * R], same[2 * R];
-    lafs_plan_landmarks(R, 5, 0, 1, 0, "k", 0, other, NULL);
-    lafs_plan_landmarks(R, 5, 0, 1, 0, "k", 0, same, NULL);
+    lafs_plan_noise(5, R, NULL, 1, 0, "k", 0, other);
+    lafs_plan_noise(5, R, NULL, 1, 0, "k", 0, same);
     CHECK(!memcmp(other, same, sizeof same));
-    lafs_plan_landmarks(R, 5, 0, 1, 0, "k", 1, same, NULL);
+    lafs_plan_noise(5, R, NULL, 1, 0, "k", 1, same);
     CHECK(memcmp(other, same, sizeof same));
+    /* One stream: the noise of all, then the subset; parts of it are what they are in the whole. */
+    struct lafs_rng r;
+    lafs_rng_init(&r, lafs_rng_key(1, LAFS_RNG_PERTURB, 0, lafs_fnv1a("k", 1), 0));
+    for (int i = 0; i < 2 * R; i++) CHECK(other[i] == (float)(5 * lafs_rng_normal(&r)));
+    lafs_plan_subset(R, S, 1, 0, "k", 0, index);
+    for (int i = 0; i < S; i++) CHECK_INT(index[i], (int)lafs_rng_below(&r, R));
+    lafs_plan_noise(5, S, index, 1, 0, "k", 0, same);
+    for (int i = 0; i < S; i++) CHECK(!memcmp(same + 2 * i, other + 2 * index[i], 2 * sizeof *same));
 }
 
 /* -- checking -- */
