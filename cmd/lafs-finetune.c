@@ -218,7 +218,7 @@ static void dry_run(const struct lafs_finetune_config *c)
     double flop = 3 * forward, rate = trainrun_measure(&s.backend, v->dim),
            seconds = flop * (double)c->batch / rate / 1e9;
     printf("parameters   %" PRId64 " (%" PRId64 " classes)\n", weights, c->classes);
-    printf("memory       %.0f MB\n", (double)lafs_finetune_memory(s.trainer) / 1e6);
+    trainrun_print_memory(&s.backend, lafs_finetune_memory(s.trainer));
     printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n",
            steps, c->epochs, lafs_finetune_steps_per_epoch(c), c->batch, c->images);
     printf("peak lr      %.3g\n", c->lr);
@@ -337,6 +337,7 @@ static lafs_status go(const char *path, struct lafs_err *err)
     }
     struct lafs_pool *pool = s.run.ahead ? s.run.data_pool : cli_pool();
     c.ahead = s.run.ahead ? &s.run.data : NULL;
+    c.plan_only = o.dry_run;
     LAFS_TRY(lafs_finetune_open(&s.trainer, &c, &s.backend, pool, s.ix, &s.classes, err));
     if (o.dry_run) {
         dry_run(&c);

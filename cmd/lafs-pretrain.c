@@ -310,7 +310,7 @@ static void dry_run(const struct lafs_pretrain_config *c)
     double seconds = flop * (double)c->batch / rate / 1e9;
     printf("parameters   %" PRId64 " (ViT %d wide, %d deep, and the head of %" PRId64 " outputs)\n", weights,
            c->model.vit.dim, c->model.vit.depth, c->head.out);
-    printf("memory       %.0f MB\n", (double)lafs_pretrain_memory(s.trainer) / 1e6);
+    trainrun_print_memory(&s.backend, lafs_pretrain_memory(s.trainer));
     printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n",
            steps, c->epochs, lafs_pretrain_steps_per_epoch(c), c->batch, c->images);
     printf("work         %.1f GFLOP an image\n", flop / 1e9);
@@ -390,6 +390,7 @@ static lafs_status go(const char *const *args, int n, struct lafs_err *err)
         LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));
         LAFS_TRY(open_feed(&c, err));
     }
+    c.plan_only = o.dry_run;
     LAFS_TRY(lafs_pretrain_open(&s.trainer, &c, &s.backend, s.feed, err));
     if (o.dry_run) {
         dry_run(&c);

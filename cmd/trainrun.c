@@ -252,6 +252,18 @@ void trainrun_tell_last_good(struct trainrun *t)
     else cli_error("no checkpoint was written yet");
 }
 
+void trainrun_print_memory(const struct lafs_backend *b, size_t bytes)
+{
+    int64_t pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    double have = pages > 0 && page > 0 ? (double)pages * (double)page : 0;
+    int host = strcmp(b->ops->name, "cuda") != 0;
+    printf("memory       %.0f MB\n", (double)bytes / 1e6);
+    fflush(stdout); /* before the warning where both go to one place */
+    if (host && have > 0 && (double)bytes > have)
+        cli_warn("that is more than this machine's %.0f MB: training will not fit (a smaller --micro needs less)",
+                 have / 1e6);
+}
+
 double trainrun_measure(const struct lafs_backend *b, int64_t width)
 {
     enum { ROWS = 197, SEQS = 16 };

@@ -70,6 +70,8 @@ void trainrun_close(struct trainrun *t);
 /* The message after a failed step: names the last good checkpoint. */
 void trainrun_tell_last_good(struct trainrun *t);
 
+/* The line of --dry-run, and a warning where the machine has not so much. */
+void trainrun_print_memory(const struct lafs_backend *b, size_t bytes);
 /* GF/s of a product of this width on this device, measured for a fraction of a second: for --dry-run. */
 double trainrun_measure(const struct lafs_backend *b, int64_t width);
 

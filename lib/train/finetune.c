@@ -210,6 +210,8 @@ static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
     LAFS_TRY(lafs_params_add(ps, "loss.weight", 2, shape, 1, LAFS_INIT_UNIFORM,
                              (float)sqrt(6.0 / (double)(shape[0] + shape[1])), t->c.model.vit.depth + 1, &t->classifier,
                              err));
+    LAFS_TRY(carve(t, err));
+    if (t->c.plan_only) return LAFS_OK;
     LAFS_TRY(lafs_params_place(ps, t->b, err));
     LAFS_TRY(lafs_params_fill(ps, t->b, t->c.seed, err));
     if (has_cnn(t) && t->c.landmarks_on_grid) lafs_cnn_start_on_grid(&t->model.cnn, t->b, ps->value);
@@ -217,7 +219,6 @@ static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
     if (t->c.layer_decay != 1) lafs_optim_layer_decay(&t->optim, t->c.layer_decay, t->c.model.vit.depth);
     LAFS_TRY(host_memory(t, err));
     for (int i = 0; i < ps->count; i++) t->frozen[i] = t->c.freeze_cnn && lafs_is_cnn_name(ps->p[i].name);
-    LAFS_TRY(carve(t, err));
     LAFS_TRY(lafs_arena_reserve(&t->arena, t->b, err));
     LAFS_TRY(carve(t, err));
     if (!t->ix) return LAFS_OK;
@@ -292,7 +293,7 @@ void lafs_finetune_set_best(struct lafs_finetune *t, double figure, int64_t epoc
 
 size_t lafs_finetune_memory(const struct lafs_finetune *t)
 {
-    return t->arena.size + 4 * (size_t)t->model.params.size * sizeof(float);
+    return lafs_optim_memory(&t->model.params, t->arena.used);
 }
 
 void lafs_finetune_look(struct lafs_finetune *t, struct lafs_finetune_inside *in)

@@ -33,6 +33,7 @@ struct lafs_finetune_config {
     double mixup_p, mixup_alpha;    /* 0.1, 0.2; p 0: off */
     struct lafs_train_views views;
     uint64_t seed;
+    int plan_only;                  /* 1: parameters are declared and memory is counted; no step can follow */
     int64_t max_pixels;
     /* a backend of its own on the same device: a thread then makes the next micro-batch on it (and on `pool`) while one
      * is used; NULL: each is made when it is wanted */

@@ -30,6 +30,14 @@ lafs_status lafs_optim_init(struct lafs_optim *o, const struct lafs_backend *b, 
     return LAFS_OK;
 }
 
+size_t lafs_optim_memory(const struct lafs_params *params, size_t rest)
+{
+    size_t bytes;
+    if (!lafs_mul_ok((size_t)params->size, 4 * sizeof(float), &bytes) || !lafs_add_ok(bytes, rest, &bytes))
+        return SIZE_MAX;
+    return bytes;
+}
+
 void lafs_optim_release(struct lafs_optim *o)
 {
     if (o->backend) {

@@ -161,12 +161,13 @@ static lafs_status build(struct lafs_pretrain *t, struct lafs_err *err)
     LAFS_TRY(lafs_pretrain_config_check(&t->c, err));
     LAFS_TRY(lafs_model_init(&t->model, &t->c.model, err));
     LAFS_TRY(lafs_dino_declare(&t->head, &t->c.head, ps, t->c.model.vit.depth + 1, err));
+    LAFS_TRY(lay_out(t, err));
+    LAFS_TRY(carve(t, err));
+    if (t->c.plan_only) return LAFS_OK;
     LAFS_TRY(lafs_params_place(ps, b, err));
     LAFS_TRY(lafs_params_fill(ps, b, t->c.seed, err));
     LAFS_TRY(lafs_optim_init(&t->optim, b, ps, err));
     LAFS_TRY(lafs_alloc0(&t->frozen, (size_t)ps->count, 1, err));
-    LAFS_TRY(lay_out(t, err));
-    LAFS_TRY(carve(t, err));
     LAFS_TRY(lafs_arena_reserve(&t->arena, b, err));
     LAFS_TRY(carve(t, err));
     b->ops->upload(b->dev, t->dev_off, t->off, (size_t)(2 * (t->tokens.n + 1)) * sizeof *t->off);
@@ -221,7 +222,7 @@ int64_t lafs_pretrain_steps(const struct lafs_pretrain *t)
 
 size_t lafs_pretrain_memory(const struct lafs_pretrain *t)
 {
-    return t->arena.size + 4 * (size_t)t->model.params.size * sizeof(float); /* values, gradient, two moments */
+    return lafs_optim_memory(&t->model.params, t->arena.used);
 }
 
 void lafs_pretrain_look(struct lafs_pretrain *t, struct lafs_pretrain_inside *in)

@@ -37,6 +37,7 @@ struct lafs_pretrain_config {
     double center_momentum;         /* 0.9 */
     int teacher_eval;               /* 0: dropout and drop-path act in the teacher too (the authors' code) */
     uint64_t seed;
+    int plan_only;                  /* 1: parameters are declared and memory is counted; no step can follow */
 };
 /* The paper's numbers for a size; lr for the batch. method_dino as in lafs_pretrain_views_default. */
 lafs_status lafs_pretrain_config_default(struct lafs_pretrain_config *c, const char *size, int method_dino,
@@ -90,7 +91,7 @@ struct lafs_pretrain_inside {
     const float *student_logits, *teacher_logits; /* (views*micro, K), (globals*micro, K) */
 };
 void lafs_pretrain_look(struct lafs_pretrain *t, struct lafs_pretrain_inside *in);
-/* Bytes of device memory that the plan took. */
+/* Bytes of device memory that the plan takes; SIZE_MAX: more than there can be. */
 size_t lafs_pretrain_memory(const struct lafs_pretrain *t);
 
 #endif
