@@ -3,18 +3,16 @@
  * media`). The first is read line by line; of the second each image's numbers are held. */
 #include <dirent.h>
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/json.h"
 #include "base/mem.h"
+#include "data/ijbline.h"
 #include "data/keyset.h"
 #include "data/source.h"
 
 #define POINTS_LIST "_name_5pts_score.txt"
 #define TEMPLATES_LIST "_face_tid_mid.txt"
-enum { MAX_FIELDS = 16, POINTS_FIELDS = 12, TEMPLATES_FIELDS = 3 };
 
 struct image {
     size_t name;      /* offset in names */
@@ -36,41 +34,19 @@ struct ijb {
 
 /* ---- lines ---- */
 
-struct fields {
-    int n;
-    char *field[MAX_FIELDS]; /* NUL-terminated, inside the line */
-};
-
-/* Splits at blanks and tabs; of more fields than fit only their number is told. */
-static void split(char *line, struct fields *f)
-{
-    f->n = 0;
-    for (char *p = line;;) {
-        while (*p == ' ' || *p == '\t') p++;
-        if (!*p) return;
-        if (f->n < MAX_FIELDS) f->field[f->n] = p;
-        f->n++;
-        while (*p && *p != ' ' && *p != '\t') p++;
-        if (*p) *p++ = 0;
-    }
-}
-
-/* The next line's fields; other numbers of them than `want` are an error, which says what the line should be. */
-static lafs_status next_fields(struct lafs_input *in, struct lafs_buf *line, int64_t *number, int want,
-                               const char *form, struct fields *f, struct lafs_err *err)
+/* The next line of a list into b->line; *number: which it is. */
+static lafs_status next_line(struct ijb *b, struct lafs_input *in, int64_t *number, struct lafs_err *err)
 {
     int64_t passed = 0;
-    LAFS_TRY(lafs_source_line(in, line, &passed, err));
+    LAFS_TRY(lafs_source_line(in, &b->line, &passed, err));
     *number += passed;
-    char *text = (char *)lafs_buf_str(line);
-    if (!text) return lafs_buf_check(line, err);
-    split(text, f);
-    if (f->n == want) return LAFS_OK;
-    return lafs_fail(err, LAFS_FAILED, "%s line %lld: %d fields, not the %d of '%s'", in->name, (long long)*number,
-                     f->n, want, form);
+    return LAFS_OK;
 }
 
-static int to_float(const char *s, double *v) { return lafs_parse_double(s, v) && isfinite(*v) && fabs(*v) < 1e30; }
+static lafs_status in_line(const struct lafs_input *in, int64_t number, struct lafs_err *err)
+{
+    return lafs_err_prefix(err, "%s line %lld", in->name, (long long)number);
+}
 
 /* ---- images ---- */
 
@@ -82,10 +58,9 @@ static int same_name(void *arg, uint64_t id, const char *key, size_t len)
 }
 
 /* The image of that name, old or new. */
-static lafs_status find_image(struct ijb *b, const char *name, struct image **out, struct lafs_err *err)
+static lafs_status find_image(struct ijb *b, const char *name, size_t len, struct image **out, struct lafs_err *err)
 {
     uint64_t id;
-    size_t len = strlen(name);
     if (!lafs_keyset_find(&b->set, name, len, &id)) {
         if (b->count == b->cap) {
             size_t cap = b->cap ? b->cap * 2 : 1024;
@@ -94,7 +69,8 @@ static lafs_status find_image(struct ijb *b, const char *name, struct image **ou
         }
         id = b->count;
         b->image[b->count++] = (struct image){.name = b->names.size};
-        lafs_buf_put(&b->names, name, len + 1);
+        lafs_buf_put(&b->names, name, len);
+        lafs_buf_putc(&b->names, 0);
         LAFS_TRY(lafs_buf_check(&b->names, err));
         LAFS_TRY(lafs_keyset_add(&b->set, name, len, id, err));
     }
@@ -105,22 +81,22 @@ static lafs_status find_image(struct ijb *b, const char *name, struct image **ou
 static lafs_status read_templates(struct ijb *b, const char *path, struct lafs_err *err)
 {
     struct lafs_input in;
-    struct fields f;
+    struct lafs_ijb_line f;
     int64_t number = 0;
     LAFS_TRY(lafs_input_open(&in, path, err));
     lafs_status st;
-    while ((st = next_fields(&in, &b->line, &number, TEMPLATES_FIELDS, "IMAGE template media", &f, err)) == LAFS_OK) {
+    while ((st = next_line(b, &in, &number, err)) == LAFS_OK) {
         struct image *im;
         int64_t template_id, media_id;
-        if (!lafs_parse_int(f.field[1], &template_id) || !lafs_parse_int(f.field[2], &media_id)) {
-            st = lafs_fail(err, LAFS_FAILED, "%s line %lld: '%s %s' are no numbers of template and media", in.name,
-                           (long long)number, f.field[1], f.field[2]);
+        st = lafs_ijb_template_line(&f, (const char *)b->line.data, b->line.size, &template_id, &media_id, err);
+        if (st != LAFS_OK) {
+            in_line(&in, number, err);
             break;
         }
-        LAFS_TRY_GOTO(st, find_image(b, f.field[0], &im, err), done);
+        LAFS_TRY_GOTO(st, find_image(b, f.field[0], f.len[0], &im, err), done);
         if (im->line) {
             st = lafs_fail(err, LAFS_FAILED, "%s line %lld: '%s' was in line %lld already", in.name, (long long)number,
-                           f.field[0], (long long)im->line);
+                           (const char *)b->names.data + im->name, (long long)im->line);
             break;
         }
         im->template_id = template_id, im->media_id = media_id, im->line = number;
@@ -132,16 +108,14 @@ done:
 
 /* ---- samples ---- */
 
-static lafs_status add_fields(struct ijb *b, struct lafs_sample *s, const struct fields *f, const struct image *im,
-                              struct lafs_err *err)
+static lafs_status add_fields(struct ijb *b, struct lafs_sample *s, const struct lafs_ijb_line *f,
+                              const struct image *im, struct lafs_err *err)
 {
-    float points[10];
+    float points[LAFS_IJB_SCORE];
     double v;
-    for (int i = 0; i < POINTS_FIELDS - 1; i++) {
-        if (!to_float(f->field[i + 1], &v))
-            return lafs_fail(err, LAFS_BAD_RECORD, "%s line %lld: '%s' is no number", b->list.name,
-                             (long long)b->line_number, f->field[i + 1]);
-        if (i < 10) points[i] = (float)v;
+    for (int i = 0; i <= LAFS_IJB_SCORE; i++) {
+        if (lafs_ijb_number(f, i, &v, err) != LAFS_OK) return in_line(&b->list, b->line_number, err);
+        if (i < LAFS_IJB_SCORE) points[i] = (float)v;
     }
     lafs_sample_set_f32(s, "points", (int64_t[]){5, 2}, 2, points);
     lafs_sample_set_double(s, "score", v);
@@ -156,19 +130,21 @@ static lafs_status add_fields(struct ijb *b, struct lafs_sample *s, const struct
 static lafs_status ijb_next(struct lafs_source *src, struct lafs_sample *s, struct lafs_err *err)
 {
     struct ijb *b = (struct ijb *)src;
-    struct fields f;
+    struct lafs_ijb_line f;
     struct image *im;
-    LAFS_TRY(next_fields(&b->list, &b->line, &b->line_number, POINTS_FIELDS, "IMAGE x1 y1 .. x5 y5 score", &f, err));
-    LAFS_TRY(find_image(b, f.field[0], &im, err));
+    LAFS_TRY(next_line(b, &b->list, &b->line_number, err));
+    if (lafs_ijb_points_line(&f, (const char *)b->line.data, b->line.size, err) != LAFS_OK)
+        return in_line(&b->list, b->line_number, err);
+    LAFS_TRY(find_image(b, f.field[0], f.len[0], &im, err));
     b->disk.size = b->disk_len;
-    lafs_buf_puts(&b->disk, f.field[0]);
+    lafs_buf_put(&b->disk, f.field[0], f.len[0]);
     b->key.size = b->prefix_len;
-    lafs_buf_puts(&b->key, f.field[0]);
+    lafs_buf_put(&b->key, f.field[0], f.len[0]);
     const char *disk = lafs_buf_str(&b->disk), *key = lafs_buf_str(&b->key);
     if (!disk || !key) return lafs_buf_check(disk ? &b->key : &b->disk, err);
     if (f.field[0][0] == '/' || strstr(disk + b->disk_len, ".."))
         return lafs_fail(err, LAFS_BAD_RECORD, "%s line %lld: '%s' leads out of the folder", b->list.name,
-                         (long long)b->line_number, f.field[0]);
+                         (long long)b->line_number, disk + b->disk_len);
     lafs_status st = lafs_photo_read(src->env, s, &b->data, disk, key, 0, err);
     if (st == LAFS_OK && im->taken)
         st = lafs_fail(err, LAFS_BAD_RECORD, "%s line %lld: it was in line %lld already", b->list.name,

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "data/ijbline.h"
 #include "eval/metrics.h"
 
 #define MAX_FILE ((size_t)4 << 30) /* bytes of a protocol file; IJB-C's largest has 190 MB */
@@ -101,6 +102,21 @@ static void lines_init(struct lines *l, const char *text, size_t size, const cha
     l->what = what;
 }
 
+/* The next line that is not empty, as it is. 0 at the end. */
+static int raw_line(struct lines *l, const char **line, size_t *len)
+{
+    while (l->p < l->end) {
+        const char *eol = memchr(l->p, '\n', (size_t)(l->end - l->p)), *stop = eol ? eol : l->end;
+        *line = l->p;
+        l->p = eol ? eol + 1 : l->end;
+        l->number++;
+        while (stop > *line && (stop[-1] == '\r' || stop[-1] == ' ' || stop[-1] == '\t')) stop--;
+        *len = (size_t)(stop - *line);
+        if (*len) return 1;
+    }
+    return 0;
+}
+
 /* The fields of the next line that is not empty: split at tabs where there are any, else at blanks. 0 at the end. More
  * than 16 fields count as 17. */
 static int next_line(struct lines *l)
@@ -133,6 +149,11 @@ static int next_line(struct lines *l)
 static lafs_status bad_line(const struct lines *l, struct lafs_err *err, const char *want)
 {
     return lafs_fail(err, LAFS_FAILED, "'%s' line %lld: expected %s", l->what, (long long)l->number, want);
+}
+
+static lafs_status in_line(const struct lines *l, struct lafs_err *err)
+{
+    return lafs_err_prefix(err, "'%s' line %lld", l->what, (long long)l->number);
 }
 
 /* A decimal integer of at most 18 digits, perhaps signed, and nothing else. */
@@ -335,14 +356,16 @@ static lafs_status read_images(struct lafs_ijb_images *p, struct lines *l, int64
     LAFS_TRY(lafs_alloc(&p->photo, n, sizeof *p->photo, err));
     LAFS_TRY(lafs_alloc(&p->template_id, n, sizeof *p->template_id, err));
     LAFS_TRY(lafs_alloc(&p->media_id, n, sizeof *p->media_id, err));
-    while (next_line(l)) {
+    const char *line;
+    size_t len;
+    while (raw_line(l, &line, &len)) {
+        struct lafs_ijb_line f;
         char key[MAX_KEY];
         int64_t id;
-        if (l->fields != 3 || l->len[0] >= MAX_KEY || memchr(l->field[0], 0, l->len[0]) ||
-            !to_int(l->field[1], l->len[1], p->template_id + p->count) ||
-            !to_int(l->field[2], l->len[2], p->media_id + p->count))
-            return bad_line(l, err, "'IMAGE template media'");
-        size_t len = canonical(l->field[0], l->len[0], key);
+        if (lafs_ijb_template_line(&f, line, len, p->template_id + p->count, p->media_id + p->count, err) != LAFS_OK)
+            return in_line(l, err);
+        if (f.len[0] >= MAX_KEY) return bad_line(l, err, "a shorter name");
+        len = canonical(f.field[0], f.len[0], key);
         LAFS_TRY(lafs_strset_add(&p->photos, key, len, &id, err));
         p->photo[p->count++] = (int32_t)id;
     }
@@ -502,25 +525,22 @@ void lafs_ijb_pairs_free(struct lafs_ijb_pairs *p)
     lafs_free(p);
 }
 
-/* Strict, locale-independent enough for scores: digits, a dot, an exponent. */
-static int to_score(const char *s, size_t len, double *v)
+/* The points are passed over. */
+static lafs_status take_score(const struct lines *l, const char *line, size_t len, const struct lafs_strset *photos,
+                              float *score, struct lafs_err *err)
 {
-    double x = 0, scale = 1;
-    size_t i = 0, digits = 0;
-    int64_t e = 0;
-    int negative = len > 0 && s[0] == '-';
-    i = (size_t)negative;
-    for (; i < len && s[i] >= '0' && s[i] <= '9'; i++, digits++) x = x * 10 + (s[i] - '0');
-    if (i < len && s[i] == '.')
-        for (i++; i < len && s[i] >= '0' && s[i] <= '9'; i++, digits++) x += (s[i] - '0') * (scale /= 10);
-    if (digits == 0 || digits > 40) return 0;
-    if (i < len && (s[i] == 'e' || s[i] == 'E')) {
-        size_t plus = i + 1 < len && s[i + 1] == '+';
-        if (!to_int(s + i + 1 + plus, len - i - 1 - plus, &e) || e < -300 || e > 300) return 0;
-        i = len;
+    struct lafs_ijb_line f;
+    char key[MAX_KEY];
+    double v;
+    if (lafs_ijb_points_line(&f, line, len, err) != LAFS_OK ||
+        lafs_ijb_number(&f, LAFS_IJB_SCORE, &v, err) != LAFS_OK) {
+        in_line(l, err);
+        return err ? (err->status = LAFS_FAILED) : LAFS_FAILED;
     }
-    *v = (negative ? -x : x) * pow(10, (double)e);
-    return i == len && isfinite(*v);
+    if (f.len[0] >= MAX_KEY) return bad_line(l, err, "a shorter name");
+    int64_t id = lafs_strset_find(photos, key, canonical(f.field[0], f.len[0], key));
+    if (id >= 0) score[id] = (float)v;
+    return LAFS_OK;
 }
 
 lafs_status lafs_ijb_scores_read(const char *path, const struct lafs_strset *photos, float *score, struct lafs_err *err)
@@ -531,17 +551,9 @@ lafs_status lafs_ijb_scores_read(const char *path, const struct lafs_strset *pho
     for (int64_t i = 0; i < photos->count; i++) score[i] = NAN;
     lafs_status st = lafs_buf_read_file(&b, path, MAX_FILE, err);
     lines_init(&l, (const char *)b.data, b.size, path);
-    while (st == LAFS_OK && next_line(&l)) {
-        char key[MAX_KEY];
-        double v;
-        if (l.fields < 2 || l.fields > 16 || l.len[0] >= MAX_KEY ||
-            !to_score(l.field[l.fields - 1], l.len[l.fields - 1], &v)) {
-            st = bad_line(&l, err, "'IMAGE x1 y1 .. x5 y5 score'");
-            break;
-        }
-        int64_t id = lafs_strset_find(photos, key, canonical(l.field[0], l.len[0], key));
-        if (id >= 0) score[id] = (float)v;
-    }
+    const char *line;
+    size_t len;
+    while (st == LAFS_OK && raw_line(&l, &line, &len)) st = take_score(&l, line, len, photos, score, err);
     lafs_buf_release(&b);
     return st;
 }

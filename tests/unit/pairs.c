@@ -143,7 +143,11 @@ TEST(ijb_files)
     CHECK_NEAR(score[0], 0.25, 1e-7);
     CHECK(isnan(score[1]));
     CHECK_NEAR(score[2], 0.95, 1e-7);
-    CHECK(lafs_ijb_scores_read(put("1.jpg 0x1\n"), &im->photos, score, &err) == LAFS_FAILED);
+    CHECK(lafs_ijb_scores_read(put("1.jpg 1\n"), &im->photos, score, &err) == LAFS_FAILED);
+    CHECK(strstr(err.msg, "' line 1: 2 fields, not the 12 of 'IMAGE x1 y1 .. x5 y5 score'") != NULL);
+    CHECK(lafs_ijb_scores_read(put("\n1.jpg 1 2 3 4 5 6 7 8 9 10 0x1\n"), &im->photos, score, &err) == LAFS_FAILED);
+    CHECK_INT(err.status, LAFS_FAILED);
+    CHECK(strstr(err.msg, "' line 2: '0x1' is no number") != NULL);
     lafs_ijb_images_free(im);
     const int64_t ids[] = {5, 9, 10000000}, dense[] = {5, 6, 9};
     REQUIRE_OK(lafs_ijb_pairs_read(&p, put("5 9 1\n10000000 5 0\n"), ids, 3, &err), &err);
