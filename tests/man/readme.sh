@@ -105,7 +105,7 @@ ok "README: the commands make what they name"
 
 # -- programs, files, options --
 
-listed=$(sed -nE 's/^\| \[(lafs-[a-z]+)\]\(man\/\1\.1\) \| .+ \|$/\1/p' README.md | sort)
+listed=$(sed -nE 's/^\| \[(lafs-[a-z-]+)\]\(man\/\1\.1\) \| .+ \|$/\1/p' README.md | sort)
 differ=$(diff <(echo "$listed") <(echo "$programs" | sort))
 [ -z "$differ" ] || complain "README: its table (<) and cmd/ (>) differ: $differ"
 differ=$(diff <(echo "$listed") <(cd man && ls lafs-*.1 | sed 's/\.1$//' | sort))
@@ -118,14 +118,14 @@ done
 for folder in $(grep -oE '`[a-z]+/`' README.md | tr -d '`' | sort -u); do
     [ -d "$folder" ] || complain "README: there is no $folder"
 done
-for word in $(grep -oE '\blafs-[a-z]+\b' README.md | sort -u); do
+for word in $(grep -oE '\blafs-[a-z]+(-[a-z]+)*\b' README.md | sort -u); do
     grep -qx -e "$word" <<<"$programs" || ls man/"$word".[57] >/dev/null 2>&1 || complain "README: there is no $word"
 done
 ok "README: files, folders and programs that it names"
 
 for p in $programs; do "$p" --help >"$work/$p.help"; done
 while IFS= read -r span; do
-    p=$(grep -oE '\blafs-[a-z]+\b' <<<"$span" | head -n 1)
+    p=$(grep -oE '\blafs-[a-z]+(-[a-z]+)*\b' <<<"$span" | head -n 1)
     for option in $(grep -oE -e '(^| )--[a-z][a-z-]*' <<<"$span"); do
         cat "$work"/${p:-*}.help | grep -qE -e " $option( |\$)" || # of a span that names no program: of any
             complain "README: \`$span\`: no option $option"
