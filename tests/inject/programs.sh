@@ -40,3 +40,19 @@ inject "lafs-convert, a checkpoint" 15 lafs-convert -q -o out/x.pth run/model.sa
 inject "lafs-landmark" 12 lafs-landmark -q -j2 -m run/model.safetensors -o out/landmarks faces.lafs
 inject "lafs-augment" 15 lafs-augment -q -j2 --render --epochs 0-1 -o out/views faces.lafs
 inject "lafs-select" 20 lafs-select -q --shots 1 -o out/few.lafs faces.lafs
+# What reads models, and IJB's protocols.
+lafs-convert -q -o m.pth run/model.safetensors
+inject "lafs-convert, reading a checkpoint" 12 lafs-convert -q -o out/x.safetensors m.pth
+inject "lafs-convert, reading one of before PyTorch 1.6" 8 \
+    lafs-convert -q -o out/x.safetensors "$TOP/tests/fuzz/corpus/pth/lafs-legacy"
+inject "lafs-convert, ONNX" 8 lafs-convert -q -o out/x.onnx run/model.safetensors
+inject "lafs-convert, a list" 8 lafs-convert --list m.pth
+sed -n '/^[0-9]/p' faces.lafs | cut -f4 | awk '{ print $0 ".jpg", NR, 1 }' >tid_mid.txt
+awk '{ print $1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, "0.5" }' tid_mid.txt >scores.txt
+printf '1 2 1\n1 3 0\n' >templates.txt
+printf 'TEMPLATE_ID,SUBJECT_ID\n1,1\n3,2\n' >gallery.csv
+printf 'TEMPLATE_ID,SUBJECT_ID\n2,1\n4,2\n' >probe.csv
+inject "lafs-verify, templates" 8 lafs-verify -q -j2 --templates tid_mid.txt --face-scores scores.txt -p templates.txt \
+    --json emb
+inject "lafs-search, templates" 8 lafs-search -q -j2 --templates tid_mid.txt --no-face-score --gallery-list gallery.csv \
+    --probe-list probe.csv --json emb
