@@ -9,10 +9,10 @@
 #include "train/detect.h"
 
 static struct {
-    const char *run, *what, *note, *licence;
+    const char *run, *what, *init, *note, *licence;
     int64_t steps, batch, warmup, every, keep;
     double lr, lr_final, decay, average;
-    int extend;
+    int no_mirror, extend;
 } o = {.what = "refiner",
        .steps = 20000,
        .batch = 32,
@@ -28,6 +28,9 @@ static const struct cli_option options[] = {
     {"output", 'o', CLI_STRING, &o.run, "RUN", "the run's directory; the same command again goes on where it stopped",
      0, 0, NULL},
     {"what", 0, CLI_CHOICE, &o.what, "detector|refiner", "which network to train", 0, 0, "refiner"},
+    {"init", 0, CLI_STRING, &o.init, "RUN", "start from the newest checkpoint of another run of the same network", 0, 0,
+     NULL},
+    {"no-mirror", 0, CLI_FLAG, &o.no_mirror, NULL, "mirror no example: for points whose left is not their right"},
     {"steps", 0, CLI_INT, &o.steps, "N", "optimiser steps", 1, 1e9, "20000"},
     {"batch", 0, CLI_INT, &o.batch, "N", "examples a step", 2, 65536, "32"},
     {"lr", 0, CLI_DOUBLE, &o.lr, "RATE", "peak learning rate", 0, 10, "0.002"},
@@ -73,6 +76,7 @@ static void configure(struct lafs_dtrain_config *c)
                                      .lr_final = o.lr_final,
                                      .decay = o.decay,
                                      .average = o.average,
+                                     .no_mirror = o.no_mirror,
                                      .seed = (uint64_t)cli.seed,
                                      .max_pixels = cli.max_pixels};
 }
@@ -83,6 +87,8 @@ static void record_options(void)
     trainrun_option(r, "what", 0, "%s", o.what);
     trainrun_option(r, "data", 0, "%s", s.data_digest);
     trainrun_option(r, "records", 0, "%" PRId64, s.ix->samples);
+    trainrun_option(r, "init", 0, "%s", o.init ? o.init : "");
+    trainrun_option(r, "no-mirror", 0, "%d", o.no_mirror);
     trainrun_option(r, "steps", 1, "%" PRId64, o.steps);
     trainrun_option(r, "batch", 0, "%" PRId64, o.batch);
     trainrun_option(r, "lr", 0, "%.9g", o.lr);
@@ -136,10 +142,19 @@ static lafs_status checkpoint(void *t, struct lafs_ckpt *c, struct lafs_err *err
 }
 static int64_t step_of(const void *t) { return lafs_dtrain_step_number(t); }
 
-static lafs_status resume(struct lafs_err *err)
+/* The start of a run: another one's weights; or its own newest checkpoint. */
+static lafs_status begin_or_resume(struct lafs_err *err)
 {
     struct lafs_st *st;
-    if (s.run.run.resume < 0) return LAFS_OK;
+    if (s.run.run.resume < 0) {
+        if (!o.init) return LAFS_OK;
+        lafs_status found = lafs_run_peek(o.init, &st, err);
+        if (found == LAFS_END) return lafs_fail(err, LAFS_FAILED, "'%s' holds no checkpoint to start from", o.init);
+        LAFS_TRY(found);
+        found = lafs_dtrain_init_from(s.trainer, st, err);
+        lafs_st_close(st);
+        return found == LAFS_OK ? found : lafs_err_prefix(err, "'%s'", o.init);
+    }
     LAFS_TRY(lafs_run_load(&s.run.run, &st, err));
     const char *now = s.backend.ops->describe(s.backend.dev), *then = lafs_st_meta(st, "backend");
     if (then && strcmp(then, now)) cli_warn("this run was begun on '%s'; here, on '%s', bits may differ", then, now);
@@ -161,7 +176,7 @@ static lafs_status go(const char *path, struct lafs_err *err)
     record_options();
     LAFS_TRY(lafs_dtrain_open(&s.trainer, &c, &s.backend, cli_pool(), s.ix, err));
     LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));
-    LAFS_TRY(resume(err));
+    LAFS_TRY(begin_or_resume(err));
     s.run.trainer = s.trainer;
     s.run.checkpoint = checkpoint;
     s.run.step = step_of;

@@ -25,6 +25,7 @@ struct lafs_canvas_maker {
     const struct lafs_index *ix;
     struct lafs_fetch *fetch;
     int64_t max_pixels;
+    int no_mirror;
     int64_t *first, photos; /* (photos + 1) records of photo i: first[i] .. first[i + 1] - 1 */
     struct scratch {
         struct lafs_sample sample;
@@ -52,7 +53,7 @@ static int same_photo(const char *a, const char *b)
     return n == stem(b) && a[n] && b[n] && !memcmp(a, b, n);
 }
 
-lafs_status lafs_canvas_open(struct lafs_canvas_maker **out, const struct lafs_index *ix, int workers,
+lafs_status lafs_canvas_open(struct lafs_canvas_maker **out, const struct lafs_index *ix, int workers, int no_mirror,
                              int64_t max_pixels, struct lafs_err *err)
 {
     struct lafs_canvas_maker *m;
@@ -60,6 +61,7 @@ lafs_status lafs_canvas_open(struct lafs_canvas_maker **out, const struct lafs_i
     LAFS_TRY(lafs_alloc0(&m, 1, sizeof *m, err));
     m->ix = ix;
     m->max_pixels = max_pixels;
+    m->no_mirror = no_mirror;
     lafs_status st = lafs_alloc0(&m->scratch, (size_t)workers, sizeof *m->scratch, err);
     if (st == LAFS_OK) {
         m->workers = workers;
@@ -203,10 +205,11 @@ static void place(double m[6], double scale, double angle, int mirrored, double 
 }
 
 /* Where in the tile the photo comes to lie: by a face of it, of a size drawn, or, now and then, by any place of it. */
-static void draw_place(const struct photo *p, const struct tile *t, int alone, struct lafs_rng *r, double m[6])
+static void draw_place(const struct photo *p, const struct tile *t, int alone, int no_mirror, struct lafs_rng *r,
+                       double m[6])
 {
     double angle = (lafs_rng_double(r) < 0.85 ? 0.12 : 0.5) * lafs_rng_normal(r), least = t->w < t->h ? t->w : t->h;
-    int mirrored = lafs_rng_double(r) < 0.5, anywhere = lafs_rng_double(r) < 0.15;
+    int mirrored = lafs_rng_double(r) < 0.5 && !no_mirror, anywhere = lafs_rng_double(r) < 0.15;
     const struct lafs_canvas_face *f = &p->face[lafs_rng_below(r, (uint64_t)p->faces)];
     double size = least * exp(lafs_rng_uniform(r, log(alone ? 0.08 : 0.2), log(alone ? 0.95 : 0.9)));
     double scale = size / sqrt((double)f->box[2] * f->box[3]), u = lafs_rng_double(r), v = lafs_rng_double(r);
@@ -289,11 +292,11 @@ static void blit(struct lafs_image *to, const struct lafs_image *tile, const str
                tile->px + (size_t)y * (size_t)t->w * 3, (size_t)t->w * 3);
 }
 
-static lafs_status fill(struct scratch *s, const struct photo *p, const struct tile *t, int alone, struct lafs_rng *r,
-                        struct lafs_canvas *c, struct lafs_err *err)
+static lafs_status fill(const struct lafs_canvas_maker *maker, struct scratch *s, const struct photo *p,
+                        const struct tile *t, int alone, struct lafs_rng *r, struct lafs_canvas *c, struct lafs_err *err)
 {
     double m[6];
-    draw_place(p, t, alone, r, m);
+    draw_place(p, t, alone, maker->no_mirror, r, m);
     LAFS_TRY(render(s, p, t, m, r, err));
     for (int i = 0; i < p->faces && c->faces < LAFS_CANVAS_FACES; i++) {
         struct lafs_canvas_face *f = &c->face[c->faces];
@@ -327,7 +330,7 @@ lafs_status lafs_canvas_make(struct lafs_canvas_maker *m, uint64_t key, int work
             t.left = col ? side / 2 + cut_x : 0, t.w = col ? SIDE - t.left : side / 2 + cut_x;
             t.top = row ? side / 2 + cut_y : 0, t.h = row ? SIDE - t.top : side / 2 + cut_y;
         }
-        LAFS_TRY(fill(s, &s->photo[lafs_rng_below(&r, (uint64_t)photos)], &t, grid == 1, &r, c, err));
+        LAFS_TRY(fill(m, s, &s->photo[lafs_rng_below(&r, (uint64_t)photos)], &t, grid == 1, &r, c, err));
     }
     return LAFS_OK;
 }

@@ -86,7 +86,7 @@ static lafs_status build(struct lafs_dtrain *t, const struct lafs_index *ix, str
     t->b->ops->copy(t->b->dev, t->mean, ps->value, (size_t)ps->size * sizeof(float));
     LAFS_TRY(t->b->ops->sync(t->b->dev, err));
     int workers = t->pool ? lafs_pool_threads(t->pool) : 1;
-    return t->task->open(&t->state, ix, t->c.batch, workers, t->c.max_pixels, err);
+    return t->task->open(&t->state, &t->c, ix, workers, err);
 }
 
 lafs_status lafs_dtrain_open(struct lafs_dtrain **out, const struct lafs_dtrain_config *c, const struct lafs_backend *b,
@@ -125,6 +125,14 @@ void lafs_dtrain_close(struct lafs_dtrain *t)
     lafs_free(t->errs);
     pthread_mutex_destroy(&t->lock);
     lafs_free(t);
+}
+
+lafs_status lafs_dtrain_init_from(struct lafs_dtrain *t, const struct lafs_st *checkpoint, struct lafs_err *err)
+{
+    const struct lafs_params *ps = &t->net.params;
+    LAFS_TRY(lafs_ckpt_read_params(checkpoint, "mean.", ps, ps->value, t->b, err));
+    t->b->ops->copy(t->b->dev, t->mean, ps->value, (size_t)ps->size * sizeof(float));
+    return t->b->ops->sync(t->b->dev, err);
 }
 
 int64_t lafs_dtrain_step_number(const struct lafs_dtrain *t) { return t->step; }

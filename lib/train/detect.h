@@ -15,6 +15,7 @@
 
 enum { LAFS_DTRAIN_HEADS = 3, LAFS_DTRAIN_FIGURES = 4 };
 
+struct lafs_dtrain_config;
 /* What is learnt. Functions on examples are called from several threads, each with its own `i` and worker. */
 struct lafs_dtrain_task {
     const char *name, *architecture;
@@ -22,8 +23,8 @@ struct lafs_dtrain_task {
     int heads, head[LAFS_DTRAIN_HEADS];       /* units whose outputs are judged */
     const char *figure[LAFS_DTRAIN_FIGURES];  /* names of the figures of a loss, the first being the loss; NULL ends */
     lafs_status (*net)(struct lafs_convnet *net, struct lafs_err *err);
-    /* ix: borrowed; batch: examples of a step; workers: threads */
-    lafs_status (*open)(void **task, const struct lafs_index *ix, int64_t batch, int workers, int64_t max_pixels,
+    /* ix: borrowed; workers: threads; of c: batch, no_mirror, max_pixels */
+    lafs_status (*open)(void **task, const struct lafs_dtrain_config *c, const struct lafs_index *ix, int workers,
                         struct lafs_err *err);
     void (*close)(void *task);
     /* Example i of a step, drawn from the stream `key`: image (side,side,3) as the network takes it; what is true of it
@@ -41,6 +42,7 @@ struct lafs_dtrain_config {
     int64_t batch, steps, warmup;
     double lr, lr_final, decay;
     double average; /* of the weights over steps: what is saved is their exponential mean; 0.998 */
+    int no_mirror;  /* 1: no example is mirrored */
     uint64_t seed;
     int64_t max_pixels;
 };
@@ -55,6 +57,8 @@ struct lafs_dtrain;
 lafs_status lafs_dtrain_open(struct lafs_dtrain **out, const struct lafs_dtrain_config *c, const struct lafs_backend *b,
                              struct lafs_pool *pool, const struct lafs_index *ix, struct lafs_err *err);
 void lafs_dtrain_close(struct lafs_dtrain *t);
+/* Takes the averaged weights of a checkpoint of another run as the start. */
+lafs_status lafs_dtrain_init_from(struct lafs_dtrain *t, const struct lafs_st *checkpoint, struct lafs_err *err);
 int64_t lafs_dtrain_step_number(const struct lafs_dtrain *t);
 lafs_status lafs_dtrain_step(struct lafs_dtrain *t, struct lafs_dtrain_report *r, struct lafs_err *err);
 lafs_status lafs_dtrain_checkpoint(struct lafs_dtrain *t, struct lafs_ckpt *c, struct lafs_err *err);

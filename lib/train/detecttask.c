@@ -71,15 +71,15 @@ static void close_task(void *arg)
     lafs_free(t);
 }
 
-static lafs_status open_task(void **out, const struct lafs_index *ix, int64_t batch, int workers, int64_t max_pixels,
+static lafs_status open_task(void **out, const struct lafs_dtrain_config *c, const struct lafs_index *ix, int workers,
                              struct lafs_err *err)
 {
     struct task *t;
     LAFS_TRY(lafs_alloc0(&t, 1, sizeof *t, err));
-    lafs_status st = lafs_alloc0(&t->canvas, (size_t)batch, sizeof *t->canvas, err);
+    lafs_status st = lafs_alloc0(&t->canvas, (size_t)c->batch, sizeof *t->canvas, err);
     if (st == LAFS_OK) {
-        t->batch = batch;
-        st = lafs_canvas_open(&t->maker, ix, workers, max_pixels, err);
+        t->batch = c->batch;
+        st = lafs_canvas_open(&t->maker, ix, workers, c->no_mirror, c->max_pixels, err);
     }
     if (st != LAFS_OK) {
         close_task(t);

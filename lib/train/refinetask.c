@@ -32,6 +32,7 @@ struct task {
     const struct lafs_index *ix;
     struct lafs_fetch *fetch;
     int64_t max_pixels;
+    int no_mirror;
     struct example *example; /* (batch) */
     struct scratch {
         struct lafs_sample sample;
@@ -57,18 +58,19 @@ static void close_task(void *arg)
     lafs_free(t);
 }
 
-static lafs_status open_task(void **out, const struct lafs_index *ix, int64_t batch, int workers, int64_t max_pixels,
+static lafs_status open_task(void **out, const struct lafs_dtrain_config *c, const struct lafs_index *ix, int workers,
                              struct lafs_err *err)
 {
     struct task *t;
     LAFS_TRY(lafs_alloc0(&t, 1, sizeof *t, err));
     t->ix = ix;
-    t->max_pixels = max_pixels;
+    t->max_pixels = c->max_pixels;
+    t->no_mirror = c->no_mirror;
     lafs_status st = lafs_alloc0(&t->scratch, (size_t)workers, sizeof *t->scratch, err);
     if (st == LAFS_OK) {
         t->workers = workers;
         for (int i = 0; i < workers; i++) lafs_sample_init(&t->scratch[i].sample);
-        st = lafs_alloc0(&t->example, (size_t)batch, sizeof *t->example, err);
+        st = lafs_alloc0(&t->example, (size_t)c->batch, sizeof *t->example, err);
     }
     if (st == LAFS_OK) st = lafs_fetch_open(&t->fetch, ix, err);
     if (st != LAFS_OK) {
@@ -203,7 +205,7 @@ static lafs_status draw(struct task *t, struct scratch *s, struct example *e, st
         lafs_affine_apply(m, e->p5, 5, e->p5);
         if (e->points == POINTS) lafs_affine_apply(m, e->p68, POINTS, e->p68);
     } else e->points = 0;
-    if (lafs_rng_double(r) < 0.5) mirror(e, m);
+    if (lafs_rng_double(r) < 0.5 && !t->no_mirror) mirror(e, m);
     LAFS_TRY(render(s, r, m, err));
     cover(&s->crop, r, e);
     lafs_spoil(&s->crop, r);

@@ -110,7 +110,7 @@ TEST(canvases)
     double at_points = 0, elsewhere = 0;
     int points = 0, others = 0, known = 0, doubtful = 0, most = 0, alone = 0;
     REQUIRE(ix != NULL);
-    REQUIRE_OK(lafs_canvas_open(&m, ix, 2, 0, &e), &e);
+    REQUIRE_OK(lafs_canvas_open(&m, ix, 2, 0, 0, &e), &e);
     CHECK_INT(lafs_canvas_photos(m), 5); /* of six records */
     for (int i = 0; i < 150; i++) {
         REQUIRE_OK(lafs_canvas_make(m, (uint64_t)i, i % 2, &c, &e), &e);
@@ -160,7 +160,7 @@ static void check_slopes(const struct lafs_dtrain_task *task, double tolerance)
     int checked = 0;
     REQUIRE(ix && image);
     REQUIRE_OK(task->net(&net, &e), &e);
-    REQUIRE_OK(task->open(&t, ix, 1, 1, 0, &e), &e);
+    REQUIRE_OK(task->open(&t, &(struct lafs_dtrain_config){.batch = 1}, ix, 1, &e), &e);
     for (int k = 0; k < task->heads; k++) {
         int side = task->heads == 1 ? LAFS_REFINER_MAP : task->side >> (3 + k);
         size[k] = (size_t)(side * side * net.c[task->head[k]]);
