@@ -293,7 +293,8 @@ static void blit(struct lafs_image *to, const struct lafs_image *tile, const str
 }
 
 static lafs_status fill(const struct lafs_canvas_maker *maker, struct scratch *s, const struct photo *p,
-                        const struct tile *t, int alone, struct lafs_rng *r, struct lafs_canvas *c, struct lafs_err *err)
+                        const struct tile *t, int alone, struct lafs_rng *r, struct lafs_canvas *c,
+                        struct lafs_err *err)
 {
     double m[6];
     draw_place(p, t, alone, maker->no_mirror, r, m);
