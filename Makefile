@@ -63,7 +63,7 @@ SHIM := $B/tests/inject/shim.so
 
 .SECONDARY:
 .PHONY: all
-all: $(PROGRAMS) bin
+all: $(PROGRAMS) bin $(PLUGIN)
 
 $B/kernels/%.o: ALL_CFLAGS += $(KERNEL_CFLAGS)
 # libarchive is loaded at run time, under the name that a program linked with it would have.
@@ -116,6 +116,30 @@ ifneq ($(filter check demo,$(MAKECMDGOALS)),)
 $(LIB_OBJ) $(COMMON_OBJ) $(CMD_SRC:%.c=$B/%.o) $(TEST_SRC:%.c=$B/%.o) $(FUZZ_SRC:%.c=$B/%.o): | deps
 endif
 
+# -- the CUDA plugin: built where there is nvcc (NVCC=no: not), loaded at run time; see kernels/cuda/README.md --
+
+NVCC ?= $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
+CUDA_HOME := $(patsubst %/bin/nvcc,%,$(shell readlink -f '$(NVCC)' 2>/dev/null))
+CUDA_LIBDIR := $(firstword $(wildcard $(CUDA_HOME)/lib64 $(CUDA_HOME)/targets/x86_64-linux/lib))
+# Ampere, Hopper, and for what comes later the latter's PTX.
+CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+NVCCFLAGS = -std=c++17 -O3 $(CUDA_ARCH) -Xcompiler -fPIC,-fvisibility=hidden,-Wall$(if $(CI),$(comma)-Werror) -I. -Ilib
+comma := ,
+CUDA_SRC := $(sort $(wildcard kernels/cuda/*.cu))
+# What of the library the plugin brings along: it is not linked with the programs.
+CUDA_LIB_SRC := lib/base/err.c lib/base/mem.c lib/base/rng.c lib/image/viewplan.c
+PLUGIN := $(if $(filter-out no,$(NVCC)),$(if $(SAN),,$B/lafs-cuda.so))
+
+$B/cuda/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS) -MMD -MP -c -o $@ $<
+$B/cuda/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
+CUDA_OBJ := $(CUDA_SRC:%=$B/cuda/%.o) $(CUDA_LIB_SRC:%.c=$B/cuda/%.o)
+$B/lafs-cuda.so: $(CUDA_OBJ)
+	$(NVCC) -shared -cudart static -o $@ $^ -L'$(CUDA_LIBDIR)' -lcublasLt -ldl -Xlinker -rpath,'$(CUDA_LIBDIR)'
+
 # -- tests --
 
 .PHONY: tests
@@ -153,7 +177,27 @@ $(EMULATED): $B/emulated/%: $B/%.o $B/libcmd.a $B/emulated/liblafs.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# A simulated GPU: the kernels of kernels/cuda, compiled by the host's compiler, as a plugin of its own. See tests/cuda.
+CXX ?= c++
+CXX_WARN := $(filter-out -Wmissing-prototypes -Wstrict-prototypes,$(WARN))
+SIM_CXXFLAGS = -std=c++17 -O3 -ffp-contract=off -fPIC -fvisibility=hidden -pthread $(CXX_WARN) -Wno-unknown-pragmas $(SANFLAGS) -I. -Ilib
+SIM := $B/tests/cuda/sim
+SIM_SRC := $(filter-out kernels/cuda/runtime.cu kernels/cuda/product.cu,$(sort $(wildcard kernels/cuda/*.cu))) \
+           $(sort $(wildcard tests/cuda/*.cc))
+SIM_OBJ := $(SIM_SRC:%=$(SIM)/%.o) $(CUDA_LIB_SRC:%.c=$(SIM)/%.o)
+$(SIM)/%.o: %
+	@mkdir -p $(@D)
+	$(CXX) $(SIM_CXXFLAGS) -MMD -MP -c -o $@ -x c++ $<
+$(SIM)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
+$(SIM)/lafs-cuda.so: $(SIM_OBJ)
+	$(CXX) $(SANFLAGS) -shared -o $@ $^ -pthread
+
+CUDA_OPS := $(addprefix $B/tests/ops/,elementwise linear transformer images loss)
+
 CLI_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/cli/*.sh)))
+CUDA_TESTS := $(if $(shell command -v $(lastword $(CXX))),$(sort $(wildcard tests/cuda/*.sh)))
 TREE_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/tree/*.sh)))
 MAN_TESTS := $(sort $(filter-out %/prepare.sh,$(wildcard tests/man/*.sh)))
 REAL_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/real/*.sh)))
@@ -161,19 +205,19 @@ INJECT_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/inject/*.sh)))
 
 # What each kind of build tests. Threads matter to few; the tree is the same under any sanitizer.
 ifeq ($(SAN),)
-CHECK := $(TREE_TESTS) $(TESTS) $(EMULATED) $(REPLAYS) $(CLI_TESTS) $(MAN_TESTS) $(INJECT_TESTS) $(REAL_TESTS) tests/torch/twin.sh
+CHECK := $(TREE_TESTS) $(TESTS) $(EMULATED) $(REPLAYS) $(CUDA_TESTS) $(CLI_TESTS) $(MAN_TESTS) $(INJECT_TESTS) $(REAL_TESTS) tests/torch/twin.sh
 else ifeq ($(SAN),thread)
 CHECK := $(foreach n,rng pool hasher loader ahead stream index filter shard train pretrain finetune run search,\
   $(filter $B/tests/unit/$n $B/tests/unit/$n-% $B/tests/unit/$n_% tests/cli/$n.sh tests/cli/$n-%.sh tests/cli/lafs-$n%,$(TESTS) $(CLI_TESTS)))
 else
-CHECK := $(TESTS) $(REPLAYS) $(CLI_TESTS)
+CHECK := $(TESTS) $(REPLAYS) $(CUDA_TESTS) $(CLI_TESTS)
 endif
 ifneq ($T,)
 CHECK := $(foreach c,$(CHECK),$(if $(findstring $T,$c),$c))
 endif
 
 .PHONY: check
-check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(INJECT_TESTS),$(CHECK)),$(SHIM)) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
+check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS)) $(if $(filter $(INJECT_TESTS),$(CHECK)),$(SHIM)) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
 	@CC='$(CC)' SAN='$(SAN)' tests/run $B $(CHECK)
 
 .PHONY: check-interop
@@ -234,9 +278,10 @@ MODELS := $(wildcard share/models/*.safetensors)
 PRESETS := $(filter-out %.md,$(wildcard examples/presets/*))
 
 .PHONY: install
-install: $(PROGRAMS)
+install: $(PROGRAMS) $(PLUGIN)
 	install -d $(bindir) $(share)/lafs/presets $(share)/bash-completion/completions
 	$(if $(PROGRAMS),install -m 755 $(PROGRAMS) $(bindir))
+	$(if $(PLUGIN),install -d $(DESTDIR)$(prefix)/lib/lafs && install -m 644 $(PLUGIN) $(DESTDIR)$(prefix)/lib/lafs)
 	for p in $(PROGRAMS); do $$p --completion bash >$(share)/bash-completion/completions/$$(basename $$p); done
 	for m in $(wildcard man/*.[1-9]); do \
 	    d=$(share)/man/man$${m##*.}; install -d $$d && install -m 644 $$m $$d || exit 1; done
@@ -247,4 +292,4 @@ install: $(PROGRAMS)
 clean:
 	rm -rf build bin
 
--include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $B/tests/torch/driver.d $(FUZZ_SRC:%.c=$B/%.d) $(BENCH_SRC:%.c=$B/%.d) $(EMULATED_OBJ:.o=.d)
+-include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $B/tests/torch/driver.d $(FUZZ_SRC:%.c=$B/%.d) $(BENCH_SRC:%.c=$B/%.d) $(EMULATED_OBJ:.o=.d) $(SIM_OBJ:.o=.d) $(CUDA_OBJ:.o=.d)

@@ -172,7 +172,7 @@ static lafs_status go(const char *path, struct lafs_err *err)
     LAFS_TRY(lafs_index_open(&s.ix, path, err));
     LAFS_TRY(lafs_sha256_file(path, s.data_digest, err));
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
-    if (why) cli_note("%s", why);
+    if (why) cli_warn("device %s", why);
     record_options();
     LAFS_TRY(lafs_dtrain_open(&s.trainer, &c, &s.backend, cli_pool(), s.ix, err));
     LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));

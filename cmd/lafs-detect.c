@@ -346,7 +346,7 @@ static lafs_status open_model(struct job *j, char digest[65], struct lafs_err *e
     struct worker *w = &j->worker[0];
     const char *why = NULL;
     LAFS_TRY(lafs_backend_open(&w->backend, cli.device, NULL, &why, err));
-    if (why) cli_note("%s", why);
+    if (why) cli_warn("device %s", why);
     lafs_status rc = lafs_detector_open(&w->detector, &w->backend, j->weights, err);
     return rc == LAFS_OK ? rc : lafs_err_prefix(err, "'%s'", path);
 }

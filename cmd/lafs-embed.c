@@ -92,7 +92,7 @@ static lafs_status open_model(struct lafs_err *err)
     const char *why = NULL;
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
     lafs_precision_by_name(o.precision, &s.backend.precision);
-    if (why) cli_note("%s", why);
+    if (why) cli_warn("device %s", why);
     LAFS_TRY(load_model(&s.model, &s.backend, o.model, 0, s.digest, err));
     LAFS_TRY(lafs_embedder_open(&s.embedder, &s.model, &s.backend, (int)o.batch, LAFS_FOR_EMBEDDING, err));
     LAFS_TRY(lafs_alloc(&s.crops, (size_t)o.batch, FACE_BYTES, err));

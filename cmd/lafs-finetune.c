@@ -329,7 +329,7 @@ static lafs_status go(const char *path, struct lafs_err *err)
     LAFS_TRY(open_data(path, &c, err));
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
     lafs_precision_by_name(o.precision, &s.backend.precision);
-    if (why) cli_note("%s", why);
+    if (why) cli_warn("device %s", why);
     record_options(&c);
     if (!o.dry_run) {
         LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));

@@ -114,7 +114,7 @@ static lafs_status open_model(struct lafs_err *err)
     const char *why = NULL;
     size_t n = (size_t)o.batch * LAFS_MAX_VIEWS;
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
-    if (why) cli_note("%s", why);
+    if (why) cli_warn("device %s", why);
     LAFS_TRY(load_model(&s.model, &s.backend, o.model, 1, s.digest, err));
     LAFS_TRY(lafs_embedder_open(&s.embedder, &s.model, &s.backend, 32, LAFS_FOR_LANDMARKS, err));
     LAFS_TRY(lafs_alloc(&s.crops, n, FACE_BYTES, err));

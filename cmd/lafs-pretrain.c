@@ -381,7 +381,7 @@ static lafs_status go(const char *const *args, int n, struct lafs_err *err)
     LAFS_TRY(configure(&c, err));
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
     lafs_precision_by_name(o.precision, &s.backend.precision);
-    if (why) cli_note("%s", why);
+    if (why) cli_warn("device %s", why);
     LAFS_TRY(open_landmarks(&c, err));
     LAFS_TRY(open_data(args, n, &c, err));
     LAFS_TRY(lafs_pretrain_config_check(&c, err));

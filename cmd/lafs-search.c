@@ -165,7 +165,7 @@ static lafs_status open_search(struct job *j, struct lafs_err *err)
     if (n == 0) return lafs_fail(err, LAFS_FAILED, "there are no probes");
     normalise_all(floats(&j->probe), n, j->dim);
     LAFS_TRY(lafs_backend_open(&j->backend, cli.device, cli_pool(), &why, err));
-    if (why) cli_note("%s", why);
+    if (why) cli_warn("device %s", why);
     for (int k = 0; k < 2; k++) {
         struct block *p = j->block + k;
         LAFS_TRY(lafs_alloc(&p->key, BLOCK, sizeof *p->key, err));

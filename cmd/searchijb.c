@@ -167,7 +167,7 @@ static lafs_status search_all(struct job *j, struct lafs_err *err)
     const char *why = NULL;
     LAFS_TRY(templates_report_missing(&j->set, &j->want, j->first_key, j->s->templates->templates, err));
     LAFS_TRY(lafs_backend_open(&j->backend, cli.device, cli_pool(), &why, err));
-    if (why) cli_note("%s", why);
+    if (why) cli_warn("device %s", why);
     lafs_status st = templates_make(&t, j->s->templates, j->images, &j->want, &j->set, err);
     for (int g = 0; st == LAFS_OK && g < galleries->n; g++) {
         j->of[g].gallery = galleries->v[g];

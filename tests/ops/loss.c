@@ -96,10 +96,12 @@ static void draw_margin(struct op *o)
     o->num[0] = below(o, 0, 1) ? 64 : 8;
     whole(o, "emb", IN, o->dim[0] * o->dim[1]);
     whole(o, "weight", IN, o->dim[2] * o->dim[1]);
-    size_t host = lafs_ref_ops.margin_scratch(o->dim[0], o->dim[1], o->dim[2]);
-    size_t cpu = lafs_cpu_ops()->margin_scratch(o->dim[0], o->dim[1], o->dim[2]);
-    struct buf *scratch = add_buf(o, "scratch", OUT, WHOLE, (int64_t)(host > cpu ? host : cpu), 1);
-    scratch->absent = 0;
+    size_t scratch = 0;
+    for (int i = 0; i < 3; i++) {
+        size_t size = op_tables[i]->margin_scratch(o->dim[0], o->dim[1], o->dim[2]);
+        scratch = size > scratch ? size : scratch;
+    }
+    add_buf(o, "scratch", OUT, WHOLE, (int64_t)scratch, 1);
     add_buf(o, "loss", OUT, WHOLE, 1, 8);
     whole(o, "demb", OUT, o->dim[0] * o->dim[1])->tol = 3e-5;
     whole(o, "dweight", ADD, o->dim[2] * o->dim[1])->tol = 3e-5;

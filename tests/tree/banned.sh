@@ -25,7 +25,7 @@ for f in $(ls lib/*/*.c kernels/*/*.c); do
 done
 ok "the library neither prints nor exits"
 
-for f in $sources tests/*.h tests/*/*.[ch]; do
+for f in $sources kernels/cuda/*.cu* tests/*.h tests/*/*.[ch] tests/*/*.cc; do
     case "$f" in
     tests/*) width=240 ;; # a table of cases may be wide
     *) width=120 ;;

@@ -37,17 +37,24 @@ for f in kernels/*/*.[ch]; do
         esac
     done
 done
+for f in kernels/cuda/*; do
+    for inc in $(includes "$f"); do
+        case "$f $inc" in *.cu\ kernels/cuda/dev.cuh | */dev.cuh\ compute/backend.h) ;; *) complain "$f: must not include \"$inc\"" ;; esac
+    done
+done
 ok "kernels see the op table only"
 
 once() { # HEADER FILE
     local found
-    found=$(grep -lE "^[ \t]*#[ \t]*include[ \t]*<$1>" -r lib kernels cmd --include='*.[ch]' | sort | tr '\n' ' ')
+    found=$(grep -lE "^[ \t]*#[ \t]*include[ \t]*<$1>" -r lib kernels cmd --include='*.[ch]' --include='*.cu' --include='*.cuh' | sort | tr '\n' ' ')
     case "$found" in "$2 " | "") ;; *) complain "<$1> belongs in $2 only, is in: $found" ;; esac
 }
 once 'archive(_entry)?\.h' lib/format/archive.c
 once 'j(peglib|error)\.h' lib/image/jpeg.c
 once 'png\.h' lib/image/png.c
 once 'msgpack.*' lib/data/record.c
+once 'cuda.*' kernels/cuda/dev.cuh
+once 'cublas.*' kernels/cuda/product.cu
 ok "each third-party header is included by one file"
 
 known='archive|archive_entry|jpeglib|jerror|png|msgpack'

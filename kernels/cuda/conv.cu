@@ -1,0 +1,188 @@
+/* Convolutions, channels last, directly: a thread has an element of the result, neighbouring threads neighbouring
+ * channels. 1 x 1 ones are products. Geometry as in kernels/ref/conv.c. Gradients of weights are long sums over pixels,
+ * taken in parts. */
+#include "kernels/cuda/dev.cuh"
+
+struct side { /* of the result */
+    int64_t h, w;
+};
+static struct side side_of(const struct lafs_conv *g)
+{
+    return {lafs_conv_side(g->h, g->k, g->stride), lafs_conv_side(g->w, g->k, g->stride)};
+}
+
+/* Input pixel of tap (ky, kx) of the r-th pixel of the result, as the number of its first channel; -1: outside. */
+DEVICE int64_t tap(const struct lafs_conv *g, struct side o, int64_t r, int ky, int kx)
+{
+    const int p = (g->k - 1) / 2;
+    const int64_t iy = r / o.w % o.h * g->stride + ky - p, ix = r % o.w * g->stride + kx - p;
+    if (iy < 0 || iy >= g->h || ix < 0 || ix >= g->w) return -1;
+    return ((r / (o.h * o.w) * g->h + iy) * g->w + ix) * g->c;
+}
+/* The pixel of the result whose tap (ky, kx) is pixel (y, x) of image i; -1: none. */
+DEVICE int64_t tapped(const struct lafs_conv *g, struct side o, int64_t i, int64_t y, int64_t x, int ky, int kx)
+{
+    const int p = (g->k - 1) / 2;
+    const int64_t ty = y + p - ky, tx = x + p - kx;
+    if (ty < 0 || tx < 0 || ty % g->stride || tx % g->stride) return -1;
+    if (ty / g->stride >= o.h || tx / g->stride >= o.w) return -1;
+    return (i * o.h + ty / g->stride) * o.w + tx / g->stride;
+}
+
+KERNEL conv_kernel(struct lafs_conv g, struct side o, const float *x, const float *w, const float *b, enum lafs_act act,
+                   float *y)
+{
+    const int64_t e = global_index(), r = e / g.out, out = e % g.out, kk = g.k * g.k;
+    if (r >= g.n * o.h * o.w) return;
+    float sum = b ? b[out] : 0;
+    for (int t = 0; t < kk; t++) {
+        const int64_t at = tap(&g, o, r, t / g.k, t % g.k);
+        for (int64_t c = 0; at >= 0 && c < g.c; c++) sum += w[(out * g.c + c) * kk + t] * x[at + c];
+    }
+    y[e] = act_value(act, sum);
+}
+KERNEL act_kernel(int64_t n, enum lafs_act act, float *y)
+{
+    const int64_t i = global_index();
+    if (i < n) y[i] = act_value(act, y[i]);
+}
+static void conv(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w, const float *b,
+                 enum lafs_act act, float *y)
+{
+    const struct side o = side_of(g);
+    const int64_t n = g->n * o.h * o.w * g->out;
+    if (g->k > 1 || g->stride > 1) {
+        LAUNCH(d, conv_kernel, grid_for(n), THREADS, 0, *g, o, x, w, b, act, y);
+        return;
+    }
+    const struct product p = {PRODUCT_NT, g->n * g->h * g->w, g->out, g->c, 0, x, w, b, 0, y};
+    product_run(d, &p);
+    if (act != LAFS_ACT_NONE) LAUNCH(d, act_kernel, grid_for(n), THREADS, 0, n, act, y);
+}
+
+KERNEL conv_bwd_x_kernel(struct lafs_conv g, struct side o, const float *dy, const float *w, float *dx)
+{
+    const int64_t e = global_index(), c = e % g.c, pixel = e / g.c, kk = g.k * g.k;
+    if (pixel >= g.n * g.h * g.w) return;
+    float sum = 0;
+    for (int t = 0; t < kk; t++) {
+        const int64_t r = tapped(&g, o, pixel / (g.h * g.w), pixel / g.w % g.h, pixel % g.w, t / g.k, t % g.k);
+        for (int64_t out = 0; r >= 0 && out < g.out; out++) sum += dy[r * g.out + out] * w[(out * g.c + c) * kk + t];
+    }
+    dx[e] = sum;
+}
+static void conv_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, const float *dy, const float *w, float *dx)
+{
+    LAUNCH(d, conv_bwd_x_kernel, grid_for(g->n * g->h * g->w * g->c), THREADS, 0, *g, side_of(g), dy, w, dx);
+}
+
+/* Column (c kk + t) out + o of part: the sum for w[o][c][t] over SUM_ROWS pixels of the result; depthwise: column
+ * t c + c' for w[c'][t]. A block has a warp of columns. */
+KERNEL conv_part_kernel(struct lafs_conv g, struct side o, int depthwise, const float *x, const float *dy, float *part)
+{
+    float *room = shared_memory<float>(), sum = 0;
+    const int64_t kk = g.k * g.k, columns = (depthwise ? 1 : g.c) * kk * g.out, rows = g.n * o.h * o.w;
+    const int64_t column = (int64_t)block_y() * WARP + lane_index(), out = column % g.out, rest = column / g.out;
+    const int t = (int)(rest % kk);
+    const int64_t c = depthwise ? out : rest / kk, first = block_x() * SUM_ROWS;
+    const int64_t end = first + SUM_ROWS < rows ? first + SUM_ROWS : rows;
+    for (int64_t r = first + warp_index(); r < end && column < columns; r += THREADS / WARP) {
+        const int64_t at = tap(&g, o, r, t / g.k, t % g.k);
+        if (at >= 0) sum += x[at + c] * dy[r * g.out + out];
+    }
+    room[thread_index()] = sum;
+    block_sync();
+    if (warp_index() || column >= columns) return;
+    sum = 0;
+    for (int i = 0; i < THREADS / WARP; i++) sum += room[i * WARP + lane_index()];
+    part[block_x() * columns + column] = sum;
+}
+static void weights_bwd(struct lafs_dev *d, const struct lafs_conv *g, int depthwise, const float *x, const float *dy,
+                        float *dw)
+{
+    const struct side o = side_of(g);
+    const int64_t columns = (depthwise ? 1 : g->c) * g->k * g->k * g->out, parts = parts_of(g->n * o.h * o.w);
+    float *part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(parts * columns) * sizeof *part);
+    if (!part || !parts) return;
+    LAUNCH(d, conv_part_kernel, grid_of(parts, (columns + WARP - 1) / WARP), THREADS, THREADS * sizeof(float), *g, o,
+           depthwise, x, dy, part);
+    sum_parts(d, parts, columns, g->out, part, 1, dw);
+}
+static void conv_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy, float *dw)
+{
+    weights_bwd(d, g, 0, x, dy, dw);
+}
+static void depthwise_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy, float *dw)
+{
+    weights_bwd(d, g, 1, x, dy, dw);
+}
+
+KERNEL depthwise_kernel(struct lafs_conv g, struct side o, const float *x, const float *w, const float *b,
+                        enum lafs_act act, float *y)
+{
+    const int64_t e = global_index(), r = e / g.c, c = e % g.c, kk = g.k * g.k;
+    if (r >= g.n * o.h * o.w) return;
+    float sum = b ? b[c] : 0;
+    for (int t = 0; t < kk; t++) {
+        const int64_t at = tap(&g, o, r, t / g.k, t % g.k);
+        if (at >= 0) sum += w[c * kk + t] * x[at + c];
+    }
+    y[e] = act_value(act, sum);
+}
+static void depthwise(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w, const float *b,
+                      enum lafs_act act, float *y)
+{
+    const struct side o = side_of(g);
+    LAUNCH(d, depthwise_kernel, grid_for(g->n * o.h * o.w * g->c), THREADS, 0, *g, o, x, w, b, act, y);
+}
+
+KERNEL depthwise_bwd_x_kernel(struct lafs_conv g, struct side o, const float *dy, const float *w, float *dx)
+{
+    const int64_t e = global_index(), c = e % g.c, pixel = e / g.c, kk = g.k * g.k;
+    if (pixel >= g.n * g.h * g.w) return;
+    float sum = 0;
+    for (int t = 0; t < kk; t++) {
+        const int64_t r = tapped(&g, o, pixel / (g.h * g.w), pixel / g.w % g.h, pixel % g.w, t / g.k, t % g.k);
+        if (r >= 0) sum += dy[r * g.c + c] * w[c * kk + t];
+    }
+    dx[e] = sum;
+}
+static void depthwise_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, const float *dy, const float *w, float *dx)
+{
+    LAUNCH(d, depthwise_bwd_x_kernel, grid_for(g->n * g->h * g->w * g->c), THREADS, 0, *g, side_of(g), dy, w, dx);
+}
+
+KERNEL maxpool2_kernel(int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y)
+{
+    const int64_t e = global_index(), across = w / 2 * c, r = e / across, j = e % across;
+    if (r >= n * (h / 2)) return;
+    const float *a = x + (2 * r * w + 2 * (j / c)) * c + j % c, *b = a + w * c;
+    const float top = a[0] > a[c] ? a[0] : a[c], low = b[0] > b[c] ? b[0] : b[c];
+    y[e] = top > low ? top : low;
+}
+static void maxpool2(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y)
+{
+    LAUNCH(d, maxpool2_kernel, grid_for(n * (h / 2) * (w / 2) * c), THREADS, 0, n, h, w, c, x, y);
+}
+
+KERNEL upsample2_add_kernel(int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y)
+{
+    const int64_t e = global_index(), across = 2 * w * c, r = e / across, j = e % across;
+    if (r < n * 2 * h) y[e] += x[(r / 2 * w + j / c / 2) * c + j % c];
+}
+static void upsample2_add(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x, float *y)
+{
+    LAUNCH(d, upsample2_add_kernel, grid_for(n * 4 * h * w * c), THREADS, 0, n, h, w, c, x, y);
+}
+
+void ops_conv(struct lafs_ops *ops)
+{
+    ops->conv = conv;
+    ops->conv_bwd_x = conv_bwd_x;
+    ops->conv_bwd_w = conv_bwd_w;
+    ops->depthwise = depthwise;
+    ops->depthwise_bwd_x = depthwise_bwd_x;
+    ops->depthwise_bwd_w = depthwise_bwd_w;
+    ops->maxpool2 = maxpool2;
+    ops->upsample2_add = upsample2_add;
+}

@@ -1,0 +1,121 @@
+/* The device, the table, and the plugin's entry. */
+#include <stdio.h>
+
+#include "kernels/cuda/dev.cuh"
+
+void dev_failed(struct lafs_dev *d, const char *what, const char *why)
+{
+    if (d->err.status == LAFS_OK) lafs_fail(&d->err, LAFS_FAILED, "cuda: %s: %s", what, why);
+}
+
+void *dev_scratch(struct lafs_dev *d, enum scratch kind, size_t size)
+{
+    if (d->scratch[kind].size >= size && d->scratch[kind].p) return d->scratch[kind].p;
+    struct lafs_err err = {LAFS_OK, {0}};
+    runtime_wait(d); /* what is queued may still use it */
+    runtime_free(d, d->scratch[kind].p);
+    d->scratch[kind] = {NULL, 0};
+    size += size / 8 + 1;
+    if (runtime_alloc(d, &d->scratch[kind].p, size, &err) != LAFS_OK) {
+        if (d->err.status == LAFS_OK) d->err = err;
+        return NULL;
+    }
+    d->scratch[kind].size = size;
+    return d->scratch[kind].p;
+}
+
+void *dev_scratch_from(struct lafs_dev *d, enum scratch kind, const void *host, size_t size)
+{
+    void *p = dev_scratch(d, kind, size);
+    if (p) runtime_upload(d, p, host, size);
+    return p;
+}
+
+static void close_device(struct lafs_dev *d)
+{
+    if (!d) return;
+    for (int i = 0; i < SCRATCH_KINDS; i++) runtime_free(d, d->scratch[i].p);
+    product_close(d);
+    runtime_close(d);
+    lafs_free(d);
+}
+
+static lafs_status open_device(struct lafs_dev **out, const char *arg, struct lafs_pool *pool, struct lafs_err *err)
+{
+    (void)pool;
+    struct lafs_dev *d;
+    *out = NULL;
+    LAFS_TRY(lafs_alloc0(&d, 1, sizeof *d, err));
+    lafs_status st = runtime_open(d, arg, err);
+    if (st == LAFS_OK) st = product_open(d, err);
+    if (st != LAFS_OK) {
+        close_device(d);
+        return st;
+    }
+    *out = d;
+    return LAFS_OK;
+}
+
+static const char *describe(struct lafs_dev *d) { return d->text; }
+
+static lafs_status alloc_zeroed(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err)
+{
+    LAFS_TRY(runtime_alloc(d, out, size, err));
+    runtime_zero(d, *out, size);
+    return LAFS_OK;
+}
+
+static lafs_status wait_for_all(struct lafs_dev *d, struct lafs_err *err)
+{
+    runtime_wait(d);
+    if (d->err.status != LAFS_OK && err) *err = d->err;
+    return d->err.status;
+}
+
+/* An op that has no kernel yet fails by name. */
+template <class F> struct missing;
+template <class... A> struct missing<void (*)(struct lafs_dev *, A...)> {
+    template <const char *NAME> static void op(struct lafs_dev *d, A...)
+    {
+        dev_failed(d, NAME, "this device cannot do that yet; use --device cpu");
+    }
+};
+#define MISSING(slot)                                                                \
+    do {                                                                             \
+        static constexpr char name[] = #slot;                                        \
+        if (!ops->slot) ops->slot = missing<decltype(ops->slot)>::template op<name>; \
+    } while (0)
+
+static void fill(struct lafs_ops *ops)
+{
+    ops->version = LAFS_BACKEND_VERSION;
+    ops->name = "cuda";
+    ops->open = open_device;
+    ops->close = close_device;
+    ops->describe = describe;
+    ops->alloc = alloc_zeroed;
+    ops->free = runtime_free;
+    ops->upload = runtime_upload;
+    ops->download = runtime_download;
+    ops->copy = runtime_copy;
+    ops->zero = runtime_zero;
+    ops->sync = wait_for_all;
+    ops_elementwise(ops);
+    ops_linear(ops);
+    ops_transformer(ops);
+    ops_attention(ops);
+    ops_conv(ops);
+    ops_norm2d(ops);
+    ops_patch(ops);
+    ops_loss(ops);
+    ops_optim(ops);
+    MISSING(render);
+    MISSING(scan);
+}
+
+extern "C" __attribute__((visibility("default"))) const struct lafs_ops *lafs_plugin_ops(void)
+{
+    static struct lafs_ops ops;
+    if (!ops.version) fill(&ops);
+    return &ops;
+}

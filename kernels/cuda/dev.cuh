@@ -1,0 +1,442 @@
+/* All that kernels need of a GPU, and the only header of ours, beside the op table, that they include. Each primitive
+ * has two bodies: one for nvcc, and one for the host's compiler, with which the simulator of tests/cuda compiles the
+ * same kernels and runs them: blocks one after another, a block's threads as fibers.
+ *
+ *     KERNEL add_kernel(int64_t n, const float *x, float *y)
+ *     {
+ *         const int64_t i = global_index();
+ *         if (i < n) y[i] += x[i];
+ *     }
+ *     LAUNCH(d, add_kernel, grid_for(n), THREADS, 0, n, x, y);
+ *
+ * Rules for kernels:
+ * - Blocks are one-dimensional, of whole warps; shared memory is what LAUNCH asks for, got by shared_memory<T>().
+ * - block_sync, warp functions and mma are reached by all threads of the block or warp; no thread returns before the
+ *   last of them. (The simulator stops where that is not so.)
+ * - Every pointer is to device memory. What is on the host travels by value or by `upload`.
+ * - No atomics on sums: a sum has one order, whatever the grid. */
+#ifndef LAFS_KERNELS_CUDA_DEV_CUH
+#define LAFS_KERNELS_CUDA_DEV_CUH
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "compute/backend.h"
+
+enum { WARP = 32, THREADS = 256 /* of a block, where nothing says otherwise */ };
+
+/* -- the device, on the host's side: cuda.cu, and runtime.cu or tests/cuda/runtime.cc -- */
+
+/* Memory that ops need for themselves; each kind is one block, which grows. */
+enum scratch { SCRATCH_A, SCRATCH_B, SCRATCH_ROWS, SCRATCH_SUMS, SCRATCH_KINDS };
+
+struct lafs_dev {
+    int number;
+    void *stream;         /* cudaStream_t; all work of a device is on one */
+    void *products;       /* what product.cu keeps */
+    struct {
+        void *p;
+        size_t size;
+    } scratch[SCRATCH_KINDS];
+    struct lafs_err err;  /* the first failure; reported by sync */
+    char text[512];       /* what describe returns */
+};
+
+/* Opens a device by its number ("" is 0), made usable; its description and its stream. */
+lafs_status runtime_open(struct lafs_dev *d, const char *arg, struct lafs_err *err);
+void runtime_close(struct lafs_dev *d);
+void runtime_use(struct lafs_dev *d); /* the calling thread's launches and calls go to this device from now on */
+lafs_status runtime_alloc(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err); /* 256-byte aligned */
+void runtime_free(struct lafs_dev *d, void *p);
+/* Queued; failures are sticky. Host memory has been read when `upload` returns, written when `download` does. */
+void runtime_upload(struct lafs_dev *d, void *to, const void *from, size_t size);
+void runtime_download(struct lafs_dev *d, void *to, const void *from, size_t size);
+void runtime_copy(struct lafs_dev *d, void *to, const void *from, size_t size);
+void runtime_zero(struct lafs_dev *d, void *p, size_t size);
+/* Waits for all that is queued. */
+void runtime_wait(struct lafs_dev *d);
+
+/* Remembers a failure inside an op; the first one stays. */
+void dev_failed(struct lafs_dev *d, const char *what, const char *why);
+/* At least `size` bytes, whose content nobody relies on; NULL when there are none (the failure is remembered). */
+void *dev_scratch(struct lafs_dev *d, enum scratch kind, size_t size);
+/* The same, filled from the host. */
+void *dev_scratch_from(struct lafs_dev *d, enum scratch kind, const void *host, size_t size);
+
+/* -- products of row-major matrices: product.cu (cuBLASLt), or tests/cuda/product.cc -- */
+enum product_form {
+    PRODUCT_NT, /* c (m,n) = a (m,k) b (n,k)^T */
+    PRODUCT_NN, /* c (m,n) = a (m,k) b (k,n) */
+    PRODUCT_TN  /* c (m,n) = a (k,m)^T b (k,n) */
+};
+struct product {
+    enum product_form form;
+    int64_t m, n, k;
+    int bf16;           /* a and b are bf16 (sums are fp32), otherwise fp32 (and no less: TF32 is not fp32) */
+    const void *a, *b;
+    const float *bias;  /* (n) is added to each row; NULL: none */
+    int add;            /* 1: c += */
+    float *c;
+};
+/* An element's bits do not depend on m in forms NT and NN. */
+void product_run(struct lafs_dev *d, const struct product *p);
+/* The product of fp32 matrices, taken as `precision` says: linear.cu. */
+void multiply(struct lafs_dev *d, enum lafs_precision precision, struct product p);
+lafs_status product_open(struct lafs_dev *d, struct lafs_err *err);
+void product_close(struct lafs_dev *d);
+
+/* Long sums over rows, in two steps: parts of SUM_ROWS rows each, then those in their order. linear.cu */
+enum { SUM_ROWS = 256 };
+/* part (parts, width): sums of the columns of x (rows, width). */
+void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const float *x, float *part);
+/* Column j of part (parts, n), summed, goes to (+)= out[j % inner * (n / inner) + j / inner]; inner = n: out[j]. */
+void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, float *out);
+static inline int64_t parts_of(int64_t rows) { return (rows + SUM_ROWS - 1) / SUM_ROWS; }
+
+/* -- groups of ops: each file sets its slots -- */
+void ops_elementwise(struct lafs_ops *ops);
+void ops_linear(struct lafs_ops *ops);
+void ops_transformer(struct lafs_ops *ops);
+void ops_attention(struct lafs_ops *ops);
+void ops_conv(struct lafs_ops *ops);
+void ops_norm2d(struct lafs_ops *ops);
+void ops_patch(struct lafs_ops *ops);
+void ops_loss(struct lafs_ops *ops);
+void ops_optim(struct lafs_ops *ops);
+
+struct grid {
+    int64_t x;
+    int y, z;
+};
+static inline struct grid grid_of(int64_t x, int64_t y = 1, int64_t z = 1) { return {x, (int)y, (int)z}; }
+/* A thread for each of n things. */
+static inline struct grid grid_for(int64_t n) { return {(n + THREADS - 1) / THREADS, 1, 1}; }
+
+/* == nvcc's bodies ================================================================================================ */
+#ifdef __CUDACC__
+
+#include <cuda_runtime.h>
+
+#define KERNEL static __global__ void
+#define DEVICE static __device__ __forceinline__
+
+template <class... P, class... A>
+void launch(struct lafs_dev *d, void (*kernel)(P...), const char *name, struct grid g, int threads, size_t shared,
+            A... a)
+{
+    if (g.x == 0 || g.y == 0 || g.z == 0) return;
+    cudaError_t e = cudaSuccess;
+    runtime_use(d);
+    if (shared > 48 * 1024)
+        e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+    if (e == cudaSuccess) {
+        kernel<<<dim3((unsigned)g.x, (unsigned)g.y, (unsigned)g.z), (unsigned)threads, shared,
+                 (cudaStream_t)d->stream>>>((P)a...);
+        e = cudaGetLastError();
+    }
+    if (e != cudaSuccess) dev_failed(d, name, cudaGetErrorString(e));
+}
+
+DEVICE int thread_index() { return (int)threadIdx.x; }
+DEVICE int block_threads() { return (int)blockDim.x; }
+DEVICE int64_t block_x() { return blockIdx.x; }
+DEVICE int block_y() { return (int)blockIdx.y; }
+DEVICE int block_z() { return (int)blockIdx.z; }
+DEVICE int64_t grid_x() { return gridDim.x; }
+
+template <class T> DEVICE T *shared_memory()
+{
+    extern __shared__ __align__(128) unsigned char lafs_shared[];
+    return (T *)lafs_shared;
+}
+DEVICE void block_sync() { __syncthreads(); }
+DEVICE void warp_sync() { __syncwarp(); }
+/* What the lane has whose number differs by `bits`. */
+template <class T> DEVICE T warp_xor(T v, int bits) { return __shfl_xor_sync(~0u, v, bits); }
+/* Bit i: lane i's v. */
+DEVICE uint32_t warp_ballot(bool v) { return __ballot_sync(~0u, v); }
+
+/* c (16,8) += a (16,16) b (16,8), bf16 in, fp32 sums. With g = lane/4 and t = lane%4 a lane holds, two to a word:
+ * a: (g, 2t..), (g+8, 2t..), (g, 2t+8..), (g+8, 2t+8..); b: (2t.., g), (2t+8.., g); c: (g, 2t), (g, 2t+1), (g+8, 2t),
+ * (g+8, 2t+1). */
+DEVICE void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+/* Copies a float to shared memory; it is there for this thread after copies_wait, for the block after block_sync. */
+DEVICE void copy_async(float *shared, const float *global)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;"
+                 :
+                 : "r"((uint32_t)__cvta_generic_to_shared(shared)), "l"(global)
+                 : "memory");
+}
+DEVICE void copies_wait() { asm volatile("cp.async.wait_all;" : : : "memory"); }
+
+#else
+/* == the simulator's bodies ======================================================================================= */
+
+#define KERNEL static void
+#define DEVICE static inline
+
+/* Where the running thread is; tests/cuda/sim.cc keeps it. */
+struct sim_place {
+    int thread, threads;
+    int64_t x, grid_x;
+    int y, z;
+    void *shared;
+};
+extern struct sim_place sim_at;
+
+enum { SIM_SLOT = 40 }; /* bytes that a lane may hand to its warp */
+void sim_block_sync();
+/* Waits for all lanes, which must have come for the same purpose; gives what each one brought, SIM_SLOT bytes apart. */
+const char *sim_warp_meet(const char *purpose, const void *bring, size_t size);
+void sim_copy_async(float *to, const float *from);
+void sim_copies_wait();
+/* Runs body(arg) in every thread of the grid. */
+void sim_launch(struct lafs_dev *d, const char *name, struct grid g, int threads, size_t shared,
+                void (*body)(const void *), const void *arg);
+/* Stops the program when p is no device memory. */
+void sim_check_pointer(const char *kernel, const volatile void *p);
+
+template <class T> static inline void sim_check(const char *kernel, T *p) { sim_check_pointer(kernel, p); }
+template <class T> static inline void sim_check(const char *, const T &) {}
+
+template <class F> static void sim_call(const void *arg) { (*(const F *)arg)(); }
+template <class... P, class... A>
+void launch(struct lafs_dev *d, void (*kernel)(P...), const char *name, struct grid g, int threads, size_t shared,
+            A... a)
+{
+    (sim_check(name, (P)a), ...);
+    auto call = [=]() { kernel((P)a...); };
+    sim_launch(d, name, g, threads, shared, sim_call<decltype(call)>, &call);
+}
+
+DEVICE int thread_index() { return sim_at.thread; }
+DEVICE int block_threads() { return sim_at.threads; }
+DEVICE int64_t block_x() { return sim_at.x; }
+DEVICE int block_y() { return sim_at.y; }
+DEVICE int block_z() { return sim_at.z; }
+DEVICE int64_t grid_x() { return sim_at.grid_x; }
+template <class T> DEVICE T *shared_memory() { return (T *)sim_at.shared; }
+DEVICE void block_sync() { sim_block_sync(); }
+DEVICE void warp_sync() { sim_warp_meet("warp_sync", "", 1); }
+template <class T> DEVICE T warp_xor(T v, int bits)
+{
+    T out;
+    static_assert(sizeof v <= SIM_SLOT, "too much for a lane");
+    memcpy(&out, sim_warp_meet("warp_xor", &v, sizeof v) + ((sim_at.thread % WARP) ^ bits) * SIM_SLOT, sizeof out);
+    return out;
+}
+DEVICE uint32_t warp_ballot(bool v)
+{
+    uint32_t bits = 0;
+    const char *all = sim_warp_meet("warp_ballot", &v, 1);
+    for (int i = 0; i < WARP; i++) bits |= (uint32_t)(all[i * SIM_SLOT] != 0) << i;
+    return bits;
+}
+DEVICE float sim_half(const char *all, int lane, int word, int high)
+{
+    uint32_t u;
+    float f;
+    memcpy(&u, all + lane * SIM_SLOT + 4 * word, 4);
+    u = high ? u & 0xffff0000u : u << 16;
+    memcpy(&f, &u, 4);
+    return f;
+}
+DEVICE void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    const uint32_t bring[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+    const char *all = sim_warp_meet("mma", bring, sizeof bring);
+    const int g = sim_at.thread % WARP / 4, t = sim_at.thread % 4;
+    for (int e = 0; e < 4; e++) /* element (g + 8 (e/2), 2t + e%2) */
+        for (int k = 0; k < 16; k++)
+            c[e] += sim_half(all, g * 4 + k % 8 / 2, e / 2 + k / 8 * 2, k % 2) *
+                    sim_half(all, (2 * t + e % 2) * 4 + k % 8 / 2, 4 + k / 8, k % 2);
+}
+DEVICE void copy_async(float *shared, const float *global) { sim_copy_async(shared, global); }
+DEVICE void copies_wait() { sim_copies_wait(); }
+
+#endif
+/* == for both ===================================================================================================== */
+
+#define LAUNCH(d, kernel, grid, threads, shared, ...) launch(d, kernel, #kernel, grid, threads, shared, __VA_ARGS__)
+
+DEVICE int lane_index() { return thread_index() % WARP; }
+DEVICE int warp_index() { return thread_index() / WARP; }
+DEVICE int64_t global_index() { return block_x() * block_threads() + thread_index(); }
+
+/* All lanes get the same bits: both orders of two summands are one. */
+template <class T> DEVICE T warp_sum(T v)
+{
+    for (int bits = WARP / 2; bits; bits /= 2) v += warp_xor(v, bits);
+    return v;
+}
+template <class T> DEVICE T warp_max(T v)
+{
+    for (int bits = WARP / 2; bits; bits /= 2) {
+        const T other = warp_xor(v, bits);
+        v = other > v ? other : v;
+    }
+    return v;
+}
+/* Over the block, in the order of warps; all threads get it. room: shared, a T a warp. */
+template <class T> DEVICE T block_sum(T v, T *room)
+{
+    T sum = 0;
+    v = warp_sum(v);
+    block_sync();
+    if (lane_index() == 0) room[warp_index()] = v;
+    block_sync();
+    for (int i = 0; i < block_threads() / WARP; i++) sum += room[i];
+    return sum;
+}
+template <class T> DEVICE T block_max(T v, T *room)
+{
+    v = warp_max(v);
+    block_sync();
+    if (lane_index() == 0) room[warp_index()] = v;
+    block_sync();
+    T best = room[0];
+    for (int i = 1; i < block_threads() / WARP; i++) best = room[i] > best ? room[i] : best;
+    return best;
+}
+
+/* -- bf16: the upper half of a float, to the nearest, to even where two are; a NaN stays one -- */
+DEVICE uint32_t float_bits(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+DEVICE float bits_float(uint32_t u)
+{
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+DEVICE uint32_t bf16_bits(float x)
+{
+    const uint32_t u = float_bits(x);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return u >> 16 | 0x40u;
+    return (u + 0x7fffu + (u >> 16 & 1u)) >> 16;
+}
+DEVICE float bf16_high(float x) { return bits_float(bf16_bits(x) << 16); }
+/* What is left of x behind its high part, rounded; 0 where that is infinite or no number. */
+DEVICE float bf16_low(float x)
+{
+    const float low = x - bf16_high(x);
+    return low - low == 0 ? bf16_high(low) : 0;
+}
+
+/* -- dropout and drop-path, as compute/backend.h says -- */
+DEVICE void philox(uint64_t key, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t out[4])
+{
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+    for (int round = 0; round < 10; round++) {
+        const uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+        const uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c1 = (uint32_t)p1;
+        c3 = (uint32_t)p0;
+        c0 = n0;
+        c2 = n2;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
+}
+
+struct drop { /* a lafs_drop as kernels take it */
+    const uint64_t *key; /* NULL: nothing is dropped */
+    uint32_t site, below;
+    double below_path;
+    float scale;
+};
+static inline struct drop drop_of(const struct lafs_drop *d)
+{
+    if (!d || !(d->p > 0)) return {NULL, 0, 0, 0, 1};
+    return {d->key, d->site, (uint32_t)floor((double)d->p * 65536 + 0.5), (double)d->p * 0x1p32,
+            (float)(1 / (1 - (double)d->p))};
+}
+/* Factors of the elements of a sequence; eight neighbours share a draw. */
+struct drop_mask {
+    uint32_t word[4];
+    int64_t at = -1;
+};
+DEVICE float drop_factor(const struct drop *d, struct drop_mask *m, int64_t seq, int64_t e)
+{
+    if (!d->key) return 1;
+    if (m->at != e / 8) {
+        m->at = e / 8;
+        philox(d->key[seq], (uint32_t)(e / 8), (uint32_t)((uint64_t)(e / 8) >> 32), d->site, 0, m->word);
+    }
+    const uint32_t lane = m->word[e % 8 / 2] >> (e % 2 ? 16 : 0) & 0xffff;
+    return lane < d->below ? 0 : d->scale;
+}
+DEVICE float path_factor(const struct drop *d, int64_t seq)
+{
+    uint32_t word[4];
+    if (!d->key) return 1;
+    philox(d->key[seq], 0, 0, d->site, 1, word);
+    return word[0] < d->below_path ? 0 : d->scale;
+}
+
+/* -- sequences -- */
+/* The sequence, of n, that a row belongs to: the last i with off[i] <= row. */
+DEVICE int64_t sequence_of(int64_t n, const int64_t *off, int64_t row)
+{
+    int64_t lo = 0, hi = n - 1;
+    while (lo < hi) {
+        const int64_t mid = (lo + hi + 1) / 2;
+        if (off[mid] <= row) lo = mid;
+        else hi = mid - 1;
+    }
+    return lo;
+}
+/* The place of i in the ascending of[0..n); -1: it is not there. of NULL: i itself. */
+DEVICE int64_t place_among(int64_t n, const int64_t *of, int64_t i)
+{
+    int64_t lo = 0, hi = n - 1;
+    if (!of) return i;
+    while (lo < hi) {
+        const int64_t mid = (lo + hi) / 2;
+        if (of[mid] < i) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo < n && of[lo] == i ? lo : -1;
+}
+
+/* -- activations -- */
+DEVICE float relu6(float x) { return x < 0 ? 0 : x > 6 ? 6 : x; }
+DEVICE float act_value(enum lafs_act act, float x)
+{
+    switch (act) {
+    case LAFS_ACT_RELU: return x < 0 ? 0 : x;
+    case LAFS_ACT_GELU: return 0.5f * x * (1 + erff(x * 0.70710678f));
+    case LAFS_ACT_HSWISH: return x * relu6(x + 3) / 6;
+    case LAFS_ACT_HSIGMOID: return relu6(x + 3) / 6;
+    case LAFS_ACT_SIGMOID: return 1 / (1 + expf(-x));
+    default: return x;
+    }
+}
+DEVICE float act_slope(enum lafs_act act, float x)
+{
+    switch (act) {
+    case LAFS_ACT_RELU: return x > 0 ? 1.0f : 0.0f;
+    case LAFS_ACT_GELU: return 0.5f * (1 + erff(x * 0.70710678f)) + x * expf(-0.5f * x * x) * 0.39894228f;
+    case LAFS_ACT_HSWISH: return relu6(x + 3) / 6 + (x > -3 && x < 3 ? x / 6 : 0.0f);
+    case LAFS_ACT_HSIGMOID: return x > -3 && x < 3 ? 1.0f / 6 : 0.0f;
+    case LAFS_ACT_SIGMOID: {
+        const float s = 1 / (1 + expf(-x));
+        return s * (1 - s);
+    }
+    default: return 1;
+    }
+}
+
+#endif

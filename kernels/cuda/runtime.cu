@@ -1,0 +1,112 @@
+/* The CUDA runtime: device, stream, memory, copies. */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels/cuda/dev.cuh"
+
+static cudaStream_t stream_of(struct lafs_dev *d) { return (cudaStream_t)d->stream; }
+
+/* The driver is not part of the toolkit: where there is none, the runtime's own words would blame its version. */
+static lafs_status driver_there(struct lafs_err *err)
+{
+    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+    if (!driver) return lafs_fail(err, LAFS_FAILED, "there is no NVIDIA driver here: %s", dlerror());
+    dlclose(driver);
+    return LAFS_OK;
+}
+
+static lafs_status runtime_fail(struct lafs_err *err, const char *what, cudaError_t e)
+{
+    return lafs_fail(err, LAFS_FAILED, "%s: %s", what, cudaGetErrorString(e));
+}
+
+lafs_status runtime_open(struct lafs_dev *d, const char *arg, struct lafs_err *err)
+{
+    int count = 0, driver = 0, runtime = 0;
+    const int number = *arg ? (int)strtol(arg, NULL, 10) : 0;
+    cudaDeviceProp prop;
+    cudaStream_t stream;
+    LAFS_TRY(driver_there(err));
+    cudaError_t e = cudaGetDeviceCount(&count);
+    if (e != cudaSuccess) return runtime_fail(err, "no GPU can be used", e);
+    if (number >= count)
+        return lafs_fail(err, LAFS_FAILED, "there is no GPU %d; there are %d, from 0 on", number, count);
+    if ((e = cudaGetDeviceProperties(&prop, number)) != cudaSuccess) return runtime_fail(err, "GPU", e);
+    if (prop.major < 8)
+        return lafs_fail(err, LAFS_FAILED, "GPU %d, %s, is of compute capability %d.%d; 8.0 is the least", number,
+                         prop.name, prop.major, prop.minor);
+    if ((e = cudaSetDevice(number)) != cudaSuccess) return runtime_fail(err, "GPU", e);
+    if ((e = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking)) != cudaSuccess)
+        return runtime_fail(err, "stream", e);
+    d->stream = stream;
+    d->number = number;
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    snprintf(d->text, sizeof d->text, "cuda:%d, %s, compute capability %d.%d, CUDA %d.%d, driver for %d.%d", number,
+             prop.name, prop.major, prop.minor, runtime / 1000, runtime % 1000 / 10, driver / 1000, driver % 1000 / 10);
+    return LAFS_OK;
+}
+
+void runtime_use(struct lafs_dev *d) { cudaSetDevice(d->number); }
+
+void runtime_close(struct lafs_dev *d)
+{
+    if (d->stream) cudaStreamDestroy(stream_of(d));
+}
+
+lafs_status runtime_alloc(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err)
+{
+    size_t available = 0, all = 0;
+    *out = NULL;
+    runtime_use(d);
+    const cudaError_t e = cudaMalloc(out, size ? size : 1);
+    if (e == cudaSuccess) return LAFS_OK;
+    *out = NULL;
+    cudaGetLastError(); /* it is told here, not by the next launch */
+    if (e != cudaErrorMemoryAllocation) return runtime_fail(err, "memory", e);
+    cudaMemGetInfo(&available, &all);
+    return lafs_fail(err, LAFS_FAILED,
+                     "out of GPU memory: %.1f MiB are wanted, %.1f of %.1f MiB are free; a smaller --batch needs less",
+                     (double)size / 0x1p20, (double)available / 0x1p20, (double)all / 0x1p20);
+}
+
+void runtime_free(struct lafs_dev *d, void *p)
+{
+    if (!p) return;
+    runtime_use(d);
+    cudaFree(p);
+}
+
+static void check(struct lafs_dev *d, const char *what, cudaError_t e)
+{
+    if (e != cudaSuccess) dev_failed(d, what, cudaGetErrorString(e));
+}
+
+/* From pageable memory, as all of ours is, cudaMemcpyAsync returns when the source has been read. */
+void runtime_upload(struct lafs_dev *d, void *to, const void *from, size_t size)
+{
+    runtime_use(d);
+    if (size) check(d, "upload", cudaMemcpyAsync(to, from, size, cudaMemcpyHostToDevice, stream_of(d)));
+}
+void runtime_download(struct lafs_dev *d, void *to, const void *from, size_t size)
+{
+    runtime_use(d);
+    if (size) check(d, "download", cudaMemcpyAsync(to, from, size, cudaMemcpyDeviceToHost, stream_of(d)));
+    runtime_wait(d);
+}
+void runtime_copy(struct lafs_dev *d, void *to, const void *from, size_t size)
+{
+    runtime_use(d);
+    if (size) check(d, "copy", cudaMemcpyAsync(to, from, size, cudaMemcpyDeviceToDevice, stream_of(d)));
+}
+void runtime_zero(struct lafs_dev *d, void *p, size_t size)
+{
+    runtime_use(d);
+    if (size) check(d, "zero", cudaMemsetAsync(p, 0, size, stream_of(d)));
+}
+void runtime_wait(struct lafs_dev *d)
+{
+    runtime_use(d);
+    check(d, "a kernel", cudaStreamSynchronize(stream_of(d)));
+}

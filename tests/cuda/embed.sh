@@ -1,0 +1,63 @@
+#!/bin/sh
+# Whole programs on the simulated GPU, whose memory the host cannot touch: the CPU's embeddings and landmarks within
+# rounding, whatever the batch; and what is said where CUDA cannot be had.
+set -eu
+. "$(dirname "$0")/../cli/lib.sh"
+. "$TOP/tests/cli/model.inc"
+models_trained
+sim=$LAFS_BIN/tests/cuda/sim
+export LAFS_BACKEND_PATH="$sim"
+
+# values FILE.mp FIELD FLOATS: one a line
+values() { lafs-show --npy "$2" "$1" | tail -c $((9 * $3 * 4)) | od -An -v -t f4 -w4; }
+# The largest difference, over the largest value.
+apart() {
+    paste "$1" "$2" | awk '{ d = $1 - $2; if (d < 0) d = -d; v = $1 < 0 ? -$1 : $1; if (d > m) m = d
+        if (v > t) t = v; n++ } END { if (n == 0 || t == 0) exit 1; printf "%.9f\n", m / t }'
+}
+
+for model in m grid; do
+    for precision in fp32 bf16; do
+        how="-q --precision $precision -m $model.safetensors"
+        for device in cpu cuda; do
+            # shellcheck disable=SC2086
+            lafs-embed $how --device $device --batch 4 -o $device.mp faces.lafs
+            values $device.mp embedding 64 >$device.txt
+        done
+        limit=0.00001
+        [ $precision = fp32 ] || limit=0.02
+        check awk "BEGIN { exit !($(apart cpu.txt cuda.txt) < $limit) }"
+        # shellcheck disable=SC2086
+        lafs-embed $how --device cuda --batch 3 -o other.mp faces.lafs
+        values other.mp embedding 64 >other.txt
+        same other.txt cuda.txt
+    done
+done
+ok "embeddings, in fp32 and bf16"
+
+for device in cpu cuda; do
+    lafs-landmark -q --device $device --batch 4 -m m.safetensors -o $device.mp faces.lafs
+    values $device.mp landmarks 98 >$device.txt
+done
+check awk "BEGIN { exit !($(apart cpu.txt cuda.txt) < 0.00001) }"
+ok "landmarks"
+
+expect_status 0 lafs-landmark --device auto --batch 4 -m m.safetensors -o auto.mp faces.lafs
+message "device cuda: simulated GPU"
+expect_status 1 lafs-embed -q --device cuda:7 -m m.safetensors -o none.mp faces.lafs
+message "cannot use device 'cuda:7': there is one simulated device"
+check [ ! -e none.mp ]
+ok "the device is chosen and told"
+
+# The plugin itself, where it was built: it loads, and says what is not there.
+if [ -e "$LAFS_BIN/lafs-cuda.so" ] && ! ldconfig -p | grep -q 'libcuda\.so\.1 '; then
+    export LAFS_BACKEND_PATH="$LAFS_BIN"
+    expect_status 1 lafs-embed -q --device cuda -m m.safetensors -o none.mp faces.lafs
+    message "cannot use device 'cuda': there is no NVIDIA driver here: libcuda.so.1"
+    check [ ! -e none.mp ]
+    expect_status 0 lafs-landmark --device auto --batch 4 -m m.safetensors -o auto.mp faces.lafs
+    message "device cpu: there is no NVIDIA driver here"
+    ok "the plugin without a driver"
+else
+    skip "the plugin without a driver" "no plugin was built, or there is a driver"
+fi

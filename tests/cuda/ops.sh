@@ -1,0 +1,30 @@
+#!/bin/bash
+# Every kernel of kernels/cuda against the reference, on the simulated GPU, by the op tests themselves; a kernel that none
+# of them launched fails.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/tree/lib.sh
+launches=$(mktemp "${TMPDIR:-/tmp}/lafs-launches.XXXXXX")
+trap 'rm -f "$launches" "$launches".log' EXIT
+export LAFS_BACKEND_PATH=$LAFS_BUILD/tests/cuda/sim LAFS_TEST_CUDA=1 LAFS_SIM_LAUNCHES=$launches
+
+for t in elementwise linear transformer images loss; do
+    "$LAFS_BUILD/tests/ops/$t" >"$launches.log" 2>&1 || { cat "$launches.log" >&2; complain "$t"; }
+    grep -q 'simulated GPU' "$launches.log" || complain "$t did not run on the simulated GPU"
+    ok "kernels behind tests/ops/$t.c"
+done
+
+# KERNEL name(..), a line's beginning or behind template <..>; those over the precision of products run in each.
+kernels=$(sed -n 's/^\(template <[^>]*> \)\{0,1\}KERNEL \([a-z0-9_]*\)(.*/\2/p' kernels/cuda/*.cu)
+[ "$(grep -w KERNEL kernels/cuda/*.cu | wc -l)" = "$(echo "$kernels" | wc -w)" ] ||
+    complain "a kernel is written so that this test does not see it"
+[ -n "$kernels" ] || complain "no kernels"
+for kernel in $kernels; do
+    case $(grep -A1 '^template <int P>' kernels/cuda/*.cu) in
+    *"KERNEL $kernel("*) launched="<LAFS_PRECISION_FP32> <LAFS_PRECISION_BF16> <LAFS_PRECISION_BF16X3>" ;;
+    *) launched=- ;;
+    esac
+    for l in $launched; do grep -qx "$kernel${l#-}" "$launches" || complain "kernel $kernel${l#-} was never launched"; done
+done
+ok "every kernel was launched"
+finish

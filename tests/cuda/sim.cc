@@ -1,0 +1,318 @@
+/* The simulator: runs kernels compiled by the host's compiler. Blocks run one after another; a block's threads are
+ * fibers of one real thread, which change places only where the kernel waits, in an order that is always the same.
+ * Shared memory holds NaNs when a block starts and is exactly as large as the launch says.
+ *
+ * It stops the program, naming kernel, block and thread, where threads of a block wait for different things, where one
+ * has ended that others wait for, and where an argument of a launch is a pointer to no device memory.
+ *
+ * With LAFS_SIM_LAUNCHES=FILE the names of the kernels launched are appended to FILE at the end. */
+#include "kernels/cuda/dev.cuh"
+
+#include <set>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string>
+#include <vector>
+
+#include "tests/cuda/sim.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#define SIM_ASAN 1
+#else
+#define SIM_ASAN 0
+#endif
+
+#if !defined(__x86_64__)
+#include <ucontext.h>
+#endif
+
+struct sim_place sim_at;
+
+namespace {
+
+enum { STACK = 256 << 10, MOST_THREADS = 1024 };
+
+/* -- fibers -- */
+struct fiber {
+    char *stack;
+#if defined(__x86_64__)
+    void *sp;
+#else
+    ucontext_t context;
+#endif
+    void *fake;                /* of the address sanitizer */
+};
+
+#if defined(__x86_64__)
+/* Keeps what a call must keep, changes the stack. */
+extern "C" void sim_switch(void **from, void *to);
+asm(R"(
+.text
+.type sim_switch,@function
+sim_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+.size sim_switch,.-sim_switch
+)");
+#endif
+
+struct group { /* threads that wait for each other */
+    int arrived, generation;
+    const char *purpose;
+    std::vector<int> waiting;
+};
+
+struct pending { /* an asynchronous copy */
+    float *to;
+    const float *from;
+};
+
+struct thread {
+    int ended, fiber;
+    std::vector<pending> copies;
+};
+
+struct block {
+    const char *kernel;
+    int threads, next, ended;
+    void (*body)(const void *);
+    const void *arg;
+    struct group all, warp[MOST_THREADS / WARP];
+    char slot[MOST_THREADS / WARP][2][WARP * SIM_SLOT];
+    struct thread thread[MOST_THREADS];
+    std::vector<int> ready;       /* threads that may go on, first in first out from `head` */
+    size_t head;
+    std::vector<int> idle;        /* fibers whose thread has ended: they may start another */
+};
+
+struct block now;
+std::vector<struct fiber> fibers;  /* 0 is the caller */
+int running;
+std::set<std::string> launched;
+
+[[noreturn]] void stop(const char *what)
+{
+    fprintf(stderr, "simulator: kernel %s, block %lld %d %d, thread %d: %s\n", now.kernel, (long long)sim_at.x,
+            sim_at.y, sim_at.z, sim_at.thread, what);
+    abort();
+}
+
+void fiber_main();
+
+int before;
+#if SIM_ASAN
+const void *caller_stack;          /* the caller's, as told on the first arrival in a fiber */
+size_t caller_stack_size;
+#endif
+
+void arrive_in_fiber()
+{
+#if SIM_ASAN
+    const void *bottom;
+    size_t size;
+    __sanitizer_finish_switch_fiber(fibers[(size_t)running].fake, &bottom, &size);
+    if (before == 0) caller_stack = bottom, caller_stack_size = size;
+#endif
+}
+
+void go(int to)
+{
+    struct fiber *a = &fibers[(size_t)running], *b = &fibers[(size_t)to];
+    if (to == running) return;
+#if SIM_ASAN
+    __sanitizer_start_switch_fiber(&a->fake, to ? b->stack : caller_stack, to ? (size_t)STACK : caller_stack_size);
+#endif
+    before = running;
+    running = to;
+#if defined(__x86_64__)
+    sim_switch(&a->sp, b->sp);
+#else
+    swapcontext(&a->context, &b->context);
+#endif
+    arrive_in_fiber();
+}
+
+int new_fiber()
+{
+    struct fiber f = {};
+    f.stack = (char *)aligned_alloc(4096, STACK);
+    if (!f.stack) abort();
+#if defined(__x86_64__)
+    void **top = (void **)(f.stack + STACK) - 2; /* after the pops and the return the stack is as behind a call */
+    *top = (void *)fiber_main;
+    top -= 6;
+    memset(top, 0, 6 * sizeof *top);
+    f.sp = top;
+#else
+    getcontext(&f.context);
+    f.context.uc_stack.ss_sp = f.stack;
+    f.context.uc_stack.ss_size = STACK;
+    f.context.uc_link = NULL;
+    makecontext(&f.context, fiber_main, 0);
+#endif
+    fibers.push_back(f);
+    return (int)fibers.size() - 1;
+}
+
+/* The running fiber has nothing to do: goes to one that has, or to the caller. */
+void leave()
+{
+    if (now.head < now.ready.size()) {
+        const int t = now.ready[now.head++];
+        const int fiber = now.thread[t].fiber;
+        go(fiber);
+    } else if (now.next < now.threads) {
+        if (now.idle.empty()) now.idle.push_back(new_fiber());
+        const int fiber = now.idle.back();
+        now.idle.pop_back();
+        go(fiber);
+    } else if (now.ended == now.threads) {
+        go(0);
+    } else {
+        stop("some threads wait for others that have ended, or wait for something else");
+    }
+}
+
+void start_threads()
+{
+    while (now.next < now.threads) {
+        const int t = now.next++;
+        now.thread[t].fiber = running;
+        sim_at.thread = t;
+        now.body(now.arg);
+        sim_at.thread = t;
+        if (!now.thread[t].copies.empty()) stop("ended with asynchronous copies under way");
+        now.thread[t].ended = 1;
+        now.ended++;
+    }
+}
+
+void fiber_main()
+{
+    arrive_in_fiber();
+    for (;;) {
+        start_threads();
+        now.idle.push_back(running);
+        leave();
+    }
+}
+
+/* Waits until all `size` threads of g have come. */
+void meet(struct group *g, int size, const char *purpose)
+{
+    const int t = sim_at.thread;
+    if (g->arrived == 0) g->purpose = purpose;
+    else if (strcmp(g->purpose, purpose)) stop("threads wait for different things");
+    if (++g->arrived == size) {
+        g->arrived = 0;
+        g->generation++;
+        now.ready.insert(now.ready.end(), g->waiting.begin(), g->waiting.end());
+        g->waiting.clear();
+        return;
+    }
+    const int generation = g->generation;
+    g->waiting.push_back(t);
+    leave();
+    sim_at.thread = t;
+    if (g->generation == generation) stop("woken too early");
+}
+
+void run_block()
+{
+    now.next = now.ended = 0;
+    now.head = 0;
+    now.ready.clear();
+    for (int i = 0; i < now.threads; i++) {
+        now.thread[i].ended = 0;
+        now.thread[i].copies.clear();
+    }
+    leave();
+    if (now.ended != now.threads) stop("not all threads ended");
+}
+
+void say_launches()
+{
+    const char *path = getenv("LAFS_SIM_LAUNCHES");
+    FILE *f = path ? fopen(path, "a") : NULL;
+    if (!f) return;
+    for (const std::string &name : launched) fprintf(f, "%s\n", name.c_str());
+    fclose(f);
+}
+
+} // namespace
+
+void sim_block_sync() { meet(&now.all, now.threads, "block_sync"); }
+
+const char *sim_warp_meet(const char *purpose, const void *bring, size_t size)
+{
+    const int w = sim_at.thread / WARP, lane = sim_at.thread % WARP;
+    struct group *g = &now.warp[w];
+    /* Two places in turn: nobody comes to the next meeting but one before all have read at this one. */
+    char *place = now.slot[w][g->generation & 1];
+    memcpy(place + lane * SIM_SLOT, bring, size);
+    meet(g, WARP, purpose);
+    return place;
+}
+
+void sim_copy_async(float *to, const float *from) { now.thread[sim_at.thread].copies.push_back({to, from}); }
+
+void sim_copies_wait()
+{
+    for (const pending &p : now.thread[sim_at.thread].copies) *p.to = *p.from;
+    now.thread[sim_at.thread].copies.clear();
+}
+
+void sim_check_pointer(const char *kernel, const volatile void *p)
+{
+    if (p && !sim_is_device(p)) {
+        fprintf(stderr, "simulator: kernel %s: an argument points to no device memory\n", kernel);
+        abort();
+    }
+}
+
+void sim_launch(struct lafs_dev *d, const char *name, struct grid g, int threads, size_t shared,
+                void (*body)(const void *), const void *arg)
+{
+    (void)d;
+    if (g.x == 0 || g.y == 0 || g.z == 0) return;
+    sim_enter();
+    now.kernel = name;
+    sim_at = {};
+    if (threads < WARP || threads > MOST_THREADS || threads % WARP) stop("no such block");
+    if (g.x < 0 || g.x > INT32_MAX || g.y < 0 || g.y > 65535 || g.z < 0 || g.z > 65535) stop("no such grid");
+    if (shared > 227 * 1024) stop("more shared memory than there is");
+    if (launched.empty()) atexit(say_launches);
+    launched.insert(name);
+    if (fibers.empty()) fibers.push_back({});
+    now.threads = threads;
+    now.body = body;
+    now.arg = arg;
+    /* Of exact size, so that the address sanitizer sees what is written behind it. */
+    void *room = shared ? aligned_alloc(128, (shared + 127) / 128 * 128) : NULL;
+    sim_at = {0, threads, 0, g.x, 0, 0, room};
+    for (int z = 0; z < g.z; z++)
+        for (int y = 0; y < g.y; y++)
+            for (int64_t x = 0; x < g.x; x++) {
+                sim_at.x = x, sim_at.y = y, sim_at.z = z;
+                if (shared) memset(room, 0xff, (shared + 127) / 128 * 128);
+                sim_limit(room, shared);
+                run_block();
+                sim_unlimit(room, shared);
+            }
+    free(room);
+    sim_leave();
+}

@@ -1,0 +1,279 @@
+/* Ops on images and their channels, by the table: convolutions, BatchNorm, squeeze-and-excitation, landmarks, patches. */
+#include "tests/ops/table.h"
+
+/* -- convolutions: dim 0 h, 1 w, 2 c, 3 k, 4 stride, 5 out, 6 act -- */
+static struct lafs_conv conv_of(const struct op *o)
+{
+    return (struct lafs_conv){o->s.n, o->dim[0], o->dim[1], o->dim[2], (int)o->dim[3], (int)o->dim[4], o->dim[5]};
+}
+static int64_t out_pixels(const struct op *o)
+{
+    return lafs_conv_side(o->dim[0], (int)o->dim[3], (int)o->dim[4]) * lafs_conv_side(o->dim[1], (int)o->dim[3], (int)o->dim[4]);
+}
+static void draw_conv_inputs(struct op *o, int depthwise)
+{
+    draw_images(o, 3);
+    o->dim[0] = below(o, 1, 12);
+    o->dim[1] = below(o, 1, 12);
+    o->dim[2] = below(o, 1, depthwise ? 70 : 12);
+    o->dim[3] = 1 + 2 * below(o, 0, 2);
+    o->dim[4] = below(o, 1, 2);
+    o->dim[5] = depthwise ? o->dim[2] : below(o, 1, 40);
+    o->dim[6] = below(o, LAFS_ACT_NONE, LAFS_ACT_SIGMOID);
+    per_seq(o, "x", IN, o->dim[0] * o->dim[1] * o->dim[2]);
+    whole(o, "w", IN, o->dim[5] * (depthwise ? 1 : o->dim[2]) * o->dim[3] * o->dim[3]);
+}
+static void draw_forward(struct op *o, int depthwise)
+{
+    draw_conv_inputs(o, depthwise);
+    whole(o, "b", IN, o->dim[5])->absent = (int)below(o, 0, 1);
+    per_seq(o, "y", OUT, out_pixels(o) * o->dim[5]);
+}
+static void draw_backward(struct op *o, int depthwise)
+{
+    draw_conv_inputs(o, depthwise);
+    per_seq(o, "dy", IN, out_pixels(o) * o->dim[5]);
+    per_seq(o, "dx", OUT, o->dim[0] * o->dim[1] * o->dim[2]);
+    whole(o, "dw", ADD, find_buf(o, "w")->width);
+}
+static void draw_conv(struct op *o) { draw_forward(o, 0); }
+/* One pixel: a product. */
+static void draw_conv_1x1(struct op *o)
+{
+    draw_images(o, 3);
+    o->dim[0] = below(o, 1, 12);
+    o->dim[1] = below(o, 1, 12);
+    o->dim[2] = below(o, 1, 70);
+    o->dim[3] = o->dim[4] = 1;
+    o->dim[5] = below(o, 1, 40);
+    o->dim[6] = below(o, LAFS_ACT_RELU, LAFS_ACT_SIGMOID);
+    per_seq(o, "x", IN, o->dim[0] * o->dim[1] * o->dim[2]);
+    whole(o, "w", IN, o->dim[5] * o->dim[2]);
+    whole(o, "b", IN, o->dim[5]);
+    per_seq(o, "y", OUT, o->dim[0] * o->dim[1] * o->dim[5]);
+}
+static void draw_depthwise(struct op *o) { draw_forward(o, 1); }
+static void draw_conv_bwd(struct op *o) { draw_backward(o, 0); }
+static void draw_depthwise_bwd(struct op *o) { draw_backward(o, 1); }
+static void run_conv(struct op *o, const struct lafs_backend *b)
+{
+    const struct lafs_conv g = conv_of(o);
+    b->ops->conv(b->dev, &g, F(o, "x"), F(o, "w"), F(o, "b"), (enum lafs_act)o->dim[6], F(o, "y"));
+}
+static void run_depthwise(struct op *o, const struct lafs_backend *b)
+{
+    const struct lafs_conv g = conv_of(o);
+    b->ops->depthwise(b->dev, &g, F(o, "x"), F(o, "w"), F(o, "b"), (enum lafs_act)o->dim[6], F(o, "y"));
+}
+static void run_conv_bwd(struct op *o, const struct lafs_backend *b)
+{
+    const struct lafs_conv g = conv_of(o);
+    b->ops->conv_bwd_x(b->dev, &g, F(o, "dy"), F(o, "w"), F(o, "dx"));
+    b->ops->conv_bwd_w(b->dev, &g, F(o, "x"), F(o, "dy"), F(o, "dw"));
+}
+static void run_depthwise_bwd(struct op *o, const struct lafs_backend *b)
+{
+    const struct lafs_conv g = conv_of(o);
+    b->ops->depthwise_bwd_x(b->dev, &g, F(o, "dy"), F(o, "w"), F(o, "dx"));
+    b->ops->depthwise_bwd_w(b->dev, &g, F(o, "x"), F(o, "dy"), F(o, "dw"));
+}
+
+/* dim 0 h, 1 w of the smaller map, 2 c */
+static void draw_maps(struct op *o)
+{
+    draw_images(o, 3);
+    o->dim[0] = below(o, 1, 5);
+    o->dim[1] = below(o, 1, 5);
+    o->dim[2] = below(o, 1, 40);
+}
+static void draw_maxpool2(struct op *o)
+{
+    draw_maps(o);
+    per_seq(o, "x", IN, 4 * o->dim[0] * o->dim[1] * o->dim[2]);
+    per_seq(o, "y", OUT, o->dim[0] * o->dim[1] * o->dim[2])->tol = 0;
+}
+static void run_maxpool2(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->maxpool2(b->dev, o->s.n, 2 * o->dim[0], 2 * o->dim[1], o->dim[2], F(o, "x"), F(o, "y"));
+}
+static void draw_upsample2(struct op *o)
+{
+    draw_maps(o);
+    per_seq(o, "x", IN, o->dim[0] * o->dim[1] * o->dim[2]);
+    per_seq(o, "y", ADD, 4 * o->dim[0] * o->dim[1] * o->dim[2])->tol = 0;
+}
+static void run_upsample2(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->upsample2_add(b->dev, o->s.n, o->dim[0], o->dim[1], o->dim[2], F(o, "x"), F(o, "y"));
+}
+
+/* -- BatchNorm: dim 0 rows, 1 c, 2 train, 3 act -- */
+static void draw_bn_inputs(struct op *o)
+{
+    o->dim[0] = below(o, 2, below(o, 0, 1) ? 60 : 1200);
+    o->dim[1] = below(o, 1, 50);
+    o->dim[2] = below(o, 0, 1);
+    o->dim[3] = below(o, LAFS_ACT_NONE, LAFS_ACT_SIGMOID);
+    whole(o, "x", IN, o->dim[0] * o->dim[1]);
+    whole(o, "gamma", IN, o->dim[1]);
+    whole(o, "beta", IN, o->dim[1]);
+    scale_buf(o, "x", 2, 1);
+    scale_buf(o, "gamma", 0.5f, 1);
+}
+static void draw_bn(struct op *o)
+{
+    draw_bn_inputs(o);
+    whole(o, "run_mean", ADD, o->dim[1]);
+    whole(o, "run_var", ADD, o->dim[1]);
+    whole(o, "y", OUT, o->dim[0] * o->dim[1]);
+    whole(o, "mean", OUT, o->dim[1]);
+    whole(o, "rstd", OUT, o->dim[1]);
+    scale_buf(o, "run_var", 1, 2);
+}
+static void run_bn(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->batchnorm(b->dev, o->dim[0], o->dim[1], (int)o->dim[2], 0.1f, F(o, "x"), F(o, "gamma"), F(o, "beta"),
+                      F(o, "run_mean"), F(o, "run_var"), (enum lafs_act)o->dim[3], F(o, "y"), F(o, "mean"), F(o, "rstd"));
+}
+static void draw_bn_bwd(struct op *o)
+{
+    draw_bn_inputs(o);
+    whole(o, "mean", IN, o->dim[1]);
+    whole(o, "rstd", IN, o->dim[1]);
+    whole(o, "dx", ADD, o->dim[0] * o->dim[1]); /* in place of dy */
+    whole(o, "dgamma", ADD, o->dim[1]);
+    whole(o, "dbeta", ADD, o->dim[1]);
+    scale_buf(o, "rstd", 0.2f, 0.8f);
+    /* No kink between one backend's value and another's. */
+    if (o->dim[3] == LAFS_ACT_RELU || o->dim[3] == LAFS_ACT_HSIGMOID) o->dim[3] = LAFS_ACT_HSWISH;
+}
+static void run_bn_bwd(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->batchnorm_bwd(b->dev, o->dim[0], o->dim[1], (int)o->dim[2], F(o, "x"), F(o, "gamma"), F(o, "beta"), F(o, "mean"),
+                          F(o, "rstd"), (enum lafs_act)o->dim[3], F(o, "dx"), F(o, "dx"), F(o, "dgamma"), F(o, "dbeta"));
+}
+
+/* -- channels: dim 0 hw, 1 c, 2 act -- */
+static void draw_channels(struct op *o)
+{
+    static const enum lafs_act act[] = {LAFS_ACT_NONE, LAFS_ACT_HSWISH, LAFS_ACT_SIGMOID};
+    draw_images(o, 4);
+    o->dim[0] = below(o, 1, 60);
+    o->dim[1] = below(o, 1, 70);
+    o->dim[2] = act[below(o, 0, 2)];
+}
+static void draw_channel_mean(struct op *o)
+{
+    draw_channels(o);
+    per_seq(o, "x", IN, o->dim[0] * o->dim[1]);
+    per_seq(o, "y", OUT, o->dim[1]);
+    per_seq(o, "dx", OUT, o->dim[0] * o->dim[1]);
+    per_seq(o, "sum", ADD, o->dim[0] * o->dim[1]);
+    per_seq(o, "dy", IN, o->dim[1]);
+}
+static void run_channel_mean(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->channel_mean(b->dev, o->s.n, o->dim[0], o->dim[1], F(o, "x"), F(o, "y"));
+    b->ops->channel_mean_bwd(b->dev, o->s.n, o->dim[0], o->dim[1], F(o, "dy"), F(o, "dx"), 0);
+    b->ops->channel_mean_bwd(b->dev, o->s.n, o->dim[0], o->dim[1], F(o, "dy"), F(o, "sum"), 1);
+}
+static void draw_channel_scale(struct op *o)
+{
+    draw_channels(o);
+    per_seq(o, "x", IN, o->dim[0] * o->dim[1]);
+    per_seq(o, "s", IN, o->dim[1]);
+    per_seq(o, "y", OUT, o->dim[0] * o->dim[1]);
+    per_seq(o, "dy", IN, o->dim[0] * o->dim[1]);
+    per_seq(o, "dx", OUT, o->dim[0] * o->dim[1]);
+    per_seq(o, "ds", OUT, o->dim[1]);
+}
+static void run_channel_scale(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->channel_scale(b->dev, o->s.n, o->dim[0], o->dim[1], F(o, "x"), F(o, "s"), (enum lafs_act)o->dim[2], F(o, "y"));
+    b->ops->channel_scale_bwd(b->dev, o->s.n, o->dim[0], o->dim[1], F(o, "x"), F(o, "s"), (enum lafs_act)o->dim[2], F(o, "dy"),
+                              F(o, "dx"), F(o, "ds"));
+}
+static void draw_minmax(struct op *o)
+{
+    draw_images(o, 9);
+    o->dim[0] = below(o, 2, 400);
+    per_seq(o, "t", IN, o->dim[0]);
+    per_seq(o, "theta", OUT, o->dim[0]);
+    per_seq(o, "arg", OUT, 2)->integer = 1;
+    per_seq(o, "dtheta", IN, o->dim[0]);
+    per_seq(o, "dt", OUT, o->dim[0]);
+    if (below(o, 0, 1)) /* equals: the first counts */
+        for (int64_t e = 0; e < o->s.n * o->dim[0]; e++) init_f(o, "t")[e] = roundf(8 * init_f(o, "t")[e]);
+    for (int64_t i = 0; i < o->s.n; i++) init_f(o, "t")[i * o->dim[0]] = 9;
+}
+static void run_minmax(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->minmax(b->dev, o->s.n, o->dim[0], 111, F(o, "t"), F(o, "theta"), P(o, "arg"));
+    b->ops->minmax_bwd(b->dev, o->s.n, o->dim[0], 111, F(o, "t"), P(o, "arg"), F(o, "dtheta"), F(o, "dt"));
+}
+
+/* -- patches: dim 0 side, 1 p, 2 transposed -- */
+static void draw_patches(struct op *o)
+{
+    draw_seqs(o, 50);
+    o->dim[0] = below(o, 9, 30);
+    o->dim[1] = 2 * below(o, 1, 5);
+    o->dim[2] = below(o, 0, 1);
+    per_seq(o, "images", IN, o->dim[0] * o->dim[0] * 3);
+    rows(o, "landmarks", IN, 2);
+    scale_buf(o, "landmarks", (float)o->dim[0], (float)o->dim[0] / 2);
+    init_f(o, "landmarks")[0] = NAN;
+}
+static void draw_patch_cut(struct op *o)
+{
+    draw_patches(o);
+    rows(o, "tokens", OUT, o->dim[1] * o->dim[1] * 3)->tol = 1e-6;
+}
+static void run_patch_cut(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->patch_cut(b->dev, &o->s, (int)o->dim[0], (int)o->dim[1], (int)o->dim[2], F(o, "images"), F(o, "landmarks"),
+                      F(o, "tokens"));
+}
+static void draw_patch_cut_bwd(struct op *o)
+{
+    draw_patches(o);
+    rows(o, "dtokens", IN, o->dim[1] * o->dim[1] * 3);
+    rows(o, "dlandmarks", OUT, 2)->absent = below(o, 0, 3) == 0;
+    per_seq(o, "dimages", OUT, o->dim[0] * o->dim[0] * 3)->absent = below(o, 0, 3) == 0;
+}
+static void run_patch_cut_bwd(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->patch_cut_bwd(b->dev, &o->s, (int)o->dim[0], (int)o->dim[1], (int)o->dim[2], F(o, "images"), F(o, "landmarks"),
+                          F(o, "dtokens"), F(o, "dlandmarks"), F(o, "dimages"));
+}
+static void draw_grid_cut(struct op *o)
+{
+    draw_images(o, 4);
+    o->dim[1] = 2 * below(o, 1, 4);
+    o->dim[0] = o->dim[1] * below(o, 1, 5);
+    per_seq(o, "images", IN, o->dim[0] * o->dim[0] * 3);
+    per_seq(o, "tokens", OUT, o->dim[0] * o->dim[0] * 3)->tol = 0;
+}
+static void run_grid_cut(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->grid_cut(b->dev, o->s.n, (int)o->dim[0], (int)o->dim[1], F(o, "images"), F(o, "tokens"));
+}
+
+static const struct op_case cases[] = {
+    {"conv", draw_conv, run_conv},
+    {"conv 1x1", draw_conv_1x1, run_conv},
+    {"conv backward", draw_conv_bwd, run_conv_bwd},
+    {"depthwise", draw_depthwise, run_depthwise},
+    {"depthwise backward", draw_depthwise_bwd, run_depthwise_bwd},
+    {"maxpool2", draw_maxpool2, run_maxpool2},
+    {"upsample2_add", draw_upsample2, run_upsample2},
+    {"batchnorm", draw_bn, run_bn, .tol = 2e-5},
+    {"batchnorm backward", draw_bn_bwd, run_bn_bwd, .tol = 2e-5},
+    {"channel_mean", draw_channel_mean, run_channel_mean},
+    {"channel_scale", draw_channel_scale, run_channel_scale},
+    {"minmax", draw_minmax, run_minmax},
+    {"patch_cut", draw_patch_cut, run_patch_cut},
+    {"patch_cut_bwd", draw_patch_cut_bwd, run_patch_cut_bwd},
+    {"grid_cut", draw_grid_cut, run_grid_cut},
+};
+OPS_MAIN(cases)
