@@ -72,20 +72,6 @@ static lafs_status wait_for_all(struct lafs_dev *d, struct lafs_err *err)
     return d->err.status;
 }
 
-/* An op that has no kernel yet fails by name. */
-template <class F> struct missing;
-template <class... A> struct missing<void (*)(struct lafs_dev *, A...)> {
-    template <const char *NAME> static void op(struct lafs_dev *d, A...)
-    {
-        dev_failed(d, NAME, "this device cannot do that yet; use --device cpu");
-    }
-};
-#define MISSING(slot)                                                                \
-    do {                                                                             \
-        static constexpr char name[] = #slot;                                        \
-        if (!ops->slot) ops->slot = missing<decltype(ops->slot)>::template op<name>; \
-    } while (0)
-
 static void fill(struct lafs_ops *ops)
 {
     ops->version = LAFS_BACKEND_VERSION;
@@ -109,8 +95,8 @@ static void fill(struct lafs_ops *ops)
     ops_patch(ops);
     ops_loss(ops);
     ops_optim(ops);
-    MISSING(render);
-    MISSING(scan);
+    ops_render(ops);
+    ops_scan(ops);
 }
 
 extern "C" __attribute__((visibility("default"))) const struct lafs_ops *lafs_plugin_ops(void)

@@ -105,6 +105,8 @@ void ops_norm2d(struct lafs_ops *ops);
 void ops_patch(struct lafs_ops *ops);
 void ops_loss(struct lafs_ops *ops);
 void ops_optim(struct lafs_ops *ops);
+void ops_render(struct lafs_ops *ops);
+void ops_scan(struct lafs_ops *ops);
 
 struct grid {
     int64_t x;
@@ -167,6 +169,10 @@ DEVICE void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+/* a b, rounded, whatever is done with it; for what must not depend on whether a compiler adds in the same step. */
+DEVICE float multiply_rounded(float a, float b) { return __fmul_rn(a, b); }
+/* sum + the dot product of four signed bytes. */
+DEVICE int32_t dot_bytes(int32_t a, int32_t b, int32_t sum) { return __dp4a(a, b, sum); }
 /* Copies a float to shared memory; it is there for this thread after copies_wait, for the block after block_sync. */
 DEVICE void copy_async(float *shared, const float *global)
 {
@@ -258,6 +264,12 @@ DEVICE void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
         for (int k = 0; k < 16; k++)
             c[e] += sim_half(all, g * 4 + k % 8 / 2, e / 2 + k / 8 * 2, k % 2) *
                     sim_half(all, (2 * t + e % 2) * 4 + k % 8 / 2, 4 + k / 8, k % 2);
+}
+DEVICE float multiply_rounded(float a, float b) { return a * b; }
+DEVICE int32_t dot_bytes(int32_t a, int32_t b, int32_t sum)
+{
+    for (int i = 0; i < 32; i += 8) sum += (int8_t)(a >> i) * (int8_t)(b >> i);
+    return sum;
 }
 DEVICE void copy_async(float *shared, const float *global) { sim_copy_async(shared, global); }
 DEVICE void copies_wait() { sim_copies_wait(); }

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/tree/lib.sh
 launches=$(mktemp "${TMPDIR:-/tmp}/lafs-launches.XXXXXX")
 trap 'rm -f "$launches" "$launches".log' EXIT
-export LAFS_BACKEND_PATH=$LAFS_BUILD/tests/cuda/sim LAFS_TEST_CUDA=1 LAFS_SIM_LAUNCHES=$launches
+export LAFS_BACKEND_PATH=$LAFS_BUILD/tests/cuda/sim LAFS_TEST_CUDA=sim LAFS_SIM_LAUNCHES=$launches
 
 for t in elementwise linear transformer images loss; do
     "$LAFS_BUILD/tests/ops/$t" >"$launches.log" 2>&1 || { cat "$launches.log" >&2; complain "$t"; }

@@ -27,8 +27,12 @@ struct range {
 std::map<const char *, struct range> ranges; /* by where the user's part begins; under `lock` */
 std::recursive_mutex lock;
 
+int open_now; /* device memory can be touched */
+
 void set_access(int how)
 {
+    if (open_now == (how != PROT_NONE)) return;
+    open_now = how != PROT_NONE;
     for (const auto &r : ranges)
         if (mprotect(r.second.map, r.second.mapped, how)) abort();
 }
@@ -42,11 +46,7 @@ void sim_enter()
     lock.lock();
     set_access(PROT_READ | PROT_WRITE);
 }
-void sim_leave()
-{
-    set_access(PROT_NONE);
-    lock.unlock();
-}
+void sim_leave() { lock.unlock(); }
 int sim_is_device(const volatile void *p)
 {
     const char *c = (const char *)p;
@@ -88,7 +88,7 @@ lafs_status runtime_alloc(struct lafs_dev *d, void **out, size_t size, struct la
     memset(p, 0xff, rounded); /* device memory holds anything */
     ASAN_POISON_MEMORY_REGION(p + size, rounded - size);
     std::lock_guard<std::recursive_mutex> guard(lock);
-    if (mprotect(map, mapped, PROT_NONE)) abort();
+    if (!open_now && mprotect(map, mapped, PROT_NONE)) abort();
     ranges[p] = {(char *)map, mapped, size};
     *out = p;
     return LAFS_OK;
@@ -107,6 +107,11 @@ void runtime_free(struct lafs_dev *d, void *p)
 }
 
 /* Between device memory and the host's, or inside device memory. */
+static void close_memory()
+{
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    set_access(PROT_NONE);
+}
 static void move(void *to, const void *from, size_t size, int to_device, int from_device)
 {
     if (!size) return;
@@ -118,6 +123,7 @@ static void move(void *to, const void *from, size_t size, int to_device, int fro
     sim_enter();
     memcpy(to, from, size);
     sim_leave();
+    close_memory();
 }
 void runtime_upload(struct lafs_dev *d, void *to, const void *from, size_t size)
 {
@@ -142,4 +148,8 @@ void runtime_zero(struct lafs_dev *d, void *p, size_t size)
     memset(p, 0, size);
     sim_leave();
 }
-void runtime_wait(struct lafs_dev *d) { (void)d; }
+void runtime_wait(struct lafs_dev *d)
+{
+    (void)d;
+    close_memory();
+}

@@ -1,11 +1,12 @@
-/* The simulated device's memory, and who may touch it: tests/cuda/runtime.cc. Pages of device memory cannot be read or
- * written outside of kernels and copies, so that a host's access to it ends the program. */
+/* The simulated device's memory, and who may touch it: tests/cuda/runtime.cc. Its pages cannot be read or written
+ * between a copy, or a wait, and the next kernel, so that a host that takes it for its own ends the program. (Closing it
+ * after every kernel would cost more than the kernels.) */
 #ifndef LAFS_TESTS_CUDA_SIM_H
 #define LAFS_TESTS_CUDA_SIM_H
 
 #include <stddef.h>
 
-/* One at a time, from whichever thread: device memory is open in between. */
+/* One at a time, from whichever thread; device memory is open from here on. */
 void sim_enter();
 void sim_leave();
 int sim_is_device(const volatile void *p);

@@ -259,6 +259,86 @@ static void run_grid_cut(struct op *o, const struct lafs_backend *b)
     b->ops->grid_cut(b->dev, o->s.n, (int)o->dim[0], (int)o->dim[1], F(o, "images"), F(o, "tokens"));
 }
 
+/* -- scan: dim 0 queries, 1 rows, 2 dim -- */
+static void draw_bytes(struct op *o, const char *name, int64_t n, int top)
+{
+    int8_t *b = (int8_t *)add_buf(o, name, IN, WHOLE, n, 1)->init;
+    for (int64_t e = 0; e < n; e++) b[e] = (int8_t)below(o, -top, top);
+}
+static void draw_scan(struct op *o)
+{
+    o->dim[0] = below(o, 1, 20);
+    o->dim[1] = below(o, 1, 300);
+    o->dim[2] = 64 * below(o, 1, 4);
+    draw_bytes(o, "q", o->dim[0] * o->dim[2], 127);
+    draw_bytes(o, "g", o->dim[1] * o->dim[2], 63);
+    whole(o, "c", IN, o->dim[0]);
+    whole(o, "a", IN, o->dim[0]);
+    whole(o, "x", IN, o->dim[1]);
+    whole(o, "y", IN, o->dim[1]);
+    scale_buf(o, "c", 30000, 0);
+    scale_buf(o, "a", 3000, 0);
+    scale_buf(o, "x", 0.5f, 1);
+    init_f(o, "c")[0] = -INFINITY;
+    whole(o, "hits", OUT, (o->dim[1] + 63) / 64 * 2 * o->dim[0])->integer = 1;
+}
+static void run_scan(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->scan(b->dev, o->dim[0], o->dim[1], o->dim[2], P(o, "q"), F(o, "c"), F(o, "a"), P(o, "g"), F(o, "x"),
+                 F(o, "y"), P(o, "hits"));
+}
+
+/* -- views: dim 0 width, 1 height of the source, 2 result's side; what the programs draw, and every operation -- */
+enum { VIEWS = 11 };
+static struct lafs_viewplan plans[VIEWS];
+
+static void draw_views(struct op *o)
+{
+    struct lafs_pretrain_views v;
+    struct lafs_train_views t;
+    char key[24];
+    o->dim[0] = below(o, 60, 150);
+    o->dim[1] = below(o, 60, 150);
+    snprintf(key, sizeof key, "k%lld", (long long)below(o, 0, 1 << 30));
+    lafs_pretrain_views_default(&v, 0);
+    lafs_train_views_default(&t);
+    lafs_plan_pretrain(&v, (int)o->dim[0], (int)o->dim[1], 5, 1, key, plans);
+    lafs_plan_train(&t, (int)o->dim[0], (int)o->dim[1], 5, 1, key, &plans[VIEWS - 1]);
+    o->dim[2] = plans[0].out_size;
+    /* One view is of random operations behind a crop. */
+    struct lafs_viewplan *p = &plans[VIEWS - 2];
+    p->ops = 1;
+    for (int kind = LAFS_OP_FLIP; kind <= LAFS_OP_ERASE; kind++) {
+        struct lafs_view_op op = {kind, {(float)lafs_rng_uniform(&o->rng, -0.4, 0.4), (float)below(o, 0, 1)}};
+        if (kind == LAFS_OP_BLUR || kind == LAFS_OP_SHARPNESS) op.a[0] += 1;
+        if (kind == LAFS_OP_BRIGHTNESS || kind == LAFS_OP_CONTRAST || kind == LAFS_OP_SATURATION) op.a[0] += 1;
+        if (kind == LAFS_OP_POSTERIZE) op.a[0] = (float)below(o, 1, 8);
+        if (kind == LAFS_OP_ROTATE) op.a[0] *= 90;
+        if (kind == LAFS_OP_ERASE) op = (struct lafs_view_op){kind, {5, 7, 20, 30}};
+        if (p->ops < LAFS_VIEW_MAX_OPS && below(o, 0, 2)) p->op[p->ops++] = op;
+    }
+    p->clean_ops = 1;
+    add_buf(o, "source", IN, WHOLE, o->dim[0] * o->dim[1] * 3, 1);
+    for (int i = 0; i < 2; i++) {
+        struct buf *u = add_buf(o, i ? "augmented" : "clean", OUT, WHOLE, VIEWS * o->dim[2] * o->dim[2] * 3, 1);
+        /* A GPU may round one in 255 the other way. */
+        u->tol = getenv("LAFS_TEST_CUDA") && !strcmp(getenv("LAFS_TEST_CUDA"), "gpu") ? 1.01 / 255 : 0;
+    }
+}
+static void run_render(struct op *o, const struct lafs_backend *b)
+{
+    const uint8_t *source[VIEWS];
+    uint8_t *clean[VIEWS], *augmented[VIEWS];
+    int w[VIEWS], h[VIEWS];
+    for (int i = 0; i < VIEWS; i++) {
+        source[i] = find_buf(o, "source")->init; /* the host's */
+        w[i] = (int)o->dim[0], h[i] = (int)o->dim[1];
+        clean[i] = (uint8_t *)P(o, "clean") + i * o->dim[2] * o->dim[2] * 3;
+        augmented[i] = (uint8_t *)P(o, "augmented") + i * o->dim[2] * o->dim[2] * 3;
+    }
+    b->ops->render(b->dev, VIEWS, plans, source, w, h, clean, augmented);
+}
+
 static const struct op_case cases[] = {
     {"conv", draw_conv, run_conv},
     {"conv 1x1", draw_conv_1x1, run_conv},
@@ -275,5 +355,7 @@ static const struct op_case cases[] = {
     {"patch_cut", draw_patch_cut, run_patch_cut},
     {"patch_cut_bwd", draw_patch_cut_bwd, run_patch_cut_bwd},
     {"grid_cut", draw_grid_cut, run_grid_cut},
+    {"scan", draw_scan, run_scan},
+    {"render", draw_views, run_render},
 };
 OPS_MAIN(cases)
