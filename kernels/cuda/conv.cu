@@ -175,6 +175,37 @@ static void upsample2_add(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, i
     LAUNCH(d, upsample2_add_kernel, grid_for(n * 4 * h * w * c), THREADS, 0, n, h, w, c, x, y);
 }
 
+/* A thread has an element of x: the first largest of its four takes the gradient. */
+KERNEL maxpool2_bwd_kernel(int64_t n, int64_t h, int64_t w, int64_t c, const float *x, const float *dy, float *dx)
+{
+    const int64_t e = global_index(), ch = e % c, column = e / c % w, row = e / c / w; /* row: of all images */
+    if (row >= n * h) return;
+    const float *a = x + ((row - row % 2) * w + column - column % 2) * c + ch;
+    const float four[4] = {a[0], a[c], a[w * c], a[w * c + c]};
+    int best = 0;
+    for (int k = 1; k < 4; k++)
+        if (four[k] > four[best]) best = k;
+    const int mine = (int)(row % 2 * 2 + column % 2);
+    dx[e] = mine == best ? dy[(row / 2 * (w / 2) + column / 2) * c + ch] : 0;
+}
+static void maxpool2_bwd(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *x,
+                         const float *dy, float *dx)
+{
+    LAUNCH(d, maxpool2_bwd_kernel, grid_for(n * h * w * c), THREADS, 0, n, h, w, c, x, dy, dx);
+}
+
+KERNEL upsample2_bwd_kernel(int64_t n, int64_t h, int64_t w, int64_t c, const float *dy, float *dx)
+{
+    const int64_t e = global_index(), ch = e % c, column = e / c % w, row = e / c / w;
+    if (row >= n * h) return;
+    const float *a = dy + (2 * row * 2 * w + 2 * column) * c + ch, *b = a + 2 * w * c;
+    dx[e] = ((a[0] + a[c]) + b[0]) + b[c];
+}
+static void upsample2_bwd(struct lafs_dev *d, int64_t n, int64_t h, int64_t w, int64_t c, const float *dy, float *dx)
+{
+    LAUNCH(d, upsample2_bwd_kernel, grid_for(n * h * w * c), THREADS, 0, n, h, w, c, dy, dx);
+}
+
 void ops_conv(struct lafs_ops *ops)
 {
     ops->conv = conv;
@@ -185,4 +216,6 @@ void ops_conv(struct lafs_ops *ops)
     ops->depthwise_bwd_w = depthwise_bwd_w;
     ops->maxpool2 = maxpool2;
     ops->upsample2_add = upsample2_add;
+    ops->maxpool2_bwd = maxpool2_bwd;
+    ops->upsample2_bwd = upsample2_bwd;
 }

@@ -107,6 +107,22 @@ static void run_upsample2(struct op *o, const struct lafs_backend *b)
     b->ops->upsample2_add(b->dev, o->s.n, o->dim[0], o->dim[1], o->dim[2], F(o, "x"), F(o, "y"));
 }
 
+static void draw_maps_bwd(struct op *o)
+{
+    draw_maps(o);
+    int64_t n = o->dim[0] * o->dim[1] * o->dim[2];
+    per_seq(o, "x", IN, 4 * n);
+    per_seq(o, "dy", IN, n);
+    per_seq(o, "dx", OUT, 4 * n)->tol = 0;
+    per_seq(o, "dsmall", OUT, n)->tol = 0;
+    for (int64_t e = 0; e < o->s.n * 4 * n; e++) init_f(o, "x")[e] = roundf(2 * init_f(o, "x")[e]); /* equals */
+}
+static void run_maps_bwd(struct op *o, const struct lafs_backend *b)
+{
+    b->ops->maxpool2_bwd(b->dev, o->s.n, 2 * o->dim[0], 2 * o->dim[1], o->dim[2], F(o, "x"), F(o, "dy"), F(o, "dx"));
+    b->ops->upsample2_bwd(b->dev, o->s.n, o->dim[0], o->dim[1], o->dim[2], F(o, "x"), F(o, "dsmall"));
+}
+
 /* -- BatchNorm: dim 0 rows, 1 c, 2 train, 3 act -- */
 static void draw_bn_inputs(struct op *o)
 {
@@ -347,6 +363,7 @@ static const struct op_case cases[] = {
     {"depthwise backward", draw_depthwise_bwd, run_depthwise_bwd},
     {"maxpool2", draw_maxpool2, run_maxpool2},
     {"upsample2_add", draw_upsample2, run_upsample2},
+    {"maxpool2_bwd, upsample2_bwd", draw_maps_bwd, run_maps_bwd},
     {"batchnorm", draw_bn, run_bn, .tol = 2e-5},
     {"batchnorm backward", draw_bn_bwd, run_bn_bwd, .tol = 2e-5},
     {"channel_mean", draw_channel_mean, run_channel_mean},

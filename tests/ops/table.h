@@ -19,6 +19,7 @@
 #define LAFS_TESTS_OPS_TABLE_H
 
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -521,6 +522,22 @@ static inline int run_case(const struct op_case *c, const struct op_devices *v, 
     return bad;
 }
 
+/* The first slot that the reference fills, CUDA does not, and compute/backend.h does not call optional; -1: none. */
+static inline int empty_slot(const struct lafs_ops *cuda)
+{
+    static const size_t optional[] = {offsetof(struct lafs_ops, separable), offsetof(struct lafs_ops, bottlenecks_size),
+                                      offsetof(struct lafs_ops, bottlenecks_pack), offsetof(struct lafs_ops, bottlenecks)};
+    const char *have = (const char *)cuda, *want = (const char *)&lafs_ref_ops;
+    static const char none[sizeof(void *)];
+    for (size_t at = offsetof(struct lafs_ops, open); at < sizeof(struct lafs_ops); at += sizeof(void *)) {
+        int may = 0;
+        for (size_t i = 0; i < sizeof optional / sizeof *optional; i++) may |= at == optional[i];
+        if (!may && !memcmp(have + at, none, sizeof none) && memcmp(want + at, none, sizeof none))
+            return (int)(at / sizeof(void *));
+    }
+    return -1;
+}
+
 /* LAFS_TEST_SEED=N draws other shapes and values. LAFS_TEST_CUDA=sim or gpu compares CUDA with the reference, and nothing
  * else; where it cannot be had the test fails. */
 static inline int ops_main(const struct op_case *c, int n)
@@ -540,6 +557,10 @@ static inline int ops_main(const struct op_case *c, int n)
     v.cuda_only = getenv("LAFS_TEST_CUDA") != NULL;
     if (v.cuda_only && !v.have_cuda) {
         fprintf(stderr, "%s\n", err.msg);
+        return 1;
+    }
+    if (v.have_cuda && empty_slot(v.cuda.ops) >= 0) {
+        fprintf(stderr, "slot %d of cuda is empty\n", empty_slot(v.cuda.ops));
         return 1;
     }
     op_tables[0] = v.ref.ops;
