@@ -439,7 +439,7 @@ static lafs_status smooth(struct curve *c, struct lafs_err *err)
 }
 
 /* The series of one figure: a run's points, and over them their running mean. More than one run: a colour and a line
- * of the legend each. Returns their number. */
+ * of the legend each, and dashes where another run may lie beneath. Returns their number. */
 static int series_of(const struct figure *f, const struct curves *all, const char *const *path, struct lafs_series *s)
 {
     int n = 0;
@@ -447,10 +447,16 @@ static int series_of(const struct figure *f, const struct curves *all, const cha
         const struct curve *c = &f->run[r];
         if (!c->n) continue;
         const char *label = all->runs > 1 ? path[r] : NULL;
-        s[n++] = (struct lafs_series){.label = c->smooth ? NULL : label, .x = c->x, .y = c->y, .n = c->n,
-                                      .colour = r + 1, .faint = c->smooth != NULL, .dots = c->n == 1};
-        if (c->smooth)
-            s[n++] = (struct lafs_series){.label = label, .x = c->x, .y = c->smooth, .n = c->n, .colour = r + 1};
+        s[n] = (struct lafs_series){.label = label, .x = c->x, .y = c->y, .n = c->n, .dashed = r > 0, .colour = r + 1,
+                                    .dots = c->n == 1};
+        if (c->smooth) {
+            s[n + 1] = s[n];
+            s[n + 1].y = c->smooth;
+            s[n].faint = 1;
+            s[n].dashed = 0;
+            s[n++].label = NULL;
+        }
+        n++;
     }
     return n;
 }

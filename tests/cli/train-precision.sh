@@ -10,6 +10,27 @@ apart() {
         END { if (NR != 20) exit 1; printf "%.6f\n", most }'
 }
 
+# The comparison of the examples, as a whole, with models that learn nothing.
+compare() {
+    (unset MAKEFLAGS MFLAGS MAKELEVEL && cd "$TOP" &&
+        make -j2 -f examples/precision.mk OUT="$OLDPWD/precision" BIN="$LAFS_BIN" \
+        UNLABELLED="--people-from 0 --people 8 -n 1" LABELLED="--people-from 100 --people 8 -n 2" \
+        TEST="--people-from 200 --people 20 -n 2" \
+        PRETRAIN="--preset few-pretrain --batch 4 --micro 4 --epochs 2 --out-dim 64" \
+        FINETUNE="--preset few-finetune --stage 1 --batch 8 --micro 8 --epochs 2" JOBS=-j1 "$@")
+}
+expect_status 0 compare >table
+for row in "pixel cosine" fp32 bf16 bf16x3 "trained in fp32, embedded in bf16"; do has table "$row "; done
+for kind in pretrain finetune; do
+    for precision in fp32 bf16 bf16x3; do
+        check [ "$(grep -c "$kind-$precision</text>" precision/$kind.svg)" -ge 3 ]
+        has precision/$kind-$precision/config.json "\"precision\": \"$precision\""
+    done
+done
+expect_status 0 compare -n >again
+hasnt again "$LAFS_BIN/lafs-" # all is made
+ok "examples/precision.mk"
+
 lafs-synth -q --people 4 -n 5 --aligned -o faces.tar
 small="-q -j 2 --dim 64 --depth 2 --heads 1 --mlp 128 --patches 49 --patch 16 --batch 4 --epochs 4 --warmup 1
     --checkpoint-every 3"
