@@ -21,64 +21,21 @@ struct kernel_set {
 };
 
 #if defined __x86_64__
-#include <immintrin.h>
-
-#define FN(name) name##_avx512
-#define TARGET __attribute__((target("avx512f")))
-#define V __m512
-#define LANES 16
-#define LOAD(p) _mm512_loadu_ps(p)
-#define STORE(p, v) _mm512_storeu_ps(p, v)
-#define SPLAT(x) _mm512_set1_ps(x)
-#define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
-#define MUL(a, b) _mm512_mul_ps(a, b)
-#define ADD(a, b) _mm512_add_ps(a, b)
+#define LAFS_VECTORS 512
+#include "kernels/cpu/vectors.inc"
 #define MR 12
 #define NV 2
 #include "kernels/cpu/attention_kernels.inc"
 
-#define FN(name) name##_avx2
-#define TARGET __attribute__((target("avx2,fma")))
-#define V __m256
-#define LANES 8
-#define LOAD(p) _mm256_loadu_ps(p)
-#define STORE(p, v) _mm256_storeu_ps(p, v)
-#define SPLAT(x) _mm256_set1_ps(x)
-#define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
-#define MUL(a, b) _mm256_mul_ps(a, b)
-#define ADD(a, b) _mm256_add_ps(a, b)
+#define LAFS_VECTORS 256
+#include "kernels/cpu/vectors.inc"
 #define MR 6
 #define NV 2
 #include "kernels/cpu/attention_kernels.inc"
 #endif
 
-static inline lafs_v4 load4(const float *p)
-{
-    lafs_v4 v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-static inline void store4(float *p, lafs_v4 v) { memcpy(p, &v, sizeof v); }
-static inline lafs_v4 fma4(lafs_v4 a, lafs_v4 b, lafs_v4 c)
-{
-#ifdef __FP_FAST_FMAF
-    for (int i = 0; i < 4; i++) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
-    return c;
-#else
-    return a * b + c;
-#endif
-}
-
-#define FN(name) name##_generic
-#define TARGET
-#define V lafs_v4
-#define LANES 4
-#define LOAD(p) load4(p)
-#define STORE(p, v) store4(p, v)
-#define SPLAT(x) ((lafs_v4){x, x, x, x})
-#define FMA(a, b, c) fma4(a, b, c)
-#define MUL(a, b) ((a) * (b))
-#define ADD(a, b) ((a) + (b))
+#define LAFS_VECTORS 128
+#include "kernels/cpu/vectors.inc"
 #define MR 4
 #define NV 2
 #include "kernels/cpu/attention_kernels.inc"
@@ -87,10 +44,10 @@ static const struct kernel_set *kernels(void)
 {
 #if defined __x86_64__
     int level = lafs_isa_level();
-    if (level == 2) return &set_avx512;
-    if (level == 1) return &set_avx2;
+    if (level == LAFS_ISA_AVX512) return &set_avx512;
+    if (level == LAFS_ISA_AVX2) return &set_avx2;
 #endif
-    return &set_generic;
+    return &set_plain;
 }
 
 /* c (m,n) = or += alpha a b. b is packed: panels of nr columns, (k, nr) each. Whole panels of c are written, zeros or
@@ -113,19 +70,7 @@ static void pack_rows(int nr, int64_t n, const float *x, int64_t ld, float *to)
 {
     for (int64_t i = 0; i < n; i++, x += ld)
         for (int j = 0; j < HEAD; j += nr)
-            for (int l = 0; l < nr; l += 4) store4(to + j * n + i * nr + l, load4(x + j + l));
-}
-
-/* to[q*nr + i] = from[i*ld + q] for 4 rows i and 4 q. */
-static inline void transpose4(const float *from, int64_t ld, float *to, int nr)
-{
-    lafs_v4 r0 = load4(from), r1 = load4(from + ld), r2 = load4(from + 2 * ld), r3 = load4(from + 3 * ld);
-    lafs_v4 a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-    lafs_v4 c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-    store4(to, __builtin_shufflevector(a, b, 0, 1, 4, 5));
-    store4(to + nr, __builtin_shufflevector(a, b, 2, 3, 6, 7));
-    store4(to + 2 * nr, __builtin_shufflevector(c, d, 0, 1, 4, 5));
-    store4(to + 3 * nr, __builtin_shufflevector(c, d, 2, 3, 6, 7));
+            for (int l = 0; l < nr; l += 4) lafs_store4(to + j * n + i * nr + l, lafs_load4(x + j + l));
 }
 
 /* x (n, HEAD) as the right matrix of a product over columns: panels of nr rows, (HEAD, nr) each, zeros behind row n. */
@@ -134,7 +79,7 @@ static void pack_columns(int nr, int64_t n, const float *x, int64_t ld, float *t
     for (int64_t i = 0; i < n; i += nr, to += HEAD * nr) {
         for (int l = 0; l < nr; l += 4)
             if (i + l + 4 <= n)
-                for (int q = 0; q < HEAD; q += 4) transpose4(x + (i + l) * ld + q, ld, to + q * nr + l, nr);
+                for (int q = 0; q < HEAD; q += 4) lafs_turn4(x + (i + l) * ld + q, ld, to + q * nr + l, nr);
             else
                 for (int q = 0; q < HEAD; q++)
                     for (int t = l; t < l + 4; t++) to[q * nr + t] = i + t < n ? x[(i + t) * ld + q] : 0;

@@ -99,6 +99,8 @@ struct lafs_conv_kernels {
     void (*upsample_row)(int64_t w, int64_t c, const float *x, float *y); /* x (w,c); y (2w,c) += */
 };
 
+/* conv_kernels.c, conv_kernels_avx2.c, conv_kernels_avx512.c */
+extern const struct lafs_conv_kernels lafs_conv_plain, lafs_conv_avx2, lafs_conv_avx512;
 /* The set of lafs_isa_level(). */
 const struct lafs_conv_kernels *lafs_conv_kernels(void);
 

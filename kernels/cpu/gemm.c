@@ -26,38 +26,14 @@ static unsigned flush_begin(void)
 }
 static void flush_end(unsigned before) { _mm_setcsr(before); }
 
-#define FN(name) name##_avx512
-#define TARGET __attribute__((target("avx512f")))
-#define V __m512
-#define LANES 16
-#define LOAD(p) _mm512_loadu_ps(p)
-#define STORE(p, v) _mm512_storeu_ps(p, v)
-#define LOADN(p, n) _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p)
-#define STOREN(p, v, n) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), v)
-#define SPLAT(x) _mm512_set1_ps(x)
-#define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
-#define MUL(a, b) _mm512_mul_ps(a, b)
-#define ADD(a, b) _mm512_add_ps(a, b)
+#define LAFS_VECTORS 512
+#include "kernels/cpu/vectors.inc"
 #define MR 12
 #define NV 2
 #include "kernels/cpu/gemm_kernels.inc"
 
-/* -1 in the first n lanes, read at an offset. */
-static const int lane_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
-#define MASK8(n) _mm256_loadu_si256((const __m256i *)(const void *)(lane_mask + 8 - (n)))
-
-#define FN(name) name##_avx2
-#define TARGET __attribute__((target("avx2,fma")))
-#define V __m256
-#define LANES 8
-#define LOAD(p) _mm256_loadu_ps(p)
-#define STORE(p, v) _mm256_storeu_ps(p, v)
-#define LOADN(p, n) _mm256_maskload_ps(p, MASK8(n))
-#define STOREN(p, v, n) _mm256_maskstore_ps(p, MASK8(n), v)
-#define SPLAT(x) _mm256_set1_ps(x)
-#define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
-#define MUL(a, b) _mm256_mul_ps(a, b)
-#define ADD(a, b) _mm256_add_ps(a, b)
+#define LAFS_VECTORS 256
+#include "kernels/cpu/vectors.inc"
 #define MR 4
 #define NV 3
 #include "kernels/cpu/gemm_kernels.inc"
@@ -66,37 +42,8 @@ static const int lane_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 #define flush_end NULL
 #endif
 
-/* Four lanes of whatever the compiler has for them. */
-typedef float vec4 __attribute__((vector_size(16)));
-static inline vec4 load4(const float *p, int n)
-{
-    vec4 v = {0};
-    memcpy(&v, p, (size_t)n * sizeof *p);
-    return v;
-}
-static inline void store4(float *p, vec4 v, int n) { memcpy(p, &v, (size_t)n * sizeof *p); }
-static inline vec4 fma4(vec4 a, vec4 b, vec4 c)
-{
-#ifdef __FP_FAST_FMAF
-    for (int i = 0; i < 4; i++) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
-    return c;
-#else
-    return a * b + c;
-#endif
-}
-
-#define FN(name) name##_plain
-#define TARGET
-#define V vec4
-#define LANES 4
-#define LOAD(p) load4(p, 4)
-#define STORE(p, v) store4(p, v, 4)
-#define LOADN(p, n) load4(p, n)
-#define STOREN(p, v, n) store4(p, v, n)
-#define SPLAT(x) ((vec4){x, x, x, x})
-#define FMA(a, b, c) fma4(a, b, c)
-#define MUL(a, b) ((a) * (b))
-#define ADD(a, b) ((a) + (b))
+#define LAFS_VECTORS 128
+#include "kernels/cpu/vectors.inc"
 #define MR 4
 #define NV 2
 #include "kernels/cpu/gemm_kernels.inc"

@@ -2,30 +2,8 @@
 #include <string.h>
 
 #include "kernels/cpu/gemm_set.h"
-#include "kernels/cpu/isa.h"
+#include "kernels/cpu/vec.h"
 #include "kernels/ref/bf16.h"
-
-/* Four lanes of whatever the compiler has for them. */
-typedef float vec4 __attribute__((vector_size(16)));
-static inline vec4 load4(const float *p)
-{
-    vec4 v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-static inline void store4(float *p, vec4 v) { memcpy(p, &v, sizeof v); }
-
-/* to[q*stride + i] = from[i*si + q] for 4 rows i and 4 k. */
-LAFS_INLINE void transpose4(const float *from, int64_t si, float *to, int64_t stride)
-{
-    vec4 r0 = load4(from), r1 = load4(from + si), r2 = load4(from + 2 * si), r3 = load4(from + 3 * si);
-    vec4 a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-    vec4 c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-    store4(to, __builtin_shufflevector(a, b, 0, 1, 4, 5));
-    store4(to + stride, __builtin_shufflevector(a, b, 2, 3, 6, 7));
-    store4(to + 2 * stride, __builtin_shufflevector(c, d, 0, 1, 4, 5));
-    store4(to + 3 * stride, __builtin_shufflevector(c, d, 2, 3, 6, 7));
-}
 
 /* A source whose k lie beside each other: w rows (w <= stride; the rest zero) to (k, stride). */
 LAFS_INLINE void turn_panel(const float *p, int64_t si, int w, int64_t k, float *to, int stride)
@@ -33,7 +11,7 @@ LAFS_INLINE void turn_panel(const float *p, int64_t si, int w, int64_t k, float 
     for (int j = 0; j < stride; j += 4, p += 4 * si) {
         int64_t q = 0;
         if (j + 4 <= w)
-            for (; q + 4 <= k; q += 4) transpose4(p + q, si, to + q * stride + j, stride);
+            for (; q + 4 <= k; q += 4) lafs_turn4(p + q, si, to + q * stride + j, stride);
         for (; q < k; q++)
             for (int l = 0; l < 4; l++) to[q * stride + j + l] = j + l < w ? p[l * si + q] : 0;
     }
@@ -45,7 +23,7 @@ LAFS_INLINE void copy_panels(const float *p, int64_t sq, int64_t whole, int64_t 
     for (int64_t q = 0; q < k; q++, p += sq)
         for (int64_t i = 0; i < whole; i++)
             for (int j = 0; j < stride; j += 4)
-                store4(to + (i * k + q) * stride + j, load4(p + i * stride + j));
+                lafs_store4(to + (i * k + q) * stride + j, lafs_load4(p + i * stride + j));
 }
 
 LAFS_INLINE void pack(const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0, int64_t k, float *to,

@@ -15,6 +15,60 @@ typedef int32_t lafs_i8 __attribute__((vector_size(32)));
 typedef float lafs_v4 __attribute__((vector_size(16)));
 typedef double lafs_d4 __attribute__((vector_size(32)));
 
+typedef int32_t lafs_i4 __attribute__((vector_size(16)));
+
+/* -- four lanes of whatever the compiler has for them; vectors.inc -- */
+
+LAFS_INLINE lafs_v4 lafs_load4(const float *p)
+{
+    lafs_v4 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+LAFS_INLINE void lafs_store4(float *p, lafs_v4 v) { memcpy(p, &v, sizeof v); }
+LAFS_INLINE lafs_v4 lafs_load4n(const float *p, int n)
+{
+    lafs_v4 v = {0};
+    memcpy(&v, p, (size_t)n * sizeof *p);
+    return v;
+}
+LAFS_INLINE void lafs_store4n(float *p, lafs_v4 v, int n) { memcpy(p, &v, (size_t)n * sizeof *p); }
+LAFS_INLINE lafs_v4 lafs_fma4(lafs_v4 a, lafs_v4 b, lafs_v4 c)
+{
+#ifdef __FP_FAST_FMAF
+    for (int i = 0; i < 4; i++) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return c;
+#else
+    return a * b + c;
+#endif
+}
+LAFS_INLINE lafs_v4 lafs_max4(lafs_v4 a, lafs_v4 b)
+{
+    for (int i = 0; i < 4; i++) b[i] = a[i] > b[i] ? a[i] : b[i];
+    return b;
+}
+LAFS_INLINE lafs_v4 lafs_min4(lafs_v4 a, lafs_v4 b)
+{
+    for (int i = 0; i < 4; i++) b[i] = a[i] < b[i] ? a[i] : b[i];
+    return b;
+}
+/* to[q*stride + i] = from[i*ld + q] for 4 rows i and 4 q. */
+LAFS_INLINE void lafs_turn4(const float *from, int64_t ld, float *to, int64_t stride)
+{
+    lafs_v4 r0 = lafs_load4(from), r1 = lafs_load4(from + ld), r2 = lafs_load4(from + 2 * ld),
+            r3 = lafs_load4(from + 3 * ld);
+    lafs_v4 a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+    lafs_v4 c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    lafs_store4(to, __builtin_shufflevector(a, b, 0, 1, 4, 5));
+    lafs_store4(to + stride, __builtin_shufflevector(a, b, 2, 3, 6, 7));
+    lafs_store4(to + 2 * stride, __builtin_shufflevector(c, d, 0, 1, 4, 5));
+    lafs_store4(to + 3 * stride, __builtin_shufflevector(c, d, 2, 3, 6, 7));
+}
+/* -1 in the first n of eight lanes, read at 8 - n. */
+#if defined __x86_64__
+static const int32_t lafs_lane_mask[16] __attribute__((unused)) = {-1, -1, -1, -1, -1, -1, -1, -1};
+#endif
+
 static inline int64_t lafs_min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* -- elementary functions -- */

@@ -1,6 +1,6 @@
 /* Products of bf16 on tiles: the kernel and the packing of gemm_amx.inc over emulated tiles give the bits of vectors
- * and of plain code, whatever the shape; so, it is hoped, do real tiles, where there are any. And the scan's products of
- * int8, which are exact (real tiles: tests/ops/scan.c). */
+ * and of plain code, whatever the shape; so, it is hoped, do real tiles, where there are any. And the scan's products
+ * of int8, which are exact (real tiles: tests/ops/scan.c). */
 #include "tests/test.h"
 
 #define LAFS_TILE_EMULATION
