@@ -345,4 +345,5 @@ TEST(broken_and_hostile)
 }
 
 TEST_MAIN(types_strides_and_shared_storages, files_of_pytorch_2, names_are_paths_and_scalars_are_metadata,
-          what_is_written_is_read, checksums, storages_that_no_name_leads_to, many_entries_of_metadata, broken_and_hostile)
+          what_is_written_is_read, checksums, storages_that_no_name_leads_to, many_entries_of_metadata,
+          broken_and_hostile)
