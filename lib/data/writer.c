@@ -388,8 +388,9 @@ static lafs_status shards_put(struct lafs_writer *w, const struct lafs_sample *s
 /* Shards of the index that was there, of our own numbering, that this run did not write again. */
 static void remove_stale(struct lafs_writer *w)
 {
+    if (!w->stale.size) return;
     const char *end = (const char *)w->stale.data + w->stale.size;
-    for (const char *old = (const char *)w->stale.data; old && old < end; old += strlen(old) + 1)
+    for (const char *old = (const char *)w->stale.data; old < end; old += strlen(old) + 1)
         if (lafs_pattern_number(&w->names, old) >= w->shards)
             unlink(lafs_pattern_path(&w->names, lafs_pattern_number(&w->names, old)));
 }
