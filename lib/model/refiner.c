@@ -10,8 +10,10 @@ enum {
     SIDE = LAFS_REFINER_SIDE, MAP = LAFS_REFINER_MAP, POINTS = LAFS_REFINER_POINTS, CELLS = MAP * MAP,
     CHANNELS = LAFS_REFINER_CHANNELS,
     BATCH = 8, /* faces that are looked at together */
-    LOOKS = 2  /* the second one is at the crop that the first one's points cut out */
+    LOOKS = 3  /* the first one tells the others where to look; their points are averaged */
 };
+/* How large the face is in the crop of each look. */
+static const float zoom[LOOKS] = {1, 0.94f, 1.06f};
 /* The crop sees x from -8 to 120 and y from 8 to 136 of the 112x112 template: the whole face and its chin. */
 #define TEMPLATE_SCALE 0.5f
 #define TEMPLATE_LEFT (-8.0f)
@@ -149,11 +151,12 @@ void lafs_refiner_close(struct lafs_refiner *r)
 
 /* The crop of a face by its five points into input `slot`; back receives crop -> photo. LAFS_BAD_RECORD: no crop. */
 static lafs_status cut(struct lafs_refiner *r, const struct lafs_image *photo, const float points[10], int slot,
-                       double back[6], struct lafs_err *err)
+                       float zoomed, double back[6], struct lafs_err *err)
 {
     float template[10];
     double m[6];
     lafs_refiner_template(template);
+    for (int i = 0; i < 10; i++) template[i] = (SIDE - 1) / 2.0f + zoomed * (template[i] - (SIDE - 1) / 2.0f);
     LAFS_TRY(lafs_similarity(points, template, 5, m, err));
     LAFS_TRY(lafs_affine_invert(m, back, err));
     LAFS_TRY(lafs_warp_affine(photo, m, &r->crop, err));
@@ -161,16 +164,16 @@ static lafs_status cut(struct lafs_refiner *r, const struct lafs_image *photo, c
     return LAFS_OK;
 }
 
-/* One look at n <= BATCH faces. */
-static lafs_status look(struct lafs_refiner *r, const struct lafs_image *photo, int n, struct lafs_refined *face,
-                        struct lafs_err *err)
+/* One look at n <= BATCH faces, zoomed. */
+static lafs_status look(struct lafs_refiner *r, const struct lafs_image *photo, int n, float zoomed,
+                        struct lafs_refined *face, struct lafs_err *err)
 {
     const struct lafs_ops *op = r->backend.ops;
     struct lafs_dev *dev = r->backend.dev;
     double back[BATCH][6];
     int of[BATCH], cuts = 0;
     for (int i = 0; i < n; i++) {
-        lafs_status st = cut(r, photo, face[i].points, cuts, back[cuts], err);
+        lafs_status st = cut(r, photo, face[i].points, cuts, zoomed, back[cuts], err);
         if (st == LAFS_OK) of[cuts++] = i;
         else if (st != LAFS_BAD_RECORD) return st;
     }
@@ -191,6 +194,28 @@ static lafs_status look(struct lafs_refiner *r, const struct lafs_image *photo, 
     return LAFS_OK;
 }
 
+/* All looks at n <= BATCH faces. */
+static lafs_status look_again(struct lafs_refiner *r, const struct lafs_image *photo, int n, struct lafs_refined *out,
+                              struct lafs_err *err)
+{
+    struct lafs_refined first[BATCH];
+    LAFS_TRY(look(r, photo, n, zoom[0], out, err));
+    memcpy(first, out, (size_t)n * sizeof *out);
+    for (int k = 1; k < LOOKS; k++) {
+        struct lafs_refined seen[BATCH];
+        memcpy(seen, first, (size_t)n * sizeof *seen);
+        LAFS_TRY(look(r, photo, n, zoom[k], seen, err));
+        for (int i = 0; i < n; i++) { /* out: the mean of those after the first, as far as they have come */
+            for (int j = 0; j < 2 * POINTS; j++)
+                out[i].points68[j] = ((float)(k - 1) * out[i].points68[j] + seen[i].points68[j]) / (float)k;
+            out[i].confidence = ((float)(k - 1) * out[i].confidence + seen[i].confidence) / (float)k;
+        }
+    }
+    for (int i = 0; i < n; i++)
+        if (out[i].looked) lafs_points68_to_5(out[i].points68, out[i].points);
+    return LAFS_OK;
+}
+
 lafs_status lafs_refine(struct lafs_refiner *r, const struct lafs_image *photo, int n, const float *points,
                         struct lafs_refined *out, struct lafs_err *err)
 {
@@ -199,6 +224,6 @@ lafs_status lafs_refine(struct lafs_refiner *r, const struct lafs_image *photo, 
         memcpy(out[i].points, points + 10 * i, sizeof out[i].points);
     }
     for (int i = 0; i < n; i += BATCH)
-        for (int k = 0; k < LOOKS; k++) LAFS_TRY(look(r, photo, n - i < BATCH ? n - i : BATCH, out + i, err));
+        LAFS_TRY(look_again(r, photo, n - i < BATCH ? n - i : BATCH, out + i, err));
     return LAFS_OK;
 }

@@ -35,12 +35,14 @@ readers="shard_-o_out/x.tar shard_-o_out/x shard_--to-dir_out/x augment_-o_out/x
 words() { echo "$1" | tr _ ' '; }
 
 for r in $readers "verify_-p_pairs.txt_--plot_out/x" "detect_--align-only_-o_out/x" "select_-o_out/x.lafs" \
-    "convert_-o_out/x.safetensors" "finetune_-o_run" "pretrain_--landmarks_grid_-o_run"; do
+    "convert_-o_out/x.safetensors" "finetune_-o_run" "detect-train_-o_run" "pretrain_--landmarks_grid_-o_run"; do
     each 1 "cannot open 'nowhere': no such file or directory" "lafs-$(words "$r")" nowhere
 done
 each 1 "'nowhere'" lafs-landmark -m nowhere -o out/x faces.tar
 each 1 "'nowhere'" lafs-embed -m nowhere -o out/x faces.tar
 each 1 "'nowhere'" lafs-detect -m nowhere -o out/x photos.tar
+each 1 "'nowhere'" lafs-shard --add nowhere -o out/x photos.tar
+each 1 "'nowhere' holds no checkpoint" lafs-detect-train --init nowhere -o out/run photos.lafs
 each 1 "'nowhere'" lafs-verify -p nowhere emb
 each 1 "'nowhere'" lafs-shard --list nowhere -o out/x
 each 1 "'nowhere'" lafs-select --people nowhere -o out/x.lafs faces.lafs

@@ -13,6 +13,8 @@ find . -name '*_0001.jpg' -exec cp {} dir/ann/a.jpg \; -exec cp {} dir/bob/b.jpg
 
 inject "lafs-shard, a tar from directories" 40 lafs-shard -q -o out/x-%06d.tar dir
 inject "lafs-shard, a stream from shards" 40 lafs-shard -q faces.lafs
+echo '{"key": "ann/a", "box": [1, 2, 3, 4], "points": [[1, 2], [3, 4]], "note": "x"}' >add.jsonl
+inject "lafs-shard, fields from a file" 20 lafs-shard -q --add add.jsonl -o out/x.tar dir
 inject "lafs-shard, directories from shards" 40 lafs-shard -q --to-dir out/photos faces.lafs
 inject "lafs-detect" 40 lafs-detect -q -j2 --align-only -o out/faces.msg photos
 inject "lafs-embed" 40 lafs-embed -q -j2 --baseline lbp -o out/emb faces.lafs
@@ -35,6 +37,17 @@ tiny="-q -j2 --size xs --dim 64 --depth 1 --heads 1 --mlp 64 --batch 2 --epochs 
 lafs-finetune $tiny -o run faces.lafs
 # shellcheck disable=SC2086
 inject "lafs-finetune" 12 lafs-finetune $tiny -o out/run faces.lafs
+# Detectors: training, and finding with what came of it.
+lafs-shard -q -o p.tar photos
+few="-q -j2 --batch 2 --steps 2 --warmup 1"
+for what in refiner detector; do
+    # shellcheck disable=SC2086
+    lafs-detect-train $few --what $what -o $what p.lafs
+    # shellcheck disable=SC2086
+    inject "lafs-detect-train, $what" 10 lafs-detect-train $few --what $what -o out/run p.lafs
+done
+inject "lafs-detect, both looks" 20 lafs-detect -q -j2 -m detector/model.safetensors --refiner refiner/model.safetensors \
+    --min-score 0 --best -n 1 -o out/x photos
 inject "lafs-convert" 15 lafs-convert -q -o out/x.safetensors run/model.safetensors
 inject "lafs-convert, a checkpoint" 15 lafs-convert -q -o out/x.pth run/model.safetensors
 inject "lafs-landmark" 12 lafs-landmark -q -j2 -m run/model.safetensors -o out/landmarks faces.lafs

@@ -30,6 +30,15 @@ for f in examples/presets/*; do
 done
 ok "presets are installed"
 
+for f in share/models/*.safetensors; do
+    [ -e "$f" ] || continue
+    [ -s "$root/share/lafs/models/$(basename "$f")" ] || complain "no model $f"
+done
+# shellcheck disable=SC2012
+weight=$(cat share/models/*.safetensors 2>/dev/null | wc -c)
+[ "$weight" -lt 1000000 ] || complain "the models weigh $weight bytes"
+ok "models are installed, and weigh less than 1 MB"
+
 # The line runs from the installed tree alone, elsewhere.
 if [ -x "$root/bin/lafs-synth" ] && [ -x "$root/bin/lafs-show" ]; then
     (cd "$dest" && PATH=$root/bin:/usr/bin:/bin && lafs-synth -q -n 3 --people 2 | lafs-show --count) >"$dest/count" 2>&1 ||
