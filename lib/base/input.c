@@ -9,7 +9,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-enum { FIRST_SIZE = 1 << 20, PIPE_SIZE = 1 << 20 };
+enum { FIRST_SIZE = 1 << 20, LEAST_SIZE = 4096, PIPE_SIZE = 1 << 20 }; /* of a buffer; of small files less is enough */
 
 static lafs_status make_name(struct lafs_input *in, const char *path, struct lafs_err *err)
 {
@@ -28,8 +28,6 @@ lafs_status lafs_input_open(struct lafs_input *in, const char *path, struct lafs
     *in = (struct lafs_input){.fd = -1, .file_size = -1};
     in->keep_fd = strcmp(path, "-") == 0;
     lafs_status st = make_name(in, path, err);
-    if (st == LAFS_OK) st = lafs_alloc(&in->buf, FIRST_SIZE, 1, err);
-    in->cap = FIRST_SIZE;
     if (st == LAFS_OK) {
         in->fd = in->keep_fd ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
         if (in->fd < 0) st = lafs_fail(err, LAFS_FAILED, "cannot open %s: %s", in->name, lafs_strerror(errno));
@@ -42,6 +40,9 @@ lafs_status lafs_input_open(struct lafs_input *in, const char *path, struct lafs
         if (S_ISFIFO(s.st_mode)) (void)!fcntl(in->fd, F_SETPIPE_SZ, PIPE_SIZE); /* a wish: smaller works too */
 #endif
     }
+    in->cap = FIRST_SIZE;
+    if (in->file_size >= 0 && in->file_size < FIRST_SIZE - LEAST_SIZE) in->cap = (size_t)in->file_size + LEAST_SIZE;
+    if (st == LAFS_OK) st = lafs_alloc(&in->buf, in->cap, 1, err);
     if (st != LAFS_OK) lafs_input_close(in);
     return st;
 }
