@@ -90,6 +90,7 @@ EMU unsigned emu_compare(emu_f a, emu_f b, int how)
         int holds = how == _CMP_GT_OQ   ? a[i] > b[i]
                     : how == _CMP_EQ_OQ ? a[i] == b[i]
                     : how == _CMP_LT_OQ ? a[i] < b[i]
+                    : how == _CMP_GE_OQ ? a[i] >= b[i]
                                         : -1;
         if (holds < 0) abort(); /* none that is used */
         mask |= (unsigned)holds << i;
