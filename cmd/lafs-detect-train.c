@@ -62,6 +62,7 @@ static struct {
     struct lafs_backend backend;
     struct lafs_index *ix;
     struct lafs_dtrain *trainer;
+    struct lafs_st *init; /* checkpoint of --init */
     struct trainrun run;
     char data_digest[65];
 } s;
@@ -148,11 +149,7 @@ static lafs_status begin_or_resume(struct lafs_err *err)
     struct lafs_st *st;
     if (s.run.run.resume < 0) {
         if (!o.init) return LAFS_OK;
-        lafs_status found = lafs_run_peek(o.init, &st, err);
-        if (found == LAFS_END) return lafs_fail(err, LAFS_FAILED, "'%s' holds no checkpoint to start from", o.init);
-        LAFS_TRY(found);
-        found = lafs_dtrain_init_from(s.trainer, st, err);
-        lafs_st_close(st);
+        lafs_status found = lafs_dtrain_init_from(s.trainer, s.init, err);
         return found == LAFS_OK ? found : lafs_err_prefix(err, "'%s'", o.init);
     }
     LAFS_TRY(lafs_run_load(&s.run.run, &st, err));
@@ -164,6 +161,12 @@ static lafs_status begin_or_resume(struct lafs_err *err)
     return status;
 }
 
+static lafs_status open_init(struct lafs_err *err)
+{
+    lafs_status st = o.init ? lafs_run_peek(o.init, &s.init, err) : LAFS_OK;
+    return st == LAFS_END ? lafs_fail(err, LAFS_FAILED, "'%s' holds no checkpoint to start from", o.init) : st;
+}
+
 static lafs_status go(const char *path, struct lafs_err *err)
 {
     struct lafs_dtrain_config c;
@@ -171,6 +174,7 @@ static lafs_status go(const char *path, struct lafs_err *err)
     configure(&c);
     LAFS_TRY(lafs_index_open(&s.ix, path, err));
     LAFS_TRY(lafs_sha256_file(path, s.data_digest, err));
+    LAFS_TRY(open_init(err));
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
     if (why) cli_warn("device %s", why);
     record_options();
@@ -204,6 +208,7 @@ int main(int argc, char **argv)
     int status = st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
     trainrun_close(&s.run);
     lafs_dtrain_close(s.trainer);
+    lafs_st_close(s.init);
     lafs_index_free(s.ix);
     lafs_backend_close(&s.backend);
     return cli_finish(status);

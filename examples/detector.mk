@@ -93,6 +93,7 @@ points: $(OUT)/true.txt $(foreach d,yunet twice $(if $(HAVE_DETECTOR),ours),$(OU
 
 # Group photos, whose boxes are known.
 $(OUT)/groups.true: $(DATA)/group-photos.jsonl
+	@mkdir -p $(OUT)
 	sed 's/.*"file": "\([^"]*\)\.jpg", "boxes": \[\[/\1 /; s/\]\]}//; s/\], \[/ /g; s/,//g' $< | \
 	    awk '{ for (i = 2; i < NF; i += 4) print $$1, $$i, $$(i + 1), $$(i + 2), $$(i + 3) }' > $@
 recall: $(OUT)/groups.true $(YUNET)

@@ -32,6 +32,19 @@ for what in refiner detector; do
     ok "$what: a run that was stopped goes on to the bit"
 done
 
+# Another run's weights, without mirroring: not those of a start from nothing.
+# shellcheck disable=SC2086
+expect_status 0 lafs-detect-train $tiny --no-mirror --init one-refiner -o from all.lafs
+# shellcheck disable=SC2086
+expect_status 0 lafs-detect-train $tiny --no-mirror -o scratch all.lafs
+losses from | head -n 1 >from.losses
+losses scratch | head -n 1 >scratch.losses
+check [ "$(cat from.losses)" != "$(cat scratch.losses)" ]
+# shellcheck disable=SC2086
+expect_status 1 lafs-detect-train $tiny --what detector --init one-refiner -o other all.lafs
+message "'one-refiner': tensor"
+ok "a run starts from another one's weights"
+
 lafs-show one-refiner/model.safetensors >shown
 has shown "lafs-refiner-1"
 lafs-show one-detector/model.safetensors >shown
