@@ -84,7 +84,8 @@ static lafs_status class_of(struct rec *r, const char *name, size_t len, const s
         if (*cls < 0) *cls = r->people.count;
     } else if (st == LAFS_END) return lafs_fail(err, LAFS_BAD_RECORD, "no class number (cls) among records with one");
     if (*cls > LAFS_REC_MAX_LABEL)
-        return lafs_fail(err, LAFS_FAILED, "class %lld: RecordIO's labels are exact only up to 2^24", (long long)*cls);
+        return lafs_fail(err, LAFS_FAILED, "class %lld: RecordIO's labels are told apart only below 2^24",
+                         (long long)*cls);
     return *cls < 0 ? lafs_fail(err, LAFS_BAD_RECORD, "class %lld", (long long)*cls) : LAFS_OK;
 }
 
@@ -161,7 +162,7 @@ static lafs_status each(void *arg, struct lafs_sample *s, struct lafs_err *err)
     r->labelled += labels > 0;
     if (!r->flat) r->range[2 * r->ranges - 1] = (float)(r->images + 1);
     if (!r->flat && r->images + r->ranges >= LAFS_REC_MAX_LABEL)
-        return lafs_fail(err, LAFS_FAILED, "more than 2^24 records: identity ranges would not be exact (--rec-flat)");
+        return lafs_fail(err, LAFS_FAILED, "2^24 records or more: identity ranges would not be exact (--rec-flat)");
     return LAFS_OK;
 }
 

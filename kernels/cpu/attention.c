@@ -162,7 +162,7 @@ void lafs_cpu_attention(struct lafs_dev *d, enum lafs_precision precision, const
 LAFS_INLINE void score_rows_bwd(int64_t m, int64_t n, const float *lse, int64_t heads, const float *out,
                                 const float *dout, int64_t ld, float *p, float *ds, int64_t ldp)
 {
-    int64_t wide = (n + 15) / 16 * 16; /* what lies behind n is zero, and not used */
+    int64_t wide = (n + 15) / 16 * 16; /* what lies behind n is not used, whatever it is */
     for (int64_t i = 0; i < m; i++, p += ldp, ds += ldp) {
         float l = lse[i * heads], along = lafs_vec_dot(HEAD, out + i * ld, dout + i * ld);
         LAFS_EACH

@@ -51,7 +51,7 @@ static void pack_panel(void *arg, int64_t i, int worker)
     }
 }
 
-/* Packs into the device's shared buffer, with `extra` floats behind the panels. 0: out of memory. */
+/* Packs into the device's shared buffer. 0: out of memory. */
 static int pack(struct panels *p, struct lafs_dev *d, const struct lafs_conv *g, const float *w, const float *b,
                 int backward)
 {

@@ -266,7 +266,7 @@ struct lafs_ops {
     void (*minmax_bwd)(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, const int32_t *arg,
                        const float *dtheta, float *dt);
     /* A chain of inverted bottlenecks, each map the next one's input; g: host. x (n,h,w,c) of the first block, y
-     * (n,h',w',out) of the last. packed: bottlenecks_size bytes of device memory, 64-byte aligned, that
+     * (n,h',w',out) of the last. packed: bottlenecks_size bytes of device memory that
      * bottlenecks_pack has filled from the weights, which are not looked at afterwards. What a chain packs is what its
      * blocks pack, one behind the other: they may be packed one by one. Optional, all three: fallback linear,
      * depthwise, channel_mean, channel_scale, axpy. */
