@@ -10,6 +10,8 @@
 #   make soak-ijb   IJB-C's protocols at their true size through lafs-verify and lafs-search
 #   make bench      speed of every op and stage, against the machine's measured peak; make bench-ops runs one program of
 #                   tests/bench; PEER=1 times PyTorch beside it (PYTHON=python3), JSON=FILE says where the figures go
+#   make check-gpu  what can be tested on a GPU only; make bench-gpu: the speed of its ops (PRECISION=bf16 SEQS=64);
+#                   make pack-gpu: PACK=build/lafs-gpu.tar.gz, to do both on a machine without our packages
 #   make install    prefix=/usr/local DESTDIR=
 #
 # `make demo` and `make check` install missing packages on Debian; DEPS=no turns that off.
@@ -217,7 +219,7 @@ CHECK := $(foreach c,$(CHECK),$(if $(findstring $T,$c),$c))
 endif
 
 .PHONY: check
-check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS)) $(if $(filter $(INJECT_TESTS),$(CHECK)),$(SHIM)) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
+check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH)) $(if $(filter $(INJECT_TESTS),$(CHECK)),$(SHIM)) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
 	@CC='$(CC)' SAN='$(SAN)' tests/run $B $(CHECK)
 
 .PHONY: check-interop
@@ -270,6 +272,20 @@ bench: $(BENCHES)
 $(BENCH_SRC:tests/bench/%.c=bench-%): bench-%: $B/tests/bench/%
 	@PYTHON='$(PYTHON)' PEER='$(PEER)' tests/bench/run '$(JSON)' $<
 
+# -- on a machine with a GPU: tests, speed; and what such a machine needs that has no packages of ours, in one file --
+
+GPU_BENCH := $B/tests/gpu/bench
+$(GPU_BENCH): $B/%: $B/%.o $B/liblafs.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+.PHONY: check-gpu bench-gpu pack-gpu
+check-gpu: $(PROGRAMS) $(PLUGIN) $(CUDA_OPS)
+	@tests/gpu/check $B
+bench-gpu: $(PLUGIN) $(GPU_BENCH)
+	@LAFS_BACKEND_PATH="$${LAFS_BACKEND_PATH:-$(CURDIR)/$B}" $(GPU_BENCH)
+PACK ?= build/lafs-gpu.tar.gz
+pack-gpu: $(PROGRAMS) $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH)
+	@tests/gpu/pack $B '$(PACK)'
+
 # -- installation --
 
 bindir = $(DESTDIR)$(prefix)/bin
@@ -292,4 +308,4 @@ install: $(PROGRAMS) $(PLUGIN)
 clean:
 	rm -rf build bin
 
--include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $B/tests/torch/driver.d $(FUZZ_SRC:%.c=$B/%.d) $(BENCH_SRC:%.c=$B/%.d) $(EMULATED_OBJ:.o=.d) $(SIM_OBJ:.o=.d) $(CUDA_OBJ:.o=.d)
+-include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $B/tests/torch/driver.d $(FUZZ_SRC:%.c=$B/%.d) $(BENCH_SRC:%.c=$B/%.d) $(EMULATED_OBJ:.o=.d) $(SIM_OBJ:.o=.d) $(GPU_BENCH).d $(CUDA_OBJ:.o=.d)

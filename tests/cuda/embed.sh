@@ -49,6 +49,11 @@ message "cannot use device 'cuda:7': there is one simulated device"
 check [ ! -e none.mp ]
 ok "the device is chosen and told"
 
+# A benchmark's row: all of its calls are what the device takes.
+expect_status 0 env SEQS=1 REPEAT=1 BENCH_ONLY="add_norm" "$LAFS_BIN/tests/gpu/bench" >rows
+check [ "$(grep -c '^add_norm.* ms .* TB/s$' rows)" = 2 ]
+ok "the benchmark starts"
+
 # The plugin itself, where it was built: it loads, and says what is not there.
 if [ -e "$LAFS_BIN/lafs-cuda.so" ] && ! ldconfig -p | grep -q 'libcuda\.so\.1 '; then
     export LAFS_BACKEND_PATH="$LAFS_BIN"
@@ -57,6 +62,10 @@ if [ -e "$LAFS_BIN/lafs-cuda.so" ] && ! ldconfig -p | grep -q 'libcuda\.so\.1 ';
     check [ ! -e none.mp ]
     expect_status 0 lafs-landmark --device auto --batch 4 -m m.safetensors -o auto.mp faces.lafs
     message "device cpu: there is no NVIDIA driver here"
+    expect_status 3 "$TOP/tests/gpu/check" "$LAFS_BIN"
+    message "no GPU here: not available: cannot use device 'cuda': there is no NVIDIA driver"
+    expect_status 3 "$LAFS_BIN/tests/gpu/bench"
+    message "no GPU here: cannot use device 'cuda': there is no NVIDIA driver"
     ok "the plugin without a driver"
 else
     skip "the plugin without a driver" "no plugin was built, or there is a driver"
