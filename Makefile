@@ -196,6 +196,7 @@ $(SIM)/%.o: %.c
 $(SIM)/lafs-cuda.so: $(SIM_OBJ)
 	$(CXX) $(SANFLAGS) -shared -o $@ $^ -pthread
 
+GPU_BENCH := $B/tests/gpu/bench
 CUDA_OPS := $(addprefix $B/tests/ops/,elementwise linear transformer images loss)
 
 CLI_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/cli/*.sh)))
@@ -274,7 +275,6 @@ $(BENCH_SRC:tests/bench/%.c=bench-%): bench-%: $B/tests/bench/%
 
 # -- on a machine with a GPU: tests, speed; and what such a machine needs that has no packages of ours, in one file --
 
-GPU_BENCH := $B/tests/gpu/bench
 $(GPU_BENCH): $B/%: $B/%.o $B/liblafs.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 .PHONY: check-gpu bench-gpu pack-gpu
