@@ -24,6 +24,14 @@ for p in $programs; do
 done
 ok "programs, pages and completions are installed"
 
+if [ -e "$LAFS_BUILD/lafs-cuda.so" ]; then
+    nm -D --defined-only "$root/lib/lafs/lafs-cuda.so" | grep -q ' T lafs_plugin_ops$' || complain "no plugin"
+    [ "$(nm -D --defined-only "$root/lib/lafs/lafs-cuda.so" | grep -c ' T lafs_')" = 1 ] || complain "the plugin exports more"
+    ok "the CUDA plugin is installed"
+else
+    echo "skip the CUDA plugin is installed: it was not built"
+fi
+
 for f in examples/presets/*; do
     [ -e "$f" ] || continue
     [ -s "$root/share/lafs/presets/$(basename "$f")" ] || complain "no preset $f"
