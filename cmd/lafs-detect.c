@@ -17,7 +17,7 @@
 #define DEFAULT_MODEL "detector.safetensors"
 #define DEFAULT_REFINER "refiner.safetensors"
 enum { JPEG_QUALITY = 95 };
-/* Refined points of a smaller confidence are off by more than a detector's are (measured), or no face's at all. */
+/* Refined points of a smaller confidence are taken for no face's: the detector's stay. A choice, not a measurement. */
 static const float LEAST_CONFIDENCE = 0.1f;
 
 static struct {
