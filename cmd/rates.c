@@ -10,7 +10,7 @@
 int cli_rates(const char *option, const char *list, double *rate, const char **text, int max)
 {
     struct lafs_err err = {0};
-    char *copy;
+    static char *copy; /* reachable as long as the texts are in use */
     int n = 0;
     if (lafs_strdup(&copy, list, &err) != LAFS_OK) exit(cli_fail(&err));
     for (char *p = copy, *comma; p; p = comma ? comma + 1 : NULL) {
