@@ -122,9 +122,10 @@ LAFS_INLINE void bench_read_part(const struct bench_memory *m, int64_t i)
 }
 LAFS_ISA_TILES(bench_read, struct bench_memory, bench_read_part(j, tile))
 
+/* Many short tries: threads may share a processor for a while after they are woken. */
 static void bench_peaks(void)
 {
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 30; i++) {
         double flops = 0, start = lafs_clock_now();
         lafs_pool_for(bench.pool, bench.threads, bench_fma, &flops);
         flops *= bench.threads / (lafs_clock_now() - start);
@@ -133,7 +134,7 @@ static void bench_peaks(void)
     struct bench_memory m = {malloc(sizeof(float) * BENCH_MEMORY), BENCH_MEMORY / bench.threads};
     if (!m.p) return;
     memset(m.p, 1, sizeof(float) * BENCH_MEMORY);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 30; i++) {
         double start = lafs_clock_now();
         lafs_pool_for(bench.pool, bench.threads, lafs_isa_bench_read(), &m);
         double rate = sizeof(float) * (double)BENCH_MEMORY / (lafs_clock_now() - start);
