@@ -9,12 +9,13 @@ mkdir dir
 tar -xf photos.tar -C dir --wildcards '*.jpg'
 good=$(find dir -name '*.jpg' | sort | head -n 1)
 
-if [ ! -e "$TOP/share/models/detector.safetensors" ]; then
-    expect_status 1 lafs-detect dir >out
-    message "no detector model"
-    message "lafs-convert"
-    ok "without a model: how to get one"
-fi
+# A program that lies alone, with no models beside it.
+mkdir alone
+cp "$(command -v lafs-detect)" alone/
+expect_status 1 env -u LAFS_MODEL_PATH alone/lafs-detect dir >out
+message "no detector model"
+message "lafs-convert"
+ok "without a model: how to get one"
 mkdir models
 cp m.safetensors models/detector.safetensors
 expect_status 0 env LAFS_MODEL_PATH="/nowhere:$PWD/models" lafs-detect -q dir >out

@@ -54,4 +54,14 @@ if [ -x "$root/bin/lafs-synth" ] && [ -x "$root/bin/lafs-show" ]; then
     grep -qx 6 "$dest/count" || complain "lafs-show --count says: $(cat "$dest/count")"
     ok "installed programs run"
 fi
+
+# .. and the detector is found there, not in the tree.
+if [ -e share/models/detector.safetensors ]; then
+    (cd "$dest" && PATH=$root/bin:/usr/bin:/bin && lafs-synth -q -n 2 --people 2 | lafs-detect -q --best | lafs-show --count) \
+        >"$dest/count" 2>&1 || complain "the installed lafs-detect fails: $(cat "$dest/count")"
+    grep -qx 4 "$dest/count" || complain "lafs-detect, installed, finds $(cat "$dest/count") of 4 faces"
+    ok "the installed detector finds faces"
+else
+    echo "skip the installed detector finds faces: there is none yet"
+fi
 finish
