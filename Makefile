@@ -210,7 +210,7 @@ INJECT_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/inject/*.sh)))
 ifeq ($(SAN),)
 CHECK := $(TREE_TESTS) $(TESTS) $(EMULATED) $(REPLAYS) $(CUDA_TESTS) $(CLI_TESTS) $(MAN_TESTS) $(INJECT_TESTS) $(REAL_TESTS) tests/torch/twin.sh
 else ifeq ($(SAN),thread)
-CHECK := $(foreach n,rng pool hasher loader ahead stream index filter shard train pretrain finetune run search,\
+CHECK := $(foreach n,rng pool hasher loader ahead stream index filter shard train pretrain finetune run search detect detecttrain,\
   $(filter $B/tests/unit/$n $B/tests/unit/$n-% $B/tests/unit/$n_% tests/cli/$n.sh tests/cli/$n-%.sh tests/cli/lafs-$n%,$(TESTS) $(CLI_TESTS)))
 else
 CHECK := $(TESTS) $(REPLAYS) $(CUDA_TESTS) $(CLI_TESTS)

@@ -161,9 +161,16 @@ static lafs_status begin_or_resume(struct lafs_err *err)
     return status;
 }
 
+/* What a new run starts from; one that goes on needs it no longer. */
 static lafs_status open_init(struct lafs_err *err)
 {
-    lafs_status st = o.init ? lafs_run_peek(o.init, &s.init, err) : LAFS_OK;
+    struct lafs_st *own;
+    if (!o.init) return LAFS_OK;
+    if (lafs_run_peek(o.run, &own, NULL) == LAFS_OK) {
+        lafs_st_close(own);
+        return LAFS_OK;
+    }
+    lafs_status st = lafs_run_peek(o.init, &s.init, err);
     return st == LAFS_END ? lafs_fail(err, LAFS_FAILED, "'%s' holds no checkpoint to start from", o.init) : st;
 }
 

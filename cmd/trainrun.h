@@ -1,4 +1,4 @@
-/* What lafs-pretrain and lafs-finetune share: the run directory, checkpoints in time, the log, signals.
+/* What programs that train share: the run directory, checkpoints in time, the log, signals.
  *
  * A thread of its own waits for signals. SIGTERM and SIGINT: the state after the last whole step is written, then the
  * process dies of the signal. SIGUSR1: prints where training is. */

@@ -20,7 +20,7 @@ enum {
     MAX_CANDIDATES = 5000,
     /* Automatic scales, by the photo's longer side: small ones are looked at enlarged, large ones at most so large;
      * then halves of that, down to the least. */
-    SMALL_PHOTO = 400, LARGE_PHOTO = 1600, LEAST_RESIZED = 160
+    SMALL_PHOTO = 400, LARGE_PHOTO = 1600, LEAST_RESIZED = 80
 };
 #define MAX_RESIZED ((double)(1 << 24))
 #define SAME_FACE 0.5 /* overlap of two detections of one face */

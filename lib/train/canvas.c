@@ -11,10 +11,12 @@
 enum {
     SIDE = LAFS_CANVAS_SIDE,
     POOL = 4,        /* different photos of a canvas */
-    PHOTO_FACES = 24 /* faces of a photo that are looked at */
+    PHOTO_FACES = 256
 };
+#define MOST 1e6f /* pixels: coordinates beyond are damage */
 static const double LEAST_FACE = 7;                   /* pixels: smaller ones are not judged */
 static const double SEEN_WELL = 0.6, SEEN_AT_ALL = 0.2; /* shares of a box inside its tile */
+static const double MOST_HIDDEN = 0.4;                  /* share of a box behind another face's cover */
 
 struct photo {
     struct lafs_image image;
@@ -100,6 +102,23 @@ void lafs_canvas_close(struct lafs_canvas_maker *m)
 
 int64_t lafs_canvas_photos(const struct lafs_canvas_maker *m) { return m->photos; }
 
+/* Coordinates in photo and canvas count from the picture's corner, as the detector's do: half a pixel more than those
+ * that count from the first pixel's centre. */
+static void from_corner(float *v, int n)
+{
+    for (int i = 0; i < n; i++) v[i] += 0.5f;
+}
+
+static lafs_status check(const struct lafs_canvas_face *f, struct lafs_err *err)
+{
+    for (int i = 0; i < 14; i++) {
+        float v = i < 4 ? f->box[i] : f->points[i - 4];
+        if (!(fabsf(v) < MOST)) return lafs_fail(err, LAFS_BAD_RECORD, "a face far outside of any photo");
+    }
+    return f->box[2] > 0 && f->box[3] > 0 ? LAFS_OK : lafs_fail(err, LAFS_BAD_RECORD, "a face with an empty box");
+}
+
+/* A record of lafs-detect: its box and points count from the corner. */
 static lafs_status read_face(const struct lafs_sample *s, struct lafs_canvas_face *f, struct lafs_err *err)
 {
     float p68[136];
@@ -108,14 +127,15 @@ static lafs_status read_face(const struct lafs_sample *s, struct lafs_canvas_fac
     if (st == LAFS_END) return lafs_fail(err, LAFS_BAD_RECORD, "no field 'box'");
     LAFS_TRY(st);
     st = lafs_sample_f32(s, "points68", (int64_t[]){68, 2}, 2, p68, 136, err);
-    if (st == LAFS_OK) lafs_points68_to_5(p68, f->points);
-    else if (st == LAFS_END) st = lafs_sample_f32(s, "points", (int64_t[]){5, 2}, 2, f->points, 10, err);
+    if (st == LAFS_OK) {
+        lafs_points68_to_5(p68, f->points);
+        from_corner(f->points, 10);
+    } else if (st == LAFS_END) st = lafs_sample_f32(s, "points", (int64_t[]){5, 2}, 2, f->points, 10, err);
     if (st == LAFS_END) return lafs_fail(err, LAFS_BAD_RECORD, "neither field 'points68' nor 'points'");
     LAFS_TRY(st);
     if (lafs_sample_double(s, "score", &score, NULL) != LAFS_OK) score = 1;
     f->known = score >= LAFS_CANVAS_DOUBT;
-    if (!(f->box[2] > 0 && f->box[3] > 0)) return lafs_fail(err, LAFS_BAD_RECORD, "an empty box");
-    return LAFS_OK;
+    return check(f, err);
 }
 
 /* Numbers of an array in a map; LAFS_END: it is not there. */
@@ -144,9 +164,11 @@ static lafs_status read_map(const void *map, size_t size, struct lafs_canvas_fac
     else if (st == LAFS_END) st = map_floats(map, size, "points", f->points, 10, err);
     f->known = 1;
     if (st == LAFS_END) return lafs_fail(err, LAFS_BAD_RECORD, "field 'faces': a face without box or points");
-    if (st == LAFS_OK && !(f->box[2] > 0 && f->box[3] > 0))
-        return lafs_fail(err, LAFS_BAD_RECORD, "field 'faces': an empty box");
-    return st;
+    LAFS_TRY(st);
+    from_corner(f->box, 2);
+    from_corner(f->points, 10);
+    st = check(f, err);
+    return st == LAFS_OK ? st : lafs_err_prefix(err, "field 'faces'");
 }
 
 /* Field `faces`: all faces of the photo. LAFS_END: there is none. */
@@ -161,8 +183,9 @@ static lafs_status read_faces(const struct lafs_sample *s, struct photo *p, stru
     LAFS_TRY(lafs_walk_next(&w, &v, err));
     if (v.type != LAFS_MP_ARRAY || v.len == 0)
         return lafs_fail(err, LAFS_BAD_RECORD, "field 'faces' is no array of faces");
+    if (v.len > PHOTO_FACES) return lafs_fail(err, LAFS_BAD_RECORD, "more than %d faces in a photo", PHOTO_FACES);
     p->faces = 0;
-    for (size_t i = 0; i < v.len && p->faces < PHOTO_FACES; i++) {
+    for (size_t i = 0; i < v.len; i++) {
         const unsigned char *from = w.p;
         LAFS_TRY(lafs_walk_skip(&w, err));
         LAFS_TRY(read_map(from, (size_t)(w.p - from), &p->face[p->faces], err));
@@ -175,7 +198,10 @@ static lafs_status load(struct lafs_canvas_maker *m, struct scratch *s, int64_t 
                         struct lafs_err *err)
 {
     p->faces = 0;
-    for (int64_t i = m->first[at]; i < m->first[at + 1] && p->faces < PHOTO_FACES; i++) {
+    if (m->first[at + 1] - m->first[at] > PHOTO_FACES)
+        return lafs_fail(err, LAFS_BAD_RECORD, "record '%s': more than %d faces in a photo",
+                         m->ix->sample[m->first[at]].key, PHOTO_FACES);
+    for (int64_t i = m->first[at]; i < m->first[at + 1]; i++) {
         lafs_status st = lafs_fetch_sample(m->fetch, i, &s->sample, err);
         if (st == LAFS_OK && i == m->first[at]) st = lafs_face_image(&s->sample, m->max_pixels, &p->image, err);
         if (st == LAFS_OK && i == m->first[at]) {
@@ -228,9 +254,15 @@ static void draw_place(const struct photo *p, const struct tile *t, int alone, i
     place(m, scale, angle, mirrored, x, y, to_x, to_y);
 }
 
-/* A face of the photo as the tile shows it. 0: it does not. */
-static int see(const struct lafs_canvas_face *f, const double m[6], const struct tile *t, struct lafs_canvas_face *out)
+/* A face of the photo as the tile shows it. 0: it does not. pixels: maps pixels' centres. detail: pixels seen for each
+ * that the tile has, at most 1. */
+static int see(const struct lafs_canvas_face *f, const double pixels[6], double detail, const struct tile *t,
+               struct lafs_canvas_face *out)
 {
+    double m[6]; /* of corners */
+    memcpy(m, pixels, sizeof m);
+    m[2] += 0.5 - (m[0] + m[1]) / 2;
+    m[5] += 0.5 - (m[3] + m[4]) / 2;
     float middle[2] = {f->box[0] + f->box[2] / 2, f->box[1] + f->box[3] / 2};
     double scale = sqrt(fabs(m[0] * m[4] - m[1] * m[3])), w = f->box[2] * scale, h = f->box[3] * scale;
     lafs_affine_apply(m, middle, 1, middle);
@@ -249,28 +281,46 @@ static int see(const struct lafs_canvas_face *f, const double m[6], const struct
     if (seen < SEEN_AT_ALL) return 0;
     float box[4] = {(float)(x0 + t->left), (float)(y0 + t->top), (float)(x1 - x0), (float)(y1 - y0)};
     memcpy(out->box, box, sizeof box);
-    out->known = f->known && seen >= SEEN_WELL && sqrt(w * h) >= LEAST_FACE;
+    out->known = f->known && seen >= SEEN_WELL && sqrt(w * h) * detail >= LEAST_FACE;
     return 1;
 }
 
-/* Hides a part of the face: anything anywhere, or a mask over nose and mouth. In the tile's coordinates. */
-static void hide(struct lafs_image *tile, const struct lafs_canvas_face *f, const struct tile *t, struct lafs_rng *r)
+/* Shares of the box that a cover hides. */
+static double hidden(const struct lafs_canvas_face *f, const double cover[4])
 {
-    double kind = lafs_rng_double(r), u = lafs_rng_double(r), v = lafs_rng_double(r);
-    double a = lafs_rng_uniform(r, 0.15, 0.55), b = lafs_rng_uniform(r, 0.15, 0.55);
-    double x = f->box[0] - t->left, y = f->box[1] - t->top, w = f->box[2], h = f->box[3];
-    if (kind < 0.05) lafs_cover(tile, r, (int)x, (int)(f->points[5] - t->top), (int)(x + w), (int)(y + h));
-    else if (kind < 0.2)
-        lafs_cover(tile, r, (int)(x + u * w - a * w / 2), (int)(y + v * h - b * h / 2), (int)(x + u * w + a * w / 2),
-                   (int)(y + v * h + b * h / 2));
+    double w = fmin(cover[2], (double)f->box[0] + f->box[2]) - fmax(cover[0], f->box[0]);
+    double h = fmin(cover[3], (double)f->box[1] + f->box[3]) - fmax(cover[1], f->box[1]);
+    return w > 0 && h > 0 ? w * h / ((double)f->box[2] * f->box[3]) : 0;
 }
 
-/* The photo in the tile's picture, from time to time with fewer pixels than it has. */
+/* Hides a part of the tile's face k: anything anywhere, or a mask over nose and mouth. Who else disappears behind it is
+ * not judged. */
+static void hide(struct lafs_image *tile, struct lafs_canvas_face *face, int n, int k, const struct tile *t,
+                 struct lafs_rng *r)
+{
+    const struct lafs_canvas_face *f = &face[k];
+    double kind = lafs_rng_double(r), u = lafs_rng_double(r), v = lafs_rng_double(r);
+    double a = lafs_rng_uniform(r, 0.15, 0.55), b = lafs_rng_uniform(r, 0.15, 0.55);
+    double w = f->box[2], h = f->box[3], x = f->box[0] + (u - a / 2) * w, y = f->box[1] + (v - b / 2) * h;
+    double cover[4] = {x, y, x + a * w, y + b * h};
+    if (kind >= 0.2) return;
+    if (kind < 0.05) {
+        double mask[4] = {f->box[0], f->points[5], f->box[0] + w, f->box[1] + h};
+        memcpy(cover, mask, sizeof cover);
+    }
+    lafs_cover(tile, r, (int)cover[0] - t->left, (int)cover[1] - t->top, (int)cover[2] - t->left,
+               (int)cover[3] - t->top);
+    for (int i = 0; i < n; i++)
+        if (i != k && hidden(&face[i], cover) > MOST_HIDDEN) face[i].known = 0;
+}
+
+/* The photo in the tile's picture, from time to time with fewer pixels than it has: *detail of them. */
 static lafs_status render(struct scratch *s, const struct photo *p, const struct tile *t, const double m[6],
-                          struct lafs_rng *r, struct lafs_err *err)
+                          struct lafs_rng *r, double *detail, struct lafs_err *err)
 {
     double f = lafs_rng_uniform(r, 0.3, 1);
     int coarse = lafs_rng_double(r) < 0.2;
+    *detail = coarse ? f : 1;
     LAFS_TRY(lafs_image_new(&s->tile, t->w, t->h, err));
     if (!coarse) return lafs_warp_affine(&p->image, m, &s->tile, err);
     int w = (int)fmax(2, t->w * f), h = (int)fmax(2, t->h * f);
@@ -296,15 +346,15 @@ static lafs_status fill(const struct lafs_canvas_maker *maker, struct scratch *s
                         const struct tile *t, int alone, struct lafs_rng *r, struct lafs_canvas *c,
                         struct lafs_err *err)
 {
-    double m[6];
+    double m[6], detail;
     draw_place(p, t, alone, maker->no_mirror, r, m);
-    LAFS_TRY(render(s, p, t, m, r, err));
-    for (int i = 0; i < p->faces && c->faces < LAFS_CANVAS_FACES; i++) {
-        struct lafs_canvas_face *f = &c->face[c->faces];
-        if (!see(&p->face[i], m, t, f)) continue;
-        hide(&s->tile, f, t, r);
-        c->faces++;
-    }
+    LAFS_TRY(render(s, p, t, m, r, &detail, err));
+    struct lafs_canvas_face *face = c->face + c->faces;
+    int n = 0;
+    for (int i = 0; i < p->faces && c->faces + n < LAFS_CANVAS_FACES; i++)
+        n += see(&p->face[i], m, detail, t, &face[n]);
+    for (int i = 0; i < n; i++) hide(&s->tile, face, n, i, t, r);
+    c->faces += n;
     lafs_spoil(&s->tile, r);
     blit(&c->image, &s->tile, t);
     return LAFS_OK;

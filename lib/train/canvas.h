@@ -14,8 +14,9 @@
 #include "image/image.h"
 
 #define LAFS_CANVAS_DOUBT 0.7
-enum { LAFS_CANVAS_SIDE = 160, LAFS_CANVAS_FACES = 64 };
+enum { LAFS_CANVAS_SIDE = 160, LAFS_CANVAS_FACES = 1024 };
 
+/* Pixels, counted from the canvas' corner, as the detector does. */
 struct lafs_canvas_face {
     float box[4];     /* left, top, width, height: what of it is seen */
     float points[10]; /* (5,2) */

@@ -194,6 +194,21 @@ static lafs_status make_batch(struct lafs_dtrain *t, struct lafs_err *err)
     return LAFS_OK;
 }
 
+static void average_figures(const struct lafs_dtrain *t, double mean[FIGURES])
+{
+    for (int k = 0; k < FIGURES; k++) {
+        double sum = 0;
+        int64_t n = 0;
+        for (int64_t i = 0; i < t->c.batch; i++) {
+            double v = t->figures[i * FIGURES + k];
+            if (k && isnan(v)) continue; /* the loss must be there */
+            sum += v;
+            n++;
+        }
+        mean[k] = n ? sum / (double)n : 0;
+    }
+}
+
 static lafs_status pass(struct lafs_dtrain *t, struct lafs_dtrain_report *r, struct lafs_err *err)
 {
     const struct lafs_ops *op = t->b->ops;
@@ -210,8 +225,7 @@ static lafs_status pass(struct lafs_dtrain *t, struct lafs_dtrain_report *r, str
         op->upload(t->b->dev, lafs_convnet_grad(&t->work, t->task->head[k]), t->d[k],
                    (size_t)t->c.batch * t->head_size[k] * sizeof(float));
     lafs_convnet_backward(&t->work, t->b, value, t->optim.grad);
-    for (int64_t i = 0; i < t->c.batch; i++)
-        for (int k = 0; k < FIGURES; k++) r->figure[k] += t->figures[i * FIGURES + k] / (double)t->c.batch;
+    average_figures(t, r->figure);
     if (!isfinite(r->figure[0]))
         return lafs_fail(err, LAFS_FAILED, "step %" PRId64 ": the loss is not finite", r->step);
     return op->sync(t->b->dev, err);

@@ -30,7 +30,8 @@ struct lafs_dtrain_task {
     /* Example i of a step, drawn from the stream `key`: image (side,side,3) as the network takes it; what is true of it
      * stays with the task. */
     lafs_status (*make)(void *task, uint64_t key, int64_t i, int worker, float *image, struct lafs_err *err);
-    /* Loss of example i: out[k] (h,w,c) of head k, gradient of the loss to d[k]; figures (LAFS_DTRAIN_FIGURES). */
+    /* Loss of example i: out[k] (h,w,c) of head k, gradient of the loss to d[k]; figures (LAFS_DTRAIN_FIGURES),
+     * NAN: this example has no such figure. */
     void (*loss)(void *task, int64_t i, const float *const *out, float *const *d, double *figures);
     /* Turns the folded tensors into those of a model file, in place. */
     void (*finish)(struct lafs_convnet_folded *f);
@@ -48,7 +49,7 @@ struct lafs_dtrain_config {
 };
 struct lafs_dtrain_report {
     int64_t step;
-    double figure[LAFS_DTRAIN_FIGURES]; /* means over the batch */
+    double figure[LAFS_DTRAIN_FIGURES]; /* means over those examples of the batch that have it; 0: none has */
     double lr, grad_norm, seconds, wait; /* wait: the part of seconds in which examples were made */
 };
 

@@ -191,13 +191,15 @@ static void assign(const struct lafs_canvas *c, const struct cell *cell, int *of
     }
 }
 
-/* Whether nobody knows what is at the cell: its middle lies in a face that is not judged. */
+/* Whether nobody knows what is at the cell: its middle lies in a face that is not judged, or next to the face's, which
+ * may be smaller than the finest cells. */
 static int in_doubt(const struct lafs_canvas *c, const struct cell *cell)
 {
     double x = (cell->col + 0.5) * cell->stride, y = (cell->row + 0.5) * cell->stride;
     for (int k = 0; k < c->faces; k++) {
         const float *b = c->face[k].box;
-        if (!c->face[k].known && x >= b[0] && y >= b[1] && x <= b[0] + b[2] && y <= b[1] + b[3]) return 1;
+        double dx = fabs(x - b[0] - b[2] / 2.0), dy = fabs(y - b[1] - b[3] / 2.0);
+        if (!c->face[k].known && dx <= fmax(b[2] / 2.0, 8) && dy <= fmax(b[3] / 2.0, 8)) return 1;
     }
     return 0;
 }
@@ -290,9 +292,9 @@ static void loss(void *arg, int64_t i, const float *const *out, float *const *d,
         answers++;
     }
     figures[0] = sum;
-    figures[1] = answers ? fit / answers : 0;
-    figures[2] = answers ? sure / answers : 0;
-    figures[3] = others ? wrong / others : 0;
+    figures[1] = answers ? fit / answers : NAN;
+    figures[2] = answers ? sure / answers : NAN;
+    figures[3] = others ? wrong / others : NAN;
 }
 
 /* -- the model file -- */

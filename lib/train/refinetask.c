@@ -304,11 +304,12 @@ static void loss(void *arg, int64_t i, const float *const *out, float *const *d,
     struct task *t = arg;
     const struct example *e = &t->example[i];
     float p68[2 * POINTS], share[POINTS * CELLS], p5[10];
-    double logit = lafs_refiner_decode(out[0], p68, share), target = 0, error = 0;
+    double logit = lafs_refiner_decode(out[0], p68, share), target = 0, error = NAN;
     memset(d[0], 0, CELLS * CHANNELS * sizeof(float));
     figures[0] = 0;
     if (e->points) {
         lafs_points68_to_5(p68, p5);
+        error = 0;
         for (int k = 0; k < 5; k++)
             error += hypot((double)p5[2 * k] - e->p5[2 * k], (double)p5[2 * k + 1] - e->p5[2 * k + 1]) / 5;
         error /= fmax(eyes_of(e->p5), 4);

@@ -43,7 +43,15 @@ check [ "$(cat from.losses)" != "$(cat scratch.losses)" ]
 # shellcheck disable=SC2086
 expect_status 1 lafs-detect-train $tiny --what detector --init one-refiner -o other all.lafs
 message "'one-refiner': tensor"
-ok "a run starts from another one's weights"
+mv one-refiner gone
+# shellcheck disable=SC2086
+expect_status 0 lafs-detect-train $tiny --no-mirror --init one-refiner -o from all.lafs
+# shellcheck disable=SC2086
+expect_status 1 lafs-detect-train $tiny --no-mirror --init one-refiner -o nothing all.lafs
+message "'one-refiner' holds no checkpoint"
+check [ ! -e nothing ]
+mv gone one-refiner
+ok "a run starts from another one's weights, and goes on without it"
 
 lafs-show one-refiner/model.safetensors >shown
 has shown "lafs-refiner-1"

@@ -70,33 +70,43 @@ static double objective(int gradient)
     return sum;
 }
 
-/* Every parameter's gradient against differences, with the batch's statistics and with the running ones. */
+/* Every parameter's gradient against differences along it and along random directions, with the batch's statistics and
+ * with the running ones. */
 static void check_gradients(const char *backend, int train)
 {
     open_net(backend, LAFS_CONVNET_TRAIN);
     const struct lafs_params *ps = &f.net.params;
     float *running = train ? f.running : NULL;
+    struct lafs_rng r;
     if (test_failed_) return;
+    lafs_rng_init(&r, 11);
     lafs_convnet_forward(&f.w, &f.b, ps->value, running, N, f.image);
     objective(1);
     lafs_convnet_backward(&f.w, &f.b, ps->value, f.grad);
-    for (int i = 0; i < ps->count; i++) {
-        const struct lafs_param *p = &ps->p[i];
+    for (int i = 0; i < 3 * ps->count; i++) {
+        const struct lafs_param *p = &ps->p[i / 3];
+        float v[1024], keep[1024], *value = ps->value + p->off;
+        double slope = 0, found = 0, norm = 0, length = 0, step = 2e-3;
         if (!p->trainable) continue;
-        double along = 0, norm = 0; /* the slope along the gradient of this tensor is its norm */
-        for (int64_t k = 0; k < p->size; k++) norm += (double)f.grad[p->off + k] * f.grad[p->off + k];
-        norm = sqrt(norm);
-        CHECK(norm > 1e-3);
-        double step = 2e-3;
-        for (int side = -1; side <= 1; side += 2) {
-            for (int64_t k = 0; k < p->size; k++)
-                ps->value[p->off + k] += (float)(side * step * f.grad[p->off + k] / norm);
-            lafs_convnet_forward(&f.w, &f.b, ps->value, running, N, f.image);
-            along += side * objective(0) / (2 * step);
-            for (int64_t k = 0; k < p->size; k++)
-                ps->value[p->off + k] -= (float)(side * step * f.grad[p->off + k] / norm);
+        REQUIRE(p->size <= 1024);
+        memcpy(keep, value, (size_t)p->size * sizeof *keep);
+        for (int64_t k = 0; k < p->size; k++) {
+            double g = f.grad[p->off + k];
+            v[k] = i % 3 ? (float)lafs_rng_normal(&r) : (float)g;
+            norm += g * g;
+            length += (double)v[k] * v[k];
+            slope += (double)v[k] * g;
         }
-        if (fabs(along - norm) > 0.03 * norm + 0.02) FAIL_("%s, train %d: %g, differences say %g", p->name, train, norm, along);
+        norm = sqrt(norm), length = sqrt(length);
+        CHECK(norm > 1e-3);
+        for (int side = -1; side <= 1; side += 2) {
+            for (int64_t k = 0; k < p->size; k++) value[k] = (float)(keep[k] + side * step * v[k] / length);
+            lafs_convnet_forward(&f.w, &f.b, ps->value, running, N, f.image);
+            found += side * objective(0) / (2 * step);
+        }
+        memcpy(value, keep, (size_t)p->size * sizeof *keep);
+        if (fabs(found - slope / length) > 0.03 * norm + 0.02)
+            FAIL_("%s, train %d: %g, differences say %g", p->name, train, slope / length, found);
     }
     close_net();
 }

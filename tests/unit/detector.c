@@ -209,11 +209,11 @@ TEST(automatic_scales)
 {
     struct lafs_detect_options opt = LAFS_DETECT_DEFAULT;
     float s[LAFS_MAX_SCALES];
-    CHECK_INT(lafs_detect_scales(&opt, 250, 250, s), 2);
-    CHECK(s[0] == 2 && s[1] == 1);
-    CHECK_INT(lafs_detect_scales(&opt, 640, 480, s), 3);
-    CHECK(s[0] == 1 && s[2] == 0.25f);
-    CHECK_INT(lafs_detect_scales(&opt, 3000, 4000, s), 4);
+    CHECK_INT(lafs_detect_scales(&opt, 250, 250, s), 3);
+    CHECK(s[0] == 2 && s[1] == 1 && s[2] == 0.5f);
+    CHECK_INT(lafs_detect_scales(&opt, 640, 480, s), 4);
+    CHECK(s[0] == 1 && s[3] == 0.125f);
+    CHECK_INT(lafs_detect_scales(&opt, 3000, 4000, s), 5);
     CHECK_NEAR(s[0], 0.4, 1e-6);
     CHECK_INT(lafs_detect_scales(&opt, 1, 1, s), 1);
     opt.scales = 2;

@@ -7,6 +7,7 @@
 
 #include "data/stream.h"
 #include "image/align.h"
+#include "model/detector.h"
 #include "model/refiner.h"
 #include "tests/test.h"
 #include "train/canvas.h"
@@ -61,10 +62,11 @@ static void make_photos(void)
         float p68[136], p5[10], eyes = (float)(40 + 4 * i), x = 90 + (float)i * 3, y = 100;
         face_at(p68, x, y, eyes);
         lafs_points68_to_5(p68, p5);
-        float box[4] = {x - eyes, y - 1.3f * eyes, 2 * eyes, 2.6f * eyes};
+        float box[4] = {x - eyes + 0.5f, y - 1.3f * eyes + 0.5f, 2 * eyes, 2.6f * eyes}; /* from the corner */
         REQUIRE_OK(lafs_image_new(&im, 200, 220, &e), &e);
         memset(im.px, 40, (size_t)im.w * (size_t)im.h * 3);
         for (int k = 0; k < 5; k++) dot(&im, p5[2 * k], p5[2 * k + 1]);
+        for (int k = 0; k < 10; k++) p5[k] += 0.5f; /* a detector's points count from the corner, the 68 do not */
         lafs_buf_clear(&jpeg);
         REQUIRE_OK(lafs_jpeg_encode(&jpeg, &im, 95, &e), &e);
         lafs_sample_init(&s);
@@ -101,18 +103,38 @@ static double brightness(const struct lafs_image *im, float x, float y)
     return im->px[((size_t)py * (size_t)im->w + (size_t)px) * 3 + 1];
 }
 
+/* How far the middle of the dot at (x, y) (from the corner) is from there, in x and y. 0: there is no whole dot. */
+static int miss_of(const struct lafs_image *im, double x, double y, int reach, double miss[2])
+{
+    int px = (int)floor(x), py = (int)floor(y), least = 255, most = 0;
+    double sum = 0, sx = 0, sy = 0;
+    if (px < reach || py < reach || px + reach >= im->w || py + reach >= im->h) return 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int b = py - reach; b <= py + reach; b++)
+            for (int a = px - reach; a <= px + reach; a++) {
+                int v = im->px[((size_t)b * (size_t)im->w + (size_t)a) * 3 + 1];
+                least = v < least ? v : least;
+                most = v > most ? v : most;
+                double weight = pass && 2 * v > least + most ? v - (least + most) / 2.0 : 0;
+                sum += weight, sx += weight * (a + 0.5 - x), sy += weight * (b + 0.5 - y);
+            }
+    if (most - least < 100 || sum <= 0) return 0;
+    miss[0] = sx / sum, miss[1] = sy / sum;
+    return fabs(miss[0]) < 2 && fabs(miss[1]) < 2; /* else another dot, or noise */
+}
+
 /* Faces are where canvases say: their points' pixels are bright ones; boxes lie inside; every kind of face occurs. */
 TEST(canvases)
 {
     struct lafs_canvas_maker *m;
     struct lafs_canvas c = {0}, again = {0};
     struct lafs_index *ix = open_photos();
-    double at_points = 0, elsewhere = 0;
-    int points = 0, others = 0, known = 0, doubtful = 0, most = 0, alone = 0;
+    double at_points = 0, elsewhere = 0, off[2][2] = {{0}};
+    int measured[2] = {0}, points = 0, others = 0, known = 0, doubtful = 0, most = 0, alone = 0;
     REQUIRE(ix != NULL);
     REQUIRE_OK(lafs_canvas_open(&m, ix, 2, 0, 0, &e), &e);
     CHECK_INT(lafs_canvas_photos(m), 5); /* of six records */
-    for (int i = 0; i < 150; i++) {
+    for (int i = 0; i < 400; i++) {
         REQUIRE_OK(lafs_canvas_make(m, (uint64_t)i, i % 2, &c, &e), &e);
         most = c.faces > most ? c.faces : most;
         alone += c.faces == 1;
@@ -124,12 +146,21 @@ TEST(canvases)
             doubtful += !f->known;
             if (!f->known || f->box[3] < 60 || c.faces > 4) continue; /* dots of small faces are dim */
             for (int j = 0; j < 5; j++) {
-                double v = brightness(&c.image, f->points[2 * j], f->points[2 * j + 1]);
+                double v = brightness(&c.image, f->points[2 * j] - 0.5f, f->points[2 * j + 1] - 0.5f), miss[2];
+                int large = f->box[3] > 90;
                 if (v >= 0) at_points += v, points++;
+                if (!miss_of(&c.image, f->points[2 * j], f->points[2 * j + 1], large ? 6 : 4, miss)) continue;
+                off[large][0] += miss[0], off[large][1] += miss[1], measured[large]++;
             }
             double v = brightness(&c.image, (f->points[0] + f->points[2]) / 2, f->points[1] - f->box[3] / 6);
             if (v >= 0) elsewhere += v, others++;
         }
+    }
+    for (int large = 0; large < 2; large++) { /* to a part of a pixel, at all scales */
+        if (measured[large] < 50) FAIL_("%d points measured (%d)", measured[large], large);
+        for (int k = 0; k < 2; k++)
+            if (fabs(off[large][k] / measured[large]) > 0.15)
+                FAIL_("points are off by %g (%d)", off[large][k] / measured[large], large);
     }
     REQUIRE(points > 100 && others > 20);
     CHECK(at_points / points > 2.2 * elsewhere / others);
@@ -145,72 +176,161 @@ TEST(canvases)
     lafs_index_free(ix);
 }
 
-/* The slope of a task's loss, along it, against differences: over several examples, at outputs like those of a network
- * that has learnt something. */
-static void check_slopes(const struct lafs_dtrain_task *task, double tolerance)
+/* Outputs of a task's heads. */
+struct outputs {
+    int heads;
+    size_t size[LAFS_DTRAIN_HEADS];
+    float *v[LAFS_DTRAIN_HEADS];
+};
+
+static void outputs_new(struct outputs *o, const struct lafs_dtrain_task *task, int channels)
+{
+    o->heads = task->heads;
+    for (int k = 0; k < task->heads; k++) {
+        int side = task->heads == 1 ? LAFS_REFINER_MAP : task->side >> (3 + k);
+        o->size[k] = (size_t)(side * side * channels);
+        o->v[k] = calloc(o->size[k], sizeof(float));
+        REQUIRE(o->v[k] != NULL);
+    }
+}
+static void outputs_free(struct outputs *o)
+{
+    for (int k = 0; k < o->heads; k++) free(o->v[k]);
+}
+
+static double loss_of(const struct lafs_dtrain_task *task, void *t, const struct outputs *out, struct outputs *d)
+{
+    double figures[LAFS_DTRAIN_FIGURES];
+    task->loss(t, 0, (const float *const *)out->v, d->v, figures);
+    return figures[0];
+}
+
+/* A task's slopes along random directions in channels from..to-1, against differences, over several examples, at outputs
+ * like those of a network that has learnt something. zero: channel that is 0 in them, -1: none. */
+static void check_slopes(const struct lafs_dtrain_task *task, int from, int to, int zero)
 {
     void *t;
     struct lafs_convnet net;
     struct lafs_rng r;
     struct lafs_index *ix = open_photos();
-    size_t size[LAFS_DTRAIN_HEADS];
-    float *out[LAFS_DTRAIN_HEADS], *d[LAFS_DTRAIN_HEADS];
+    struct outputs out, moved, d, unused;
     float *image = malloc((size_t)task->side * (size_t)task->side * 3 * sizeof *image);
-    double figures[LAFS_DTRAIN_FIGURES];
     int checked = 0;
     REQUIRE(ix && image);
     REQUIRE_OK(task->net(&net, &e), &e);
     REQUIRE_OK(task->open(&t, &(struct lafs_dtrain_config){.batch = 1}, ix, 1, &e), &e);
-    for (int k = 0; k < task->heads; k++) {
-        int side = task->heads == 1 ? LAFS_REFINER_MAP : task->side >> (3 + k);
-        size[k] = (size_t)(side * side * net.c[task->head[k]]);
-        out[k] = malloc(size[k] * sizeof(float));
-        d[k] = malloc(size[k] * sizeof(float));
-        REQUIRE(out[k] && d[k]);
-    }
+    const int channels = net.c[task->head[0]];
+    struct outputs *all[4] = {&out, &moved, &d, &unused};
+    for (int i = 0; i < 4; i++) outputs_new(all[i], task, channels);
     lafs_rng_init(&r, 3);
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 12 && !test_failed_; i++) {
         REQUIRE_OK(task->make(t, (uint64_t)i, 0, 0, image, &e), &e);
-        for (int k = 0; k < task->heads; k++)
-            for (size_t j = 0; j < size[k]; j++) out[k][j] = (float)(0.7 * lafs_rng_normal(&r));
-        task->loss(t, 0, (const float *const *)out, d, figures);
-        double norm = 0, slope = 0, step = 2e-3, middle = figures[0];
-        for (int k = 0; k < task->heads; k++)
-            for (size_t j = 0; j < size[k]; j++) norm += (double)d[k][j] * d[k][j];
-        norm = sqrt(norm);
-        CHECK(middle > 0 && norm > 0 && isfinite(norm));
-        float *scratch[LAFS_DTRAIN_HEADS], *moved[LAFS_DTRAIN_HEADS];
-        double value[2];
-        for (int k = 0; k < task->heads; k++) {
-            scratch[k] = malloc(size[k] * sizeof(float));
-            moved[k] = malloc(size[k] * sizeof(float));
-            REQUIRE(scratch[k] && moved[k]);
-        }
+        for (int k = 0; k < out.heads; k++)
+            for (size_t j = 0; j < out.size[k]; j++)
+                out.v[k][j] = (int)(j % (size_t)channels) == zero ? 0 : (float)(0.7 * lafs_rng_normal(&r));
+        double middle = loss_of(task, t, &out, &d), value[2], slope = 0, norm = 0, step = 1e-3;
+        CHECK(middle > 0 && isfinite(middle));
         for (int side = 0; side < 2; side++) {
-            for (int k = 0; k < task->heads; k++)
-                for (size_t j = 0; j < size[k]; j++)
-                    moved[k][j] = (float)(out[k][j] + (side ? step : -step) * d[k][j] / norm);
-            task->loss(t, 0, (const float *const *)moved, scratch, figures);
-            value[side] = figures[0];
+            struct lafs_rng along;
+            lafs_rng_init(&along, (uint64_t)i);
+            for (int k = 0; k < out.heads; k++)
+                for (size_t j = 0; j < out.size[k]; j++) {
+                    int c = (int)(j % (size_t)channels);
+                    double v = c >= from && c < to ? lafs_rng_normal(&along) : 0;
+                    moved.v[k][j] = (float)(out.v[k][j] + (side ? step : -step) * v);
+                    slope += side * v * (double)d.v[k][j];
+                    norm += side * v * (double)d.v[k][j] * v * (double)d.v[k][j];
+                }
+            value[side] = loss_of(task, t, &moved, &unused);
         }
-        for (int k = 0; k < task->heads; k++) free(scratch[k]), free(moved[k]);
         /* Where cells change the face they answer for, the loss jumps: no slope there. */
-        if (fabs(value[0] + value[1] - 2 * middle) > 1e-3) continue;
-        slope = (value[1] - value[0]) / (2 * step);
-        if (fabs(slope - norm) > tolerance * norm) FAIL_("%s, example %d: %g, differences say %g", task->name, i, norm, slope);
+        double found = (value[1] - value[0]) / (2 * step);
+        if (norm == 0 || fabs(value[0] + value[1] - 2 * middle) > 1e-3 * (1 + fabs(found))) continue;
+        if (fabs(slope - found) > 0.01 * sqrt(norm) + 1e-4)
+            FAIL_("%s, channel %d, example %d: %g, differences say %g", task->name, from, i, slope, found);
         checked++;
     }
-    CHECK(checked >= 6);
-    for (int k = 0; k < task->heads; k++) free(out[k]), free(d[k]);
+    CHECK(checked >= 5);
+    for (int i = 0; i < 4; i++) outputs_free(all[i]);
     free(image);
     task->close(t);
     lafs_params_release(&net.params, &(struct lafs_backend){0});
     lafs_index_free(ix);
 }
 
-TEST(slopes_of_the_refiner) { check_slopes(&lafs_refiner_task, 0.01); }
-/* The score that a cell's class is taught is the overlap of its box, which the slope takes for given. */
-TEST(slopes_of_the_detector) { check_slopes(&lafs_detector_task, 0.2); }
+TEST(slopes_of_the_refiner)
+{
+    check_slopes(&lafs_refiner_task, 0, 68, -1);
+    check_slopes(&lafs_refiner_task, 68, 69, -1);
+}
+TEST(slopes_of_the_detector)
+{
+    check_slopes(&lafs_detector_task, 0, 1, -1); /* class */
+    /* box: what the class is taught is the overlap of the box, which counts as given: where the class is 0 it has no
+     * slope. */
+    check_slopes(&lafs_detector_task, 1, 5, 0);
+    check_slopes(&lafs_detector_task, 5, 6, -1);  /* object */
+    check_slopes(&lafs_detector_task, 6, 16, -1); /* points */
+}
+
+/* What is trained is what lafs-detect runs: each cell of a network with random weights and statistics. */
+TEST(the_detector_that_runs)
+{
+    const struct lafs_dtrain_task *task = &lafs_detector_task;
+    const struct lafs_st_meta meta[] = {{"architecture", LAFS_DETECTOR_ARCHITECTURE}};
+    enum { SIDE = LAFS_CANVAS_SIDE };
+    struct lafs_backend b;
+    struct lafs_convnet net;
+    struct lafs_convnet_work w = {0};
+    struct lafs_convnet_folded folded;
+    struct lafs_arena arena = {0};
+    struct lafs_rng r;
+    struct lafs_st *st;
+    struct lafs_detector *detector;
+    static float photo[SIDE * SIDE * 3];
+    const float *level[LAFS_DETECTOR_LEVELS];
+    float *image = NULL;
+    REQUIRE_OK(lafs_backend_open(&b, "cpu", NULL, NULL, &e), &e);
+    REQUIRE_OK(task->net(&net, &e), &e);
+    REQUIRE_OK(lafs_params_place(&net.params, &b, &e), &e);
+    REQUIRE_OK(lafs_params_fill(&net.params, &b, 5, &e), &e);
+    lafs_rng_init(&r, 9);
+    for (int i = 0; i < net.params.count; i++)
+        for (int64_t k = 0; k < net.params.p[i].size && net.params.p[i].ndim == 1; k++)
+            net.params.value[net.params.p[i].off + k] += (float)lafs_rng_uniform(&r, 0, 0.5);
+    for (int pass = 0; pass < 2; pass++) {
+        image = lafs_arena_take(&arena, SIDE * SIDE * 3, sizeof(float));
+        REQUIRE_OK(lafs_convnet_plan(&w, &net, 1, SIDE, SIDE, LAFS_CONVNET_TRAIN, &arena, &e), &e);
+        if (!pass) REQUIRE_OK(lafs_arena_reserve(&arena, &b, &e), &e);
+    }
+    for (int i = 0; i < SIDE * SIDE * 3; i++) {
+        photo[i] = (float)lafs_rng_below(&r, 256);
+        image[i] = photo[i] / 128;
+    }
+    lafs_convnet_forward(&w, &b, net.params.value, NULL, 1, image);
+    REQUIRE_OK(lafs_convnet_fold(&net, &b, net.params.value, &folded, &e), &e);
+    task->finish(&folded);
+    REQUIRE_OK(lafs_st_wrap(&st, folded.t, folded.tensors, meta, 1, &e), &e);
+    REQUIRE_OK(lafs_detector_open(&detector, &b, st, &e), &e);
+    lafs_st_close(st);
+    REQUIRE_OK(lafs_detector_forward(detector, SIDE, SIDE, photo, level, &e), &e);
+    for (int k = 0; k < LAFS_DETECTOR_LEVELS; k++) {
+        const float *want = lafs_convnet_out(&w, task->head[k]);
+        int cells = (SIDE >> (3 + k)) * (SIDE >> (3 + k));
+        double sum = 0, wrong = 0;
+        for (int i = 0; i < cells * LAFS_DETECTOR_CELL; i++) {
+            double z = want[i] - (i % LAFS_DETECTOR_CELL == 5 ? 4 : 0); /* the object's logit is taught to be 4 more */
+            sum += fabs(z);
+            wrong += fabs(level[k][i] - z);
+        }
+        if (!(wrong < 1e-4 * sum)) FAIL_("level %d: mean error %g of mean %g", k, wrong / cells, sum / cells);
+    }
+    lafs_detector_close(detector);
+    lafs_convnet_folded_release(&folded);
+    lafs_convnet_release(&net, &b);
+    lafs_arena_release(&arena, &b);
+    lafs_backend_close(&b);
+}
 
 /* A map with one sharp peak gives the middle of its cell; an even one the middle of the crop. */
 TEST(decoding)
@@ -260,4 +380,4 @@ TEST(cleaned_up)
     CHECK_INT(dir[0] ? system(command) : 0, 0);
 }
 
-TEST_MAIN(canvases, slopes_of_the_refiner, slopes_of_the_detector, decoding, spoiling, cleaned_up)
+TEST_MAIN(canvases, slopes_of_the_refiner, slopes_of_the_detector, the_detector_that_runs, decoding, spoiling, cleaned_up)
