@@ -134,6 +134,33 @@ static lafs_status check_architecture(const struct lafs_st *st, struct lafs_err 
     return LAFS_OK;
 }
 
+/* A grid patch is walked row by row, one at a landmark column by column: turns the weights of the patch embedding,
+ * which came from a model of the other kind, so that the same patch gives the same token. */
+static lafs_status turn_patches(const struct lafs_model *m, const struct lafs_backend *b, float *value,
+                                struct lafs_err *err)
+{
+    const struct lafs_param *w = lafs_params_find(&m->params, "patch_to_embedding.weight"); /* (dim, p*p*3) */
+    int side = m->config.vit.patch;
+    float *host;
+    LAFS_TRY(lafs_alloc(&host, (size_t)w->size, sizeof *host, err));
+    b->ops->download(b->dev, host, value + w->off, (size_t)w->size * sizeof *host);
+    lafs_status s = b->ops->sync(b->dev, err);
+    for (float *row = host; s == LAFS_OK && row < host + w->size; row += w->shape[1])
+        for (int i = 0; i < side; i++)
+            for (int j = 0; j < i; j++)
+                for (int c = 0; c < 3; c++) {
+                    float *x = row + (i * side + j) * 3 + c, *y = row + (j * side + i) * 3 + c, t = *x;
+                    *x = *y;
+                    *y = t;
+                }
+    if (s == LAFS_OK) {
+        b->ops->upload(b->dev, value + w->off, host, (size_t)w->size * sizeof *host);
+        s = b->ops->sync(b->dev, err);
+    }
+    lafs_free(host);
+    return s;
+}
+
 lafs_status lafs_model_load_parts(const struct lafs_model *m, const struct lafs_backend *b, const char *path, int parts,
                                   float *value, struct lafs_err *err)
 {
@@ -145,6 +172,10 @@ lafs_status lafs_model_load_parts(const struct lafs_model *m, const struct lafs_
                                                                          : is_vit_name;
     if (s != LAFS_OK) lafs_err_prefix(err, "'%s'", path);
     else s = lafs_params_read(&m->params, b, st, path, want, value, err);
+    const char *tokens = lafs_st_meta(st, "tokens");
+    if (s == LAFS_OK && parts & LAFS_PART_VIT && tokens &&
+        !strcmp(tokens, "grid") != (m->config.tokens == LAFS_TOKENS_GRID))
+        s = turn_patches(m, b, value, err);
     lafs_st_close(st);
     return s;
 }

@@ -76,7 +76,8 @@ lafs_status lafs_model_describe(const struct lafs_st *st,
 /* NULL if the file had none. */
 const char *lafs_model_meta(const struct lafs_model *m, const char *key);
 /* Reads `parts` of the table's parameters from another model's file into value (device): what is in it is there
- * already, in the same shape, or refused by name. */
+ * already, in the same shape, or refused by name. A ViT of the other kind of tokens, as its metadata says, has its
+ * patch embedding turned, since patches are walked in another order: it makes the same of the same patch. */
 lafs_status lafs_model_load_parts(const struct lafs_model *m, const struct lafs_backend *b, const char *path, int parts,
                                   float *value, struct lafs_err *err);
 /* The same for any table: all of its parameters whose name passes `want` (NULL: all) are read from st, under the

@@ -554,6 +554,39 @@ TEST(parts_of_another_model)
     lafs_model_release(&before, &cpu);
 }
 
+/* A landmark's patch is walked down its columns, a grid's along its rows: the token must not change with that. */
+TEST(vit_of_the_other_kind_of_tokens)
+{
+    enum { P = 28 };
+    struct lafs_model_config grid = tiny(LAFS_PART_VIT), points;
+    struct lafs_model from, m;
+    REQUIRE(begin());
+    grid.vit.patch = P;
+    grid.vit.patches = 16; /* of a crop of 112 */
+    points = grid;
+    for (int k = 0; k < 2; k++) { /* either way */
+        grid.tokens = k ? LAFS_TOKENS_LANDMARK : LAFS_TOKENS_GRID;
+        points.tokens = k ? LAFS_TOKENS_GRID : LAFS_TOKENS_LANDMARK;
+        REQUIRE_OK(make(&from, &grid, 8), &err);
+        REQUIRE_OK(lafs_model_save(&from, &cpu, from.params.value, path_a, NULL, 0, &err), &err);
+        REQUIRE_OK(make(&m, &points, 9), &err);
+        REQUIRE_OK(lafs_model_load_parts(&m, &cpu, path_a, LAFS_PART_VIT, m.params.value, &err), &err);
+        const struct lafs_param *p = lafs_params_find(&m.params, "patch_to_embedding.weight");
+        const float *a = from.params.value + p->off, *b = m.params.value + p->off;
+        int wrong = 0;
+        for (int d = 0; d < 8; d++)
+            for (int i = 0; i < P; i++)
+                for (int j = 0; j < P; j++)
+                    for (int c = 0; c < 3; c++)
+                        wrong += a[((d * P + i) * P + j) * 3 + c] != b[((d * P + j) * P + i) * 3 + c];
+        CHECK_INT(wrong, 0);
+        const struct lafs_param *q = lafs_params_find(&m.params, "pos_embedding"); /* the rest as it was */
+        CHECK(!memcmp(from.params.value + q->off, m.params.value + q->off, (size_t)q->size * sizeof(float)));
+        lafs_model_release(&from, &cpu);
+        lafs_model_release(&m, &cpu);
+    }
+}
+
 TEST(faces_of_another_kind)
 {
     struct lafs_model m = {.config = tiny(LAFS_PART_VIT)};
@@ -578,4 +611,5 @@ TEST(faces_of_another_kind)
 
 TEST_MAIN(what_is_saved_is_loaded, the_cnn_alone, named_sizes_are_named, prefixes_in_every_combination,
           the_teacher_is_taken, heads_and_classes_are_skipped, tensors_that_do_not_fit, metadata_that_contradicts,
-          grid_models, landmark_networks, parts_of_another_model, faces_of_another_kind, leaves_nothing)
+          grid_models, landmark_networks, parts_of_another_model,
+          vit_of_the_other_kind_of_tokens, faces_of_another_kind, leaves_nothing)
