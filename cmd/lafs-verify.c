@@ -6,10 +6,12 @@
 
 #include "base/atomicfile.h"
 #include "base/mem.h"
+#include "base/sha256.h"
 #include "cmd/cli.h"
 #include "cmd/rates.h"
 #include "cmd/readall.h"
 #include "cmd/templates.h"
+#include "cmd/verifycompare.h"
 #include "cmd/verifyout.h"
 #include "eval/embset.h"
 #include "eval/pairfield.h"
@@ -22,7 +24,8 @@ static struct {
     struct templates_options ijb;
     double threshold;
     int64_t bootstrap;
-    int json;
+    struct cli_list compare;
+    int json, scores;
 } o = {.threshold = NAN, .bootstrap = -1};
 
 static const struct cli_option table[] = {
@@ -41,6 +44,9 @@ static const struct cli_option table[] = {
     {"det", 0, CLI_STRING, &o.det, "FILE", "write the DET curve as SVG"},
     {"label", 0, CLI_STRING, &o.label, "TEXT", "name of the curve in the pictures", 0, 0, "embeddings"},
     {"json", 0, CLI_FLAG, &o.json, NULL, "print JSON"},
+    {"scores", 0, CLI_FLAG, &o.scores, NULL, "with --json: add the score of each pair, for --compare"},
+    {"compare", 0, CLI_LIST, &o.compare, "JSON",
+     "is a model better? The arguments and JSON are what --json --scores wrote of two models on the same --pairs"},
     CLI_JOBS,
     CLI_SEED,
     CLI_TAKE,
@@ -368,7 +374,19 @@ static void check_options(void)
     if (o.fit && !isnan(o.threshold)) cli_misuse("--fit and --threshold exclude each other");
     if (o.ijb.templates && o.fit) cli_misuse("--fit does not go with --templates");
     if (o.ijb.templates && o.group) cli_misuse("--group does not go with --templates");
+    if (o.scores && !o.json) cli_misuse("--scores goes with --json");
+    if (o.scores && (o.ijb.templates || !o.pairs))
+        cli_misuse("--scores needs --pairs, and does not go with --templates");
+    if (o.compare.n && (o.ijb.templates || o.fit || o.far || o.group || o.label || o.scores || !isnan(o.threshold)))
+        cli_misuse("--compare goes with --pairs, --bootstrap, --plot, --det, --json and --seed alone");
     templates_check(&o.ijb);
+}
+
+static lafs_status compare(const char *const *args, int n, struct lafs_err *err)
+{
+    const struct verifycompare c = {.pairs = o.pairs, .against = &o.compare, .of = args, .ofs = n, .plot = o.plot,
+                                    .det = o.det, .bootstrap = o.bootstrap < 0 ? 1000 : o.bootstrap, .json = o.json};
+    return verifycompare_run(&c, err);
 }
 
 static lafs_status evaluate(struct job *j, struct lafs_err *err)
@@ -381,6 +399,11 @@ static lafs_status evaluate(struct job *j, struct lafs_err *err)
         if (j->want->row[i] < 0) LAFS_TRY(report_add_missing(&j->report, lafs_strset_at(j->want->photos, i), err));
     if (o.plot) LAFS_TRY(draw(j, o.plot, 0, err));
     if (o.det) LAFS_TRY(draw(j, o.det, 1, err));
+    if (o.scores) {
+        LAFS_TRY(lafs_sha256_file(o.pairs, j->report.pairs_sha256, err));
+        j->report.score = j->score;
+        j->report.scores = j->n;
+    }
     return o.json ? report_json(&j->report, stdout, err) : report_text(&j->report, stdout, err);
 }
 
@@ -408,6 +431,8 @@ int main(int argc, char **argv)
     int n;
     char **args = cli_parse(&program, argc, argv, &n);
     check_options();
+    if (o.compare.n)
+        return cli_finish(compare((const char *const *)args, n, &err) == LAFS_OK ? EXIT_DONE : cli_fail(&err));
     j.report.fars = rates(j.report.far, j.report.far_text);
     lafs_embset_init(&j.set);
     int status = read_protocols(&j, &err) == LAFS_OK ? EXIT_DONE : cli_fail(&err);

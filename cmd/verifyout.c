@@ -237,6 +237,20 @@ static void put_group_objects(struct lafs_buf *b, const struct report *r)
     lafs_buf_putc(b, ']');
 }
 
+/* Six digits: a cosine of floats has hardly more, and files stay small. */
+static void put_scores(struct lafs_buf *b, const struct report *r)
+{
+    put_text(b, "pairs_sha256", r->pairs_sha256);
+    put_key(b, "scores");
+    lafs_buf_putc(b, '[');
+    for (int64_t i = 0; i < r->scores; i++) {
+        if (i) lafs_buf_puts(b, ", ");
+        if (isfinite(r->score[i])) lafs_buf_printf(b, "%.6f", (double)r->score[i]);
+        else lafs_buf_puts(b, "null");
+    }
+    lafs_buf_putc(b, ']');
+}
+
 lafs_status report_json(const struct report *r, FILE *f, struct lafs_err *err)
 {
     struct lafs_buf b;
@@ -272,6 +286,7 @@ lafs_status report_json(const struct report *r, FILE *f, struct lafs_err *err)
         lafs_buf_putc(&b, '}');
     }
     if (r->field) put_group_objects(&b, r);
+    if (r->score) put_scores(&b, r);
     lafs_buf_puts(&b, "}\n");
     return put_out(&b, f, err);
 }

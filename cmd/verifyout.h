@@ -30,6 +30,9 @@ struct report {
     const char *field;                   /* --group */
     struct group_line *group;            /* (groups); owned */
     int64_t groups;
+    const float *score;                  /* (scores) of each pair, missing ones infinite; borrowed; NULL: not printed */
+    int64_t scores;
+    char pairs_sha256[65];               /* of the file of pairs; with score */
 };
 void report_release(struct report *r);
 lafs_status report_add_missing(struct report *r, const char *key, struct lafs_err *err);

@@ -28,16 +28,11 @@ void lafs_boot_draw(int32_t *weight, int64_t people, uint64_t seed, int64_t repl
     for (int64_t i = 0; i < people; i++) weight[lafs_rng_below(&r, (uint64_t)people)]++;
 }
 
-static inline int64_t pair_weight(const struct lafs_paired *p, int64_t i, const int32_t *w)
-{
-    return p->same[i] ? w[p->pa[i]] : (int64_t)w[p->pa[i]] * w[p->pb[i]];
-}
-
-static double accuracy_of(const struct lafs_paired *p, double threshold, const int32_t *w)
+double lafs_boot_accuracy(const struct lafs_paired *p, double threshold, const int32_t *weight)
 {
     int64_t right = 0, all = 0;
     for (int64_t i = 0; i < p->n; i++) {
-        int64_t c = pair_weight(p, i, w);
+        int64_t c = lafs_boot_times(p, i, weight);
         all += c;
         if (((double)p->score[i] >= threshold) == (p->same[i] != 0)) right += c;
     }
@@ -50,7 +45,7 @@ static void fnmr_of(const struct boot *b, const int32_t *w, double *out)
     const struct lafs_paired *p = b->p;
     int64_t genuine = 0, impostor = 0;
     for (int64_t i = 0; i < p->n; i++) {
-        int64_t c = pair_weight(p, i, w);
+        int64_t c = lafs_boot_times(p, i, w);
         if (p->same[i]) genuine += c;
         else impostor += c;
     }
@@ -60,7 +55,7 @@ static void fnmr_of(const struct boot *b, const int32_t *w, double *out)
     for (int64_t at = p->n - 1; at >= 0;) {
         float s = p->score[b->order[at]];
         for (; at >= 0 && p->score[b->order[at]] == s; at--) {
-            int64_t q = (int64_t)b->order[at], c = pair_weight(p, q, w);
+            int64_t q = (int64_t)b->order[at], c = lafs_boot_times(p, q, w);
             if (p->same[q]) g += c;
             else i += c;
         }
@@ -80,7 +75,7 @@ static void replicate(void *arg, int64_t r, int worker)
     int32_t *w = b->weight + worker * b->p->people;
     lafs_boot_draw(w, b->p->people, b->seed, r);
     if (!b->fmr) {
-        b->value[r] = accuracy_of(b->p, b->threshold, w);
+        b->value[r] = lafs_boot_accuracy(b->p, b->threshold, w);
         return;
     }
     double out[64];
@@ -144,7 +139,7 @@ static lafs_status run(struct boot *b, struct lafs_pool *pool, struct lafs_inter
         for (int64_t i = 0; i < p->people; i++) b->weight[i] = 1; /* the data as they are */
         double as_is[64];
         if (b->fmr) fnmr_of(b, b->weight, as_is);
-        else as_is[0] = accuracy_of(p, b->threshold, b->weight);
+        else as_is[0] = lafs_boot_accuracy(p, b->threshold, b->weight);
         lafs_pool_for(pool, b->replicates, replicate, b);
         for (int j = 0; j < b->k; j++) {
             out[j].value = as_is[j];

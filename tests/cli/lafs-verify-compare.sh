@@ -1,0 +1,69 @@
+#!/bin/sh
+# lafs-verify --scores and --compare: two models on pairs whose figures can be worked out by hand.
+set -eu
+. "$(dirname "$0")/lib.sh"
+. "$TOP/tests/cli/records.inc"
+
+# Cosines of the first model: same 1, 1, 0; different 0, 0, 1. Of the second: same 1, 1, 1; different 0, 0, -1.
+{ record A/A_0001 1 0; record A/A_0002 2 0; record B/B_0001 0 1; record B/B_0002 0 3; } >part.mp
+{ cat part.mp; record C/C_0001 1 0; record C/C_0002 0 1; } >one.mp
+{ cat part.mp; record C/C_0001 -1 0; record C/C_0002 -1 0; } >two.mp
+printf 'A/A_0001 A/A_0002 1\nB/B_0001 B/B_0002 1\nC/C_0001 C/C_0002 1\n' >pairs.txt
+printf 'A/A_0001 B/B_0001 0\nA/A_0002 B/B_0002 0\nA/A_0001 C/C_0001 0\n' >>pairs.txt
+for m in one two; do
+    expect_status 0 lafs-verify -p pairs.txt --threshold 0.5 --json --scores $m.mp >$m.json
+done
+digest=$(sha256sum <pairs.txt | cut -d' ' -f1)
+has one.json "\"pairs_sha256\": \"$digest\", \"scores\": [1.000000, 1.000000, 0.000000, 0.000000, 0.000000, 1.000000]}"
+has two.json '"scores": [1.000000, 1.000000, 1.000000, 0.000000, 0.000000, -1.000000]}'
+expect_status 0 lafs-verify -p pairs.txt --threshold 0.5 --json one.mp >plain.json
+hasnt plain.json scores
+expect_status 0 lafs-verify -q -p pairs.txt --threshold 0.5 --json --scores part.mp >part.json
+has part.json '"scores": [1.000000, 1.000000, null, 0.000000, 0.000000, null]}'
+ok "scores in the order of the pairs"
+
+expect_status 0 lafs-verify -p pairs.txt --compare one.json two.json >text
+cat >want <<'END'
+6 pairs of 3 people; 1 model against 1
+
+                model    against   difference   95 % interval       better in
+END
+head -n 3 text >got
+same got want
+grep -Eq '^accuracy % +100\.00 +66\.67 +\+33\.33  \[0\.00, 100\.00\] +[0-9.]+ %$' text || fail_ "accuracy: $(cat text)"
+grep -Eq '^AUC +1\.0000 +0\.6667 +\+0\.3333  ' text || fail_ "AUC: $(cat text)"
+expect_status 0 lafs-verify -p pairs.txt --compare two.json --bootstrap 0 --json one.json >json
+has json '{"pairs": 6, "people": 3, "models": 1, "models_against": 1, "bootstrap": 0, "accuracy": {"of": 0.6666666666666666, "against": 1, "difference": -0.33333333333333337, "low": null, "high": null, "std": null, "better": null}, "auc": {'
+# Missing photos are wrong: the same as if both scores of C were on the wrong side.
+expect_status 0 lafs-verify -p pairs.txt --compare one.json --compare two.json --json part.json >json
+has json '"models": 1, "models_against": 2, "bootstrap": 1000, "accuracy": {"of": 0.6666666666666666, "against": 0.8333333333333333,'
+ok "a difference with its interval"
+
+for j in 1 4; do lafs-verify -p pairs.txt --compare one.json --json -j $j two.json part.json >json$j; done
+same json1 json4
+lafs-verify -p pairs.txt --compare one.json --json --seed 2 two.json part.json >json2
+cmp -s json1 json2 && fail_ "another seed gives the same intervals"
+expect_status 0 lafs-verify -p pairs.txt --compare one.json --plot roc.svg --det det.svg two.json >/dev/null
+for text in '>two (AUC 1.0000)<' '>one (AUC 0.6667)<' '6 pairs of 3 people'; do has roc.svg "$text"; done
+has det.svg '>two (AUC 1.0000)<'
+ok "the same whatever -j; pictures"
+
+expect_status 2 lafs-verify --compare one.json two.json
+message "--compare needs --pairs"
+expect_status 2 lafs-verify -p pairs.txt --compare one.json
+message "what is to be compared with 'one.json'?"
+expect_status 2 lafs-verify -p pairs.txt --compare one.json --threshold 0.5 two.json
+expect_status 2 lafs-verify -p pairs.txt --scores one.mp
+message "--scores goes with --json"
+expect_status 2 lafs-verify --json --scores one.mp
+expect_status 1 lafs-verify -p pairs.txt --compare one.json plain.json
+message "'plain.json': it has no scores: was it written with --scores?"
+expect_status 1 lafs-verify -p pairs.txt --compare nothing.json two.json
+message "nothing.json"
+sed 1d pairs.txt >fewer.txt
+expect_status 1 lafs-verify -p fewer.txt --compare one.json two.json
+message "'two.json' holds scores of other pairs than those of 'fewer.txt'"
+sed 's/, 1.000000]/]/' one.json >cut.json
+expect_status 1 lafs-verify -p pairs.txt --compare cut.json two.json
+message "'cut.json' has 5 scores, but there are 6 pairs"
+ok "what cannot be compared is refused"

@@ -1,0 +1,158 @@
+#include "tests/test.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "eval/compare.h"
+
+enum { PEOPLE = 50, N = 1000, MODELS = 3 };
+static float score[MODELS][N];
+static uint8_t same[N];
+static int32_t pa[N], pb[N];
+static struct lafs_answers model[MODELS];
+static struct lafs_err err;
+
+/* How hard a pair is, is what all models share; model m tells the two kinds apart by 0.3 + 0.1 m. */
+static struct lafs_paired make(double shared, double own)
+{
+    struct lafs_rng r;
+    lafs_rng_init(&r, lafs_rng_key(7, LAFS_RNG_TEST, 0, 0, 0));
+    for (int i = 0; i < N; i++) {
+        same[i] = i % 2;
+        pa[i] = (int32_t)lafs_rng_below(&r, PEOPLE);
+        pb[i] = same[i] ? pa[i] : (int32_t)((pa[i] + 1 + lafs_rng_below(&r, PEOPLE - 1)) % PEOPLE);
+        double hard = lafs_rng_normal(&r) * shared;
+        for (int m = 0; m < MODELS; m++)
+            score[m][i] = (float)(hard + lafs_rng_normal(&r) * own + (same[i] ? 0.3 + 0.1 * m : 0));
+    }
+    for (int m = 0; m < MODELS; m++)
+        model[m] = (struct lafs_answers){.n = N, .score = score[m], .threshold = 0.15 + 0.05 * m};
+    return (struct lafs_paired){NULL, same, pa, pb, N, PEOPLE};
+}
+
+static double accuracy(int m)
+{
+    int right = 0;
+    for (int i = 0; i < N; i++) right += (score[m][i] >= model[m].threshold) == same[i];
+    return (double)right / N;
+}
+
+static double auc(int m) /* by its definition */
+{
+    double right = 0, all = 0;
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < N; k++) {
+            if (!same[i] || same[k]) continue;
+            all++;
+            right += score[m][i] > score[m][k] ? 1 : score[m][i] == score[m][k] ? 0.5 : 0;
+        }
+    return right / all;
+}
+
+TEST(values_are_those_of_the_models)
+{
+    struct lafs_comparison c;
+    struct lafs_paired p = make(0.2, 0.1);
+    for (int i = 0; i < N; i++) score[2][i] = roundf(score[2][i] * 20) / 20; /* ties */
+    score[0][0] = INFINITY; /* a missing photo */
+    REQUIRE_OK(lafs_compare(&p, model + 2, 1, model, 2, 0, 1, NULL, &c, &err), &err);
+    CHECK_NEAR(c.accuracy.of, accuracy(2), 1e-12);
+    CHECK_NEAR(c.accuracy.against, (accuracy(0) + accuracy(1)) / 2, 1e-12);
+    CHECK_NEAR(c.accuracy.by.value, c.accuracy.of - c.accuracy.against, 1e-12);
+    CHECK_NEAR(c.auc.of, auc(2), 1e-12);
+    CHECK_NEAR(c.auc.against, (auc(0) + auc(1)) / 2, 1e-12);
+    CHECK(isnan(c.auc.by.low) && isnan(c.auc.by.high) && isnan(c.auc.better)); /* no replicates */
+}
+
+/* What pairing is for: of two models that fail at the same pairs, a small difference is certain; of two that fail each
+ * where it will, it is not. */
+TEST(what_is_hard_for_all_cancels_out)
+{
+    struct lafs_comparison alike, apart;
+    struct lafs_paired p = make(0.2, 0.01);
+    REQUIRE_OK(lafs_compare(&p, model + 1, 1, model, 1, 1000, 1, NULL, &alike, &err), &err);
+    CHECK(alike.auc.by.low > 0 && alike.auc.better == 1);
+    CHECK(alike.auc.by.low < alike.auc.by.value && alike.auc.by.value < alike.auc.by.high);
+    p = make(0.01, 0.2);
+    REQUIRE_OK(lafs_compare(&p, model + 1, 1, model, 1, 1000, 1, NULL, &apart, &err), &err);
+    CHECK(apart.auc.by.std > 1.3 * alike.auc.by.std);
+    CHECK(apart.accuracy.by.std > 1.3 * alike.accuracy.by.std);
+}
+
+/* The same model on both sides: no difference, and no side is better. The two sides' runs are drawn apart, so with two
+ * runs there is one in single replicates, but none on average. */
+TEST(no_difference_is_none)
+{
+    struct lafs_comparison c;
+    struct lafs_paired p = make(0.1, 0.1);
+    REQUIRE_OK(lafs_compare(&p, model, 1, model, 1, 200, 1, NULL, &c, &err), &err);
+    CHECK(c.accuracy.by.value == 0 && c.accuracy.by.low == 0 && c.accuracy.by.high == 0 && c.accuracy.better == 0.5);
+    CHECK(c.auc.by.low == 0 && c.auc.by.high == 0 && c.auc.better == 0.5);
+    REQUIRE_OK(lafs_compare(&p, model, 2, model, 2, 2000, 1, NULL, &c, &err), &err);
+    CHECK(c.auc.by.value == 0 && c.auc.by.low < 0 && c.auc.by.high > 0);
+    CHECK_NEAR(c.auc.better, 0.5, 0.05);
+    /* A side draws the better run 0, 1 or 2 times, with 1/4, 1/2, 1/4: the deviation of a difference of two means. */
+    CHECK_NEAR(c.auc.by.std, 0.5 * (auc(1) - auc(0)), 0.1 * (auc(1) - auc(0)));
+}
+
+TEST(seed_decides_threads_do_not)
+{
+    struct lafs_comparison a, b, c;
+    struct lafs_paired p = make(0.1, 0.1);
+    struct lafs_pool *pool;
+    REQUIRE_OK(lafs_pool_new(&pool, 3, &err), &err);
+    REQUIRE_OK(lafs_compare(&p, model, 2, model + 2, 1, 100, 1, NULL, &a, &err), &err);
+    REQUIRE_OK(lafs_compare(&p, model, 2, model + 2, 1, 100, 1, pool, &b, &err), &err);
+    REQUIRE_OK(lafs_compare(&p, model, 2, model + 2, 1, 100, 2, pool, &c, &err), &err);
+    lafs_pool_free(pool);
+    CHECK(!memcmp(&a, &b, sizeof a));
+    CHECK(a.auc.by.std != c.auc.by.std);
+}
+
+TEST(what_cannot_be_compared_is_refused)
+{
+    struct lafs_comparison c;
+    struct lafs_paired p = make(0.1, 0.1);
+    CHECK_INT(lafs_compare(&p, model, 0, model, 1, 10, 1, NULL, &c, &err), LAFS_USAGE);
+    model[1].n--;
+    CHECK_INT(lafs_compare(&p, model, 2, model, 1, 10, 1, NULL, &c, &err), LAFS_USAGE);
+    model[1].n++;
+    score[1][3] = NAN;
+    CHECK_INT(lafs_compare(&p, model, 1, model + 1, 1, 10, 1, NULL, &c, &err), LAFS_USAGE);
+    CHECK(strstr(err.msg, "pair 4"));
+}
+
+static lafs_status parse(const char *text, struct lafs_answers *a)
+{
+    return lafs_answers_parse(a, text, strlen(text), &err);
+}
+#define DIGEST "\"pairs_sha256\": \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\""
+
+TEST(files_of_answers)
+{
+    struct lafs_answers a;
+    REQUIRE_OK(parse("{\"x\": 1, \"threshold\": 0.25, " DIGEST ", \"scores\": [0.5, null, -1]}", &a), &err);
+    CHECK_INT(a.n, 3);
+    CHECK(a.score[0] == 0.5f && isnan(a.score[1]) && a.score[2] == -1 && a.threshold == 0.25);
+    CHECK(!strncmp(a.pairs, "0123456789abcdef0", 17) && strlen(a.pairs) == 64);
+    lafs_answers_release(&a);
+    const struct {
+        const char *text, *says;
+    } bad[] = {{"[1]", "no JSON object"},
+               {"{\"threshold\": 0, " DIGEST "}", "--scores"},
+               {"{\"threshold\": 0, " DIGEST ", \"scores\": []}", "--scores"},
+               {"{\"threshold\": 0, " DIGEST ", \"scores\": 7}", "--scores"},
+               {"{\"threshold\": 0, " DIGEST ", \"scores\": [0, 1.5]}", "score 2 "},
+               {"{\"threshold\": 0, " DIGEST ", \"scores\": [\"0\"]}", "score 1 "},
+               {"{\"threshold\": null, " DIGEST ", \"scores\": [0]}", "no threshold"},
+               {"{\"threshold\": 0, \"pairs_sha256\": \"abc\", \"scores\": [0]}", "which pairs"},
+               {"{\"threshold\": 0, \"scores\": [0]}", "which pairs"},
+               {"{\"threshold\": 0", "byte"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CHECK_INT(parse(bad[i].text, &a), LAFS_FAILED);
+        if (!strstr(err.msg, bad[i].says)) printf("%s: %s\n", bad[i].text, err.msg);
+        CHECK(strstr(err.msg, bad[i].says) && !a.score);
+    }
+}
+
+TEST_MAIN(values_are_those_of_the_models, what_is_hard_for_all_cancels_out, no_difference_is_none,
+          seed_decides_threads_do_not, what_cannot_be_compared_is_refused, files_of_answers)
