@@ -79,7 +79,7 @@ static lafs_status open_temp(struct lafs_atomic *f, const struct stat *old, stru
         atomic_store(&live[f->slot].state, LIVE); /* before the file is there: a signal may come in between */
         if (atomic_load(&leaving) == getpid())
             return lafs_fail(err, LAFS_FAILED, "cannot create '%s': the program is ending", f->path);
-        f->fd = open(f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        f->fd = open(f->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     } while (f->fd < 0 && errno == EEXIST);
     if (f->fd < 0) return lafs_fail(err, LAFS_FAILED, "cannot create '%s': %s", f->path, lafs_strerror(errno));
     if (atomic_load(&leaving) == getpid()) unlink(f->temp); /* it came too late for lafs_atomic_unlink_all */
@@ -186,6 +186,61 @@ lafs_status lafs_atomic_put(const char *path, const void *data, size_t size, str
     if (st == LAFS_OK) return lafs_atomic_commit(&f, err);
     lafs_atomic_abort(&f);
     return st;
+}
+
+/* ---- scratch files ---- */
+
+lafs_status lafs_scratch_open(struct lafs_scratch *s, const char *beside, struct lafs_err *err)
+{
+    struct lafs_atomic f = {-1, NULL, NULL, -1};
+    *s = (struct lafs_scratch){-1, NULL};
+    lafs_status st = lafs_strdup(&s->beside, beside, err);
+    if (st == LAFS_OK) st = lafs_strdup(&f.path, beside, err);
+    if (st == LAFS_OK) st = open_temp(&f, NULL, err);
+    if (st == LAFS_OK) {
+        s->fd = f.fd;
+        f.fd = -1;
+    }
+    lafs_atomic_abort(&f); /* its name goes */
+    if (st != LAFS_OK) lafs_scratch_close(s);
+    return st;
+}
+
+void lafs_scratch_close(struct lafs_scratch *s)
+{
+    if (s->fd >= 0) close(s->fd);
+    lafs_free(s->beside);
+    *s = (struct lafs_scratch){-1, NULL};
+}
+
+lafs_status lafs_scratch_write(struct lafs_scratch *s, int64_t at, const void *data, size_t size, struct lafs_err *err)
+{
+    const char *p = data;
+    while (size > 0) {
+        ssize_t n = pwrite(s->fd, p, size < INT_MAX ? size : INT_MAX, at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0)
+            return lafs_fail(err, LAFS_FAILED, "cannot write beside '%s': %s", s->beside, lafs_strerror(errno));
+        p += n;
+        at += n;
+        size -= (size_t)n;
+    }
+    return LAFS_OK;
+}
+
+lafs_status lafs_scratch_read(struct lafs_scratch *s, int64_t at, void *data, size_t size, size_t *got,
+                              struct lafs_err *err)
+{
+    char *p = data;
+    *got = 0;
+    while (*got < size) {
+        ssize_t n = pread(s->fd, p + *got, size - *got, at + (int64_t)*got);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return lafs_fail(err, LAFS_FAILED, "cannot read beside '%s': %s", s->beside, lafs_strerror(errno));
+        if (n == 0) break;
+        *got += (size_t)n;
+    }
+    return LAFS_OK;
 }
 
 void lafs_atomic_sweep(const char *dir)

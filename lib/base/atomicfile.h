@@ -31,4 +31,17 @@ void lafs_atomic_unlink_all(void);
 /* Removes temporaries in `dir` whose process is gone (killed): for directories that only this machine writes. */
 void lafs_atomic_sweep(const char *dir);
 
+/* A file without a name, for what does not fit into memory: in the directory of `beside` (in messages, too), for reading
+ * and writing. Its space is free again when it is closed, however the process ends. */
+struct lafs_scratch {
+    int fd;       /* -1: closed */
+    char *beside; /* owned */
+};
+lafs_status lafs_scratch_open(struct lafs_scratch *s, const char *beside, struct lafs_err *err);
+void lafs_scratch_close(struct lafs_scratch *s);
+lafs_status lafs_scratch_write(struct lafs_scratch *s, int64_t at, const void *data, size_t size, struct lafs_err *err);
+/* *got < size at the end of the file only. */
+lafs_status lafs_scratch_read(struct lafs_scratch *s, int64_t at, void *data, size_t size, size_t *got,
+                              struct lafs_err *err);
+
 #endif

@@ -11,7 +11,7 @@
 #include "base/hasher.h"
 #include "base/mem.h"
 #include "data/index.h"
-#include "data/keyset.h"
+#include "data/lines.h"
 #include "data/pattern.h"
 #include "data/source.h"
 #include "format/archive.h"
@@ -39,10 +39,10 @@ struct lafs_writer {
     int64_t at;                 /* bytes of the shard so far */
     int64_t in_shard;           /* samples in it */
     int64_t shards, published;  /* begun; in place under their names */
-    struct lafs_buf shard_lines, sample_lines; /* of the index */
+    struct lafs_buf shard_lines; /* of the index */
+    struct lafs_lines lines;    /* its samples */
     struct lafs_buf stale;      /* shards of the index that was there, each ended by NUL */
     int old_index_gone;
-    struct lafs_keyset keys;    /* id: where the line begins in sample_lines */
     struct lafs_buf scratch, member;
 };
 
@@ -55,11 +55,10 @@ static void free_writer(struct lafs_writer *w)
     lafs_buf_release(&w->buf);
     lafs_buf_release(&w->sent);
     lafs_buf_release(&w->shard_lines);
-    lafs_buf_release(&w->sample_lines);
+    lafs_lines_release(&w->lines);
     lafs_buf_release(&w->stale);
     lafs_buf_release(&w->scratch);
     lafs_buf_release(&w->member);
-    lafs_keyset_release(&w->keys);
     lafs_pattern_release(&w->names);
     lafs_free(w);
 }
@@ -178,7 +177,7 @@ static lafs_status retire_old_index(struct lafs_writer *w, struct lafs_err *err)
 {
     if (w->old_index_gone) return LAFS_OK;
     struct lafs_index *old;
-    if (lafs_index_read(&old, w->names.index, NULL) == LAFS_OK) {
+    if (lafs_index_read_shards(&old, w->names.index, NULL) == LAFS_OK) {
         for (int64_t i = 0; i < old->shards; i++) {
             lafs_buf_puts(&w->stale, old->shard[i].path);
             lafs_buf_putc(&w->stale, 0);
@@ -214,19 +213,6 @@ static lafs_status shard_end(struct lafs_writer *w, const struct lafs_totals *to
     LAFS_TRY(lafs_atomic_commit(&w->file, err));
     w->published = w->shards;
     return LAFS_OK;
-}
-
-/* Compares with the key in the line that begins at id: behind its third tab, with % written as %25. */
-static int same_key(void *arg, uint64_t id, const char *key, size_t len)
-{
-    const struct lafs_writer *w = arg;
-    const char *have = (const char *)w->sample_lines.data + id;
-    for (int tabs = 0; tabs < 3; have++) tabs += *have == '\t';
-    for (size_t i = 0; i < len; i++) {
-        if (*have != key[i]) return 0;
-        have += key[i] == '%' ? 3 : 1;
-    }
-    return *have == '\t';
 }
 
 static lafs_status put_member(struct lafs_writer *w, const char *key, const char *suffix, const void *data, size_t size,
@@ -347,16 +333,7 @@ static lafs_status add_line(struct lafs_writer *w, const struct lafs_sample *s, 
     size_t len;
     if (lafs_sample_str(s, "name", &str, &len, NULL) == LAFS_OK && len <= LAFS_MAX_KEY && !memchr(str, 0, len))
         memcpy(name, str, len);
-    lafs_index_put_sample(&w->sample_lines, w->shards - 1, offset, w->at - offset, key, name);
-    return lafs_buf_check(&w->sample_lines, err);
-}
-
-/* The keys of an index are unique. This one's line comes next. */
-static lafs_status claim_key(struct lafs_writer *w, const char *key, struct lafs_err *err)
-{
-    lafs_status st = lafs_keyset_add(&w->keys, key, strlen(key), w->sample_lines.size, err);
-    if (st == LAFS_END) return lafs_fail(err, LAFS_BAD_RECORD, "key '%s' was there before", key);
-    return st;
+    return lafs_lines_put(&w->lines, w->shards - 1, offset, w->at - offset, key, name, err);
 }
 
 static int64_t payload(const struct lafs_sample *s)
@@ -378,7 +355,7 @@ static lafs_status shards_put(struct lafs_writer *w, const struct lafs_sample *s
     }
     const char *key = lafs_sample_key(s);
     int64_t offset = w->at;
-    LAFS_TRY(claim_key(w, key, err));
+    LAFS_TRY(lafs_lines_claim(&w->lines, key, err));
     LAFS_TRY(put_members(w, s, key, err));
     w->in_shard++;
     w->count++;
@@ -408,7 +385,7 @@ static lafs_status write_index(struct lafs_writer *w, struct lafs_err *err)
     lafs_status st = lafs_buf_check(&head, err);
     if (st == LAFS_OK) st = lafs_buf_check(&tail, err);
     if (st == LAFS_OK) st = lafs_atomic_write(&f, head.data, head.size, err);
-    if (st == LAFS_OK) st = lafs_atomic_write(&f, w->sample_lines.data, w->sample_lines.size, err);
+    if (st == LAFS_OK) st = lafs_lines_copy(&w->lines, &f, err);
     if (st == LAFS_OK) st = lafs_atomic_write(&f, tail.data, tail.size, err);
     lafs_buf_release(&head);
     lafs_buf_release(&tail);
@@ -436,14 +413,13 @@ lafs_status lafs_writer_open(struct lafs_writer **out, const struct lafs_writer_
     w->file.fd = -1;
     w->file.slot = -1;
     lafs_hasher_init(&w->hasher);
-    w->keys.same = same_key;
-    w->keys.arg = w;
     w->shard_samples = opt->shard_samples;
     w->shard_bytes = opt->shard_bytes > 0 ? opt->shard_bytes : SHARD_BYTES_DEFAULT;
     lafs_header_init(&w->header);
     int shards = lafs_pattern_is(opt->out);
     lafs_status st = lafs_header_copy(&w->header, header, err);
     if (st == LAFS_OK && shards) st = lafs_pattern_init(&w->names, opt->out, err);
+    lafs_lines_init(&w->lines, w->names.index);
     if (st == LAFS_OK) st = shards ? shard_begin(w, err) : stream_open(w, opt->out, err);
     if (st != LAFS_OK) {
         free_writer(w);
