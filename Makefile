@@ -6,7 +6,7 @@
 #                   SHARED=DIR: also tests/real, on the real photos of DIR/data with the published detector of DIR/weights)
 #   make check-interop   beside webdataset, msgpack, safetensors, PyTorch, onnxruntime, InsightFace (put into build/)
 #   make fuzz       every fuzz target for TIME=600 seconds (needs clang); F=json runs one
-#   make soak       1 and 10 million records in little memory (RECORDS="1000 1000000" for other numbers)
+#   make soak       1 and 10 million records in little memory, to shards too (RECORDS="1000 1000000" for other numbers)
 #   make soak-ijb   IJB-C's protocols at their true size through lafs-verify and lafs-search
 #   make bench      speed of every op and stage, against the machine's measured peak; make bench-ops runs one program of
 #                   tests/bench; PEER=1 times PyTorch beside it (PYTHON=python3), JSON=FILE says where the figures go
@@ -240,14 +240,14 @@ fuzz-run: $(FUZZERS)
 	@tests/fuzz/run '$(TIME)' $^
 
 .PHONY: soak
-soak: $B/lafs-shard $B/lafs-show $B/tests/unit/stream $B/tests/soak/peak
+soak: $B/lafs-shard $B/lafs-show $B/tests/unit/stream $B/tests/soak/peak $B/tests/soak/recset
 	@tests/soak/records.sh $B $(RECORDS)
 $B/tests/soak/peak: $B/%: $B/%.o
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 .PHONY: soak-ijb
 soak-ijb: $B/lafs-verify $B/lafs-search $B/tests/soak/peak $B/tests/soak/ijbset
 	@tests/soak/ijb.sh $B
-$B/tests/soak/ijbset: $B/%: $B/%.o $B/libcmd.a $B/liblafs.a
+$B/tests/soak/ijbset $B/tests/soak/recset: $B/%: $B/%.o $B/libcmd.a $B/liblafs.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # -- the main job --
