@@ -31,8 +31,8 @@ void lafs_atomic_unlink_all(void);
 /* Removes temporaries in `dir` whose process is gone (killed): for directories that only this machine writes. */
 void lafs_atomic_sweep(const char *dir);
 
-/* A file without a name, for what does not fit into memory: in the directory of `beside` (in messages, too), for reading
- * and writing. Its space is free again when it is closed, however the process ends. */
+/* A file without a name, for what does not fit into memory: in the directory of `beside` (in messages, too), for
+ * reading and writing. Its space is free again when it is closed, however the process ends. */
 struct lafs_scratch {
     int fd;       /* -1: closed */
     char *beside; /* owned */

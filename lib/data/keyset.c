@@ -81,8 +81,8 @@ static void take_slot(struct lafs_keyset *k, size_t at, struct lafs_keyslot *slo
     if (k->file) k->file->hand[at / PAGE % k->file->pages].changed = 1;
 }
 
-/* By the upper bits, so that a table that grows is read and written from front to back. FNV's are weak on short keys that
- * differ at the end: mixed. */
+/* By the upper bits, so that a table that grows is read and written from front to back. FNV's are weak on short keys
+ * that differ at the end: mixed. */
 static size_t place(const struct lafs_keyset *k, uint64_t hash)
 {
     return (size_t)((hash ^ hash >> 32) * 0x9e3779b97f4a7c15u >> (64 - __builtin_ctzll(k->cap)));

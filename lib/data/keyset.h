@@ -1,6 +1,6 @@
 /* A set of keys that holds no keys: the caller keeps them under numbers and compares. 16 bytes a slot, at most three in
- * four of which are taken; in memory, or, with `beside`, beyond a bound in a file, at one read and one write of 4 KiB for
- * a key. */
+ * four of which are taken; in memory, or, with `beside`, beyond a bound in a file, at one read and one write of 4 KiB
+ * for a key. */
 #ifndef LAFS_DATA_KEYSET_H
 #define LAFS_DATA_KEYSET_H
 
