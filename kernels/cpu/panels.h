@@ -7,6 +7,8 @@
 
 #include "kernels/cpu/conv_kernels.h"
 
+enum { LAFS_PACK_DEPTH = 16 };
+
 static inline int64_t lafs_round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 struct lafs_panel {
@@ -34,8 +36,11 @@ static inline void lafs_panels_pack(const struct lafs_conv_kernels *kern, const 
         int64_t there = cols - p.first < p.wide ? cols - p.first : p.wide;
         const float *from = w + p.first * in;
         if (there < p.wide || in < depth) memset(to, 0, (size_t)(depth * p.wide) * sizeof *to);
-        for (int64_t q = 0; q < in; q++)
-            for (int64_t j = 0; j < there; j++) to[q * p.wide + j] = from[j * in + q];
+        for (int64_t some = 0; some < in; some += LAFS_PACK_DEPTH) { /* so many rows of `to` stay in the cache */
+            int64_t end = in < some + LAFS_PACK_DEPTH ? in : some + LAFS_PACK_DEPTH;
+            for (int64_t j = 0; j < there; j++)
+                for (int64_t q = some; q < end; q++) to[q * p.wide + j] = from[j * in + q];
+        }
         to += depth * p.wide;
     }
 }

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/mem.h"
+#include "image/resize.h"
 
 void lafs_align_template(int size, float points[10])
 {
@@ -163,23 +163,6 @@ static void seen(const struct lafs_image *in, const double inv[6], const struct 
     }
 }
 
-/* Means of f x f blocks; what the last blocks lack is zero, like everything outside. */
-static void reduce(const struct lafs_image *in, const int box[4], int f, uint8_t *to)
-{
-    const int shift = 2 * __builtin_ctz((unsigned)f);
-    for (int by = box[1]; by < box[3]; by++)
-        for (int bx = box[0]; bx < box[2]; bx++, to += 3) {
-            int x0 = bx * f, y0 = by * f, x1 = x0 + f < in->w ? x0 + f : in->w, y1 = y0 + f < in->h ? y0 + f : in->h;
-            uint64_t sum[3] = {0};
-            for (int y = y0; y < y1; y++) {
-                const uint8_t *q = in->px + ((size_t)y * (size_t)in->w + (size_t)x0) * 3;
-                for (int x = x0; x < x1; x++, q += 3)
-                    for (int k = 0; k < 3; k++) sum[k] += q[k];
-            }
-            for (int k = 0; k < 3; k++) to[k] = (uint8_t)((sum[k] + ((uint64_t)1 << shift >> 1)) >> shift);
-        }
-}
-
 lafs_status lafs_warp_affine(const struct lafs_image *in, const double m[6], struct lafs_image *out,
                              struct lafs_err *err)
 {
@@ -195,12 +178,9 @@ lafs_status lafs_warp_affine(const struct lafs_image *in, const double m[6], str
     while (2.0 * f <= shrink && f < 32768) f *= 2;
     int box[4];
     seen(in, inv, out, f, box);
-    uint8_t *small;
-    p.w = box[2] - box[0];
-    p.h = box[3] - box[1];
-    LAFS_TRY(lafs_alloc(&small, (size_t)p.w * 3, (size_t)p.h, err));
-    reduce(in, box, f, small);
-    p.px = small;
+    struct lafs_image small = {0};
+    LAFS_TRY(lafs_image_reduce(in, f, box, &small, err));
+    p = (struct plane){small.px, small.w, small.h};
     /* Block b covers pixels f b .. f b + f-1; its centre is f b + (f-1)/2. */
     for (int k = 0; k < 2; k++) {
         inv[3 * k] /= f;
@@ -208,7 +188,7 @@ lafs_status lafs_warp_affine(const struct lafs_image *in, const double m[6], str
         inv[3 * k + 2] = (inv[3 * k + 2] - (f - 1) / 2.0) / f - box[k];
     }
     warp(&p, inv, out);
-    lafs_free(small);
+    lafs_image_release(&small);
     return LAFS_OK;
 }
 

@@ -232,6 +232,7 @@ lafs_status lafs_convnet_load(struct lafs_convnet_work *w, const struct lafs_bac
         int dense = w->net->unit[i].kind == LAFS_UNIT_CONV;
         struct lafs_convnet_step *s = &w->step[i];
         s->weight = t[0].data;
+        s->point_bias = dense ? NULL : t[1].data;
         s->depth = dense ? NULL : t[2].data;
         s->bias = dense ? t[1].data : t[3].data;
         t += dense ? 2 : 4;
@@ -282,12 +283,13 @@ static struct lafs_seqs rows_of(const struct lafs_convnet_work *w, int i)
     return (struct lafs_seqs){1, w->off[i], w->dev_off + 2 * i, w->off[i][1]};
 }
 
-/* 1x1 convolution of unit i with weights (out, in) into mid. */
-static void pointwise(struct lafs_convnet_work *w, const struct lafs_backend *b, int i, const float *weight)
+/* 1x1 convolution of unit i with weights (out, in) into mid; bias (out) may be NULL. */
+static void pointwise(struct lafs_convnet_work *w, const struct lafs_backend *b, int i, const float *weight,
+                      const float *bias)
 {
     struct lafs_convnet_step *s = &w->step[i];
     const struct lafs_seqs rows = rows_of(w, i);
-    b->ops->linear(b->dev, LAFS_PRECISION_FP32, &rows, channels_in(w, i), w->net->c[i], input_of(w, i), weight, NULL,
+    b->ops->linear(b->dev, LAFS_PRECISION_FP32, &rows, channels_in(w, i), w->net->c[i], input_of(w, i), weight, bias,
                    LAFS_ACT_NONE, NULL, NULL, s->mid);
 }
 
@@ -301,7 +303,7 @@ static void unit_train(struct lafs_convnet_work *w, const struct lafs_backend *b
     if (w->net->unit[i].kind == LAFS_UNIT_CONV) {
         b->ops->conv(b->dev, &g, w->image, value + p[id->weight].off, NULL, LAFS_ACT_NONE, s->conv);
     } else {
-        pointwise(w, b, i, value + p[id->weight].off);
+        pointwise(w, b, i, value + p[id->weight].off, NULL);
         b->ops->depthwise(b->dev, &g, s->mid, value + p[id->depth].off, NULL, LAFS_ACT_NONE, s->conv);
     }
     normalise(w, b, value, running, i);
@@ -314,8 +316,11 @@ static void unit_infer(struct lafs_convnet_work *w, const struct lafs_backend *b
     enum lafs_act act = act_of(w->net->unit[i].kind);
     if (w->net->unit[i].kind == LAFS_UNIT_CONV) {
         b->ops->conv(b->dev, &g, w->image, s->weight, s->bias, act, s->out);
+    } else if (b->ops->separable) {
+        const struct lafs_conv both = {g.n, g.h, g.w, channels_in(w, i), g.k, g.stride, g.out};
+        b->ops->separable(b->dev, &both, input_of(w, i), s->weight, s->point_bias, s->depth, s->bias, act, s->out);
     } else {
-        pointwise(w, b, i, s->weight);
+        pointwise(w, b, i, s->weight, s->point_bias);
         b->ops->depthwise(b->dev, &g, s->mid, s->depth, s->bias, act, s->out);
     }
 }

@@ -73,7 +73,7 @@ struct lafs_convnet_work {
         float *d;                 /* (n,h,w,c): gradient of out; TRAIN */
         float *mean, *rstd;       /* (c) */
         int has_d;                /* some gradient has been written to d */
-        const float *weight, *bias, *depth; /* INFER: folded, device */
+        const float *weight, *bias, *depth, *point_bias; /* INFER: folded, device; the last one: of the 1x1 */
     } step[LAFS_CONVNET_UNITS];
     int64_t off[LAFS_CONVNET_UNITS][2]; /* 0 and the rows of each unit's output: as one sequence */
     int64_t *dev_off;             /* the same, device */

@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "compute/tensor.h"
-#include "image/align.h"
+#include "image/resize.h"
 
 enum {
     WIDTH = 64,          /* channels of the trunk */
@@ -523,9 +523,7 @@ static lafs_status at_scale(struct lafs_detector *d, const struct lafs_image *ph
     const struct lafs_image *im = photo;
     lafs_status rc = LAFS_OK;
     if (w != photo->w || h != photo->h) {
-        const double to_small[6] = {1 / m.x, 0, 0.5 / m.x - 0.5, 0, 1 / m.y, 0.5 / m.y - 0.5};
-        rc = lafs_image_new(&small, w, h, err);
-        if (rc == LAFS_OK) rc = lafs_warp_affine(photo, to_small, &small, err);
+        rc = lafs_image_resize(photo, w, h, &small, err);
         im = &small;
     }
     const float *level[LAFS_DETECTOR_LEVELS];

@@ -9,8 +9,9 @@
 enum {
     SIDE = LAFS_REFINER_SIDE, MAP = LAFS_REFINER_MAP, POINTS = LAFS_REFINER_POINTS, CELLS = MAP * MAP,
     CHANNELS = LAFS_REFINER_CHANNELS,
-    BATCH = 8, /* faces that are looked at together */
-    LOOKS = 3  /* the first one tells the others where to look; their points are averaged */
+    LOOKS = 3, /* the first one tells the others where to look; their points are averaged */
+    FACES = 2, /* faces that are looked at together */
+    BATCH = FACES * (LOOKS - 1) /* crops */
 };
 /* How large the face is in the crop of each look. */
 static const float zoom[LOOKS] = {1, 0.94f, 1.06f};
@@ -61,23 +62,57 @@ void lafs_refiner_input(const uint8_t *px, float *out)
     for (int i = 0; i < SIDE * SIDE * 3; i++) out[i] = (float)px[i] * (1.0f / 128);
 }
 
+/* Four numbers at once: what compilers make of a loop with a choice in it is one at a time. */
+typedef float f32x4 __attribute__((vector_size(16)));
+typedef int32_t i32x4 __attribute__((vector_size(16)));
+enum { LANES = 4 };
+_Static_assert(POINTS % LANES == 0, "points come in vectors");
+
+static inline f32x4 load4(const float *p)
+{
+    f32x4 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline void store4(float *p, f32x4 v) { memcpy(p, &v, sizeof v); }
+static inline f32x4 larger(f32x4 a, f32x4 b)
+{
+    i32x4 first = a > b;
+    return (f32x4)(((i32x4)a & first) | ((i32x4)b & ~first));
+}
+
+/* e^x for x <= 0, to 3e-7 of itself; of less than -87, as of -87. 2^n by the exponent's bits, e^f by its Taylor
+ * polynomial on [-log(2)/2, log(2)/2]. */
+static inline f32x4 exp4(f32x4 x)
+{
+    const f32x4 least = {-87, -87, -87, -87};
+    f32x4 t = larger(x, least) * 1.44269504f;
+    i32x4 n = __builtin_convertvector(t - 0.5f, i32x4);
+    f32x4 f = (t - __builtin_convertvector(n, f32x4)) * 0.693147181f;
+    f32x4 y = 0.0083333333f + f * 0.0013888889f;
+    y = 1 + f * (1 + f * (0.5f + f * (0.16666667f + f * (0.041666667f + f * y))));
+    return y * (f32x4)((n + 127) << 23);
+}
+
 float lafs_refiner_decode(const float *maps, float *points68, float *share)
 {
     const float step = (float)SIDE / MAP, first = (step - 1) / 2;
-    float most[CHANNELS], sum[CHANNELS] = {0}, x[CHANNELS] = {0}, y[CHANNELS] = {0};
+    float most[CHANNELS], sum[CHANNELS] = {0}, x[CHANNELS] = {0}, y[CHANNELS] = {0}, e[CHANNELS];
     double logit = 0;
     memcpy(most, maps, sizeof most);
     for (int i = 1; i < CELLS; i++)
-        for (int k = 0; k < CHANNELS; k++) most[k] = fmaxf(most[k], maps[i * CHANNELS + k]);
+        for (int k = 0; k < POINTS; k += LANES)
+            store4(most + k, larger(load4(maps + i * CHANNELS + k), load4(most + k)));
     for (int i = 0; i < CELLS; i++) {
         float cx = first + step * (float)(i % MAP), cy = first + step * (float)(i / MAP);
-        for (int k = 0; k < POINTS; k++) {
-            float e = expf(maps[i * CHANNELS + k] - most[k]);
-            if (share) share[k * CELLS + i] = e;
-            sum[k] += e;
-            x[k] += e * cx;
-            y[k] += e * cy;
+        for (int k = 0; k < POINTS; k += LANES) {
+            f32x4 v = exp4(load4(maps + i * CHANNELS + k) - load4(most + k));
+            store4(sum + k, load4(sum + k) + v);
+            store4(x + k, load4(x + k) + v * cx);
+            store4(y + k, load4(y + k) + v * cy);
+            if (share) store4(e + k, v);
         }
+        for (int k = 0; share && k < POINTS; k++) share[k * CELLS + i] = e[k];
         logit += maps[i * CHANNELS + POINTS];
     }
     for (int k = 0; k < POINTS; k++) {
@@ -149,31 +184,39 @@ void lafs_refiner_close(struct lafs_refiner *r)
     lafs_free(r);
 }
 
-/* The crop of a face by its five points into input `slot`; back receives crop -> photo. LAFS_BAD_RECORD: no crop. */
-static lafs_status cut(struct lafs_refiner *r, const struct lafs_image *photo, const float points[10], int slot,
-                       float zoomed, double back[6], struct lafs_err *err)
+/* A look at a face: what it is cut out by, and what is seen then. */
+struct glance {
+    const float *by; /* (5,2) in the photo */
+    float zoomed;
+    double back[6]; /* crop -> photo */
+    float points68[2 * POINTS], confidence;
+    int looked; /* 0: no crop can be cut by these points */
+};
+
+/* The crop of glance g into input `slot`. LAFS_BAD_RECORD: there is none. */
+static lafs_status cut(struct lafs_refiner *r, const struct lafs_image *photo, int slot, struct glance *g,
+                       struct lafs_err *err)
 {
     float template[10];
     double m[6];
     lafs_refiner_template(template);
-    for (int i = 0; i < 10; i++) template[i] = (SIDE - 1) / 2.0f + zoomed * (template[i] - (SIDE - 1) / 2.0f);
-    LAFS_TRY(lafs_similarity(points, template, 5, m, err));
-    LAFS_TRY(lafs_affine_invert(m, back, err));
+    for (int i = 0; i < 10; i++) template[i] = (SIDE - 1) / 2.0f + g->zoomed * (template[i] - (SIDE - 1) / 2.0f);
+    LAFS_TRY(lafs_similarity(g->by, template, 5, m, err));
+    LAFS_TRY(lafs_affine_invert(m, g->back, err));
     LAFS_TRY(lafs_warp_affine(photo, m, &r->crop, err));
     lafs_refiner_input(r->crop.px, r->host + (size_t)slot * SIDE * SIDE * 3);
     return LAFS_OK;
 }
 
-/* One look at n <= BATCH faces, zoomed. */
-static lafs_status look(struct lafs_refiner *r, const struct lafs_image *photo, int n, float zoomed,
-                        struct lafs_refined *face, struct lafs_err *err)
+/* n <= BATCH glances at once. */
+static lafs_status look(struct lafs_refiner *r, const struct lafs_image *photo, int n, struct glance *g,
+                        struct lafs_err *err)
 {
     const struct lafs_ops *op = r->backend.ops;
     struct lafs_dev *dev = r->backend.dev;
-    double back[BATCH][6];
     int of[BATCH], cuts = 0;
     for (int i = 0; i < n; i++) {
-        lafs_status st = cut(r, photo, face[i].points, cuts, zoomed, back[cuts], err);
+        lafs_status st = cut(r, photo, cuts, &g[i], err);
         if (st == LAFS_OK) of[cuts++] = i;
         else if (st != LAFS_BAD_RECORD) return st;
     }
@@ -184,32 +227,38 @@ static lafs_status look(struct lafs_refiner *r, const struct lafs_image *photo, 
                  (size_t)cuts * CELLS * CHANNELS * sizeof *r->maps);
     LAFS_TRY(op->sync(dev, err));
     for (int k = 0; k < cuts; k++) {
-        struct lafs_refined *f = &face[of[k]];
+        struct glance *f = &g[of[k]];
         float logit = lafs_refiner_decode(r->maps + (size_t)k * CELLS * CHANNELS, f->points68, NULL);
-        lafs_affine_apply(back[k], f->points68, POINTS, f->points68);
-        lafs_points68_to_5(f->points68, f->points);
+        lafs_affine_apply(f->back, f->points68, POINTS, f->points68);
         f->confidence = 1 / (1 + expf(-logit));
         f->looked = 1;
     }
     return LAFS_OK;
 }
 
-/* All looks at n <= BATCH faces. */
-static lafs_status look_again(struct lafs_refiner *r, const struct lafs_image *photo, int n, struct lafs_refined *out,
+/* All looks at n <= FACES faces: the first at each, then all others. */
+static lafs_status look_twice(struct lafs_refiner *r, const struct lafs_image *photo, int n, struct lafs_refined *out,
                               struct lafs_err *err)
 {
-    struct lafs_refined first[BATCH];
-    LAFS_TRY(look(r, photo, n, zoom[0], out, err));
-    memcpy(first, out, (size_t)n * sizeof *out);
-    for (int k = 1; k < LOOKS; k++) {
-        struct lafs_refined seen[BATCH];
-        memcpy(seen, first, (size_t)n * sizeof *seen);
-        LAFS_TRY(look(r, photo, n, zoom[k], seen, err));
-        for (int i = 0; i < n; i++) { /* out: the mean of those after the first, as far as they have come */
-            for (int j = 0; j < 2 * POINTS; j++)
-                out[i].points68[j] = ((float)(k - 1) * out[i].points68[j] + seen[i].points68[j]) / (float)k;
-            out[i].confidence = ((float)(k - 1) * out[i].confidence + seen[i].confidence) / (float)k;
+    struct glance first[FACES], again[BATCH];
+    int of[BATCH], more = 0;
+    for (int i = 0; i < n; i++) first[i] = (struct glance){.by = out[i].points, .zoomed = zoom[0]};
+    LAFS_TRY(look(r, photo, n, first, err));
+    for (int i = 0; i < n; i++) {
+        if (!first[i].looked) continue;
+        lafs_points68_to_5(first[i].points68, out[i].points);
+        out[i].looked = 1;
+        for (int k = 1; k < LOOKS; k++) {
+            of[more] = i;
+            again[more++] = (struct glance){.by = out[i].points, .zoomed = zoom[k]};
         }
+    }
+    LAFS_TRY(look(r, photo, more, again, err));
+    for (int k = 0; k < more; k++) { /* one that cannot be cut has seen what the first has */
+        const struct glance *g = again[k].looked ? &again[k] : &first[of[k]];
+        struct lafs_refined *f = &out[of[k]];
+        for (int j = 0; j < 2 * POINTS; j++) f->points68[j] += g->points68[j] / (LOOKS - 1);
+        f->confidence += g->confidence / (LOOKS - 1);
     }
     for (int i = 0; i < n; i++)
         if (out[i].looked) lafs_points68_to_5(out[i].points68, out[i].points);
@@ -223,7 +272,7 @@ lafs_status lafs_refine(struct lafs_refiner *r, const struct lafs_image *photo, 
         out[i] = (struct lafs_refined){.confidence = 0};
         memcpy(out[i].points, points + 10 * i, sizeof out[i].points);
     }
-    for (int i = 0; i < n; i += BATCH)
-        LAFS_TRY(look_again(r, photo, n - i < BATCH ? n - i : BATCH, out + i, err));
+    for (int i = 0; i < n; i += FACES)
+        LAFS_TRY(look_twice(r, photo, n - i < FACES ? n - i : FACES, out + i, err));
     return LAFS_OK;
 }

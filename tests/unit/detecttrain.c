@@ -345,6 +345,21 @@ TEST(decoding)
     CHECK_NEAR(p[7], 1.5 + 4 * 5, 1e-3);
     CHECK_NEAR(p[0], 31.5, 1e-3);
     CHECK_NEAR(p[1], 31.5, 1e-3);
+    /* Any maps: against the softmax in double. */
+    static float share[68 * MAP * MAP];
+    for (int i = 0; i < MAP * MAP * CH; i++) maps[i] = (float)(i * 7919 % 1009) / 37 - 13 * (float)(i % 11);
+    lafs_refiner_decode(maps, p, share);
+    for (int k = 0; k < 68; k++) {
+        double sum = 0, x = 0, most = -INFINITY;
+        for (int i = 0; i < MAP * MAP; i++) most = fmax(most, maps[i * CH + k]);
+        for (int i = 0; i < MAP * MAP; i++) {
+            double v = exp(maps[i * CH + k] - most);
+            sum += v, x += v * (1.5 + 4 * (i % MAP));
+        }
+        CHECK_NEAR(p[2 * k], x / sum, 1e-4);
+        for (int i = 0; i < MAP * MAP; i++)
+            CHECK_NEAR(share[k * MAP * MAP + i], exp(maps[i * CH + k] - most) / sum, 1e-6);
+    }
 }
 
 /* The same stream spoils in the same way; what is covered is inside the picture and nowhere else. */
