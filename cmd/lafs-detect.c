@@ -11,6 +11,7 @@
 #include "cmd/models.h"
 #include "data/face.h"
 #include "image/align.h"
+#include "image/quality.h"
 #include "model/detector.h"
 #include "model/refiner.h"
 
@@ -23,7 +24,7 @@ static const float LEAST_CONFIDENCE = 0.1f;
 static struct {
     const char *model, *refiner, *scales;
     int best, one_scale, no_crop, no_refine, align_only, raw;
-    double min_score;
+    double min_score, min_quality;
     int64_t size, min_size;
 } o = {.min_score = 0.8, .size = 112};
 
@@ -35,6 +36,7 @@ static const struct cli_option table[] = {
     {"best", 0, CLI_FLAG, &o.best, NULL, "keep one face a photo, the largest and most central"},
     {"min-score", 0, CLI_DOUBLE, &o.min_score, "SCORE", "drop faces below SCORE", 0, 1, "0.8"},
     {"min-size", 0, CLI_INT, &o.min_size, "N", "drop faces whose box has a side shorter than N pixels", 0, 65500, "0"},
+    {"min-quality", 0, CLI_DOUBLE, &o.min_quality, "Q", "drop faces of a quality below Q", 0, 1, "0"},
     {"scales", 0, CLI_STRING, &o.scales, "LIST", "factors by which to resize photos, like 0.5,1,2, or auto", 0, 0,
      "auto"},
     {"one-scale", 0, CLI_FLAG, &o.one_scale, NULL, "look at photos in their own size only, as --scales 1"},
@@ -76,7 +78,7 @@ struct job {
         struct lafs_refined *refined;   /* (refined_cap) of a photo's faces */
         float *points;                  /* (refined_cap,5,2) */
         size_t refined_cap;
-        struct lafs_image photo, crop;
+        struct lafs_image photo, crop, judged;
         struct lafs_buf bytes;
     } *worker;
     int workers;
@@ -143,16 +145,15 @@ static void set_src(struct lafs_sample *out, const struct lafs_sample *in, const
 /* What described the photo and does not describe the crop. */
 static void drop_stale(struct lafs_sample *s)
 {
-    static const char *const stale[] = {"box", "points", "landmarks", "patches", "views", "embedding",
-                                        "refined"};
+    static const char *const stale[] = {"box",   "points",    "landmarks", "patches",
+                                        "views", "embedding", "refined",   "quality"};
     lafs_face_del(s);
     for (size_t i = 0; i < sizeof stale / sizeof *stale; i++) lafs_sample_del(s, stale[i]);
 }
 
-static lafs_status put_crop(struct lafs_sample *out, struct worker *w, const double m[6], struct lafs_err *err)
+/* w->crop, as it goes into the record. */
+static lafs_status put_crop(struct lafs_sample *out, struct worker *w, struct lafs_err *err)
 {
-    LAFS_TRY(lafs_image_new(&w->crop, (int)o.size, (int)o.size, err));
-    LAFS_TRY(lafs_warp_affine(&w->photo, m, &w->crop, err));
     if (o.raw) {
         lafs_sample_set_u8(out, "rgb", (int64_t[]){o.size, o.size, 3}, 3, w->crop.px);
         return LAFS_OK;
@@ -163,13 +164,45 @@ static lafs_status put_crop(struct lafs_sample *out, struct worker *w, const dou
     return LAFS_OK;
 }
 
-static lafs_status put_face(struct lafs_sample *out, const struct lafs_sample *in, struct worker *w,
-                            const struct face *f, struct lafs_err *err)
+/* Photo -> crop of `size` pixels by the face's points, into the picture. */
+static lafs_status cut(struct worker *w, const struct face *f, int size, double m[6], struct lafs_image *to,
+                       struct lafs_err *err)
 {
-    float template[10], points[10], box[4], p68[136];
-    double m[6];
-    lafs_align_template((int)o.size, template);
+    float template[10];
+    lafs_align_template(size, template);
     LAFS_TRY(lafs_similarity(f->points, template, 5, m, err));
+    LAFS_TRY(lafs_image_new(to, size, size, err));
+    return lafs_warp_affine(&w->photo, m, to, err);
+}
+
+/* Cuts w->crop (unless the photo is kept), and judges the face. m: photo -> crop of the size that is wanted. */
+static lafs_status cut_and_judge(struct worker *w, const struct face *f, double m[6], struct lafs_quality *q,
+                                 struct lafs_err *err)
+{
+    int whole = o.size == LAFS_QUALITY_SIDE;
+    double judged[6];
+    if (!o.no_crop || whole) LAFS_TRY(cut(w, f, (int)o.size, m, &w->crop, err));
+    if (!whole) LAFS_TRY(cut(w, f, LAFS_QUALITY_SIDE, judged, &w->judged, err));
+    return lafs_quality_of(whole ? &w->crop : &w->judged, whole ? m : judged, f->points, f->score, f->refined, q, err);
+}
+
+static void set_quality(struct lafs_sample *out, const struct lafs_quality *q)
+{
+    const float parts[4] = {q->size, q->sharpness, q->pose, q->sure};
+    lafs_sample_set_double(out, "quality", q->value);
+    lafs_sample_set_f32(out, "quality_parts", (int64_t[]){4}, 1, parts);
+}
+
+/* *kept 0: its quality is too low, and out is empty. */
+static lafs_status put_face(struct lafs_sample *out, const struct lafs_sample *in, struct worker *w,
+                            const struct face *f, int *kept, struct lafs_err *err)
+{
+    float points[10], box[4], p68[136];
+    double m[6];
+    struct lafs_quality quality;
+    LAFS_TRY(cut_and_judge(w, f, m, &quality, err));
+    *kept = quality.value >= o.min_quality;
+    if (!*kept) return LAFS_OK;
     LAFS_TRY(lafs_sample_copy(out, in, err));
     lafs_sample_set_str(out, "key", f->key);
     int known = lafs_sample_f32(in, "points68", (int64_t[]){68, 2}, 2, p68, 136, NULL) == LAFS_OK;
@@ -180,7 +213,7 @@ static lafs_status put_face(struct lafs_sample *out, const struct lafs_sample *i
         if (!known && f->points68) lafs_sample_set_f32(out, "points68", (int64_t[]){68, 2}, 2, p68);
     } else {
         drop_stale(out);
-        LAFS_TRY(put_crop(out, w, m, err));
+        LAFS_TRY(put_crop(out, w, err));
         if (f->box) {
             map_box(m, f->box, box);
             lafs_sample_set_f32(out, "box", (int64_t[]){4}, 1, box);
@@ -194,6 +227,7 @@ static lafs_status put_face(struct lafs_sample *out, const struct lafs_sample *i
     }
     if (f->score >= 0) lafs_sample_set_double(out, "score", f->score);
     if (f->refined >= 0) lafs_sample_set_double(out, "refined", f->refined);
+    set_quality(out, &quality);
     set_src(out, in, &w->photo, f, o.no_crop ? NULL : m);
     return lafs_sample_check(out, err);
 }
@@ -228,7 +262,7 @@ static lafs_status find_faces(struct job *j, struct worker *w, struct filter_ite
         LAFS_TRY(lafs_detector_open(&w->detector, &w->backend, j->weights, &it->err));
     }
     LAFS_TRY(lafs_detect(w->detector, &w->photo, &j->detect, &faces, &it->err));
-    int first = 0, end = faces.n, n = 0;
+    int first = 0, end = faces.n, n = 0, poor = 0;
     if (o.best && faces.n) {
         first = lafs_faces_best(&faces, w->photo.w, w->photo.h);
         end = first + 1;
@@ -246,12 +280,14 @@ static lafs_status find_faces(struct job *j, struct worker *w, struct filter_ite
             f.points = second->points;
             f.points68 = second->points68;
         }
-        rc = put_face(&it->out[n], &it->in, w, &f, &it->err);
+        int kept = 0;
+        rc = put_face(&it->out[n], &it->in, w, &f, &kept, &it->err);
+        n += kept;
+        poor += rc == LAFS_OK && !kept;
         if (rc == LAFS_BAD_RECORD) rc = LAFS_OK; /* points that no face has */
-        else n++;
     }
     lafs_faces_release(&faces);
-    if (n == 0) it->verdict = FILTER_NO_FACE;
+    if (n == 0) it->verdict = poor ? FILTER_DROP : FILTER_NO_FACE;
     else it->n = n;
     return rc;
 }
@@ -273,7 +309,11 @@ static lafs_status align(struct worker *w, struct filter_item *it)
     if (rc == LAFS_OK) f.box = box;
     else if (rc != LAFS_END) return rc;
     if (lafs_sample_double(&it->in, "score", &score, NULL) == LAFS_OK) f.score = score;
-    return put_face(&it->out[0], &it->in, w, &f, &it->err);
+    if (lafs_sample_double(&it->in, "refined", &score, NULL) == LAFS_OK) f.refined = score;
+    int kept = 1;
+    rc = put_face(&it->out[0], &it->in, w, &f, &kept, &it->err);
+    if (!kept) it->verdict = FILTER_DROP;
+    return rc;
 }
 
 static lafs_status each(void *arg, struct filter_item *it, int worker)
@@ -374,6 +414,7 @@ static void release(struct job *j)
         if (w->backend.ops) lafs_backend_close(&w->backend);
         lafs_image_release(&w->photo);
         lafs_image_release(&w->crop);
+        lafs_image_release(&w->judged);
         lafs_buf_release(&w->bytes);
     }
     lafs_free(j->worker);

@@ -18,7 +18,7 @@ enum { MAX_PARTS = 16, BLOCK = 512 };
 static struct {
     const char *people, *not_people, *hash, *not_hash, *identities, *split, *dropped;
     struct cli_list not_near;
-    double min;
+    double min, min_quality;
     int64_t shots, min_images;
 } o = {.min = 0.9};
 
@@ -30,6 +30,7 @@ static const struct cli_option table[] = {
     {"not-hash", 0, CLI_STRING, &o.not_hash, "M:R,..", "leave out people whose FNV-1a-64 modulo M is among R"},
     {"not-near", 0, CLI_LIST, &o.not_near, "INPUT", "leave out near-duplicates of the pictures in INPUT"},
     {"min", 0, CLI_DOUBLE, &o.min, "S", "correlation from which a picture is a near-duplicate", 0.05, 1, "0.9"},
+    {"min-quality", 0, CLI_DOUBLE, &o.min_quality, "Q", "leave out faces of a quality below Q, or of none", 0, 1},
     {"min-images", 0, CLI_INT, &o.min_images, "N", "leave out people of fewer than N images", 1, 1e15},
     {"identities", 0, CLI_STRING, &o.identities, "N|SHARE%", "keep N people, or a share of them in per cent"},
     {"shots", 0, CLI_INT, &o.shots, "K", "keep K images a person, or all where there are fewer", 1, 1e15},
@@ -56,9 +57,63 @@ struct job {
     int64_t near_n, near_cap;
     float *score;              /* (samples) highest correlation; with --not-near */
     int64_t *which;            /* (samples) picture of the set */
-    struct lafs_fetch *fetch;
+    struct lafs_fetch *fetch;   /* opened on first use */
+    uint8_t *unjudged, *failed; /* (samples) with --min-quality: without the field; not to be read at all */
     int64_t from;              /* of the block at hand */
 };
+
+/* ---- quality ---- */
+
+static void judge_one(void *arg, int64_t i, int worker)
+{
+    struct job *j = arg;
+    struct lafs_sample s;
+    struct lafs_err err;
+    double quality;
+    (void)worker;
+    i += j->from;
+    if (j->s.drop[i] != LAFS_KEPT) return;
+    lafs_sample_init(&s);
+    lafs_status st = lafs_fetch_sample(j->fetch, i, &s, &err);
+    if (st == LAFS_OK) st = lafs_sample_double(&s, "quality", &quality, &err);
+    lafs_sample_release(&s);
+    j->failed[i] = st != LAFS_OK && st != LAFS_END && st != LAFS_BAD_RECORD;
+    j->unjudged[i] = st == LAFS_END;
+    if (st == LAFS_BAD_RECORD) j->s.drop[i] = LAFS_DROP_BAD;
+    else if (!(st == LAFS_OK && quality >= o.min_quality)) j->s.drop[i] = LAFS_DROP_QUALITY;
+}
+
+/* Drops by field `quality`. */
+static lafs_status by_quality(struct job *j, struct lafs_err *err)
+{
+    int64_t samples = j->all->samples, unjudged = 0, asked = 0;
+    struct progress p = {0};
+    if (!o.min_quality) return LAFS_OK;
+    if (!j->fetch) LAFS_TRY(lafs_fetch_open(&j->fetch, j->all, err));
+    LAFS_TRY(lafs_alloc0(&j->unjudged, (size_t)samples, 1, err));
+    LAFS_TRY(lafs_alloc0(&j->failed, (size_t)samples, 1, err));
+    for (int64_t i = 0; i < samples; i++) asked += j->s.drop[i] == LAFS_KEPT;
+    progress_begin(&p, "samples", samples);
+    for (j->from = 0; j->from < samples; j->from += BLOCK) {
+        int64_t n = samples - j->from < BLOCK ? samples - j->from : BLOCK;
+        lafs_pool_for(cli_pool(), n, judge_one, j);
+        progress_update(&p, j->from + n);
+    }
+    progress_end(&p);
+    for (int64_t i = 0; i < samples; i++) {
+        struct lafs_sample s;
+        unjudged += j->unjudged[i];
+        if (!j->failed[i]) continue;
+        lafs_sample_init(&s); /* again, for its message */
+        lafs_status st = lafs_fetch_sample(j->fetch, i, &s, err);
+        lafs_sample_release(&s);
+        return st != LAFS_OK ? st : lafs_fail(err, LAFS_FAILED, "out of memory");
+    }
+    if (asked && unjudged == asked)
+        return lafs_fail(err, LAFS_FAILED, "no sample has the field 'quality', which lafs-detect writes");
+    if (unjudged) cli_warn("%lld samples have no field 'quality', and are left out", (long long)unjudged);
+    return LAFS_OK;
+}
 
 /* ---- near-duplicates ---- */
 
@@ -149,7 +204,7 @@ static lafs_status compare_all(struct job *j, struct lafs_err *err)
 {
     int64_t samples = j->all->samples, bad = 0, compared = 0;
     struct progress p = {0};
-    LAFS_TRY(lafs_fetch_open(&j->fetch, j->all, err));
+    if (!j->fetch) LAFS_TRY(lafs_fetch_open(&j->fetch, j->all, err));
     LAFS_TRY(lafs_alloc0(&j->score, (size_t)samples, sizeof *j->score, err));
     LAFS_TRY(lafs_alloc(&j->which, (size_t)samples, sizeof *j->which, err));
     for (int64_t i = 0; i < samples; i++) {
@@ -239,6 +294,7 @@ static lafs_status choose(struct job *j, struct lafs_err *err)
     LAFS_TRY(by_hash(j, o.hash, 1, err));
     LAFS_TRY(by_hash(j, o.not_hash, 0, err));
     if (o.identities) LAFS_TRY(parse_identities(o.identities, &n, &share, err));
+    LAFS_TRY(by_quality(j, err));
     LAFS_TRY(drop_near(j, err));
     if (o.min_images) LAFS_TRY(lafs_select_min_images(&j->s, o.min_images, err));
     if (o.identities) LAFS_TRY(lafs_select_identities(&j->s, n, share, err));
@@ -336,6 +392,7 @@ static const char *const reasons[LAFS_DROPS] = {
     [LAFS_DROP_NOT_PEOPLE] = "by --not-people",
     [LAFS_DROP_HASH] = "by their hash",
     [LAFS_DROP_NEAR] = "near-duplicates",
+    [LAFS_DROP_QUALITY] = "of a quality below --min-quality",
     [LAFS_DROP_FEW] = "of people with fewer than --min-images",
     [LAFS_DROP_IDENTITIES] = "of people not drawn",
     [LAFS_DROP_SHOTS] = "beyond --shots",
@@ -412,6 +469,8 @@ static void release(struct job *j)
     lafs_free(j->near_key);
     lafs_free(j->score);
     lafs_free(j->which);
+    lafs_free(j->unjudged);
+    lafs_free(j->failed);
     lafs_select_release(&j->s);
     lafs_index_free(j->all);
     for (int i = 0; i < j->n; i++) lafs_index_free(j->ix[i]);

@@ -76,3 +76,28 @@ expect_status 0 lafs-detect $all -q --best -o turned.mp turned.jpg
 has plain.mp "$(printf 'size\222\140\100')"
 has turned.mp "$(printf 'size\222\100\140')"
 ok "the EXIF orientation counts"
+
+# Quality: a number and its parts with every face; the poor are dropped, and a photo of such only is neither bad nor empty.
+lafs-synth -q --people 5 -n 2 --size 200 --seed 8 -o fine.tar
+expect_status 0 lafs-detect --align-only --size 224 -o fine.mp fine.lafs
+message "10 photos read, 10 written"
+qualities() { lafs-show --json "$1" | sed 's/.*"quality": \([0-9.e-]*\), "quality_parts": \[\([^]]*\)\].*/\1 \2/; s/,//g'; }
+qualities fine.mp >fine.txt
+awk '{ p = $2 * $3 * $4 * $5; if (NF != 5 || $1 < 0 || $1 > 1 || $1 - p > 1e-4 || p - $1 > 1e-4) exit 1 } END { exit NR != 10 }' fine.txt ||
+    fail_ "quality is not the product of its parts: $(cat fine.txt)"
+lafs-detect -q --align-only -o small.mp fine.lafs
+qualities small.mp >small.txt
+same fine.txt small.txt
+lafs-detect -q $all --best --no-crop -n 1 -o whole.mp dir
+lafs-detect -q $all --best -n 1 -o cropped.mp dir
+qualities whole.mp >whole.txt
+qualities cropped.mp >cropped.txt
+same whole.txt cropped.txt
+limit=$(sort -g fine.txt | sed -n '4s/ .*//p')
+expect_status 0 lafs-detect --align-only --min-quality "$limit" -o good.mp fine.lafs
+message "10 photos read, $(awk -v q="$limit" '$1 >= q' fine.txt | wc -l) written"
+message "dropped"
+expect_status 0 lafs-detect $all --min-quality 1 -o none.mp dir
+message "6 photos read, 0 written, 6 dropped"
+expect_status 2 lafs-detect --min-quality 1.1 dir
+ok "quality, the same for every kind of output; --min-quality"

@@ -85,7 +85,22 @@ expect_status 1 lafs-select --not-near x.lafs -o y.lafs s.lafs
 message 'cannot be read, more than --max-bad'
 ok "near-duplicates of a test set"
 
-for misuse in "--identities 0" "--identities 10x" "--identities 101%" "--hash 10:10 " "--hash x" "--shots 0" "--min 2" \
+lafs-detect -q --align-only -o graded.tar s.lafs
+lafs-show --json graded.lafs | sed 's/.*"key": "\([^"]*\)".*"quality": \([0-9.]*\).*/\2 \1/' | sort -k1,1g >ranks
+limit=$(sed -n '9s/ .*//p' ranks)
+expect_status 0 lafs-select --min-quality "$limit" --dropped poor.jsonl -j 1 -o good.lafs graded.lafs
+message "of a quality below --min-quality"
+awk -v q="$limit" '$1 < q { print $2 }' ranks | sort >want
+sed 's/.*"key": "\([^"]*\)".*/\1/' poor.jsonl | sort >have
+check [ -s want ]
+same want have
+expect_status 0 lafs-select --min-quality "$limit" -j 4 -o good4.lafs graded.lafs
+same good.lafs good4.lafs
+expect_status 1 lafs-select --min-quality 0.1 -o y.lafs s.lafs
+message "no sample has the field 'quality'"
+ok "those of a quality"
+
+for misuse in "--min-quality 1.5" "--identities 0" "--identities 10x" "--identities 101%" "--hash 10:10 " "--hash x" "--shots 0" "--min 2" \
     "--split a=1,b=" "--split a=1" "-o y-%s.lafs"; do
     # shellcheck disable=SC2086
     expect_status 2 lafs-select -o y.lafs $misuse x.lafs
