@@ -1,6 +1,7 @@
 # lafs: photos of faces to a face recogniser. See README.md.
 #
-#   make            programs and libraries into build/<hash>/, linked from bin/
+#   make            programs and libraries into build/<hash>/, linked from bin/; where there is mpicc (MPICC=no: not), the
+#                   plugin for several processes
 #   make demo       the main job on synthetic faces
 #   make check      all tests (SAN=address,undefined or SAN=thread for sanitizers; T=json runs those whose name holds "json";
 #                   SHARED=DIR: also tests/real, on the real photos of DIR/data with the published detector of DIR/weights)
@@ -72,7 +73,7 @@ $B/kernels/%.o: ALL_CFLAGS += $(KERNEL_CFLAGS)
 $B/lib/format/archive.o: ALL_CFLAGS += -DLAFS_LIBARCHIVE='"$(or $(call soname,archive),libarchive.so.13)"'
 soname = $(shell LC_ALL=C objdump -p "$$($(CC) -print-file-name=lib$1.so)" 2>/dev/null | sed -n 's/^ *SONAME *//p')
 # Where plugins are looked for: the prefix that was built for.
-$B/lib/compute/backend.o: ALL_CFLAGS += -DLAFS_LIBDIR='"$(prefix)/lib/lafs"'
+$B/lib/compute/plugin.o: ALL_CFLAGS += -DLAFS_LIBDIR='"$(prefix)/lib/lafs"'
 
 # Sanitizers make much of what is unrolled: at -O2 one of these files would take minutes. Threads meet in lib/base/pool.c and
 # above it: kernels see disjoint tiles (the op tests compare thread counts), and are not worth a check at every vector.
@@ -142,6 +143,21 @@ CUDA_OBJ := $(CUDA_SRC:%=$B/cuda/%.o) $(CUDA_LIB_SRC:%.c=$B/cuda/%.o)
 $B/lafs-cuda.so: $(CUDA_OBJ)
 	$(NVCC) -shared -cudart static -o $@ $^ -L'$(CUDA_LIBDIR)' -lcublasLt -ldl -Xlinker -rpath,'$(CUDA_LIBDIR)'
 
+# -- the plugin for several processes: built where there is MPI's compiler (MPICC=no: not), loaded when mpirun or srun has
+#    started more than one; see lib/compute/comm.h --
+
+MPICC ?= $(or $(shell command -v mpicc),no)
+MPI_PLUGIN := $(if $(filter-out no,$(MPICC)),$B/lafs-mpi.so)
+all: $(MPI_PLUGIN)
+
+# MPICC is asked for the flags of the MPI it belongs to: the compiler stays ours.
+MPI_ARGS = $(filter-out cc gcc,$(shell $(MPICC) -show 2>/dev/null | cut -d' ' -f2-))
+$B/mpi/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(filter-out -l% -L%,$(MPI_ARGS)) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
+$B/lafs-mpi.so: $B/mpi/kernels/mpi/comm.o $B/mpi/lib/base/err.o
+	$(CC) $(ALL_CFLAGS) -shared -o $@ $^ $(MPI_ARGS) -ldl
+
 # -- tests --
 
 .PHONY: tests
@@ -161,6 +177,12 @@ $(PLUGINS): $B/tests/plugin/%/lafs-cuda.so: tests/plugin/%.c lib/compute/backend
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE -O1 -fPIC -shared $(WARN) -I. -Ilib -o $@ $<
 $B/tests/unit/backend: | $(PLUGINS)
+
+# Several processes without MPI: a plugin that meets in shared memory.
+RANKS := $B/tests/ranks/lafs-mpi.so
+$(RANKS): tests/ranks/shm.c lib/compute/comm.h
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE -O1 -fPIC -shared $(WARN) -I. -Ilib -o $@ $<
 
 # 512-bit kernels on processors without AVX-512: the same sources over intrinsics written out, in the tests of ops and of
 # what composes them. Tiles have an emulation of their own (tests/ops/amx.c).
@@ -220,7 +242,7 @@ CHECK := $(foreach c,$(CHECK),$(if $(findstring $T,$c),$c))
 endif
 
 .PHONY: check
-check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH)) $(if $(filter $(INJECT_TESTS),$(CHECK)),$(SHIM)) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
+check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH)) $(if $(filter %/train-ranks.sh,$(CHECK)),$(RANKS) $(MPI_PLUGIN)) $(if $(filter $(INJECT_TESTS),$(CHECK)),$(SHIM)) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
 	@CC='$(CC)' SAN='$(SAN)' tests/run $B $(CHECK)
 
 .PHONY: check-interop
@@ -294,10 +316,11 @@ MODELS := $(wildcard share/models/*.safetensors)
 PRESETS := $(filter-out %.md,$(wildcard examples/presets/*))
 
 .PHONY: install
-install: $(PROGRAMS) $(PLUGIN)
+install: $(PROGRAMS) $(PLUGIN) $(MPI_PLUGIN)
 	install -d $(bindir) $(share)/lafs/presets $(share)/bash-completion/completions
 	$(if $(PROGRAMS),install -m 755 $(PROGRAMS) $(bindir))
-	$(if $(PLUGIN),install -d $(DESTDIR)$(prefix)/lib/lafs && install -m 644 $(PLUGIN) $(DESTDIR)$(prefix)/lib/lafs)
+	$(if $(PLUGIN)$(MPI_PLUGIN),install -d $(DESTDIR)$(prefix)/lib/lafs)
+	$(if $(PLUGIN)$(MPI_PLUGIN),install -m 644 $(PLUGIN) $(MPI_PLUGIN) $(DESTDIR)$(prefix)/lib/lafs)
 	for p in $(PROGRAMS); do $$p --completion bash >$(share)/bash-completion/completions/$$(basename $$p); done
 	for m in $(wildcard man/*.[1-9]); do \
 	    d=$(share)/man/man$${m##*.}; install -d $$d && install -m 644 $$m $$d || exit 1; done
@@ -308,4 +331,4 @@ install: $(PROGRAMS) $(PLUGIN)
 clean:
 	rm -rf build bin
 
--include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $B/tests/torch/driver.d $(FUZZ_SRC:%.c=$B/%.d) $(BENCH_SRC:%.c=$B/%.d) $(EMULATED_OBJ:.o=.d) $(SIM_OBJ:.o=.d) $(GPU_BENCH).d $(CUDA_OBJ:.o=.d)
+-include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $B/tests/torch/driver.d $(FUZZ_SRC:%.c=$B/%.d) $(BENCH_SRC:%.c=$B/%.d) $(EMULATED_OBJ:.o=.d) $(SIM_OBJ:.o=.d) $(GPU_BENCH).d $(CUDA_OBJ:.o=.d) $B/mpi/kernels/mpi/comm.d $B/mpi/lib/base/err.d

@@ -101,10 +101,15 @@ _Noreturn static void no_memory(void)
     exit(EXIT_FAILED);
 }
 
+int cli_status(const struct lafs_err *err)
+{
+    return err->status == LAFS_CUT ? EXIT_CUT : err->status == LAFS_USAGE ? EXIT_MISUSE : EXIT_FAILED;
+}
+
 int cli_fail(const struct lafs_err *err)
 {
     cli_error("%s", err->msg[0] ? err->msg : "failed");
-    return err->status == LAFS_CUT ? EXIT_CUT : err->status == LAFS_USAGE ? EXIT_MISUSE : EXIT_FAILED;
+    return cli_status(err);
 }
 
 static int stdout_told; /* its failure is in an error that somebody prints */

@@ -121,6 +121,8 @@ void cli_say(void *arg, const char *text); /* cli_warn for callbacks; arg is ign
 void cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));   /* only with -v */
 /* Prints err and gives the exit status that fits it (LAFS_CUT 3, LAFS_USAGE 2, else 1). */
 int cli_fail(const struct lafs_err *err);
+/* That exit status, without a word. */
+int cli_status(const struct lafs_err *err);
 /* Writes to standard output; after a failure cli_finish is silent about it. */
 lafs_status cli_write_stdout(const void *data, size_t size, struct lafs_err *err);
 /* Flushes and closes stdout, reports a failure of that; returns the exit status to use. */

@@ -12,7 +12,8 @@
 #include "train/finetune.h"
 
 static struct {
-    const char *run, *size, *tokens, *init, *landmarks, *start, *margin, *scale, *pairs, *pairs_index, *precision;
+    const char *run, *size, *tokens, *init, *landmarks, *start, *margin, *scale, *pairs, *pairs_index, *precision,
+        *ranks;
     int64_t stage, dim, depth, heads, mlp, patches, patch, epochs, batch, micro, warmup, every, keep;
     double lr, lr_final, decay, layer_decay, landmark_reg, margin_scale, margin_m, mixup, mixup_alpha;
     double randaugment, crop_min, jitter, erase, dropout, drop_path, landmark_dropout;
@@ -23,6 +24,7 @@ static struct {
        .margin = "cosface",
        .scale = "dim",
        .precision = "fp32",
+       .ranks = "auto",
        .stage = 3,
        .patches = 196,
        .patch = 8,
@@ -107,6 +109,7 @@ static const struct cli_option options[] = {
     {"keep", 0, CLI_INT, &o.keep, "N", "checkpoints to keep", 1, 1000, "2"},
     {"extend", 0, CLI_FLAG, &o.extend, NULL, "let more epochs than the run was begun with be no change", 0, 0, NULL},
     {"dry-run", 0, CLI_FLAG, &o.dry_run, NULL, "print parameters, memory, steps and time, and stop", 0, 0, NULL},
+    TRAINRUN_RANKS(o.ranks),
     CLI_JOBS,
     CLI_DEVICE,
     CLI_SEED,
@@ -246,7 +249,7 @@ static lafs_status end_of_epoch(int64_t epoch, struct lafs_err *err)
     struct trainrun *r = &s.run;
     double accuracy;
     int64_t best_epoch;
-    if (!o.pairs) return LAFS_OK;
+    if (!o.pairs || s.run.comm.rank) return LAFS_OK;
     LAFS_TRY(validate_run(&s.validate, lafs_finetune_model(s.trainer), &s.backend, cli_pool(), &accuracy, err));
     trainrun_number(r, "accuracy", accuracy);
     cli_note("epoch %" PRId64 ": accuracy %.4f", epoch, accuracy);
@@ -314,48 +317,64 @@ static lafs_status open_data(const char *path, struct lafs_finetune_config *c, s
     LAFS_TRY(lafs_classes_init(&s.classes, s.ix, err));
     if (o.init) LAFS_TRY(lafs_sha256_file(o.init, s.init_digest, err));
     if (o.landmarks) LAFS_TRY(lafs_sha256_file(o.landmarks, s.landmarks_digest, err));
-    if (o.pairs) LAFS_TRY(validate_open(&s.validate, o.pairs, o.pairs_index, err));
+    if (o.pairs && s.run.comm.rank == 0) LAFS_TRY(validate_open(&s.validate, o.pairs, o.pairs_index, err));
     c->images = s.ix->samples;
     c->classes = s.classes.n;
     c->model.pixels = s.ix->pixels;
     return lafs_finetune_config_check(c, err);
 }
 
-static lafs_status go(const char *path, struct lafs_err *err)
+/* What each process does by itself, before they meet. */
+static lafs_status prepare(struct lafs_finetune_config *c, const char *path, struct lafs_err *err)
 {
-    struct lafs_finetune_config c;
     const char *why = NULL;
-    LAFS_TRY(configure(&c, err));
-    LAFS_TRY(open_data(path, &c, err));
+    LAFS_TRY(configure(c, err));
+    c->comm = &s.run.comm;
+    LAFS_TRY(open_data(path, c, err));
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
     lafs_precision_by_name(o.precision, &s.backend.precision);
     if (why) cli_warn("device %s", why);
-    record_options(&c);
-    if (!o.dry_run) {
-        LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));
-        LAFS_TRY(trainrun_open_data(&s.run, err));
-    }
-    struct lafs_pool *pool = s.run.ahead ? s.run.data_pool : cli_pool();
-    c.ahead = s.run.ahead ? &s.run.data : NULL;
-    c.plan_only = o.dry_run;
-    LAFS_TRY(lafs_finetune_open(&s.trainer, &c, &s.backend, pool, s.ix, &s.classes, err));
-    if (o.dry_run) {
-        dry_run(&c);
-        return LAFS_OK;
-    }
+    trainrun_check_turns(&s.run, c->batch / c->micro);
+    record_options(c);
+    return LAFS_OK;
+}
+
+/* The same, knowing the run. */
+static lafs_status begin(struct lafs_finetune_config *c, struct lafs_err *err)
+{
+    LAFS_TRY(trainrun_open_data(&s.run, err));
+    c->ahead = s.run.ahead ? &s.run.data : NULL;
+    LAFS_TRY(lafs_finetune_open(&s.trainer, c, &s.backend, s.run.ahead ? s.run.data_pool : cli_pool(), s.ix, &s.classes,
+                                err));
     LAFS_TRY(begin_or_resume(err));
     s.run.trainer = s.trainer;
     s.run.checkpoint = checkpoint;
     s.run.step = step_of;
     s.run.steps = lafs_finetune_steps(s.trainer);
-    s.run.per_epoch = lafs_finetune_steps_per_epoch(&c);
+    s.run.per_epoch = lafs_finetune_steps_per_epoch(c);
     s.run.every = o.every;
     s.run.keep = o.keep;
-    LAFS_TRY(trainrun_start(&s.run, err));
+    return trainrun_start(&s.run, err);
+}
+
+static lafs_status go(const char *path, struct lafs_err *err)
+{
+    struct lafs_finetune_config c;
+    LAFS_TRY(trainrun_join(&s.run, o.ranks, err));
+    LAFS_TRY(lafs_comm_agree(&s.run.comm, prepare(&c, path, err), err));
+    if (o.dry_run) {
+        if (s.run.comm.rank) return LAFS_OK;
+        c.plan_only = 1;
+        LAFS_TRY(lafs_finetune_open(&s.trainer, &c, &s.backend, cli_pool(), s.ix, &s.classes, err));
+        dry_run(&c);
+        return LAFS_OK;
+    }
+    LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));
+    LAFS_TRY(lafs_comm_agree(&s.run.comm, begin(&c, err), err));
     LAFS_TRY(train(err));
     trainrun_tell_done(&s.run);
     LAFS_TRY(trainrun_save(&s.run, 1, err));
-    return o.pairs ? LAFS_OK : save_model(err);
+    return o.pairs || s.run.comm.rank ? LAFS_OK : save_model(err);
 }
 
 int main(int argc, char **argv)
@@ -369,8 +388,9 @@ int main(int argc, char **argv)
     if (!o.pairs != !o.pairs_index) cli_misuse("--pairs and --pairs-index go together");
     trainrun_init(&s.run);
     lafs_status st = go(args[0], &err);
-    int status = st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
+    int status = st == LAFS_OK ? EXIT_DONE : trainrun_fail(&s.run, &err);
     trainrun_close(&s.run);
+    trainrun_leave(&s.run);
     lafs_finetune_close(s.trainer);
     trainrun_close_data(&s.run);
     validate_close(&s.validate);

@@ -11,7 +11,7 @@
 #include "train/pretrain.h"
 
 static struct {
-    const char *run, *method, *size, *landmarks, *init, *scale, *teacher, *precision;
+    const char *run, *method, *size, *landmarks, *init, *scale, *teacher, *precision, *ranks;
     int64_t dim, depth, heads, mlp, patches, patch;
     int64_t epochs, batch, micro, warmup, freeze_last, temp_epochs, out_dim, hidden, bottleneck, subset, globals,
         locals;
@@ -24,6 +24,7 @@ static struct {
        .scale = "dim",
        .teacher = "train",
        .precision = "fp32",
+       .ranks = "auto",
        .patches = 196,
        .patch = 8,
        .epochs = 41,
@@ -112,6 +113,7 @@ static const struct cli_option options[] = {
     {"keep", 0, CLI_INT, &o.keep, "N", "checkpoints to keep", 1, 1000, "2"},
     {"extend", 0, CLI_FLAG, &o.extend, NULL, "let more epochs than the run was begun with be no change", 0, 0, NULL},
     {"dry-run", 0, CLI_FLAG, &o.dry_run, NULL, "print parameters, memory, steps and time, and stop", 0, 0, NULL},
+    TRAINRUN_RANKS(o.ranks),
     CLI_JOBS,
     CLI_DEVICE,
     CLI_SEED,
@@ -241,6 +243,8 @@ static lafs_status open_data(const char *const *args, int n, struct lafs_pretrai
         return lafs_sha256_file(args[0], s.data_digest, err);
     }
     static const char *const standard_input[] = {"-"};
+    if (s.run.comm.size > 1)
+        return lafs_fail(err, LAFS_USAGE, "several processes cannot share a stream of views: give an index");
     struct lafs_reader_options opt = {.keep_foreign = 1};
     LAFS_TRY(lafs_reader_open(&s.reader, standard_input, 1, &opt, err));
     const struct lafs_header *h = lafs_reader_header(s.reader);
@@ -273,7 +277,8 @@ static lafs_status open_landmarks(const struct lafs_pretrain_config *c, struct l
 static lafs_status open_feed(const struct lafs_pretrain_config *c, struct lafs_err *err)
 {
     struct lafs_feed_config f = {.views = c->views, .points = c->points, .micro = (int)c->micro,
-                                 .epochs = c->epochs, .seed = c->seed, .cnn = s.has_cnn ? &s.cnn : NULL};
+                                 .epochs = c->epochs, .seed = c->seed, .cnn = s.has_cnn ? &s.cnn : NULL,
+                                 .turns = lafs_turns_of(c->comm, c->batch / c->micro)};
     f.per_epoch = lafs_pretrain_steps_per_epoch(c) * (c->batch / c->micro);
     LAFS_TRY(trainrun_open_data(&s.run, err));
     f.ahead = s.run.ahead;
@@ -374,42 +379,58 @@ static lafs_status resume(struct lafs_err *err)
     return status;
 }
 
-static lafs_status go(const char *const *args, int n, struct lafs_err *err)
+/* What each process does by itself, before they meet. */
+static lafs_status prepare(struct lafs_pretrain_config *c, const char *const *args, int n, struct lafs_err *err)
 {
-    struct lafs_pretrain_config c;
     const char *why = NULL;
-    LAFS_TRY(configure(&c, err));
+    LAFS_TRY(configure(c, err));
+    c->comm = &s.run.comm;
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
     lafs_precision_by_name(o.precision, &s.backend.precision);
     if (why) cli_warn("device %s", why);
-    LAFS_TRY(open_landmarks(&c, err));
-    LAFS_TRY(open_data(args, n, &c, err));
-    LAFS_TRY(lafs_pretrain_config_check(&c, err));
-    record_options(&c);
-    if (!o.dry_run) {
-        LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));
-        LAFS_TRY(open_feed(&c, err));
-    }
-    c.plan_only = o.dry_run;
-    LAFS_TRY(lafs_pretrain_open(&s.trainer, &c, &s.backend, s.feed, err));
-    if (o.dry_run) {
-        dry_run(&c);
-        return LAFS_OK;
-    }
+    LAFS_TRY(open_landmarks(c, err));
+    LAFS_TRY(open_data(args, n, c, err));
+    LAFS_TRY(lafs_pretrain_config_check(c, err));
+    trainrun_check_turns(&s.run, c->batch / c->micro);
+    record_options(c);
+    return LAFS_OK;
+}
+
+/* The same, knowing the run. */
+static lafs_status begin(const struct lafs_pretrain_config *c, struct lafs_err *err)
+{
+    LAFS_TRY(open_feed(c, err));
+    LAFS_TRY(lafs_pretrain_open(&s.trainer, c, &s.backend, s.feed, err));
     LAFS_TRY(resume(err));
     s.run.trainer = s.trainer;
     s.run.checkpoint = checkpoint;
     s.run.step = step_of;
     s.run.steps = lafs_pretrain_steps(s.trainer);
-    s.run.per_epoch = lafs_pretrain_steps_per_epoch(&c);
+    s.run.per_epoch = lafs_pretrain_steps_per_epoch(c);
     s.run.every = o.every;
     s.run.keep = o.keep;
-    LAFS_TRY(trainrun_start(&s.run, err));
+    return trainrun_start(&s.run, err);
+}
+
+static lafs_status go(const char *const *args, int n, struct lafs_err *err)
+{
+    struct lafs_pretrain_config c;
+    LAFS_TRY(trainrun_join(&s.run, o.ranks, err));
+    LAFS_TRY(lafs_comm_agree(&s.run.comm, prepare(&c, args, n, err), err));
+    if (o.dry_run) {
+        if (s.run.comm.rank) return LAFS_OK;
+        c.plan_only = 1;
+        LAFS_TRY(lafs_pretrain_open(&s.trainer, &c, &s.backend, NULL, err));
+        dry_run(&c);
+        return LAFS_OK;
+    }
+    LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));
+    LAFS_TRY(lafs_comm_agree(&s.run.comm, begin(&c, err), err));
     LAFS_TRY(train(err));
     trainrun_tell_done(&s.run);
     LAFS_TRY(trainrun_save(&s.run, 1, err));
     LAFS_TRY(lafs_feed_drain(s.feed, err));
-    return save_model(err);
+    return s.run.comm.rank ? LAFS_OK : save_model(err);
 }
 
 int main(int argc, char **argv)
@@ -423,8 +444,9 @@ int main(int argc, char **argv)
         cli_misuse("whose landmarks? give --landmarks MODEL, or --landmarks grid");
     trainrun_init(&s.run);
     lafs_status st = go((const char *const *)args, n, &err);
-    int status = st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
+    int status = st == LAFS_OK ? EXIT_DONE : trainrun_fail(&s.run, &err);
     trainrun_close(&s.run);
+    trainrun_leave(&s.run);
     if (st != LAFS_OK && s.feed && !lafs_feed_stop(s.feed, 1)) return cli_finish(status);
     lafs_pretrain_close(s.trainer);
     lafs_feed_close(s.feed);

@@ -1,9 +1,11 @@
 #include "cmd/trainrun.h"
 
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,6 +13,7 @@
 #include "base/atomicfile.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/rng.h"
 #include "cmd/cli.h"
 
 static const double SAVE_SECONDS = 600, PATIENCE_SECONDS = 10;
@@ -23,6 +26,7 @@ static void signals(sigset_t *set)
     sigaddset(set, SIGINT);
     sigaddset(set, SIGHUP);
     sigaddset(set, SIGUSR1);
+    sigaddset(set, SIGUSR2);
 }
 
 void trainrun_init(struct trainrun *t)
@@ -30,6 +34,7 @@ void trainrun_init(struct trainrun *t)
     memset(t, 0, sizeof *t);
     t->run.lock = t->run.log = -1;
     t->saved = -1;
+    t->comm.size = 1;
     pthread_mutex_init(&t->save_lock, NULL);
     lafs_buf_init(&t->line);
     sigset_t set;
@@ -47,9 +52,28 @@ void trainrun_option(struct trainrun *t, const char *name, int may_grow, const c
     t->option[i] = (struct lafs_run_option){name, t->value[i], may_grow};
 }
 
+/* Options whose values differ among the processes would train each another model. */
+static lafs_status compare_options(struct trainrun *t, struct lafs_err *err)
+{
+    uint64_t hash[LAFS_COMM_MAX], own = 0;
+    if (t->comm.size == 1) return LAFS_OK;
+    for (int i = 0; i < t->options; i++) own = own * 31 + lafs_fnv1a(t->value[i], strlen(t->value[i]));
+    hash[t->comm.rank] = own;
+    LAFS_TRY(lafs_comm_gather(&t->comm, hash, sizeof *hash, err));
+    for (int i = 0; i < t->comm.size; i++)
+        if (hash[i] != hash[0])
+            return lafs_fail(err, LAFS_USAGE, "process %d has other options, or other data, than process 0", i);
+    return LAFS_OK;
+}
+
 lafs_status trainrun_open(struct trainrun *t, const char *dir, int extend, struct lafs_err *err)
 {
-    return lafs_run_open(&t->run, dir, cli_program_name(), lafs_version, t->option, t->options, extend, err);
+    lafs_status st = compare_options(t, err);
+    if (st != LAFS_OK) return lafs_comm_agree(&t->comm, st, err);
+    if (t->comm.rank) st = lafs_run_follow(&t->run, dir, err);
+    else st = lafs_run_open(&t->run, dir, cli_program_name(), lafs_version, t->option, t->options, extend, err);
+    LAFS_TRY(lafs_comm_agree(&t->comm, st, err));
+    return lafs_comm_broadcast(&t->comm, &t->run.resume, sizeof t->run.resume, 0, err);
 }
 
 lafs_status trainrun_open_data(struct trainrun *t, struct lafs_err *err)
@@ -67,6 +91,69 @@ void trainrun_close_data(struct trainrun *t)
 {
     if (t->data.ops) lafs_backend_close(&t->data);
     lafs_pool_free(t->data_pool);
+}
+
+/* -- other processes -- */
+
+/* Threads of a process that was given no -j: the processors it may use, shared with those that may use the same. */
+static lafs_status share_processors(struct trainrun *t, struct lafs_err *err)
+{
+    struct { uint64_t mask; int64_t node; } who[LAFS_COMM_MAX], *own = &who[t->comm.rank];
+    cpu_set_t set;
+    int count = 0, sharing = 0;
+    memset(own, 0, sizeof *own);
+    own->node = t->comm.node;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) {
+        count = CPU_COUNT(&set);
+        own->mask = lafs_fnv1a(&set, sizeof set);
+    }
+    LAFS_TRY(lafs_comm_gather(&t->comm, who, sizeof *who, err));
+    for (int i = 0; i < t->comm.size; i++) sharing += who[i].node == own->node && who[i].mask == own->mask;
+    if (!cli_given(&cli.jobs) && count > 0) cli.jobs = count > sharing ? count / sharing : 1;
+    return LAFS_OK;
+}
+
+/* Each process of a machine has its own GPU, unless the launcher has given it one already. */
+static void choose_gpu(const struct trainrun *t)
+{
+    static char device[32];
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    if (strcmp(cli.device, "cuda") || t->comm.local_size == 1 || (visible && *visible && !strchr(visible, ','))) return;
+    snprintf(device, sizeof device, "cuda:%d", t->comm.local_rank);
+    cli.device = device;
+}
+
+lafs_status trainrun_join(struct trainrun *t, const char *ranks, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_comm_open(&t->comm, ranks, err));
+    if (t->comm.size == 1) return LAFS_OK;
+    LAFS_TRY(share_processors(t, err));
+    choose_gpu(t);
+    if (t->comm.rank) cli.quiet = 1;
+    cli_note("%d processes, %d of them on this machine, of %" PRId64 " threads each", t->comm.size, t->comm.local_size,
+             cli.jobs);
+    return LAFS_OK;
+}
+
+void trainrun_leave(struct trainrun *t) { lafs_comm_close(&t->comm); }
+
+int trainrun_fail(struct trainrun *t, struct lafs_err *err)
+{
+    if (t->comm.agreed && t->comm.rank) return cli_status(err);
+    if (t->comm.agreed || t->comm.size == 1) return cli_fail(err);
+    lafs_err_prefix(err, "process %d of %d", t->comm.rank, t->comm.size);
+    int status = cli_fail(err);
+    lafs_atomic_unlink_all();
+    lafs_comm_abort(&t->comm, status);
+    return status;
+}
+
+void trainrun_check_turns(const struct trainrun *t, int64_t passes)
+{
+    int64_t idle = t->comm.size - passes % t->comm.size;
+    if (passes % t->comm.size)
+        cli_warn("%" PRId64 " micro-batches among %d processes: %" PRId64 " of them wait for the others in each step",
+                 passes, t->comm.size, idle);
 }
 
 /* -- checkpoints -- */
@@ -89,19 +176,58 @@ static lafs_status write_out(struct trainrun *t, const struct lafs_ckpt *c, int6
     return LAFS_OK;
 }
 
+static int is_due(const struct trainrun *t, int64_t step)
+{
+    if (t->every) return step % t->every == 0;
+    return step % t->per_epoch == 0 || lafs_clock_now() - t->saved_at > SAVE_SECONDS;
+}
+
+static lafs_status save_now(struct trainrun *t, struct lafs_err *err)
+{
+    struct lafs_ckpt c;
+    int64_t step = t->step(t->trainer);
+    lafs_status st = collect(t, &c, &step, err);
+    if (st == LAFS_OK && t->comm.rank == 0) st = write_out(t, &c, step, err);
+    lafs_ckpt_release(&c);
+    return st;
+}
+
+static void die(int sig);
+static void say_stopped(const struct trainrun *t)
+{
+    cli_warn("stopped after step %" PRId64 "; the same command goes on from there", t->saved < 0 ? 0 : t->saved);
+}
+
+/* Several processes: the first one knows when it is time; a signal may have come to any. All save, and stop, after the
+ * same step. */
+static lafs_status save_together(struct trainrun *t, int force, struct lafs_err *err)
+{
+    struct { int32_t stop, save; } all[LAFS_COMM_MAX], *own = &all[t->comm.rank];
+    const int64_t step = t->step(t->trainer);
+    int stop = 0;
+    own->stop = t->stop;
+    own->save = step != t->saved && (force || is_due(t, step) || step == t->steps);
+    LAFS_TRY(lafs_comm_gather(&t->comm, all, sizeof *all, err));
+    for (int i = 0; i < t->comm.size; i++)
+        if (all[i].stop) stop = all[i].stop;
+    if (all[0].save || (stop && step != t->saved)) {
+        LAFS_TRY(lafs_comm_agree(&t->comm, save_now(t, err), err));
+        t->saved = step;
+    }
+    if (!stop) return LAFS_OK;
+    say_stopped(t);
+    trainrun_leave(t);
+    die(stop);
+    return LAFS_OK;
+}
+
 lafs_status trainrun_save(struct trainrun *t, int force, struct lafs_err *err)
 {
     int64_t step = t->step(t->trainer);
     lafs_status st = LAFS_OK;
+    if (t->comm.size > 1) return save_together(t, force, err);
     pthread_mutex_lock(&t->save_lock);
-    int due = t->every ? step % t->every == 0
-                       : step % t->per_epoch == 0 || lafs_clock_now() - t->saved_at > SAVE_SECONDS;
-    if (step != t->saved && (force || due || step == t->steps)) {
-        struct lafs_ckpt c;
-        st = collect(t, &c, &step, err);
-        if (st == LAFS_OK) st = write_out(t, &c, step, err);
-        lafs_ckpt_release(&c);
-    }
+    if (step != t->saved && (force || is_due(t, step) || step == t->steps)) st = save_now(t, err);
     pthread_mutex_unlock(&t->save_lock);
     return st;
 }
@@ -165,15 +291,17 @@ static void *wait_for_signals(void *arg)
     signals(&set);
     for (int sig; sigwait(&set, &sig) == 0;) {
         if (sig == SIGUSR1) {
-            tell(t);
+            if (t->comm.rank == 0) tell(t);
+            continue;
+        }
+        if (t->comm.size > 1) {
+            t->stop = sig;
             continue;
         }
         struct lafs_err err = {0};
         pthread_mutex_lock(&t->save_lock); /* held for ever: nothing is written after this */
         if (save_last(t, &err) != LAFS_OK) cli_error("%s", err.msg);
-        else
-            cli_warn("stopped after step %" PRId64 "; the same command goes on from there",
-                     t->saved < 0 ? 0 : t->saved);
+        else say_stopped(t);
         die(sig);
     }
     return NULL;
@@ -189,7 +317,7 @@ lafs_status trainrun_start(struct trainrun *t, struct lafs_err *err)
     t->saved_at = t->started = lafs_clock_now();
     t->started_step = step;
     t->logged = step;
-    LAFS_TRY(lafs_run_log_open(&t->run, t->run.resume, err));
+    if (t->comm.rank == 0) LAFS_TRY(lafs_run_log_open(&t->run, t->run.resume, err));
     pthread_t thread;
     if (pthread_create(&thread, NULL, wait_for_signals, t))
         return lafs_fail(err, LAFS_FAILED, "cannot start the thread that waits for signals");
@@ -219,7 +347,7 @@ lafs_status trainrun_log_end(struct trainrun *t, double seconds, double wait, st
     t->waited = t->waited + wait;
     lafs_buf_printf(&t->line, ", \"seconds\": %.3f, \"wait\": %.3f}", lafs_clock_now() - t->started,
                     wait / (seconds + 1e-9));
-    LAFS_TRY(lafs_run_log(&t->run, &t->line, err));
+    if (t->comm.rank == 0) LAFS_TRY(lafs_run_log(&t->run, &t->line, err));
     t->logged = t->step(t->trainer);
     return LAFS_OK;
 }
@@ -247,6 +375,7 @@ void trainrun_close(struct trainrun *t)
 
 void trainrun_tell_last_good(struct trainrun *t)
 {
+    if (t->comm.rank) return;
     if (t->saved >= 0)
         cli_error("the last good state is '%s/checkpoint-%" PRId64 ".safetensors'", t->run.dir, t->saved);
     else cli_error("no checkpoint was written yet");

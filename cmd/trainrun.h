@@ -1,7 +1,11 @@
-/* What programs that train share: the run directory, checkpoints in time, the log, signals.
+/* What programs that train share: the run directory, checkpoints in time, the log, signals, other processes.
  *
- * A thread of its own waits for signals. SIGTERM and SIGINT: the state after the last whole step is written, then the
- * process dies of the signal. SIGUSR1: prints where training is. */
+ * A thread of its own waits for signals. SIGTERM, SIGINT, SIGHUP and SIGUSR2: the state after the last whole step is
+ * written, then the process dies of the signal. SIGUSR1: prints where training is.
+ *
+ * Of several processes the first one holds the run directory and says what there is to say. A signal to any of them
+ * lets all finish the step that they are in. A failure that they agree on (lafs_comm_agree) is said once; another one
+ * ends them all. */
 #ifndef LAFS_CMD_TRAINRUN_H
 #define LAFS_CMD_TRAINRUN_H
 
@@ -11,6 +15,7 @@
 #include "base/buf.h"
 #include "cmd/progress.h"
 #include "compute/backend.h"
+#include "compute/comm.h"
 #include "train/run.h"
 
 enum { TRAINRUN_MAX_OPTIONS = 80 };
@@ -27,6 +32,8 @@ struct trainrun {
     int64_t steps, per_epoch;
     int64_t every, keep;       /* --checkpoint-every, 0: at the end of epochs and every ten minutes; --keep */
     /* inside */
+    struct lafs_comm comm;
+    _Atomic int stop;          /* several processes: the signal that came */
     pthread_mutex_t save_lock;
     int64_t saved;             /* step of the newest checkpoint */
     double saved_at, started;
@@ -41,12 +48,26 @@ struct trainrun {
     struct lafs_buf line;
 };
 
+/* The option --ranks. */
+#define TRAINRUN_RANKS(where) \
+    {"ranks", 0, CLI_CHOICE, &where, "auto|none|mpi", \
+     "share each step with the processes that mpirun or srun started", 0, 0, "auto", .no_effect = 1}
+
 /* Before any thread is started: signals are blocked, for the thread that waits for them. */
 void trainrun_init(struct trainrun *t);
+/* After that: joins the processes that mpirun or srun started. Without -j, the processors of a machine are shared among
+ * the processes there; --device cuda is a GPU of its own for each. Only the first process warns and notes. */
+lafs_status trainrun_join(struct trainrun *t, const char *ranks, struct lafs_err *err);
+/* Leaves them, or ends them all. */
+void trainrun_leave(struct trainrun *t);
+/* The exit status of a failure, said by one process; those that do not know of it are ended. */
+int trainrun_fail(struct trainrun *t, struct lafs_err *err);
+/* What the options of processes are about: warns when some of them have nothing to do in a part of the step. */
+void trainrun_check_turns(const struct trainrun *t, int64_t passes);
 /* Records an option that changes results: the line of config.json. */
 void trainrun_option(struct trainrun *t, const char *name, int may_grow, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* Creates or checks the run directory. */
+/* Creates or checks the run directory. What is done in common. */
 lafs_status trainrun_open(struct trainrun *t, const char *dir, int extend, struct lafs_err *err);
 /* A second pool of threads and backend t->data on the same device, on which batches are made while training computes
  * (t->ahead is then 1); with -j 1 there is neither, and t->ahead is 0. */
@@ -62,7 +83,8 @@ void trainrun_number(struct trainrun *t, const char *name, double v);
 lafs_status trainrun_log_end(struct trainrun *t, double seconds, double wait, struct lafs_err *err);
 /* After the last step: how long steps took, and how much of it training waited for data. */
 void trainrun_tell_done(const struct trainrun *t);
-/* Writes a checkpoint when one is due (force: in any case, unless this step has one). */
+/* Writes a checkpoint when one is due (force: in any case, unless this step has one). What is done in common; with
+ * several processes, does not return after a signal. */
 lafs_status trainrun_save(struct trainrun *t, int force, struct lafs_err *err);
 /* "DIR/model.safetensors" in a buffer of the run's. */
 const char *trainrun_model_path(struct trainrun *t, struct lafs_err *err);

@@ -1,15 +1,10 @@
 #include "compute/backend.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#ifndef LAFS_LIBDIR
-#define LAFS_LIBDIR "/usr/local/lib/lafs" /* where `make install` puts plugins */
-#endif
+#include "compute/plugin.h"
 
 /* Built-in backends, and those that are plugins (ops NULL). */
 static const struct lafs_ops *builtin(const char *name)
@@ -19,61 +14,20 @@ static const struct lafs_ops *builtin(const char *name)
     return NULL;
 }
 
-/* A plugin is loaded at most once and never unloaded: its threads and driver state may outlive any device. */
+/* A plugin is loaded at most once. */
 static struct {
     pthread_mutex_t lock;
     const struct lafs_ops *cuda;
 } loaded = {PTHREAD_MUTEX_INITIALIZER, NULL};
 
-/* Takes a plugin at `path`. LAFS_END: no file there. */
-static lafs_status load_file(const struct lafs_ops **out, const char *path, struct lafs_err *err)
-{
-    if (access(path, F_OK)) return LAFS_END;
-    void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!so) return lafs_fail(err, LAFS_FAILED, "cannot load '%s': %s", path, dlerror());
-    lafs_plugin_fn *entry;
-    *(void **)&entry = dlsym(so, LAFS_PLUGIN_ENTRY);
-    if (!entry) return lafs_fail(err, LAFS_FAILED, "'%s' is no lafs plugin: it has no " LAFS_PLUGIN_ENTRY, path);
-    const struct lafs_ops *ops = entry();
-    if (!ops) return lafs_fail(err, LAFS_FAILED, "'%s' gives no op table", path);
-    if (ops->version != LAFS_BACKEND_VERSION)
-        return lafs_fail(err, LAFS_FAILED, "'%s' has interface version %u, this program needs %d", path,
-                         (unsigned)ops->version, LAFS_BACKEND_VERSION);
-    *out = ops;
-    return LAFS_OK;
-}
-
-/* Tries the absolute directories of a colon-separated list. LAFS_END: in none of them. */
-static lafs_status load_from(const struct lafs_ops **out, const char *dirs, const char *file, struct lafs_err *err)
-{
-    while (dirs) {
-        const char *colon = strchr(dirs, ':');
-        int len = colon ? (int)(colon - dirs) : (int)strlen(dirs);
-        char path[4096];
-        /* A relative directory would mean the working directory, which is whoever's. */
-        if (dirs[0] == '/' && snprintf(path, sizeof path, "%.*s/%s", len, dirs, file) < (int)sizeof path) {
-            lafs_status st = load_file(out, path, err);
-            if (st != LAFS_END) return st;
-        } else if (len > 0) {
-            return lafs_fail(err, LAFS_FAILED, "LAFS_BACKEND_PATH: '%.*s' is not an absolute directory", len, dirs);
-        }
-        dirs = colon ? colon + 1 : NULL;
-    }
-    return LAFS_END;
-}
-
 static lafs_status load_cuda(const struct lafs_ops **out, struct lafs_err *err)
 {
-    static const char file[] = "lafs-cuda.so";
+    const void *table;
     lafs_status st = LAFS_OK;
     pthread_mutex_lock(&loaded.lock);
     if (!loaded.cuda) {
-        const char *dirs = secure_getenv("LAFS_BACKEND_PATH");
-        st = dirs && *dirs ? load_from(&loaded.cuda, dirs, file, err) : LAFS_END;
-        if (st == LAFS_END) st = load_from(&loaded.cuda, LAFS_LIBDIR, file, err);
-        if (st == LAFS_END)
-            st = lafs_fail(err, LAFS_FAILED, "there is no %s in %s%s%s", file, dirs && *dirs ? dirs : "",
-                           dirs && *dirs ? " or in " : "", LAFS_LIBDIR);
+        st = lafs_plugin_load(&table, "lafs-cuda.so", LAFS_PLUGIN_ENTRY, LAFS_BACKEND_VERSION, err);
+        if (st == LAFS_OK) loaded.cuda = table;
     }
     *out = loaded.cuda;
     pthread_mutex_unlock(&loaded.lock);

@@ -18,7 +18,7 @@ static const struct block {
     {3, 184, 80, 0, LAFS_ACT_HSWISH, 1},  {3, 480, 112, 1, LAFS_ACT_HSWISH, 1}, {3, 672, 112, 1, LAFS_ACT_HSWISH, 1},
     {5, 672, 160, 1, LAFS_ACT_HSWISH, 2}, {5, 960, 160, 1, LAFS_ACT_HSWISH, 1}, {5, 960, 160, 1, LAFS_ACT_HSWISH, 1}};
 enum { FIRST = 16, FIRST_SIDE = 56, LAST_SIDE = 4, RANGE = 111, MAPS = 6 };
-static const float BN_MOMENTUM = 0.1f;
+static const float BN_MOMENTUM = LAFS_CNN_MOMENTUM;
 /* Sides of all maps, for the offsets of their rows; 1: rows of their own. */
 static const int map_side[MAPS] = {56, 28, 14, 7, 4, 1};
 

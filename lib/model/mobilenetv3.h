@@ -42,6 +42,8 @@ struct lafs_cnn_plan_row {
 };
 struct lafs_cnn_plan_row lafs_cnn_plan_of(int i);
 #define LAFS_BN_EPS 1e-5
+/* Share of a batch's statistics in BatchNorm's running ones. */
+#define LAFS_CNN_MOMENTUM 0.1f
 /* Adds the parameters to ps (`stn.features...`, `output_layer.1...`; running statistics as buffers), dropout 0.5. */
 lafs_status lafs_cnn_declare(struct lafs_cnn *m, int landmarks, struct lafs_params *ps, struct lafs_err *err);
 /* Sets the last layer's bias so that landmarks start, within a few pixels, on the centres of a grid of sqrt(R) x

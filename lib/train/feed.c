@@ -133,6 +133,7 @@ static lafs_status feed_new(struct lafs_feed **out, const struct lafs_feed_confi
     f->ix = ix;
     f->views = c->views.globals + c->views.locals;
     f->order_epoch = -1;
+    if (!f->c.turns.ranks) f->c.turns = lafs_turns_of(NULL, 1);
     lafs_sample_init(&f->sample);
     lafs_status st;
     LAFS_TRY_GOTO(st, host_memory(f, err), fail);
@@ -140,7 +141,8 @@ static lafs_status feed_new(struct lafs_feed **out, const struct lafs_feed_confi
     LAFS_TRY_GOTO(st, lafs_arena_reserve(&f->arena, b, err), fail);
     LAFS_TRY_GOTO(st, carve(f, err), fail);
     if (ix && c->cnn && !c->points.dino) LAFS_TRY_GOTO(st, lafs_cnn_fold(&f->cnn, b, c->cnn->params.value, err), fail);
-    LAFS_TRY_GOTO(st, lafs_ahead_new(&f->ahead, make, f, c->per_epoch * c->epochs, c->ahead, err), fail);
+    const int64_t end = lafs_turns_local(&f->c.turns, c->per_epoch * c->epochs);
+    LAFS_TRY_GOTO(st, lafs_ahead_new(&f->ahead, make, f, end, c->ahead, err), fail);
     *out = f;
     return LAFS_OK;
 fail:
@@ -386,10 +388,11 @@ static lafs_status next_of_stream(struct lafs_feed *f, int64_t epoch, int64_t po
     return LAFS_OK;
 }
 
-static lafs_status make(void *arg, int64_t number, int slot, struct lafs_err *err)
+static lafs_status make(void *arg, int64_t local, int slot, struct lafs_err *err)
 {
     struct lafs_feed *f = arg;
-    const int64_t epoch = number / f->c.per_epoch, position = number % f->c.per_epoch * f->c.micro;
+    const int64_t number = lafs_turns_global(&f->c.turns, local), epoch = number / f->c.per_epoch,
+                  position = number % f->c.per_epoch * f->c.micro;
     f->out = &f->slot[slot];
     return f->ix ? next_of_index(f, epoch, position, f->c.micro, err)
                  : next_of_stream(f, epoch, position, f->c.micro, err);
@@ -398,7 +401,7 @@ static lafs_status make(void *arg, int64_t number, int slot, struct lafs_err *er
 lafs_status lafs_feed_next(struct lafs_feed *f, int64_t number, struct lafs_feed_batch *batch, struct lafs_err *err)
 {
     int slot;
-    LAFS_TRY(lafs_ahead_take(f->ahead, number, &slot, err));
+    LAFS_TRY(lafs_ahead_take(f->ahead, lafs_turns_local(&f->c.turns, number), &slot, err));
     *batch = (struct lafs_feed_batch){f->slot[slot].tokens, f->slot[slot].key_hash, f->c.micro};
     return LAFS_OK;
 }

@@ -11,6 +11,7 @@
 #include "image/viewplan.h"
 #include "model/part_fvit.h"
 #include "model/viewtokens.h"
+#include "train/fold.h"
 
 struct lafs_feed_config {
     struct lafs_pretrain_views views;
@@ -18,6 +19,7 @@ struct lafs_feed_config {
     int micro;             /* images of a micro-batch */
     int64_t per_epoch;     /* micro-batches of an epoch: whole batches of them */
     int64_t epochs;        /* nothing is read ahead beyond */
+    struct lafs_turns turns; /* several processes: which micro-batches are made here; of 0 ranks: all */
     int ahead;             /* 1: while a micro-batch is used, a thread makes the next one */
     uint64_t seed;
     int64_t max_pixels;
@@ -44,6 +46,7 @@ void lafs_feed_close(struct lafs_feed *f);
 /* Images of an epoch: from the index, or the stream's header. LAFS_FAILED if the header does not say. */
 lafs_status lafs_feed_images(const struct lafs_feed *f, int64_t *images, struct lafs_err *err);
 /* Micro-batch `number` of all, from 0: calls come in order, from any start. A stream is read forward to the place.
+ * With several processes, those of this one's turns only.
  * LAFS_CUT when a stream ends or goes elsewhere before that; LAFS_FAILED names the image that cannot be used. */
 lafs_status lafs_feed_next(struct lafs_feed *f, int64_t number, struct lafs_feed_batch *batch, struct lafs_err *err);
 /* Nothing more is made ahead. 0: something still is, after so many whole seconds (it may wait for a producer that does

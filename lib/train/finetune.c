@@ -37,6 +37,10 @@ struct lafs_finetune {
     void *margin_scratch;
     double *loss;
     uint64_t *keys;
+    float *part;                        /* (params.size) of one pass; optim.grad where a step has one only */
+    struct lafs_turns turns;
+    struct lafs_fold fold;
+    double *result;                     /* (ranks, lafs_turns_max, 2) of a step: cross-entropy, regulariser */
     /* data */
     struct lafs_pool *pool;
     const struct lafs_index *ix;
@@ -97,6 +101,10 @@ lafs_status lafs_finetune_config_check(const struct lafs_finetune_config *c, str
     if (c->epochs < 1 || c->warmup_epochs < 0 || c->warmup_epochs >= c->epochs)
         return lafs_fail(err, LAFS_USAGE, "%" PRId64 " epochs of warm-up do not fit into %" PRId64 " epochs",
                          c->warmup_epochs, c->epochs);
+    if (c->batch / c->micro < lafs_comm_size(c->comm))
+        return lafs_fail(err, LAFS_USAGE,
+                         "%d processes cannot share the %" PRId64 " micro-batches of a batch: give a smaller --micro",
+                         lafs_comm_size(c->comm), c->batch / c->micro);
     if (c->classes < 2) return lafs_fail(err, LAFS_USAGE, "there must be at least 2 classes");
     if (c->mixup_p > 0 && c->micro < 2) return lafs_fail(err, LAFS_USAGE, "mixup needs a micro-batch of at least 2");
     return LAFS_OK;
@@ -167,6 +175,7 @@ static lafs_status carve(struct lafs_finetune *t, struct lafs_err *err)
     t->margin_scratch = lafs_arena_take(a, t->b->ops->margin_scratch(t->c.micro, (int64_t)d, t->c.classes), 1);
     t->loss = lafs_arena_take(a, 2, sizeof(double));
     t->keys = lafs_arena_take(a, n, sizeof(uint64_t));
+    t->part = t->turns.passes > 1 ? lafs_arena_take(a, (size_t)t->model.params.size, sizeof(float)) : NULL;
     for (int i = 0; i < LAFS_AHEAD_SLOTS && t->ix; i++) t->slot[i].crops = lafs_arena_take(a, n * CROP, 1);
     LAFS_TRY(lafs_model_plan(&t->work, &t->model, t->c.micro,
                              trained || !has_cnn(t) ? LAFS_MODEL_TRAIN : LAFS_MODEL_VIT_ONLY, a, err));
@@ -182,6 +191,7 @@ static lafs_status host_memory(struct lafs_finetune *t, struct lafs_err *err)
     size_t n = (size_t)t->c.micro;
     LAFS_TRY(lafs_alloc0(&t->frozen, (size_t)t->model.params.count, 1, err));
     LAFS_TRY(lafs_alloc0(&t->host_keys, n, sizeof *t->host_keys, err));
+    LAFS_TRY(lafs_alloc0(&t->result, (size_t)(t->turns.ranks * lafs_turns_max(&t->turns) * 2), sizeof(double), err));
     if (!t->ix) return LAFS_OK;
     LAFS_TRY(lafs_alloc(&t->order, (size_t)t->ix->samples, sizeof *t->order, err));
     LAFS_TRY(lafs_alloc0(&t->source, n, sizeof *t->source, err));
@@ -205,6 +215,7 @@ static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
     struct lafs_params *ps = &t->model.params;
     const int64_t shape[2] = {t->c.classes, t->c.model.vit.dim};
     LAFS_TRY(lafs_finetune_config_check(&t->c, err));
+    t->turns = lafs_turns_of(t->c.comm, t->c.batch / t->c.micro);
     LAFS_TRY(lafs_model_init(&t->model, &t->c.model, err));
     t->model.cnn.dropout = (float)t->c.cnn_dropout;
     LAFS_TRY(lafs_params_add(ps, "loss.weight", 2, shape, 1, LAFS_INIT_UNIFORM,
@@ -221,9 +232,11 @@ static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
     for (int i = 0; i < ps->count; i++) t->frozen[i] = t->c.freeze_cnn && lafs_is_cnn_name(ps->p[i].name);
     LAFS_TRY(lafs_arena_reserve(&t->arena, t->b, err));
     LAFS_TRY(carve(t, err));
+    if (!t->part) t->part = t->optim.grad;
+    LAFS_TRY(lafs_fold_init(&t->fold, t->c.comm, t->b, ps->size, ps, LAFS_CNN_MOMENTUM, err));
     if (!t->ix) return LAFS_OK;
-    int64_t micros = lafs_finetune_steps(t) * (t->c.batch / t->c.micro);
-    return lafs_ahead_new(&t->ahead, make, t, micros, t->c.ahead != NULL, err);
+    int64_t micros = lafs_finetune_steps(t) * t->turns.passes;
+    return lafs_ahead_new(&t->ahead, make, t, lafs_turns_local(&t->turns, micros), t->c.ahead != NULL, err);
 }
 
 lafs_status lafs_finetune_open(struct lafs_finetune **out, const struct lafs_finetune_config *c,
@@ -263,7 +276,8 @@ void lafs_finetune_close(struct lafs_finetune *t)
     lafs_optim_release(&t->optim);
     lafs_model_release(&t->model, t->b);
     lafs_arena_release(&t->arena, t->b);
-    void *owned[] = {t->frozen, t->host_keys, t->order, t->source, t->plan, t->errs,
+    lafs_fold_release(&t->fold);
+    void *owned[] = {t->frozen, t->host_keys, t->result, t->order, t->source, t->plan, t->errs,
                      t->slot[0].target, t->slot[1].target, t->slot[0].key_hash, t->slot[1].key_hash, t->crop_at,
                      (void *)t->source_at, t->w, t->h};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) lafs_free(owned[i]);
@@ -335,16 +349,17 @@ static lafs_status settle_frozen(struct lafs_finetune *t, struct lafs_err *err)
     return lafs_finetune_keep_frozen(t, err);
 }
 
-/* Forward and backward of one micro-batch; weight: of the regulariser. */
+/* Forward and backward of one micro-batch, of which a step has 1 / share, into t->part; weight: of the regulariser.
+ * result: cross-entropy and regulariser. */
 static lafs_status pass(struct lafs_finetune *t, const struct lafs_finetune_batch *batch, int64_t epoch, double weight,
-                        double share, struct lafs_finetune_report *r, struct lafs_err *err)
+                        double share, double result[2], struct lafs_err *err)
 {
     const struct lafs_backend *b = t->b;
     const struct lafs_ops *op = b->ops;
     const struct lafs_params *ps = &t->model.params;
     const struct lafs_vit_config *vit = &t->c.model.vit;
     int64_t n = batch->n, values = n * vit->patches * 2;
-    float *running = has_cnn(t) && !t->c.freeze_cnn ? t->optim.grad : NULL;
+    float *running = has_cnn(t) && !t->c.freeze_cnn ? t->part : NULL;
     for (int64_t i = 0; i < n; i++)
         t->host_keys[i] = lafs_rng_key(t->c.seed, LAFS_RNG_DROP, (uint64_t)epoch, batch->key_hash[i], 0);
     op->upload(b->dev, t->keys, t->host_keys, (size_t)n * sizeof *t->host_keys);
@@ -352,7 +367,7 @@ static lafs_status pass(struct lafs_finetune *t, const struct lafs_finetune_batc
     const struct lafs_param *w = &ps->p[t->classifier];
     op->margin_loss(b->dev, b->precision, n, vit->dim, t->c.classes, t->emb, ps->value + w->off, batch->target,
                     t->c.margin, (float)t->c.scale, (float)t->c.margin_m, (float)share, t->margin_scratch, t->loss,
-t->demb, t->optim.grad + w->off, t->logits);
+                    t->demb, t->part + w->off, t->logits);
     float *more = NULL;
     if (weight > 0 && t->frozen_cnn) {
         lafs_cnn_forward(&t->frozen_work, b, t->frozen_cnn, NULL, n, batch->images, NULL, t->frozen_landmarks);
@@ -362,12 +377,44 @@ t->demb, t->optim.grad + w->off, t->logits);
                 t->loss + 1, t->dlandmarks);
         more = t->dlandmarks;
     }
-    lafs_model_backward(&t->work, b, ps->value, t->demb, more, t->optim.grad);
-    double loss[2] = {0};
-    op->download(b->dev, loss, t->loss, (more ? 2 : 1) * sizeof *loss);
-    LAFS_TRY(op->sync(b->dev, err));
-    r->cross_entropy += share * loss[0];
-    r->regulariser += share * loss[1];
+    lafs_model_backward(&t->work, b, ps->value, t->demb, more, t->part);
+    result[1] = 0;
+    op->download(b->dev, result, t->loss, (more ? 2 : 1) * sizeof *result);
+    return op->sync(b->dev, err);
+}
+
+/* All micro-batches of a step, each by the process whose turn it is: gradients and running statistics are summed, and
+ * losses gathered, everywhere. */
+static lafs_status passes(struct lafs_finetune *t, lafs_batch_fn *next, void *arg, struct lafs_finetune_report *r,
+                          struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    const int64_t most = lafs_turns_max(&t->turns), count = t->turns.passes;
+    const double share = 1.0 / (double)count;
+    double *mine = t->result + t->turns.rank * most * 2;
+    const int apart = t->part != t->optim.grad;
+    lafs_optim_zero_grad(&t->optim);
+    copy_buffers(t, t->optim.grad, t->model.params.value);
+    LAFS_TRY(lafs_fold_begin(&t->fold, t->optim.grad, err));
+    for (int64_t i = 0; i < most; i++) {
+        const int active = lafs_turns_active(&t->turns, i);
+        struct lafs_finetune_batch batch;
+        lafs_status st = LAFS_OK;
+        if (t->turns.rank < active) {
+            if (apart) b->ops->zero(b->dev, t->part, (size_t)t->model.params.size * sizeof(float));
+            st = next(arg, lafs_turns_micro(&t->turns, i), &batch, err);
+            if (st == LAFS_OK) st = pass(t, &batch, r->epoch, r->landmark_weight, share, mine + i * 2, err);
+        }
+        LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
+        if (apart) LAFS_TRY(lafs_fold_add(&t->fold, t->optim.grad, t->part, active, err));
+    }
+    LAFS_TRY(lafs_fold_end(&t->fold, t->optim.grad, err));
+    LAFS_TRY(lafs_comm_gather(t->c.comm, t->result, (size_t)most * 2 * sizeof(double), err));
+    for (int64_t i = 0; i < count; i++) {
+        const double *one = t->result + (i % t->turns.ranks * most + i / t->turns.ranks) * 2;
+        r->cross_entropy += share * one[0];
+        r->regulariser += share * one[1];
+    }
     return LAFS_OK;
 }
 
@@ -394,7 +441,7 @@ static double landmark_weight(const struct lafs_finetune *t, int64_t epoch)
 lafs_status lafs_finetune_learn(struct lafs_finetune *t, lafs_batch_fn *next, void *arg, struct lafs_finetune_report *r,
                                 struct lafs_err *err)
 {
-    int64_t per = lafs_finetune_steps_per_epoch(&t->c), passes = t->c.batch / t->c.micro;
+    int64_t per = lafs_finetune_steps_per_epoch(&t->c);
     *r = (struct lafs_finetune_report){.step = t->step + 1, .epoch = t->step / per};
     r->lr = t->forced_lr >= 0
                 ? t->forced_lr
@@ -403,17 +450,12 @@ lafs_status lafs_finetune_learn(struct lafs_finetune *t, lafs_batch_fn *next, vo
     pthread_mutex_lock(&t->lock);
     lafs_status st = settle_frozen(t, err);
     pthread_mutex_unlock(&t->lock);
-    LAFS_TRY(st);
-    lafs_optim_zero_grad(&t->optim);
-    copy_buffers(t, t->optim.grad, t->model.params.value);
-    for (int64_t i = 0; i < passes; i++) {
-        struct lafs_finetune_batch batch;
-        LAFS_TRY(next(arg, i, &batch, err));
-        LAFS_TRY(pass(t, &batch, r->epoch, r->landmark_weight, 1.0 / (double)passes, r, err));
-    }
+    LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
+    LAFS_TRY(passes(t, next, arg, r, err));
     r->loss = r->cross_entropy + r->regulariser;
-    if (!isfinite(r->loss)) return lafs_fail(err, LAFS_FAILED, "step %" PRId64 ": the loss is not finite", r->step);
-    LAFS_TRY(commit(t, r, err));
+    if (isfinite(r->loss)) st = commit(t, r, err);
+    else st = lafs_fail(err, LAFS_FAILED, "step %" PRId64 ": the loss is not finite", r->step);
+    LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
     double sum = 0;
     for (int i = 0; i < t->model.params.count; i++)
         if (!t->optim.seg[i].skip) sum += t->optim.norm[i] * t->optim.norm[i];
@@ -469,10 +511,11 @@ static int64_t mix(struct lafs_finetune *t, struct lafs_target *target, int64_t 
     return n;
 }
 
-/* Micro-batch `number` of all: decoded and rendered. */
-static lafs_status make(void *arg, int64_t number, int slot, struct lafs_err *err)
+/* The next micro-batch of this process: decoded and rendered. */
+static lafs_status make(void *arg, int64_t local, int slot, struct lafs_err *err)
 {
     struct lafs_finetune *t = arg;
+    const int64_t number = lafs_turns_global(&t->turns, local);
     const struct lafs_backend *b = t->c.ahead ? t->c.ahead : t->b;
     int64_t n = t->c.micro, per = lafs_finetune_steps_per_epoch(&t->c) * (t->c.batch / n);
     t->out = &t->slot[slot];
@@ -496,12 +539,12 @@ static lafs_status from_index(void *arg, int64_t i, struct lafs_finetune_batch *
 {
     struct lafs_finetune *t = arg;
     const struct lafs_backend *b = t->b;
-    int64_t passes = t->c.batch / t->c.micro, per = lafs_finetune_steps_per_epoch(&t->c), n = t->c.micro;
+    int64_t count = t->turns.passes, per = lafs_finetune_steps_per_epoch(&t->c), n = t->c.micro;
     int slot;
-    LAFS_TRY(lafs_ahead_take(t->ahead, t->step * passes + i, &slot, err));
+    LAFS_TRY(lafs_ahead_take(t->ahead, lafs_turns_local(&t->turns, t->step * count + i), &slot, err));
     struct slot *in = &t->slot[slot];
     b->ops->u8_to_f32(b->dev, n * CROP, in->crops, t->images);
-    n = mix(t, in->target, t->step / per, t->step % per * passes + i, n);
+    n = mix(t, in->target, t->step / per, t->step % per * count + i, n);
     *batch = (struct lafs_finetune_batch){t->images, in->target, in->key_hash, n};
     return LAFS_OK;
 }
@@ -536,6 +579,7 @@ static lafs_status fill_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c,
 
 lafs_status lafs_finetune_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c, struct lafs_err *err)
 {
+    if (t->turns.rank) return LAFS_OK;
     pthread_mutex_lock(&t->lock);
     lafs_status st = fill_checkpoint(t, c, err);
     pthread_mutex_unlock(&t->lock);

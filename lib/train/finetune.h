@@ -1,6 +1,9 @@
 /* Supervised training of Part fViT (or a grid ViT) with a margin softmax: stage 1, and stage 3 after pretraining. Spec
  * "Stages 1 and 3".
  *
+ * Several processes: as in pretraining (train/pretrain.h). BatchNorm and mixup are those of a micro-batch; the running
+ * statistics are averaged over the micro-batches in their order.
+ *
  * The state changes only in the last part of a step, under a lock: BatchNorm's running statistics too, which the passes
  * of a step update in a scratch array. lafs_finetune_checkpoint may be called from another thread at any time. */
 #ifndef LAFS_TRAIN_FINETUNE_H
@@ -12,6 +15,7 @@
 #include "data/index.h"
 #include "image/viewplan.h"
 #include "model/part_fvit.h"
+#include "train/fold.h"
 #include "train/optim.h"
 #include "train/run.h"
 
@@ -33,6 +37,7 @@ struct lafs_finetune_config {
     double mixup_p, mixup_alpha;    /* 0.1, 0.2; p 0: off */
     struct lafs_train_views views;
     uint64_t seed;
+    struct lafs_comm *comm;         /* the processes that share the micro-batches of a step; NULL: this one alone */
     int plan_only;                  /* 1: parameters are declared and memory is counted; no step can follow */
     int64_t max_pixels;
     /* a backend of its own on the same device: a thread then makes the next micro-batch on it (and on `pool`) while one
@@ -88,12 +93,14 @@ struct lafs_finetune_batch {
     const uint64_t *key_hash; /* (n) host: dropout */
     int64_t n;
 };
+/* Of the micro-batches 0 <= i < batch/micro of a step, those that are this process's. */
 typedef lafs_status lafs_batch_fn(void *arg, int64_t i, struct lafs_finetune_batch *batch, struct lafs_err *err);
 lafs_status lafs_finetune_learn(struct lafs_finetune *t, lafs_batch_fn *next, void *arg, struct lafs_finetune_report *r,
                                 struct lafs_err *err);
 /* lr of the next step instead of the schedule's, for tests; < 0: the schedule's. */
 void lafs_finetune_force_lr(struct lafs_finetune *t, double lr);
 
+/* Of several processes, the first one fills it. */
 lafs_status lafs_finetune_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c, struct lafs_err *err);
 lafs_status lafs_finetune_restore(struct lafs_finetune *t, const struct lafs_st *st, struct lafs_err *err);
 /* Best verification figure so far and its epoch; part of the state. -1: none. */

@@ -14,6 +14,7 @@
 #include "train/optim.h"
 #include "train/sched.h"
 
+enum { RESULTS = 5 /* of a pass: the loss and four statistics */ };
 enum { TEACHER_VIEWS = 1000 /* added to a view's number: the teacher's own dropout */ };
 /* Steps in a row that must look collapsed before training stops: one odd batch is no collapse. */
 enum { COLLAPSE_STEPS = 50 };
@@ -37,6 +38,7 @@ struct lafs_pretrain {
     struct lafs_dino_work student_head, teacher_head;
     float *student_emb, *teacher_emb, *demb; /* (views*micro, D), (globals*micro, D), like the first */
     float *center_mean, *center_sum;   /* (K) */
+    float *part;                       /* (params.size) gradient of one pass; optim.grad where a step has one only */
     double *loss, *stats;              /* (1), (4) device */
     uint64_t *student_keys, *teacher_keys;   /* device */
     struct lafs_seqs tokens, teacher_tokens, rows, teacher_rows;
@@ -45,6 +47,9 @@ struct lafs_pretrain {
     uint64_t *host_keys;               /* (views*micro) */
     float *host_emb;                   /* (globals*micro, D) */
     int collapsed;                     /* steps in a row */
+    struct lafs_turns turns;
+    struct lafs_fold fold, center_fold; /* of gradients; of centres */
+    double *result;                    /* (ranks, lafs_turns_max, RESULTS) of a step */
 };
 
 lafs_status lafs_pretrain_config_default(struct lafs_pretrain_config *c, const char *size, int method_dino,
@@ -90,6 +95,10 @@ lafs_status lafs_pretrain_config_check(const struct lafs_pretrain_config *c, str
     if (c->epochs < 1 || c->warmup_epochs < 0 || c->warmup_epochs >= c->epochs)
         return lafs_fail(err, LAFS_USAGE, "%" PRId64 " epochs of warm-up do not fit into %" PRId64 " epochs",
                          c->warmup_epochs, c->epochs);
+    if (c->batch / c->micro < lafs_comm_size(c->comm))
+        return lafs_fail(err, LAFS_USAGE,
+                         "%d processes cannot share the %" PRId64 " micro-batches of a batch: give a smaller --micro",
+                         lafs_comm_size(c->comm), c->batch / c->micro);
     if (!c->points.dino && c->points.subset > c->model.vit.patches)
         return lafs_fail(err, LAFS_USAGE, "a local view of %d patches is more than the model's %d", c->points.subset,
                          c->model.vit.patches);
@@ -138,6 +147,7 @@ static lafs_status carve(struct lafs_pretrain *t, struct lafs_err *err)
     t->center = lafs_arena_take(a, k, sizeof(float));
     t->center_mean = lafs_arena_take(a, k, sizeof(float));
     t->center_sum = lafs_arena_take(a, k, sizeof(float));
+    t->part = t->turns.passes > 1 ? lafs_arena_take(a, (size_t)t->model.params.size, sizeof(float)) : NULL;
     t->student_emb = lafs_arena_take(a, n * d, sizeof(float));
     t->teacher_emb = lafs_arena_take(a, nt * d, sizeof(float));
     t->demb = lafs_arena_take(a, n * d, sizeof(float));
@@ -160,6 +170,7 @@ static lafs_status build(struct lafs_pretrain *t, struct lafs_err *err)
     struct lafs_params *ps = &t->model.params;
     LAFS_TRY(lafs_pretrain_config_check(&t->c, err));
     LAFS_TRY(lafs_model_init(&t->model, &t->c.model, err));
+    t->turns = lafs_turns_of(t->c.comm, t->c.batch / t->c.micro);
     LAFS_TRY(lafs_dino_declare(&t->head, &t->c.head, ps, t->c.model.vit.depth + 1, err));
     LAFS_TRY(lay_out(t, err));
     LAFS_TRY(carve(t, err));
@@ -170,6 +181,11 @@ static lafs_status build(struct lafs_pretrain *t, struct lafs_err *err)
     LAFS_TRY(lafs_alloc0(&t->frozen, (size_t)ps->count, 1, err));
     LAFS_TRY(lafs_arena_reserve(&t->arena, b, err));
     LAFS_TRY(carve(t, err));
+    if (!t->part) t->part = t->optim.grad;
+    LAFS_TRY(lafs_fold_init(&t->fold, t->c.comm, b, ps->size, NULL, 0, err));
+    LAFS_TRY(lafs_fold_init(&t->center_fold, t->c.comm, b, t->c.head.out, NULL, 0, err));
+    const size_t results = (size_t)(t->turns.ranks * lafs_turns_max(&t->turns) * RESULTS);
+    LAFS_TRY(lafs_alloc0(&t->result, results, sizeof(double), err));
     b->ops->upload(b->dev, t->dev_off, t->off, (size_t)(2 * (t->tokens.n + 1)) * sizeof *t->off);
     t->tokens.dev_off = t->teacher_tokens.dev_off = t->dev_off;
     t->rows.dev_off = t->teacher_rows.dev_off = t->dev_off + t->tokens.n + 1;
@@ -209,6 +225,9 @@ void lafs_pretrain_close(struct lafs_pretrain *t)
     lafs_free(t->off);
     lafs_free(t->host_keys);
     lafs_free(t->host_emb);
+    lafs_free(t->result);
+    lafs_fold_release(&t->fold);
+    lafs_fold_release(&t->center_fold);
     pthread_mutex_destroy(&t->lock);
     lafs_free(t);
 }
@@ -242,9 +261,10 @@ static void set_keys(struct lafs_pretrain *t, const struct lafs_feed_batch *batc
     t->b->ops->upload(t->b->dev, dev, t->host_keys, (size_t)count * sizeof *t->host_keys);
 }
 
-/* Forward and backward of one micro-batch: gradients and center_sum +=. */
+/* Forward and backward of one micro-batch, of which a step has 1 / share: its part of the gradient += and of the
+ * centre; result: its loss and statistics. */
 static lafs_status pass(struct lafs_pretrain *t, const struct lafs_feed_batch *batch, int64_t epoch, double temp,
-                        double share, double *loss, double stats[4], struct lafs_err *err)
+                        double share, double result[RESULTS], struct lafs_err *err)
 {
     const struct lafs_backend *b = t->b;
     const struct lafs_ops *op = b->ops;
@@ -262,17 +282,42 @@ static lafs_status pass(struct lafs_pretrain *t, const struct lafs_feed_batch *b
     op->dino_loss(b->dev, t->c.micro, t->c.head.out, vs, vt, t->student_head.logits, t->teacher_head.logits, t->center,
                   (float)t->c.temp_student, (float)temp, (float)share, t->loss, t->student_head.dlogits, t->center_mean,
                   t->stats);
-    op->axpy(b->dev, t->c.head.out, (float)share, t->center_mean, t->center_sum);
+    op->scale(b->dev, t->c.head.out, (float)share, t->center_mean);
     lafs_dino_backward(&t->head, b, ps, student, &t->rows, t->student_emb, &t->student_head,
-                       epoch >= t->c.freeze_last, t->demb, t->optim.grad);
-    lafs_vit_backward(&t->student_vit, b, student, t->demb, t->optim.grad, NULL);
-    double one, s[4];
-    op->download(b->dev, &one, t->loss, sizeof one);
-    op->download(b->dev, s, t->stats, sizeof s);
-    LAFS_TRY(op->sync(b->dev, err));
-    *loss += share * one;
-    for (int i = 0; i < 4; i++) stats[i] += share * s[i];
-    return LAFS_OK;
+                       epoch >= t->c.freeze_last, t->demb, t->part);
+    lafs_vit_backward(&t->student_vit, b, student, t->demb, t->part, NULL);
+    op->download(b->dev, result, t->loss, sizeof *result);
+    op->download(b->dev, result + 1, t->stats, 4 * sizeof *result);
+    return op->sync(b->dev, err);
+}
+
+/* All micro-batches of a step, each by the process whose turn it is: gradients and centres are summed everywhere. */
+static lafs_status passes(struct lafs_pretrain *t, lafs_next_fn *next, void *arg, const struct lafs_pretrain_report *r,
+                          struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    const int64_t most = lafs_turns_max(&t->turns);
+    double *mine = t->result + t->turns.rank * most * RESULTS;
+    lafs_optim_zero_grad(&t->optim);
+    b->ops->zero(b->dev, t->center_sum, (size_t)t->c.head.out * sizeof(float));
+    LAFS_TRY(lafs_fold_begin(&t->fold, t->optim.grad, err));
+    LAFS_TRY(lafs_fold_begin(&t->center_fold, t->center_sum, err));
+    for (int64_t i = 0; i < most; i++) {
+        const int active = lafs_turns_active(&t->turns, i);
+        struct lafs_feed_batch batch;
+        lafs_status st = LAFS_OK;
+        if (t->turns.rank < active) {
+            st = next(arg, lafs_turns_micro(&t->turns, i), &batch, err);
+            if (t->part != t->optim.grad) b->ops->zero(b->dev, t->part, (size_t)t->model.params.size * sizeof(float));
+            if (st == LAFS_OK)
+                st = pass(t, &batch, r->epoch, r->temp, 1.0 / (double)t->turns.passes, mine + i * RESULTS, err);
+        }
+        LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
+        LAFS_TRY(lafs_fold_add(&t->center_fold, t->center_sum, t->center_mean, active, err));
+        if (t->part != t->optim.grad) LAFS_TRY(lafs_fold_add(&t->fold, t->optim.grad, t->part, active, err));
+    }
+    LAFS_TRY(lafs_fold_end(&t->center_fold, t->center_sum, err));
+    return lafs_fold_end(&t->fold, t->optim.grad, err);
 }
 
 /* How far the teacher's unit embeddings of the last micro-batch spread: 1 if they were uniform on the sphere, 0 if
@@ -296,6 +341,23 @@ static double spread(struct lafs_pretrain *t)
         sum += sqrt(var / (double)n);
     }
     return sum / sqrt((double)d);
+}
+
+/* The report's figures of a step, from all processes; the spread is that of the step's last micro-batch. */
+static lafs_status gather_results(struct lafs_pretrain *t, struct lafs_pretrain_report *r, struct lafs_err *err)
+{
+    const int64_t most = lafs_turns_max(&t->turns), passes = t->turns.passes, ranks = t->turns.ranks;
+    const int last = (int)((passes - 1) % ranks);
+    double sum[RESULTS] = {0};
+    LAFS_TRY(lafs_comm_gather(t->c.comm, t->result, (size_t)(most * RESULTS) * sizeof(double), err));
+    for (int64_t i = 0; i < passes; i++)
+        for (int j = 0; j < RESULTS; j++)
+            sum[j] += t->result[(i % ranks * most + i / ranks) * RESULTS + j] / (double)passes;
+    r->loss = sum[0];
+    r->entropy = sum[1];
+    r->kl = sum[2];
+    if (t->turns.rank == last) r->spread = spread(t);
+    return lafs_comm_broadcast(t->c.comm, &r->spread, sizeof r->spread, last, err);
 }
 
 static lafs_status check_health(struct lafs_pretrain *t, const struct lafs_pretrain_report *r, struct lafs_err *err)
@@ -334,27 +396,17 @@ static lafs_status commit(struct lafs_pretrain *t, const struct lafs_pretrain_re
 lafs_status lafs_pretrain_learn(struct lafs_pretrain *t, lafs_next_fn *next, void *arg, struct lafs_pretrain_report *r,
                                 struct lafs_err *err)
 {
-    const struct lafs_backend *b = t->b;
     int64_t per = lafs_pretrain_steps_per_epoch(&t->c), total = lafs_pretrain_steps(t), s = t->step;
-    int64_t passes = t->c.batch / t->c.micro;
-    double stats[4] = {0};
     *r = (struct lafs_pretrain_report){.step = s + 1, .epoch = s / per};
     r->lr = lafs_sched_cosine(t->c.lr, t->c.lr_final, s, total, t->c.warmup_epochs * per);
     r->decay = lafs_sched_cosine(t->c.decay, t->c.decay_final, s, total, 0);
     r->momentum = lafs_sched_cosine(t->c.momentum, 1, s, total, 0);
     r->temp = lafs_sched_linear(t->c.temp_first, t->c.temp, r->epoch, t->c.temp_epochs);
-    lafs_optim_zero_grad(&t->optim);
-    b->ops->zero(b->dev, t->center_sum, (size_t)t->c.head.out * sizeof(float));
-    for (int64_t i = 0; i < passes; i++) {
-        struct lafs_feed_batch batch;
-        LAFS_TRY(next(arg, i, &batch, err));
-        LAFS_TRY(pass(t, &batch, r->epoch, r->temp, 1.0 / (double)passes, &r->loss, stats, err));
-    }
-    r->entropy = stats[0];
-    r->kl = stats[1];
-    r->spread = spread(t);
-    LAFS_TRY(check_health(t, r, err));
-    LAFS_TRY(commit(t, r, err));
+    LAFS_TRY(passes(t, next, arg, r, err));
+    LAFS_TRY(gather_results(t, r, err));
+    lafs_status st = check_health(t, r, err);
+    if (st == LAFS_OK) st = commit(t, r, err);
+    LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
     double sum = 0;
     for (int i = 0; i < t->model.params.count; i++)
         if (!t->optim.seg[i].skip) sum += t->optim.norm[i] * t->optim.norm[i];
@@ -365,7 +417,7 @@ lafs_status lafs_pretrain_learn(struct lafs_pretrain *t, lafs_next_fn *next, voi
 static lafs_status from_feed(void *arg, int64_t i, struct lafs_feed_batch *batch, struct lafs_err *err)
 {
     struct lafs_pretrain *t = arg;
-    return lafs_feed_next(t->feed, t->step * (t->c.batch / t->c.micro) + i, batch, err);
+    return lafs_feed_next(t->feed, t->step * t->turns.passes + i, batch, err);
 }
 
 lafs_status lafs_pretrain_step(struct lafs_pretrain *t, struct lafs_pretrain_report *r, struct lafs_err *err)
@@ -399,6 +451,7 @@ static lafs_status fill_checkpoint(struct lafs_pretrain *t, struct lafs_ckpt *c,
 
 lafs_status lafs_pretrain_checkpoint(struct lafs_pretrain *t, struct lafs_ckpt *c, struct lafs_err *err)
 {
+    if (t->turns.rank) return LAFS_OK;
     pthread_mutex_lock(&t->lock);
     lafs_status st = fill_checkpoint(t, c, err);
     pthread_mutex_unlock(&t->lock);

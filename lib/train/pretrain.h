@@ -4,6 +4,10 @@
  *     while (!lafs_pretrain_done(t)) lafs_pretrain_step(t, &report, err);
  *     lafs_pretrain_save_model(t, "model.safetensors", ...);
  *
+ * Several processes hold the same state. Each learns from micro-batches of its own; what these give is added in their
+ * order (train/fold.h), so that results are the same to the bit for any number of processes. A failure of one ends the
+ * step of all (lafs_comm_agree).
+ *
  * The state (student, teacher, moments, centre, cursor) changes only in the last part of a step, under a lock:
  * lafs_pretrain_checkpoint may be called from another thread at any time and finds the state after a whole step. */
 #ifndef LAFS_TRAIN_PRETRAIN_H
@@ -16,6 +20,7 @@
 #include "model/part_fvit.h"
 #include "train/dino.h"
 #include "train/feed.h"
+#include "train/fold.h"
 #include "train/run.h"
 
 struct lafs_pretrain_config {
@@ -37,6 +42,7 @@ struct lafs_pretrain_config {
     double center_momentum;         /* 0.9 */
     int teacher_eval;               /* 0: dropout and drop-path act in the teacher too (the authors' code) */
     uint64_t seed;
+    struct lafs_comm *comm;         /* the processes that share the micro-batches of a step; NULL: this one alone */
     int plan_only;                  /* 1: parameters are declared and memory is counted; no step can follow */
 };
 /* The paper's numbers for a size; lr for the batch. method_dino as in lafs_pretrain_views_default. */
@@ -70,11 +76,12 @@ int64_t lafs_pretrain_step_number(const struct lafs_pretrain *t); /* steps done 
 int64_t lafs_pretrain_steps(const struct lafs_pretrain *t);       /* steps in all */
 /* One step from the feed. LAFS_FAILED: NaN, collapse, or bad input; the state is that after the step before. */
 lafs_status lafs_pretrain_step(struct lafs_pretrain *t, struct lafs_pretrain_report *r, struct lafs_err *err);
-/* One step from batches the caller made: next(arg, i, &batch) gives micro-batch i, 0 <= i < batch/micro. */
+/* One step from batches the caller made: next(arg, i, &batch) gives micro-batch i, 0 <= i < batch/micro, if this
+ * process is the one that learns from it. */
 typedef lafs_status lafs_next_fn(void *arg, int64_t i, struct lafs_feed_batch *batch, struct lafs_err *err);
 lafs_status lafs_pretrain_learn(struct lafs_pretrain *t, lafs_next_fn *next, void *arg, struct lafs_pretrain_report *r,
                                 struct lafs_err *err);
-/* The state as the contents of a checkpoint file; and back. */
+/* The state as the contents of a checkpoint file; and back. Of several processes, the first one fills it. */
 lafs_status lafs_pretrain_checkpoint(struct lafs_pretrain *t, struct lafs_ckpt *c, struct lafs_err *err);
 lafs_status lafs_pretrain_restore(struct lafs_pretrain *t, const struct lafs_st *st, struct lafs_err *err);
 /* The teacher's ViT as a model file; with `cnn`, its landmark CNN too, so that the file embeds faces as it is. */

@@ -236,6 +236,14 @@ fail:
     return st;
 }
 
+lafs_status lafs_run_follow(struct lafs_run *r, const char *dir, struct lafs_err *err)
+{
+    memset(r, 0, sizeof *r);
+    r->lock = r->log = -1;
+    r->resume = -1;
+    return lafs_strdup(&r->dir, dir, err);
+}
+
 void lafs_run_close(struct lafs_run *r)
 {
     if (r->log >= 0) close(r->log);

@@ -28,6 +28,9 @@ struct lafs_run {
  * differ. LAFS_FAILED when another process holds the run. */
 lafs_status lafs_run_open(struct lafs_run *r, const char *dir, const char *program, const char *version,
                           const struct lafs_run_option *option, int n, int extend, struct lafs_err *err);
+/* A run that another process holds, of which this one is a part: nothing is created, checked or written. The caller
+ * says which step it goes on from (r->resume). */
+lafs_status lafs_run_follow(struct lafs_run *r, const char *dir, struct lafs_err *err);
 void lafs_run_close(struct lafs_run *r);
 /* "DIR/NAME" in buf. */
 lafs_status lafs_run_path(const struct lafs_run *r, const char *name, struct lafs_buf *buf, struct lafs_err *err);

@@ -32,6 +32,13 @@ else
     echo "skip the CUDA plugin is installed: it was not built"
 fi
 
+if [ -e "$LAFS_BUILD/lafs-mpi.so" ]; then
+    [ "$(nm -D --defined-only "$root/lib/lafs/lafs-mpi.so" | awk '{ print $3 }')" = lafs_plugin_comm ] || complain "no MPI plugin"
+    ok "the MPI plugin is installed, and exports one symbol"
+else
+    echo "skip the MPI plugin is installed: it was not built"
+fi
+
 for f in examples/presets/*; do
     [ -e "$f" ] || continue
     [ -s "$root/share/lafs/presets/$(basename "$f")" ] || complain "no preset $f"

@@ -1,0 +1,124 @@
+#include "compute/comm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "compute/plugin.h"
+
+/* How many processes the launcher says that there are; 0: there was none. OpenMPI's mpirun, MPICH's and srun's PMI,
+ * MVAPICH; then srun with PMIx, which tells the library alone. SLURM_NTASKS is no sign: a batch script has it too. */
+static long promised(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE",
+                                        "SLURM_STEP_NUM_TASKS"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *v = secure_getenv(names[i]);
+        if (v && *v) return strtol(v, NULL, 10);
+    }
+    return 0;
+}
+
+/* local_rank, local_size: from everybody's node. */
+static lafs_status find_neighbours(struct lafs_comm *c, struct lafs_err *err)
+{
+    int *node;
+    LAFS_TRY(lafs_alloc0(&node, (size_t)c->size, sizeof *node, err));
+    node[c->rank] = c->node;
+    lafs_status st = c->ops->gather(node, sizeof *node, err);
+    c->local_size = c->local_rank = 0;
+    for (int i = 0; i < c->size && st == LAFS_OK; i++) {
+        if (node[i] != c->node) continue;
+        if (i == c->rank) c->local_rank = c->local_size;
+        c->local_size++;
+    }
+    lafs_free(node);
+    return st;
+}
+
+static lafs_status join(struct lafs_comm *c, long expected, struct lafs_err *err)
+{
+    const void *table;
+    LAFS_TRY(lafs_plugin_load(&table, "lafs-mpi.so", LAFS_COMM_ENTRY, LAFS_COMM_VERSION, err));
+    const struct lafs_comm_ops *ops = table;
+    LAFS_TRY(ops->open(&c->rank, &c->size, &c->node, err));
+    c->ops = ops;
+    if (c->size > LAFS_COMM_MAX)
+        return lafs_fail(err, LAFS_FAILED, "%d processes are more than %d", c->size, LAFS_COMM_MAX);
+    if (expected > 1 && c->size != expected)
+        return lafs_fail(err, LAFS_FAILED,
+                         "the launcher says that there are %ld processes, MPI that there are %d: was lafs-mpi.so built "
+                         "for this MPI? (srun may need --mpi=pmix or --mpi=pmi2)",
+                         expected, c->size);
+    return find_neighbours(c, err);
+}
+
+lafs_status lafs_comm_open(struct lafs_comm *c, const char *how, struct lafs_err *err)
+{
+    const struct lafs_comm single = {.size = 1, .local_size = 1};
+    *c = single;
+    long expected = promised();
+    if (!strcmp(how, "none") || (!strcmp(how, "auto") && expected < 2)) return LAFS_OK;
+    if (strcmp(how, "auto") && strcmp(how, "mpi"))
+        return lafs_fail(err, LAFS_USAGE, "'%s' is no way to find other processes; use auto, none or mpi", how);
+    lafs_status st = join(c, expected, err);
+    if (st == LAFS_OK) return LAFS_OK;
+    if (expected > 1) lafs_err_prefix(err, "cannot join the other processes");
+    if (!c->ops) *c = single; /* otherwise abort still reaches the others */
+    return st;
+}
+
+void lafs_comm_close(struct lafs_comm *c)
+{
+    if (c->ops) c->ops->close();
+    *c = (struct lafs_comm){.size = 1, .local_size = 1};
+}
+
+void lafs_comm_abort(struct lafs_comm *c, int status)
+{
+    if (c->ops) c->ops->abort(status);
+}
+
+lafs_status lafs_comm_gather(const struct lafs_comm *c, void *all, size_t each, struct lafs_err *err)
+{
+    return lafs_comm_size(c) > 1 ? c->ops->gather(all, each, err) : LAFS_OK;
+}
+
+lafs_status lafs_comm_exchange(const struct lafs_comm *c, const void *send, void *recv, size_t each,
+                               struct lafs_err *err)
+{
+    if (lafs_comm_size(c) > 1) return c->ops->exchange(send, recv, each, err);
+    memcpy(recv, send, each);
+    return LAFS_OK;
+}
+
+lafs_status lafs_comm_broadcast(const struct lafs_comm *c, void *data, size_t bytes, int root, struct lafs_err *err)
+{
+    return lafs_comm_size(c) > 1 ? c->ops->broadcast(data, bytes, root, err) : LAFS_OK;
+}
+
+lafs_status lafs_comm_agree(struct lafs_comm *c, lafs_status st, struct lafs_err *err)
+{
+    int32_t status[LAFS_COMM_MAX];
+    struct lafs_err told = {0};
+    if (lafs_comm_size(c) == 1 || c->agreed) return st;
+    status[c->rank] = st;
+    if (st != LAFS_OK) { /* its message counts for more than that of a gathering that fails */
+        if (c->ops->gather(status, sizeof *status, &told) != LAFS_OK) return st;
+    } else LAFS_TRY(c->ops->gather(status, sizeof *status, err));
+    int failed = 0, first = -1;
+    for (int i = 0; i < c->size; i++) {
+        if (status[i] == LAFS_OK) continue;
+        if (first < 0) first = i;
+        failed++;
+    }
+    if (first < 0) return LAFS_OK;
+    if (err) told = *err;
+    LAFS_TRY(c->ops->broadcast(told.msg, sizeof told.msg, first, err));
+    c->agreed = 1;
+    told.msg[sizeof told.msg - 1] = '\0';
+    told.status = (lafs_status)status[first];
+    if (failed < c->size) lafs_err_prefix(&told, "process %d of %d", first, c->size);
+    if (err) *err = told;
+    return told.status;
+}

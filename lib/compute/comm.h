@@ -1,0 +1,68 @@
+/* Several processes that train together, on one machine or many: who they are, and the few things they do in common.
+ *
+ *     struct lafs_comm c;
+ *     LAFS_TRY(lafs_comm_open(&c, "auto", err));       // one process, unless mpirun or srun started more
+ *     all[c.rank] = mine;
+ *     LAFS_TRY(lafs_comm_gather(&c, all, sizeof *all, err));
+ *     lafs_comm_close(&c);
+ *
+ * What is done in common, all processes do, in the same order, each on its main thread. The single process needs no
+ * plugin: the operations return at once. Nothing here adds numbers: sums are made by who needs them, in rank order, so
+ * that they are the same everywhere. */
+#ifndef LAFS_COMPUTE_COMM_H
+#define LAFS_COMPUTE_COMM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum { LAFS_COMM_VERSION = 1, LAFS_COMM_MAX = 4096 /* processes */ };
+
+/* What a plugin provides, exported as the static table that this function returns. Memory is the host's. */
+#define LAFS_COMM_ENTRY "lafs_plugin_comm"
+struct lafs_comm_ops {
+    uint32_t version; /* LAFS_COMM_VERSION */
+    const char *name; /* "mpi" */
+    /* Joins the others. node: the lowest rank on the same machine. */
+    lafs_status (*open)(int *rank, int *size, int *node, struct lafs_err *err);
+    /* all: `size` parts of `each` bytes; part `rank` is given, the others are filled in. */
+    lafs_status (*gather)(void *all, size_t each, struct lafs_err *err);
+    /* `size` parts of `each` bytes both: part j of send becomes part `rank` of recv at process j. */
+    lafs_status (*exchange)(const void *send, void *recv, size_t each, struct lafs_err *err);
+    /* data of process `root` to all. */
+    lafs_status (*broadcast)(void *data, size_t bytes, int root, struct lafs_err *err);
+    /* Ends all processes with this exit status; does not return. */
+    void (*abort)(int status);
+    /* Waits for the others, and leaves. */
+    void (*close)(void);
+};
+
+struct lafs_comm {
+    const struct lafs_comm_ops *ops; /* NULL: a single process */
+    int rank, size;
+    int node;                        /* lowest rank on this machine */
+    int local_rank, local_size;      /* among those on this machine */
+    int agreed;                      /* 1: all know of the failure that one of them had */
+};
+/* how: "auto" (as the environment says that mpirun or srun started it), "none", "mpi". The plugin lafs-mpi.so is loaded
+ * only when there are others. LAFS_FAILED: the environment promises others, but they cannot be joined. */
+lafs_status lafs_comm_open(struct lafs_comm *c, const char *how, struct lafs_err *err);
+/* After a failure that not all know of, the others are not waited for: they are ended. */
+void lafs_comm_close(struct lafs_comm *c);
+/* Ends all processes with this exit status. Returns when there is only one. */
+void lafs_comm_abort(struct lafs_comm *c, int status);
+
+/* As in struct lafs_comm_ops; c may be NULL: a single process. */
+lafs_status lafs_comm_gather(const struct lafs_comm *c, void *all, size_t each, struct lafs_err *err);
+lafs_status lafs_comm_exchange(const struct lafs_comm *c, const void *send, void *recv, size_t each,
+                               struct lafs_err *err);
+lafs_status lafs_comm_broadcast(const struct lafs_comm *c, void *data, size_t bytes, int root, struct lafs_err *err);
+/* Do all go on? Each brings its own status and message; all take home those of the first one that failed, and know
+ * that the others know (c->agreed). The message says which process it was, unless all failed. */
+lafs_status lafs_comm_agree(struct lafs_comm *c, lafs_status st, struct lafs_err *err);
+
+static inline int lafs_comm_rank(const struct lafs_comm *c) { return c ? c->rank : 0; }
+static inline int lafs_comm_size(const struct lafs_comm *c) { return c && c->size > 1 ? c->size : 1; }
+
+#endif

@@ -1,0 +1,124 @@
+/* lafs-mpi.so for tests: processes of one machine that meet in a shared file, where there is no MPI, and under
+ * sanitizers. Who they are is in the environment that OpenMPI's mpirun would set; LAFS_TEST_MEET names the file. */
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "compute/comm.h"
+
+enum { MOST = 8, BOX = 1 << 22 };
+static const int PATIENCE_SECONDS = 100;
+
+struct meeting { /* zero at first, as the file is */
+    _Atomic int arrived, round, ended;
+    char box[MOST][BOX];
+};
+static struct meeting *m;
+static int rank, size;
+
+const struct lafs_comm_ops *lafs_plugin_comm(void);
+
+static lafs_status fail(struct lafs_err *err, const char *why)
+{
+    if (err) {
+        err->status = LAFS_FAILED;
+        snprintf(err->msg, sizeof err->msg, "%s", why);
+    }
+    return LAFS_FAILED;
+}
+
+static lafs_status barrier(struct lafs_err *err)
+{
+    const struct timespec nap = {0, 20000};
+    const time_t until = time(NULL) + PATIENCE_SECONDS;
+    int round = m->round;
+    if (atomic_fetch_add(&m->arrived, 1) == size - 1) {
+        m->arrived = 0;
+        m->round = round + 1;
+    }
+    while (m->round == round) {
+        if (m->ended) _exit(m->ended - 1);
+        if (time(NULL) > until) return fail(err, "the other processes do not come");
+        nanosleep(&nap, NULL);
+    }
+    return LAFS_OK;
+}
+
+static lafs_status open_meeting(int *r, int *n, int *node, struct lafs_err *err)
+{
+    const char *path = getenv("LAFS_TEST_MEET"), *of = getenv("OMPI_COMM_WORLD_RANK");
+    int fd = path ? open(path, O_RDWR | O_CREAT, 0600) : -1;
+    if (fd < 0 || !of || ftruncate(fd, sizeof *m)) return fail(err, "there is no place to meet");
+    m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (m == MAP_FAILED) return fail(err, "cannot map the place to meet");
+    rank = *r = atoi(of);
+    size = *n = atoi(getenv("OMPI_COMM_WORLD_SIZE"));
+    *node = 0;
+    return size <= MOST ? barrier(err) : fail(err, "too many");
+}
+
+/* What process `from` has put into its box at `at`. */
+static const char *box(int from, size_t at) { return m->box[from] + at; }
+
+static lafs_status put(const void *data, size_t bytes, struct lafs_err *err)
+{
+    if (bytes > BOX) return fail(err, "too large for the box");
+    memcpy(m->box[rank], data, bytes);
+    return barrier(err);
+}
+
+static lafs_status gather(void *all, size_t each, struct lafs_err *err)
+{
+    if (put((char *)all + (size_t)rank * each, each, err) != LAFS_OK) return LAFS_FAILED;
+    for (int i = 0; i < size; i++) memcpy((char *)all + (size_t)i * each, box(i, 0), each);
+    return barrier(err);
+}
+
+static lafs_status exchange(const void *send, void *recv, size_t each, struct lafs_err *err)
+{
+    if (put(send, each * (size_t)size, err) != LAFS_OK) return LAFS_FAILED;
+    for (int i = 0; i < size; i++) memcpy((char *)recv + (size_t)i * each, box(i, (size_t)rank * each), each);
+    return barrier(err);
+}
+
+static lafs_status broadcast(void *data, size_t bytes, int root, struct lafs_err *err)
+{
+    for (size_t at = 0; at < bytes; at += BOX) {
+        size_t n = bytes - at < BOX ? bytes - at : BOX;
+        if (put((char *)data + at, n, err) != LAFS_OK) return LAFS_FAILED;
+        memcpy((char *)data + at, box(root, 0), n);
+        if (barrier(err) != LAFS_OK) return LAFS_FAILED;
+    }
+    return LAFS_OK;
+}
+
+static void end_all(int status)
+{
+    m->ended = status + 1;
+    _exit(status);
+}
+
+static void leave(void)
+{
+    barrier(NULL);
+    munmap(m, sizeof *m);
+}
+
+const struct lafs_comm_ops *lafs_plugin_comm(void)
+{
+    static const struct lafs_comm_ops ops = {.version = LAFS_COMM_VERSION,
+                                             .name = "shm",
+                                             .open = open_meeting,
+                                             .gather = gather,
+                                             .exchange = exchange,
+                                             .broadcast = broadcast,
+                                             .abort = end_all,
+                                             .close = leave};
+    return &ops;
+}
