@@ -16,7 +16,7 @@
 enum { MAX_PARTS = 16, BLOCK = 512 };
 
 static struct {
-    const char *people, *not_people, *hash, *not_hash, *identities, *split, *dropped;
+    const char *keys, *people, *not_people, *hash, *not_hash, *identities, *split, *dropped;
     struct cli_list not_near;
     double min, min_quality;
     int64_t shots, min_images;
@@ -24,6 +24,7 @@ static struct {
 
 static const struct cli_option table[] = {
     {"output", 'o', CLI_STRING, &cli.out, "FILE", "write the index to FILE; with --split, %s in it is the part's name"},
+    {"keys", 0, CLI_STRING, &o.keys, "FILE", "keep the samples whose keys FILE lists, one a line"},
     {"people", 0, CLI_STRING, &o.people, "FILE", "keep the people that FILE lists, one name a line"},
     {"not-people", 0, CLI_STRING, &o.not_people, "FILE", "leave out the people that FILE lists"},
     {"hash", 0, CLI_STRING, &o.hash, "M:R,..", "keep people whose FNV-1a-64 of the name modulo M is among R"},
@@ -252,6 +253,20 @@ static lafs_status by_list(struct job *j, const char *path, int keep, struct laf
     return LAFS_OK;
 }
 
+static lafs_status by_keys(struct job *j, struct lafs_err *err)
+{
+    struct lafs_people *keys;
+    int64_t found;
+    if (!o.keys) return LAFS_OK;
+    LAFS_TRY(lafs_people_read(&keys, o.keys, err));
+    lafs_select_keys(&j->s, keys, &found);
+    if (found < lafs_people_count(keys))
+        cli_warn("%lld of %lld keys of '%s' are in no index", (long long)(lafs_people_count(keys) - found),
+                 (long long)lafs_people_count(keys), o.keys);
+    lafs_people_free(keys);
+    return LAFS_OK;
+}
+
 static lafs_status by_hash(struct job *j, const char *text, int keep, struct lafs_err *err)
 {
     int64_t m;
@@ -289,6 +304,7 @@ static lafs_status choose(struct job *j, struct lafs_err *err)
 {
     int64_t n = -1;
     double share = 0;
+    LAFS_TRY(by_keys(j, err));
     LAFS_TRY(by_list(j, o.people, 1, err));
     LAFS_TRY(by_list(j, o.not_people, 0, err));
     LAFS_TRY(by_hash(j, o.hash, 1, err));
@@ -388,6 +404,7 @@ static lafs_status write_parts(struct job *j, uint8_t *take, uint8_t *seen, stru
 static const char *const reasons[LAFS_DROPS] = {
     [LAFS_KEPT] = "kept",
     [LAFS_DROP_NAMELESS] = "without a name",
+    [LAFS_DROP_KEYS] = "not on the list of --keys",
     [LAFS_DROP_PEOPLE] = "not on the list of --people",
     [LAFS_DROP_NOT_PEOPLE] = "by --not-people",
     [LAFS_DROP_HASH] = "by their hash",

@@ -208,6 +208,16 @@ void lafs_select_people(struct lafs_select *s, const struct lafs_people *p, int 
     }
 }
 
+void lafs_select_keys(struct lafs_select *s, const struct lafs_people *keys, int64_t *found)
+{
+    *found = 0;
+    for (int64_t i = 0; i < s->ix->samples; i++) {
+        int in = lafs_people_has(keys, s->ix->sample[i].key); /* an index has a key once */
+        *found += in;
+        if (!in && s->drop[i] == LAFS_KEPT) s->drop[i] = LAFS_DROP_KEYS;
+    }
+}
+
 /* ---- hashes ---- */
 
 void lafs_select_hash(struct lafs_select *s, int64_t m, const uint8_t *in, int keep)

@@ -12,6 +12,7 @@
 enum lafs_drop {
     LAFS_KEPT = 0,
     LAFS_DROP_NAMELESS,   /* the choice is by person, and it has no name */
+    LAFS_DROP_KEYS,       /* not on the list of keys */
     LAFS_DROP_PEOPLE,     /* not on the list of people */
     LAFS_DROP_NOT_PEOPLE, /* on the list of people to leave out */
     LAFS_DROP_HASH,
@@ -45,6 +46,9 @@ void lafs_people_free(struct lafs_people *p);
 int64_t lafs_people_count(const struct lafs_people *p);
 int lafs_people_has(const struct lafs_people *p, const char *name);
 
+/* Keeps samples whose key is on the list only, as lafs_people_read reads one of a name a line. *found: how many of the
+ * list the index has. */
+void lafs_select_keys(struct lafs_select *s, const struct lafs_people *keys, int64_t *found);
 /* Keeps people of the list only (keep 1), or drops them (keep 0). *found: how many of the list the index has. */
 void lafs_select_people(struct lafs_select *s, const struct lafs_people *p, int keep, int64_t *found);
 /* Keeps (keep 1) or drops people with FNV-1a-64(name) mod m in the set: in[r] != 0, r < m. */

@@ -46,7 +46,14 @@ check test "$(count c.lafs)" = 21
 expect_status 1 lafs-select --people people --not-people people -o none.lafs x.lafs
 message "nothing is left for 'none.lafs'"
 check test ! -e none.lafs
-ok "people, hashes, unions"
+printf 'bob/2\nann/1\r\nnobody/1\n' >keys
+expect_status 0 lafs-select --keys keys -o y.lafs x.lafs
+message "1 of 3 keys of 'keys' are in no index"
+message 'left out 19 not on the list of --keys'
+sed -n '/^[0-9]/p' y.lafs | cut -f4 >got
+printf 'ann/1\nbob/2\n' >want
+same got want
+ok "people, keys, hashes, unions"
 
 expect_status 0 lafs-select --split train=2,test=1 --seed 5 -o part-%s.lafs x.lafs
 check test "$(($(count part-train.lafs) + $(count part-test.lafs)))" = 21

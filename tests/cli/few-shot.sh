@@ -1,0 +1,82 @@
+#!/bin/sh
+# examples/few-shot from one end to the other, on synthetic people and models that learn nothing: every kind of cell, the
+# report, and that work goes on where it was left.
+set -eu
+. "$(dirname "$0")/lib.sh"
+
+lafs-synth -q --people 34 -n 4 --aligned -o people-%06d.tar
+lafs-synth -q --people-from 1000 --people 16 -n 1 --aligned -o more-%06d.tar
+here=$PWD
+cells="pixel points-none-b-k2-p0-f1 points-dino-b-k2-p1-f1 points-lafs-b-k2-p1-f1 grid-none-n-k1-p0-f1 grid-dino-n-k1-p1-f1
+    grid-lafs-n-k1-p1-f1 points-lafs-b-k0-p1-f0 points-lafs-b.ordered-k2-p1-f1 points-lafs-b.still-k2-p1-f1
+    points-lafs-b.free-k2-p1-f1 points-lafs-a-k2-p1-f1 points-none-c-k2-p0-f1 points-lafs-b.warm-k2-p1-f1"
+few_shot() {
+    (unset MAKEFLAGS MFLAGS MAKELEVEL && make -s -j2 -C "$TOP/examples/few-shot" \
+        OUT="$here/out" BIN="$LAFS_BIN" LABELLED="$here/people.lafs" UNLABELLED="$here/more.lafs" SCALE=tiny FACES=24 \
+        SYNTH="--people 8 -n 1" SHOTS="1 2" PRETRAIN_SEEDS=1 FINETUNE_SEEDS=1 EPOCHS=1 CNN_STEPS=1 FINETUNE_STEPS=1 \
+        BATCH=8 JOBS=1 SIZE="--dim 64 --depth 1 --heads 1 --mlp 64" CELLS="$cells" \
+        PRETRAIN="--preset ../presets/few-pretrain --batch 8 --locals 2 --out-dim 64" \
+        PRETRAIN_WARM="--preset ../presets/few-pretrain --batch 8 --locals 2 --out-dim 64" "$@")
+}
+made() { find out/results -name '*.json' | wc -l; }
+
+expect_status 0 few_shot report >page
+for c in $cells; do
+    check [ -s "out/results/tiny/$c.json" ]
+    has "out/results/tiny/$c.json" "{\"cell\": \"$c\", \"scale\": \"tiny\", \"commit\": "
+    has "out/results/tiny/$c.json" '"scores": ['
+    hasnt "out/results/tiny/$c.json" s0000 # a name
+done
+has out/results/tiny/points-lafs-b.warm-k2-p1-f1.json '"pretrain": {"steps": '
+hasnt out/results/tiny/points-none-b-k2-p0-f1.json '"pretrain"'
+ok "every kind of cell"
+
+# What each kind is, as the runs say themselves.
+run=out/tiny
+option() { sed -n "s/.*\"$2\": \"\\{0,1\\}\\([^\",}]*\\).*/\\1/p" "$run/$1/config.json"; }
+check [ "$(option dino-p1 method)" = dino ]
+check [ "$(option lafs-b-p1 method)" = lafs ]
+has $run/lafs-b-p1/config.json '"points": "sigma 5 subset 16 shuffled"'
+has $run/lafs-b.still-p1/config.json '"points": "sigma 0 subset 16 shuffled"'
+has $run/lafs-b.ordered-p1/config.json '"points": "sigma 5 subset 16 ordered"'
+check [ "$(option points-lafs-b.free-k2-p1-f1 landmark-reg)" = 0 ]
+check [ "$(option points-lafs-b-k2-p1-f1 landmark-reg)" = 1 ]
+check [ "$(option grid-lafs-n-k1-p1-f1 tokens)" = grid ]
+check [ "$(option points-dino-b-k2-p1-f1 tokens)" = landmark ]
+digest() { sha256sum "$run/$1/model.safetensors" | cut -d' ' -f1; }
+for pair in "points-dino-b-k2-p1-f1 dino-p1" "points-lafs-b-k2-p1-f1 lafs-b-p1" "points-lafs-b.free-k2-p1-f1 lafs-b-p1" \
+    "points-lafs-a-k2-p1-f1 lafs-a2-p1" "lafs-b.warm-p1 cnn-b" "grid-dino-n-k1-p1-f1 dino-p1"; do
+    has "$run/${pair% *}/config.json" "$(digest "${pair#* }")"
+done
+ok "cells are what their names say"
+
+# People are apart: of the test, of the threshold, of the labels, and what is looked at without labels.
+people() { awk -F '\t' 'NF >= 5 { print $5 }' "out/people/$1.lafs" | sort -u; }
+for a in held fit labels; do people $a; done | sort | uniq -d >twice
+same twice /dev/null
+awk -F '\t' 'NF >= 5 { print $5 }' out/tiny/unlabelled.lafs | sort -u >looked
+people held | comm -12 - looked >seen
+same seen /dev/null
+check [ "$(lafs-show --count out/people/few-2.lafs)" = "$(($(lafs-show --count out/people/few-1.lafs) * 2))" ]
+ok "people of tests are in no training"
+
+page=$(cat page)
+for text in '<h1>Few labels' '14 of 14 cells' 'data:image/svg+xml;base64,' 'data:image/jpeg;base64,' 'at landmarks (b)' \
+    'without the shuffle' '<h2>The hardest pairs' \
+    '</html>'; do has "$page" "$text"; done
+hasnt "$page" '="http' # nothing from elsewhere
+ok "the report"
+
+expect_status 0 few_shot -n cells >again
+same again /dev/null
+rm -r out/tiny out/results/tiny/grid-none-n-k1-p0-f1.json
+expect_status 0 few_shot cells
+check [ "$(made)" = 14 ]
+check [ ! -e $run/lafs-b-p1 ] # its cells are there: it is not made again
+expect_status 0 few_shot plan >plan
+has plan '14 cells, 0 of them to do'
+expect_status 0 few_shot FINAL=1 CELLS=lbp cells
+check [ -s out/results/tiny/final/lbp.json ]
+expect_status 2 few_shot DATA= LABELLED= UNLABELLED= cells
+message "say where the photos are"
+ok "work goes on across machines; the final people apart"
