@@ -47,8 +47,12 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 
+# Sanitizers make much of what is unrolled: at -O2 one of kernels/cpu would take minutes. Threads meet in lib/base/pool.c
+# and above it: kernels see disjoint tiles (the op tests compare thread counts), and are not worth a check at every vector.
+SAN_CPU := $(if $(filter thread,$(SAN)),-fno-sanitize=thread,$(if $(SAN),-O1))
+
 # Builds with different flags never mix: the directory is named by their hash.
-HASH := $(shell printf '%s' '$(CC) $(shell $(CC) -dumpfullversion 2>/dev/null) $(ALL_CFLAGS) $(KERNEL_CFLAGS)' | cksum | cut -d' ' -f1)
+HASH := $(shell printf '%s' '$(CC) $(shell $(CC) -dumpfullversion 2>/dev/null) $(ALL_CFLAGS) $(KERNEL_CFLAGS)$(SAN_CPU)' | cksum | cut -d' ' -f1)
 B := build/$(HASH)
 
 LIB_SRC := $(sort $(wildcard lib/*/*.c kernels/ref/*.c kernels/cpu/*.c))
@@ -69,21 +73,12 @@ SHIM := $B/tests/inject/shim.so
 all: $(PROGRAMS) bin $(PLUGIN)
 
 $B/kernels/%.o: ALL_CFLAGS += $(KERNEL_CFLAGS)
+$B/kernels/cpu/%.o: ALL_CFLAGS += $(SAN_CPU)
 # libarchive is loaded at run time, under the name that a program linked with it would have.
 $B/lib/format/archive.o: ALL_CFLAGS += -DLAFS_LIBARCHIVE='"$(or $(call soname,archive),libarchive.so.13)"'
 soname = $(shell LC_ALL=C objdump -p "$$($(CC) -print-file-name=lib$1.so)" 2>/dev/null | sed -n 's/^ *SONAME *//p')
 # Where plugins are looked for: the prefix that was built for.
 $B/lib/compute/plugin.o: ALL_CFLAGS += -DLAFS_LIBDIR='"$(prefix)/lib/lafs"'
-
-# Sanitizers make much of what is unrolled: at -O2 one of these files would take minutes. Threads meet in lib/base/pool.c and
-# above it: kernels see disjoint tiles (the op tests compare thread counts), and are not worth a check at every vector.
-ifneq ($(SAN),)
-$B/kernels/cpu/%.o: OPT := -O1
-endif
-ifeq ($(SAN),thread)
-$B/kernels/cpu/%.o: OPT := -O2
-$B/kernels/cpu/%.o: SANFLAGS := -fno-omit-frame-pointer -DLAFS_SAN -g
-endif
 
 $B/%.o: %.c
 	@mkdir -p $(@D)
@@ -187,7 +182,7 @@ $(RANKS): tests/ranks/shm.c lib/compute/comm.h
 # 512-bit kernels on processors without AVX-512: the same sources over intrinsics written out, in the tests of ops and of
 # what composes them. Tiles have an emulation of their own (tests/ops/amx.c).
 ifeq ($(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1),x86_64)
-EMULATED_OBJ := $(patsubst %.c,$B/emulated/%.o,$(filter-out kernels/cpu/%_amx.c,$(filter kernels/cpu/%,$(LIB_SRC))))
+EMULATED_OBJ := $(patsubst %.c,$B/emulated/%.o,lib/base/isa.c $(filter-out kernels/cpu/%_amx.c,$(filter kernels/cpu/%,$(LIB_SRC))))
 EMULATED := $(patsubst $B/%,$B/emulated/%,$(filter-out %/amx,$(filter $B/tests/ops/% $B/tests/unit/vit $B/tests/golden/landmark \
   $B/tests/golden/part-fvit,$(TESTS))))
 endif

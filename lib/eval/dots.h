@@ -8,6 +8,7 @@
  * own width, and products are not fused, so that all give the same bits: lane l sums the elements l, l+16, .., then
  * lanes are added pairwise. No element goes through more than dim/16 + 6 roundings. */
 typedef void lafs_dots_fn(const float *x, const float *const y[4], int64_t dim, float out[4]);
+/* For the instructions that may be used now (base/isa.h). */
 lafs_dots_fn *lafs_dots(void);
 
 /* A cosine of two normalised rows, which rounding may have put outside. */

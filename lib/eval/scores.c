@@ -1,6 +1,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/isa.h"
 #include "base/mem.h"
 #include "eval/dots.h"
 #include "eval/metrics.h"
@@ -73,8 +74,9 @@ DEFINE_DOTS(dots_avx512, 16, __attribute__((target("avx512f"))))
 lafs_dots_fn *lafs_dots(void)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) return dots_avx512;
-    if (__builtin_cpu_supports("avx2")) return dots_avx2;
+    int level = lafs_isa_level();
+    if (level == LAFS_ISA_AVX512) return dots_avx512;
+    if (level == LAFS_ISA_AVX2) return dots_avx2;
 #endif
     return dots_plain;
 }
@@ -215,6 +217,7 @@ lafs_status lafs_pair_scores(const float *e, int64_t rows, int64_t dim, const in
     for (int64_t i = 0; i < n; i++)
         if (a[i] < -1 || b[i] < -1 || a[i] >= rows || b[i] >= rows)
             return lafs_fail(err, LAFS_USAGE, "pair %lld is outside the rows", (long long)i);
+    LAFS_TRY(lafs_isa_from_environment(err));
     struct pair_job job = {e, dim, n, a, b, NULL, block_shift(dim, A_VALUES), block_shift(dim, B_VALUES), score,
                            lafs_dots()};
     struct pair *order = NULL;

@@ -72,3 +72,10 @@ fi
 expect_status 1 lafs-verify -p pairs.txt --plot no/such/dir.svg whole.mp >/dev/null
 message "no/such/dir.svg"
 ok "output that cannot be written"
+
+expect_status 2 env LAFS_CPU=sse9 lafs-verify -p pairs.txt --threshold 0.5 --bootstrap 0 whole.mp
+message "LAFS_CPU: there is no 'sse9'; this machine has plain"
+LAFS_CPU=plain expect_status 0 lafs-verify -p pairs.txt --threshold 0.5 --bootstrap 0 --json whole.mp >plain
+expect_status 0 lafs-verify -p pairs.txt --threshold 0.5 --bootstrap 0 --json whole.mp >best
+same plain best
+ok "LAFS_CPU"

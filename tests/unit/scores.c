@@ -1,5 +1,6 @@
 #include "tests/test.h"
 
+#include "base/isa.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "eval/metrics.h"
@@ -92,6 +93,29 @@ TEST(pair_scores_do_not_depend_on_order_or_threads)
     CHECK(memcmp(score, again, 100 * sizeof *score) == 0);
 }
 
+/* $LAFS_CPU decides which instructions are used, and none of them changes a bit; a name that does not exist is told. */
+TEST(pair_scores_heed_the_environment)
+{
+    static const char *const name[] = {"plain", "avx2", "avx512"};
+    struct lafs_err err;
+    make_pairs();
+    for (int level = 0; level < 3; level++) {
+        setenv("LAFS_CPU", name[level], 1);
+        lafs_status st = lafs_pair_scores(e, ROWS, DIM, a, b, PAIRS, level ? again : score, NULL, &err);
+        if (st != LAFS_OK) {
+            CHECK(level > 0 && strstr(err.msg, "this machine cannot use"));
+            printf("skip pair_scores_heed_the_environment: no %s here\n", name[level]);
+            continue;
+        }
+        CHECK_INT(lafs_isa_level(), level);
+        CHECK(!level || !memcmp(score, again, sizeof score));
+    }
+    setenv("LAFS_CPU", "sse9", 1);
+    CHECK_INT(lafs_pair_scores(e, ROWS, DIM, a, b, PAIRS, score, NULL, &err), LAFS_USAGE);
+    CHECK(strstr(err.msg, "LAFS_CPU: there is no 'sse9'"));
+    unsetenv("LAFS_CPU");
+}
+
 TEST(normalise_refuses_what_has_no_direction)
 {
     struct lafs_err err = {0};
@@ -117,4 +141,5 @@ TEST(sorting_scores_checks_them)
 }
 
 TEST_MAIN(radix_sort_is_a_sort, pair_scores_are_cosines, pair_scores_do_not_depend_on_order_or_threads,
-          normalise_refuses_what_has_no_direction, sorting_scores_checks_them)
+          pair_scores_heed_the_environment, normalise_refuses_what_has_no_direction,
+          sorting_scores_checks_them)

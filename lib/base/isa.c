@@ -1,8 +1,9 @@
-#include "kernels/cpu/isa.h"
+#include "base/isa.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

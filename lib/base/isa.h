@@ -1,0 +1,28 @@
+/* Which of the processor's instructions code may use: what there is, capped by $LAFS_CPU. Safe on any thread. */
+#ifndef LAFS_BASE_ISA_H
+#define LAFS_BASE_ISA_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+
+/* What a processor may have, each with all before it. */
+enum lafs_isa {
+    LAFS_ISA_PLAIN = 0, /* what the compiler assumes */
+    LAFS_ISA_AVX2,      /* and fused multiply-add */
+    LAFS_ISA_AVX512,    /* F, BW, DQ, VL */
+    LAFS_ISA_AMX        /* tiles of bf16 and int8: CPUID, XCR0, and the kernel's permission */
+};
+/* The vectors to use: LAFS_ISA_PLAIN to LAFS_ISA_AVX512. */
+int lafs_isa_level(void);
+/* Whether tiles may be used. */
+int lafs_isa_amx(void);
+/* Use no more than this level, in the whole process; LAFS_ISA_AMX is no limit. */
+void lafs_isa_limit(int level);
+/* Takes the limit from $LAFS_CPU: plain, avx2, avx512 or amx; unset or empty: none. LAFS_USAGE, and no change, for
+ * another name or one that this machine lacks. */
+lafs_status lafs_isa_from_environment(struct lafs_err *err);
+/* "avx2"; what limits it, where something does. */
+void lafs_isa_describe(char *to, size_t size);
+
+#endif
