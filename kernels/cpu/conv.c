@@ -287,14 +287,14 @@ static void dense_grad(void *arg, int64_t group, int worker)
             depth = g->k * g->k * g->c;
     float *sum = o->sum + group * o->size;
     if (g->k == 1 && g->stride == 1) {
-        lafs_cpu_gemm(1, 0, g->out, g->c, (end - first) * hw, 1, o->dy + first * hw * g->out, g->out,
+        lafs_cpu_gemm(1, 0, g->out, g->c, (end - first) * hw, o->dy + first * hw * g->out, g->out,
                       o->x + first * hw * g->c, g->c, 0, sum, g->c);
         return;
     }
     float *col = lafs_cpu_scratch(o->d, worker); /* (oh*ow, depth) */
     for (int64_t i = first; i < end; i++) {
         for (int64_t oy = 0; oy < o->oh; oy++) gather_row(o, i, oy, col + oy * o->ow * depth);
-        lafs_cpu_gemm(1, 0, g->out, depth, hw, 1, o->dy + i * hw * g->out, g->out, col, depth, i > first, sum, depth);
+        lafs_cpu_gemm(1, 0, g->out, depth, hw, o->dy + i * hw * g->out, g->out, col, depth, i > first, sum, depth);
     }
 }
 

@@ -28,14 +28,14 @@ static void flush_end(unsigned before) { _mm_setcsr(before); }
 
 #define LAFS_VECTORS 512
 #include "kernels/cpu/vectors.inc"
-#define MR 12
-#define NV 2
+#define MR LAFS_GEMM_MR_512
+#define NV LAFS_GEMM_NV_512
 #include "kernels/cpu/gemm_kernels.inc"
 
 #define LAFS_VECTORS 256
 #include "kernels/cpu/vectors.inc"
-#define MR 4
-#define NV 3
+#define MR LAFS_GEMM_MR_256
+#define NV LAFS_GEMM_NV_256
 #include "kernels/cpu/gemm_kernels.inc"
 #else
 #define flush_begin NULL
@@ -44,8 +44,8 @@ static void flush_end(unsigned before) { _mm_setcsr(before); }
 
 #define LAFS_VECTORS 128
 #include "kernels/cpu/vectors.inc"
-#define MR 4
-#define NV 2
+#define MR LAFS_GEMM_MR_128
+#define NV LAFS_GEMM_NV_128
 #include "kernels/cpu/gemm_kernels.inc"
 
 const struct lafs_gemm_set *lafs_gemm_set_for(enum lafs_precision precision)
@@ -73,7 +73,7 @@ static struct lafs_gemm_source source_b(int trans, const float *b, int64_t ldb)
 
 /* While a panel of b serves all of a, the next is fetched. */
 void lafs_gemm_multiply(const struct lafs_gemm_set *s, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
-                        float alpha, int add, float *c, int64_t ldc)
+                        int add, float *c, int64_t ldc)
 {
     enum { LINE = 16 };
     int64_t depth = lafs_gemm_depth(s, k), size_a = depth * s->sa, size_b = depth * s->sb;
@@ -83,28 +83,27 @@ void lafs_gemm_multiply(const struct lafs_gemm_set *s, int64_t m, int64_t n, int
         const float *next = b + size_b, *end = j + s->nr < n ? next + size_b : next;
         for (int64_t i = 0; i < m; i += s->mr) {
             for (const float *to = next + share; next < to && next < end; next += LINE) __builtin_prefetch(next, 0, 2);
-            s->kernel((int)min64(s->mr, m - i), (int)min64(s->nr, n - j), depth, a + i / s->mr * size_a, b, alpha, add,
+            s->kernel((int)min64(s->mr, m - i), (int)min64(s->nr, n - j), depth, a + i / s->mr * size_a, b, add,
                       c + i * ldc + j, ldc);
         }
     }
     if (s->end) s->end(state);
 }
 
-/* c *= beta, without reading c when beta is 0. */
-static void scale_rows(int64_t m, int64_t n, float beta, float *c, int64_t ldc)
+/* The empty sum. */
+static void clear_rows(int64_t m, int64_t n, float *c, int64_t ldc)
 {
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j++) c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];
+    for (int64_t i = 0; i < m; i++) memset(c + i * ldc, 0, (size_t)n * sizeof *c);
 }
 
-void lafs_cpu_gemm(int transa, int transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
-                   const float *b, int64_t ldb, float beta, float *c, int64_t ldc)
+void lafs_cpu_gemm(int transa, int transb, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                   int64_t ldb, int add, float *c, int64_t ldc)
 {
     _Alignas(64) float pa[MB * LAFS_GEMM_KC], pb[NB * LAFS_GEMM_KC];
     const struct lafs_gemm_set *s = lafs_gemm_set_for(LAFS_PRECISION_FP32);
     const struct lafs_gemm_source sa = source_a(transa, a, lda), sb = source_b(transb, b, ldb);
     int64_t columns = NB / s->nr * s->nr;
-    if ((beta != 0 && beta != 1) || (k <= 0 && beta == 0)) scale_rows(m, n, beta, c, ldc);
+    if (k <= 0 && !add) clear_rows(m, n, c, ldc);
     for (int64_t j = 0; j < n; j += columns)
         for (int64_t q = 0; q < k; q += s->kc) {
             int64_t nb = min64(columns, n - j), kb = min64(s->kc, k - q);
@@ -112,7 +111,7 @@ void lafs_cpu_gemm(int transa, int transb, int64_t m, int64_t n, int64_t k, floa
             for (int64_t i = 0; i < m; i += MB) {
                 int64_t mb = min64(MB, m - i);
                 s->pack_a(s, &sa, i, mb, q, kb, pa);
-                lafs_gemm_multiply(s, mb, nb, kb, pa, pb, alpha, q > 0 || beta != 0, c + i * ldc + j, ldc);
+                lafs_gemm_multiply(s, mb, nb, kb, pa, pb, add || q > 0, c + i * ldc + j, ldc);
             }
         }
 }
@@ -196,7 +195,7 @@ static void multiply_tile(void *arg, int64_t index, int worker)
     for (int64_t q = 0; q < j->k; q += s->kc) {
         int64_t kb = min64(s->kc, j->k - q);
         const float *a = operand_at(j, &j->a, i, mb, q, kb, worker), *b = operand_at(j, &j->b, n, nb, q, kb, worker);
-        lafs_gemm_multiply(s, mb, nb, kb, a, b, 1, p->add || j->q0 + q > 0, c, p->ldc);
+        lafs_gemm_multiply(s, mb, nb, kb, a, b, p->add || j->q0 + q > 0, c, p->ldc);
     }
     if (j->q0 + j->k == p->k && p->finish) p->finish(p, row, mb, col, nb, worker);
 }
@@ -247,7 +246,7 @@ void lafs_cpu_matmul(struct lafs_dev *d, const struct lafs_matmul *p)
     const struct lafs_gemm_set *s = lafs_gemm_set_for(p->precision);
     struct job j = {.p = p, .set = s};
     if (p->m <= 0 || p->n <= 0) return;
-    if (p->k <= 0 && !p->add) scale_rows(p->m, p->n, 0, p->c, p->ldc);
+    if (p->k <= 0 && !p->add) clear_rows(p->m, p->n, p->c, p->ldc);
     if (p->k <= 0) {
         if (p->finish) p->finish(p, 0, p->m, 0, p->n, 0);
         return;

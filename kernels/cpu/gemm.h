@@ -12,7 +12,7 @@
  *   to bfloat16, even k before odd. So does plain code, since products of bfloat16 are exact (but where one is below
  *   2^-126).
  * - bf16x3: the same over three times as many k: a step of 32 becomes three, low high, high high and high low (the part
- *   of op(a)'s element before that of op(b)'s). */
+ *   of op(a)'s element before that of op(b)'s; LAFS_GEMM_LOW_A in gemm_set.h). */
 #ifndef LAFS_KERNELS_CPU_GEMM_H
 #define LAFS_KERNELS_CPU_GEMM_H
 
@@ -22,11 +22,11 @@
 
 enum { LAFS_GEMM_KC = 256 };
 
-/* c (m,n) = alpha op(a) op(b) + beta c, row-major. op(a) is (m,k): a is (m,k), or (k,m) when transa; op(b) is (k,n): b
- * is (k,n), or (n,k) when transb. lda, ldb, ldc: floats between rows as stored. beta 0: c is not read. Runs on the
+/* c (m,n) = op(a) op(b), or += when add (without it c is not read), row-major. op(a) is (m,k): a is (m,k), or (k,m)
+ * when transa; op(b) is (k,n): b is (k,n), or (n,k) when transb. lda, ldb, ldc: floats between rows as stored. Runs on the
  * calling thread alone, on 400 KiB of its stack. */
-void lafs_cpu_gemm(int transa, int transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
-                   const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+void lafs_cpu_gemm(int transa, int transb, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                   int64_t ldb, int add, float *c, int64_t ldc);
 
 /* A product on all threads of the device's pool. */
 struct lafs_matmul {

@@ -46,29 +46,43 @@ LAFS_INLINE void pack(const struct lafs_gemm_source *s, int64_t i0, int64_t n, i
         for (int j = 0; j < stride; j++) to[j] = j < n ? p[j] : 0;
 }
 
-/* The strides that there are, constants for the compiler. */
-LAFS_INLINE void pack_any(const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0, int64_t k, float *to,
-                          int stride)
+/* For each kind of vectors the widths of its panels (gemm_set.h), constants for the compiler. Not inlined into what
+ * rounds to bf16: that would compile all of it twice. */
+typedef void pack_fn(const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0, int64_t k, float *to,
+                     int stride);
+#define PACKER(target, bits)                                                                                           \
+    target __attribute__((noinline)) static void pack_##bits(const struct lafs_gemm_source *s, int64_t i0, int64_t n, \
+                                                             int64_t q0, int64_t k, float *to, int stride)            \
+    {                                                                                                                  \
+        if (stride == LAFS_GEMM_MR_##bits) pack(s, i0, n, q0, k, to, LAFS_GEMM_MR_##bits);                             \
+        else pack(s, i0, n, q0, k, to, LAFS_GEMM_NV_##bits * (bits / 32));                                             \
+    }
+#if defined __x86_64__
+PACKER(LAFS_TARGET_512, 512)
+PACKER(LAFS_TARGET_256, 256)
+#endif
+PACKER(, 128)
+
+static pack_fn *packer(void)
 {
-    if (stride == 4) pack(s, i0, n, q0, k, to, 4);
-    else if (stride == 24) pack(s, i0, n, q0, k, to, 24);
-    else if (stride == 12) pack(s, i0, n, q0, k, to, 12);
-    else if (stride == 32) pack(s, i0, n, q0, k, to, 32);
-    else pack(s, i0, n, q0, k, to, stride);
+#if defined __x86_64__
+    int level = lafs_isa_level();
+    if (level == LAFS_ISA_AVX512) return pack_512;
+    if (level == LAFS_ISA_AVX2) return pack_256;
+#endif
+    return pack_128;
 }
-LAFS_ISA_FN(pack_any, (const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0, int64_t k, float *to,
-                       int stride), (s, i0, n, q0, k, to, stride))
 
 void lafs_gemm_pack_a(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
                       int64_t q0, int64_t k, float *to)
 {
-    lafs_isa_pack_any()(from, i0, n, q0, k, to, s->sa);
+    packer()(from, i0, n, q0, k, to, s->sa);
 }
 
 void lafs_gemm_pack_b(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
                       int64_t q0, int64_t k, float *to)
 {
-    lafs_isa_pack_any()(from, i0, n, q0, k, to, s->sb);
+    packer()(from, i0, n, q0, k, to, s->sb);
 }
 
 /* -- bf16 -- */
@@ -92,33 +106,32 @@ LAFS_INLINE float *place(const float *step, int stride, float *to)
     return to;
 }
 
-/* Steps of STEP k each; of bf16x3 three after another: low high, high high, high low (gemm.h). */
-LAFS_INLINE void pack_bf16(const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0, int64_t k, float *to,
-                           int stride, int parts, int is_a)
+/* Steps of STEP k each; of bf16x3 three after another, of which number low_at is the low part (gemm_set.h). */
+LAFS_INLINE void pack_bf16(pack_fn *floats, const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0,
+                           int64_t k, float *to, int stride, int parts, int low_at)
 {
     float x[STEP * MAX_STRIDE], high[STEP * MAX_STRIDE], low[STEP * MAX_STRIDE];
     for (int64_t i = 0; i < n; i += stride)
         for (int64_t q = 0; q < k; q += STEP) {
             int64_t kb = k - q < STEP ? k - q : STEP;
-            pack_any(s, i0 + i, n - i < stride ? n - i : stride, q0 + q, kb, x, stride);
+            floats(s, i0 + i, n - i < stride ? n - i : stride, q0 + q, kb, x, stride);
             memset(x + kb * stride, 0, (size_t)((STEP - kb) * stride) * sizeof *x);
             split(STEP * stride, x, high, parts == 3 ? low : NULL);
-            if (parts == 3) to = place(is_a ? low : high, stride, to);
-            to = place(high, stride, to);
-            if (parts == 3) to = place(is_a ? high : low, stride, to);
+            for (int part = 0; part < parts; part++) to = place(parts == 3 && part == low_at ? low : high, stride, to);
         }
 }
-LAFS_ISA_FN(pack_bf16, (const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0, int64_t k, float *to,
-                        int stride, int parts, int is_a), (s, i0, n, q0, k, to, stride, parts, is_a))
+LAFS_ISA_FN(pack_bf16, (pack_fn *floats, const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0, int64_t k,
+                        float *to, int stride, int parts, int low_at),
+            (floats, s, i0, n, q0, k, to, stride, parts, low_at))
 
 void lafs_gemm_pack_a_bf16(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
                            int64_t q0, int64_t k, float *to)
 {
-    lafs_isa_pack_bf16()(from, i0, n, q0, k, to, s->sa, s->parts, 1);
+    lafs_isa_pack_bf16()(packer(), from, i0, n, q0, k, to, s->sa, s->parts, LAFS_GEMM_LOW_A);
 }
 
 void lafs_gemm_pack_b_bf16(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
                            int64_t q0, int64_t k, float *to)
 {
-    lafs_isa_pack_bf16()(from, i0, n, q0, k, to, s->sb, s->parts, 0);
+    lafs_isa_pack_bf16()(packer(), from, i0, n, q0, k, to, s->sb, s->parts, LAFS_GEMM_LOW_B);
 }

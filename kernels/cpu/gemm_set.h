@@ -13,6 +13,17 @@ struct lafs_gemm_source {
 };
 
 enum { LAFS_GEMM_STEP = 32 }; /* bf16: k are summed in steps of as many (gemm.h) */
+/* bf16x3: which of a step's three parts is the low one of either matrix; the others are its high one. So the products
+ * are low high, high high and high low. */
+enum { LAFS_GEMM_LOW_A = 0, LAFS_GEMM_LOW_B = 2 };
+
+/* Rows of op(a)'s panels and vectors of op(b)'s, of each kind of vectors (vectors.inc). */
+#define LAFS_GEMM_MR_512 12
+#define LAFS_GEMM_NV_512 2
+#define LAFS_GEMM_MR_256 4
+#define LAFS_GEMM_NV_256 3
+#define LAFS_GEMM_MR_128 4
+#define LAFS_GEMM_NV_128 2
 
 /* A block of either matrix is packed for kc k at most, in panels: op(a)'s of mr rows, op(b)'s of nr columns. A panel
  * takes `sa` (`sb`) floats of memory for each of its packed k, of which there are lafs_gemm_depth(set, k). */
@@ -26,9 +37,8 @@ struct lafs_gemm_set {
                    int64_t q0, int64_t k, float *to);
     void (*pack_b)(const struct lafs_gemm_set *s, const struct lafs_gemm_source *from, int64_t i0, int64_t n,
                    int64_t q0, int64_t k, float *to);
-    /* c (rows <= mr, cols <= nr) = or += alpha a b, of one panel each, `depth` packed k (alpha is 1 but for fp32). */
-    void (*kernel)(int rows, int cols, int64_t depth, const float *a, const float *b, float alpha, int add, float *c,
-                   int64_t ldc);
+    /* c (rows <= mr, cols <= nr) = or += a b, of one panel each, `depth` packed k. */
+    void (*kernel)(int rows, int cols, int64_t depth, const float *a, const float *b, int add, float *c, int64_t ldc);
     /* Around kernels, on their thread; NULL: nothing. What begin returns goes to end. */
     unsigned (*begin)(void);
     void (*end)(unsigned state);
@@ -54,9 +64,9 @@ const struct lafs_gemm_set *lafs_gemm_amx(enum lafs_precision precision);
 
 /* gemm.c */
 const struct lafs_gemm_set *lafs_gemm_set_for(enum lafs_precision precision);
-/* c (m,n) = or += alpha a b for blocks that `s` packed, all k of them in one; on the calling thread. */
+/* c (m,n) = or += a b for blocks that `s` packed, all k of them in one; on the calling thread. */
 void lafs_gemm_multiply(const struct lafs_gemm_set *s, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
-                        float alpha, int add, float *c, int64_t ldc);
+                        int add, float *c, int64_t ldc);
 /* Floats that n rows of op(a), or columns of op(b), and k take when packed. */
 static inline int64_t lafs_gemm_size_a(const struct lafs_gemm_set *s, int64_t n, int64_t k)
 {

@@ -39,14 +39,14 @@ static void finish(const struct lafs_matmul *p, int64_t row, int64_t rows, int64
 
 void lafs_cpu_linear(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
                      int64_t out, const float *x, const float *w, const float *b, enum lafs_act act,
-const struct lafs_drop *drop, float *pre, float *y)
+                     const struct lafs_drop *drop, float *pre, float *y)
 {
     if (drop && drop->p <= 0) drop = NULL;
     struct epilogue e = {s, drop, b, act, pre};
     int plain = !b && act == LAFS_ACT_NONE && !drop && !pre;
     struct lafs_matmul p = {.precision = precision, .transb = 1, .m = lafs_seqs_rows(s), .n = out, .k = in, .a = x,
                             .lda = in, .b = w, .ldb = in, .c = y, .ldc = out, .finish = plain ? NULL : finish,
-.arg = &e};
+                            .arg = &e};
     lafs_cpu_matmul(d, &p);
 }
 
@@ -55,7 +55,7 @@ void lafs_cpu_linear_bwd_x(struct lafs_dev *d, enum lafs_precision precision, co
 {
     struct lafs_matmul p = {
         .precision = precision, .m = lafs_seqs_rows(s), .n = in, .k = out, .a = dy, .lda = out, .b = w, .ldb = in,
-.c = dx, .ldc = in};
+        .c = dx, .ldc = in};
     lafs_cpu_matmul(d, &p);
 }
 

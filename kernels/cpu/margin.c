@@ -215,8 +215,8 @@ LAFS_ISA_TILES(demb, struct margin, demb_tile(j, tile))
 
 void lafs_cpu_margin_loss(struct lafs_dev *d, enum lafs_precision precision, int64_t b, int64_t dim, int64_t classes,
                           const float *emb, const float *weight, const struct lafs_target *target,
-enum lafs_margin kind, float s, float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
-float *logits)
+                          enum lafs_margin kind, float s, float m, float grad_scale, void *scratch, double *loss,
+                          float *demb, float *dweight, float *logits)
 {
     struct margin j = {.d = d, .b = b, .dim = dim, .classes = classes, .emb = emb, .weight = weight, .target = target,
                        .kind = kind, .s = s, .m = m, .factor = grad_scale / (double)b, .demb = demb, .dweight = dweight,
@@ -227,7 +227,7 @@ float *logits)
     lafs_pool_for(d->pool, (classes + ROWS - 1) / ROWS, lafs_isa_weight(), &j);
     struct lafs_matmul cosines = {.precision = precision, .transb = 1, .m = b, .n = classes, .k = dim, .a = j.unit,
                                   .lda = dim, .b = weight, .ldb = dim, .c = j.cosine, .ldc = classes,
-.finish = cosine_block, .arg = &j};
+                                  .finish = cosine_block, .arg = &j};
     lafs_cpu_matmul(d, &cosines);
     lafs_pool_for(d->pool, b, lafs_isa_softmax(), &j);
     double sum = 0;
@@ -239,7 +239,7 @@ float *logits)
                                  .b = weight, .ldb = dim, .c = j.dunit, .ldc = dim};
     struct lafs_matmul back_w = {.precision = precision, .transa = 1, .m = classes, .n = dim, .k = b, .a = j.cosine,
                                  .lda = classes, .b = j.unit, .ldb = dim, .add = 1, .c = dweight, .ldc = dim,
-.finish = along_block, .arg = &j};
+                                 .finish = along_block, .arg = &j};
     lafs_cpu_matmul(d, &back_e);
     lafs_cpu_matmul(d, &back_w);
     lafs_pool_for(d->pool, b, lafs_isa_demb(), &j);

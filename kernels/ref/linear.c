@@ -3,7 +3,7 @@
 
 void lafs_ref_linear(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
                      int64_t out, const float *x, const float *w, const float *b, enum lafs_act act,
-const struct lafs_drop *drop, float *pre, float *y)
+                     const struct lafs_drop *drop, float *pre, float *y)
 {
     (void)d;
     for (int64_t i = 0; i < s->n; i++)

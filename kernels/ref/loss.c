@@ -197,8 +197,8 @@ static double margin_row(int64_t classes, const struct lafs_target *t, enum lafs
 
 void lafs_ref_margin_loss(struct lafs_dev *d, enum lafs_precision precision, int64_t b, int64_t dim, int64_t classes,
                           const float *emb, const float *weight, const struct lafs_target *target,
-enum lafs_margin kind, float s, float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
-float *logits)
+                          enum lafs_margin kind, float s, float m, float grad_scale, void *scratch, double *loss,
+                          float *demb, float *dweight, float *logits)
 {
     (void)d;
     (void)precision; /* never less than bf16x3, which is near what others make of fp32 */

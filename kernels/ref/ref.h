@@ -52,7 +52,7 @@ void lafs_ref_rows_scatter(struct lafs_dev *d, int64_t n, int64_t rows, int64_t 
 /* linear.c */
 void lafs_ref_linear(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
                      int64_t out, const float *x, const float *w, const float *b, enum lafs_act act,
-const struct lafs_drop *drop, float *pre, float *y);
+                     const struct lafs_drop *drop, float *pre, float *y);
 void lafs_ref_linear_bwd_x(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
                            int64_t out, const float *dy, const float *w, float *dx);
 void lafs_ref_linear_bwd_w(struct lafs_dev *d, enum lafs_precision precision, int64_t rows, int64_t in, int64_t out,
@@ -87,8 +87,8 @@ void lafs_ref_dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt
 size_t lafs_ref_margin_scratch(int64_t b, int64_t dim, int64_t classes);
 void lafs_ref_margin_loss(struct lafs_dev *d, enum lafs_precision precision, int64_t b, int64_t dim, int64_t classes,
                           const float *emb, const float *weight, const struct lafs_target *target,
-enum lafs_margin kind, float s, float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
-float *logits);
+                          enum lafs_margin kind, float s, float m, float grad_scale, void *scratch, double *loss,
+                          float *demb, float *dweight, float *logits);
 void lafs_ref_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale,
                   double *loss, float *da);
 /* optim.c */

@@ -8,7 +8,7 @@
 #include "kernels/cpu/scan_amx.inc"
 
 #include "base/rng.h"
-#include "kernels/cpu/isa.h"
+#include "tests/ops/levels.h"
 
 static struct lafs_rng rng;
 static int64_t below(int64_t lo, int64_t hi) { return lo + (int64_t)lafs_rng_below(&rng, (uint64_t)(hi - lo + 1)); }
@@ -70,7 +70,7 @@ static float *run(const struct product *p, const struct lafs_gemm_set *s)
     memcpy(c, p->c, (size_t)(p->m * p->ldc) * sizeof *c);
     s->pack_a(s, &p->a, 0, p->m, 0, p->k, a);
     s->pack_b(s, &p->b, 0, p->n, 0, p->k, b);
-    lafs_gemm_multiply(s, p->m, p->n, p->k, a, b, 1, p->add, c, p->ldc);
+    lafs_gemm_multiply(s, p->m, p->n, p->k, a, b, p->add, c, p->ldc);
     CHECK(guarded(a, size_a));
     CHECK(guarded(b, size_b));
     CHECK(guarded(c, p->m * p->ldc));
@@ -88,6 +88,7 @@ static void release(struct product *p)
 
 TEST(emulated_tiles_vectors_and_plain_code)
 {
+    levels_missing("emulated_tiles_vectors_and_plain_code", LAFS_ISA_AVX512);
     lafs_rng_init(&rng, lafs_rng_key(5, LAFS_RNG_TEST, 0, 0, 0));
     for (int round = 0; round < 60; round++) {
         struct product p = draw(round % 10 == 0);
@@ -95,15 +96,14 @@ TEST(emulated_tiles_vectors_and_plain_code)
         size_t bytes = (size_t)(p.m * p.ldc) * sizeof(float);
         float *tiles = run(&p, &amx_sets[precision]);
         for (int level = LAFS_ISA_AVX512; level >= LAFS_ISA_PLAIN; level--) {
-            lafs_isa_limit(level);
-            if (lafs_isa_level() != level) continue;
+            if (!level_use(level)) continue;
             float *c = run(&p, lafs_gemm_set_for(precision));
             if (memcmp(c, tiles, bytes))
-                FAIL_("round %d, level %d: %lld x %lld x %lld, add %d: other bits", round, level, (long long)p.m,
+                FAIL_("round %d, %s: %lld x %lld x %lld, add %d: other bits", round, level_name[level], (long long)p.m,
                       (long long)p.n, (long long)p.k, p.add);
             free(c);
         }
-        lafs_isa_limit(LAFS_ISA_AMX);
+        level_free();
         free(tiles);
         release(&p);
     }
@@ -111,7 +111,7 @@ TEST(emulated_tiles_vectors_and_plain_code)
 
 TEST(real_tiles)
 {
-    if (!lafs_isa_amx()) return;
+    if (!lafs_isa_amx()) SKIP("no amx here");
     lafs_rng_init(&rng, lafs_rng_key(6, LAFS_RNG_TEST, 0, 0, 0));
     int other = 0;
     for (int round = 0; round < 60; round++) {

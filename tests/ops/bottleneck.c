@@ -2,7 +2,7 @@
  * the same bits whatever the threads, the neighbours in the batch and the set; nothing written outside. */
 #include "tests/ops/ops.h"
 
-#include "kernels/cpu/isa.h"
+#include "tests/ops/levels.h"
 
 enum { MOST = 3, IMAGES = 9 };
 
@@ -67,14 +67,6 @@ static void drop(struct chain *c)
         for (int k = 0; k < 8; k++) ops_free(c->weight[i][k]);
 }
 
-/* Uses instruction set `level` of lafs_isa_level; 0 when this machine lacks it. */
-enum { NO_LIMIT = 9 };
-static int use_set(int level)
-{
-    lafs_isa_limit(level);
-    return lafs_isa_level() == level;
-}
-
 /* Images first..first+n-1 of x. */
 static float *run(const struct lafs_backend *b, struct chain *c, int64_t first, int64_t n, const float *x)
 {
@@ -104,6 +96,7 @@ static float *run_all(struct ops_set *o, struct chain *c, const char *what, cons
 
 TEST(like_the_reference)
 {
+    levels_missing("like_the_reference", LAFS_ISA_AVX512);
     struct ops_set o;
     ops_open(&o);
     for (int i = 0; i < PLANS; i++) {
@@ -112,11 +105,10 @@ TEST(like_the_reference)
         int64_t size = out_size(&c.g[c.count - 1]);
         float *x = ops_random("x", IMAGES * c.g[0].h * c.g[0].w * c.g[0].c, -1, 1), *before = NULL;
         float *want = run(&o.ref, &c, 0, IMAGES, x);
-        static const char *const sets[] = {"no vector extensions", "avx2", "avx512"};
         for (int s = 0; s < 3; s++) {
             char what[48];
-            if (!use_set(s)) continue;
-            snprintf(what, sizeof what, "chain %d, %s", i, sets[s]);
+            if (!level_use(s)) continue;
+            snprintf(what, sizeof what, "chain %d, %s", i, level_name[s]);
             float *y = run_all(&o, &c, what, x);
             ops_close_to(what, y, want, IMAGES * size, 1e-5);
             if (before && s == 2) ops_same(what, y, before, IMAGES * size); /* as AVX2 */
@@ -124,7 +116,7 @@ TEST(like_the_reference)
             before = y;
         }
         if (before) ops_free(before);
-        lafs_isa_limit(NO_LIMIT);
+        level_free();
         ops_free(want), ops_free(x);
         drop(&c);
     }

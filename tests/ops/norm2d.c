@@ -1,9 +1,8 @@
 /* batchnorm, channel_mean, channel_scale, minmax and their backward passes. */
 #include "tests/ops/ops.h"
 
-#include "kernels/cpu/isa.h"
+#include "tests/ops/levels.h"
 
-enum { NO_LIMIT = 9 }; /* above every level of lafs_isa_level */
 
 static const enum lafs_act acts[] = {LAFS_ACT_NONE, LAFS_ACT_RELU, LAFS_ACT_HSWISH, LAFS_ACT_SIGMOID};
 
@@ -54,7 +53,7 @@ static void bn_narrower(const struct bn *t, const struct lafs_backend *cpu, floa
         float *got[OUTS];
         lafs_isa_limit(level);
         bn_run(t, cpu, got);
-        lafs_isa_limit(NO_LIMIT);
+        level_free();
         for (int k = 0; k < OUTS; k++) {
             int64_t n = out_size(t, k);
             if (!(t->rows == 1 && t->train && k == DX)) ops_close_to(out_name[k], got[k], want[k], n, 2e-5);
@@ -183,7 +182,7 @@ TEST(channel_ops)
             float *low[6];
             lafs_isa_limit(level);
             channel_run(&o.cpu, acts[a], x, s, dy, low);
-            lafs_isa_limit(NO_LIMIT);
+            level_free();
             for (int k = 0; k < 6; k++) {
                 ops_close_to(name[k], low[k], want[k], size[k], k == 1 ? 1e-4 : 1e-5);
                 ops_free(low[k]);

@@ -1,5 +1,5 @@
 /* patch_cut, patch_cut_bwd, grid_cut. */
-#include "kernels/cpu/isa.h"
+#include "tests/ops/levels.h"
 #include "tests/ops/ops.h"
 
 enum { SIDE = 29, N = 11 };
@@ -81,12 +81,13 @@ TEST(backends_agree)
 {
     struct ops_set o;
     ops_open(&o);
-    for (int level = LAFS_ISA_AVX512; level >= 0; level--) { /* what there is not is the next one once more */
-        lafs_isa_limit(level);
+    levels_missing("backends_agree", LAFS_ISA_AVX512);
+    for (int level = LAFS_ISA_AVX512; level >= 0; level--) {
+        if (!level_use(level)) continue;
         for (int transposed = 0; transposed < 2; transposed++)
             for (int p = 4; p <= 18; p += p == 4 ? 4 : p == 8 ? 8 : 2) check_case(&o, p, transposed); /* 4, 8, 16, 18 */
     }
-    lafs_isa_limit(LAFS_ISA_AMX);
+    level_free();
     ops_close(&o);
 }
 

@@ -1,6 +1,6 @@
 /* Rendering of views: the CPU backend gives the reference's bits, whatever the plan, the source's size and the threads.
  */
-#include "kernels/cpu/isa.h"
+#include "tests/ops/levels.h"
 #include "tests/ops/ops.h"
 
 enum { GUARDED = 64, CASES = 200 };
@@ -183,7 +183,7 @@ TEST(random_plans_without_vector_extensions)
     lafs_rng_init(&rng, lafs_rng_key(1, LAFS_RNG_TEST, 3, 0, 0));
     lafs_isa_limit(LAFS_ISA_PLAIN);
     random_batches(CASES / 4, 130);
-    lafs_isa_limit(LAFS_ISA_AMX);
+    level_free();
 }
 
 TEST(large_sources)
@@ -240,7 +240,7 @@ TEST(hue_of_every_colour)
         o.cpu.ops->render(o.cpu.dev, 1, &p, &src, &side, &side, NULL, &b);
         differ += memcmp(a, b, SIDE * SIDE * 3) != 0;
     }
-    lafs_isa_limit(LAFS_ISA_AMX);
+    level_free();
     CHECK_INT(differ, 0);
     free(px);
     free(a);

@@ -27,7 +27,7 @@
 #include "base/pool.h"
 #include "base/rng.h"
 #include "compute/backend.h"
-#include "kernels/cpu/isa.h"
+#include "tests/ops/levels.h"
 
 enum { MAX_BUFS = 20, MAX_SEQS = 12, GUARD = 1024, ROUNDS = 8 };
 enum buf_kind {
@@ -444,14 +444,13 @@ struct op_devices { /* pool.., label */
 static inline void check_levels(struct op *o, const struct op_case *c, const struct op_devices *v,
                                 unsigned char *const *truth, unsigned char **fast)
 {
-    static const char *const label[] = {"cpu, plain", "cpu, avx2", "cpu, avx512"};
     for (int level = v->level - 1; level >= LAFS_ISA_PLAIN; level--) {
         lafs_isa_limit(level);
-        run_on(o, c->run, &v->cpu4, label[level]);
+        run_on(o, c->run, &v->cpu4, level_name[level]);
         lafs_isa_limit(v->level);
         int tiles = level == LAFS_ISA_AVX512 && c->precision != LAFS_PRECISION_FP32;
         int bits = !tiles && (level > LAFS_ISA_PLAIN || c->precision != LAFS_PRECISION_FP32);
-        check_outputs(o, bits ? fast : truth, bits, label[level]);
+        check_outputs(o, bits ? fast : truth, bits, level_name[level]);
         for (int i = 0; i < o->bufs && tiles; i++) {
             if (memcmp(fast[i], o->buf[i].host, bytes_of(o, &o->buf[i])))
                 printf("note %s: tiles give other bits than vectors in '%s'\n", c->name, o->buf[i].name);
@@ -569,6 +568,8 @@ static inline int ops_main(const struct op_case *c, int n)
     fprintf(stderr, "%s%s%s\n", v.cpu1.ops->describe(v.cpu1.dev), v.have_cuda ? ", " : "",
             v.have_cuda ? v.cuda.ops->describe(v.cuda.dev) : "");
     v.level = lafs_isa_amx() ? LAFS_ISA_AMX : lafs_isa_level();
+    for (int level = v.level + 1; level <= LAFS_ISA_AMX && !v.cuda_only; level++)
+        printf("skip all of them: no %s here\n", level_name[level]);
     int bad = 0;
     for (int i = 0; i < n; i++) bad |= run_case(&c[i], &v, seed);
     lafs_backend_close(&v.ref);
