@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/sha256.h"
 #include "cmd/cli.h"
 #include "cmd/trainrun.h"
@@ -274,11 +275,12 @@ static lafs_status open_landmarks(const struct lafs_pretrain_config *c, struct l
     return lafs_sha256_file(o.landmarks, s.cnn_digest, err);
 }
 
+/* A dry run's feed is a plan, too. */
 static lafs_status open_feed(const struct lafs_pretrain_config *c, struct lafs_err *err)
 {
     struct lafs_feed_config f = {.views = c->views, .points = c->points, .micro = (int)c->micro,
                                  .epochs = c->epochs, .seed = c->seed, .cnn = s.has_cnn ? &s.cnn : NULL,
-                                 .turns = lafs_turns_of(c->comm, c->batch / c->micro)};
+                                 .turns = lafs_turns_of(c->comm, c->batch / c->micro), .plan_only = o.dry_run};
     f.per_epoch = lafs_pretrain_steps_per_epoch(c) * (c->batch / c->micro);
     LAFS_TRY(trainrun_open_data(&s.run, err));
     f.ahead = s.run.ahead;
@@ -310,12 +312,14 @@ static void dry_run(const struct lafs_pretrain_config *c)
     struct lafs_pretrain_inside in;
     lafs_pretrain_look(s.trainer, &in);
     int64_t weights = 0, steps = lafs_pretrain_steps(s.trainer);
+    size_t memory;
     for (int i = 0; i < in.params->count; i++) weights += in.params->p[i].size;
     double flop = flop_per_image(c), rate = trainrun_measure(&s.backend, c->model.vit.dim);
     double seconds = flop * (double)c->batch / rate / 1e9;
     printf("parameters   %" PRId64 " (ViT %d wide, %d deep, and the head of %" PRId64 " outputs)\n", weights,
            c->model.vit.dim, c->model.vit.depth, c->head.out);
-    trainrun_print_memory(&s.backend, lafs_pretrain_memory(s.trainer));
+    if (!lafs_add_ok(lafs_pretrain_memory(s.trainer), lafs_feed_memory(s.feed), &memory)) memory = SIZE_MAX;
+    trainrun_print_memory(&s.backend, memory);
     printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n",
            steps, c->epochs, lafs_pretrain_steps_per_epoch(c), c->batch, c->images);
     printf("work         %.1f GFLOP an image\n", flop / 1e9);
@@ -420,7 +424,8 @@ static lafs_status go(const char *const *args, int n, struct lafs_err *err)
     if (o.dry_run) {
         if (s.run.comm.rank) return LAFS_OK;
         c.plan_only = 1;
-        LAFS_TRY(lafs_pretrain_open(&s.trainer, &c, &s.backend, NULL, err));
+        LAFS_TRY(open_feed(&c, err));
+        LAFS_TRY(lafs_pretrain_open(&s.trainer, &c, &s.backend, s.feed, err));
         dry_run(&c);
         return LAFS_OK;
     }

@@ -4,10 +4,12 @@
 
 #include "kernels/cpu/isa.h"
 
-/* Aligned, and on large pages where it is large. */
+/* Aligned, and on large pages where it is large. Half as much again as is asked for: how many rows an op sees is drawn
+ * anew in each step (drop-path), and a step that sees more than those before it shall find room. */
 static int grow(struct lafs_dev *d, struct lafs_host_mem *m, size_t size)
 {
     struct lafs_err err = {0};
+    size += size / 2;
     lafs_host_free(d, m->p);
     m->size = 0;
     if (lafs_host_alloc(d, &m->p, size, &err) != LAFS_OK) {

@@ -15,11 +15,11 @@ static lafs_status carve(struct lafs_embedder *e, int n, struct lafs_err *err)
     e->images = lafs_arena_take(a, crops * CROP, sizeof(float));
     if (e->purpose & LAFS_FOR_EMBEDDING) {
         e->emb = lafs_arena_take(a, crops * (size_t)c->dim, sizeof(float));
-        LAFS_TRY(lafs_model_plan(&e->work, e->model, (int64_t)crops, LAFS_MODEL_INFER, a, err));
+        LAFS_TRY(lafs_model_plan(&e->work, e->model, (int64_t)crops, LAFS_MODEL_INFER, e->backend, a, err));
     }
     if (e->purpose & LAFS_FOR_LANDMARKS) {
         e->landmarks = lafs_arena_take(a, (size_t)n * (size_t)c->patches * 2, sizeof(float));
-        LAFS_TRY(lafs_cnn_plan(&e->cnn, &e->model->cnn, n, LAFS_CNN_FOLDED, a, err));
+        LAFS_TRY(lafs_cnn_plan(&e->cnn, &e->model->cnn, n, LAFS_CNN_FOLDED, e->backend, a, err));
     }
     return LAFS_OK;
 }

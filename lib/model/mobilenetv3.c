@@ -228,9 +228,8 @@ static void carve_weights(struct lafs_cnn_work *w, int i, struct lafs_arena *a)
 }
 
 /* Without backward. */
-static void carve_folded(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a)
+static void carve_folded(struct lafs_cnn_work *w, size_t n, const struct lafs_ops *op, struct lafs_arena *a)
 {
-    const struct lafs_ops *op = w->backend.ops;
     w->first.out = TAKE(n * FIRST_SIDE * FIRST_SIDE * FIRST);
     w->first_folded = TAKE(FIRST * 27);
     w->first_bias = TAKE(FIRST);
@@ -253,7 +252,8 @@ static void carve_folded(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a
 }
 
 lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int64_t max_images,
-                          enum lafs_cnn_mode mode, struct lafs_arena *a, struct lafs_err *err)
+                          enum lafs_cnn_mode mode, const struct lafs_backend *b, struct lafs_arena *a,
+                          struct lafs_err *err)
 {
     size_t n = (size_t)max_images;
     if (w->cnn != m || w->max_images != max_images || w->mode != mode || !w->off) {
@@ -268,6 +268,7 @@ lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int
     w->dev_off = lafs_arena_take(a, MAPS * (n + 1), sizeof(int64_t));
     w->one = TAKE(1);
     if (mode == LAFS_CNN_KEEP) carve_kept(w, n, a);
+    else carve_folded(w, n, b->ops, a);
     w->mean = TAKE(n * LAFS_CNN_OUT);
     w->dropped = TAKE(n * LAFS_CNN_OUT);
     w->raw = TAKE(n * 2 * (size_t)m->landmarks);
@@ -279,7 +280,6 @@ lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int
 void lafs_cnn_work_release(struct lafs_cnn_work *w)
 {
     lafs_free(w->off);
-    lafs_arena_release(&w->own, &w->backend);
     memset(w, 0, sizeof *w);
 }
 
@@ -325,16 +325,6 @@ lafs_status lafs_cnn_fold(struct lafs_cnn_work *w, const struct lafs_backend *b,
 {
     const struct lafs_cnn *m = w->cnn;
     struct fold f = {b, value, err, LAFS_OK};
-    if (!w->own.base) { /* what a backend needs, only now known */
-        w->backend = *b;
-        carve_folded(w, (size_t)w->max_images, &w->own);
-        lafs_status st = lafs_arena_reserve(&w->own, b, err);
-        if (st != LAFS_OK) {
-            lafs_arena_release(&w->own, b); /* what was counted, too */
-            return st;
-        }
-        carve_folded(w, (size_t)w->max_images, &w->own);
-    }
     fold(&f, m->first_w, &m->first_bn, FIRST, 27, w->first_folded, w->first_bias);
     if (b->ops->bottlenecks) describe_blocks(w, value);
     for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {

@@ -79,9 +79,7 @@ struct lafs_cnn_work {
     int64_t *dev_off;
     float *one;                     /* (1) = 1 */
     struct lafs_cnn_unit first;
-    /* LAFS_CNN_FOLDED: memory of its own, reserved when first folded */
-    struct lafs_backend backend;
-    struct lafs_arena own;
+    /* LAFS_CNN_FOLDED */
     float *first_folded, *first_bias;
     struct lafs_bottleneck chain[LAFS_CNN_BLOCKS];
     void *packed;                   /* the chain's weights; NULL where the backend has no op for it */
@@ -92,10 +90,11 @@ struct lafs_cnn_work {
     float *da, *db, *dc;            /* scratch of the largest map */
     float *dgate, *dhid;            /* (n, max e), (n, max e/4) */
 };
-/* Called twice, around lafs_arena_reserve. */
+/* Called twice, around lafs_arena_reserve. Of b only the table is looked at: what it packs decides on the memory. */
 lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int64_t max_images,
-                          enum lafs_cnn_mode mode, struct lafs_arena *a, struct lafs_err *err);
-/* Before its backend is closed. The arena is the caller's. */
+                          enum lafs_cnn_mode mode, const struct lafs_backend *b, struct lafs_arena *a,
+                          struct lafs_err *err);
+/* The arena is the caller's. */
 void lafs_cnn_work_release(struct lafs_cnn_work *w);
 /* LAFS_CNN_FOLDED: (re)computes the folded weights; after planning, and whenever value has changed. value must stay,
  * since squeeze-and-excitation and the last layer are not folded. */

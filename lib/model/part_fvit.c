@@ -48,7 +48,8 @@ void lafs_model_release(struct lafs_model *m, const struct lafs_backend *b)
 /* -- computing -- */
 
 lafs_status lafs_model_plan(struct lafs_model_work *w, const struct lafs_model *m, int64_t max_images,
-                            enum lafs_model_mode mode, struct lafs_arena *a, struct lafs_err *err)
+                            enum lafs_model_mode mode, const struct lafs_backend *b, struct lafs_arena *a,
+                            struct lafs_err *err)
 {
     const struct lafs_vit_config *c = &m->config.vit;
     size_t n = (size_t)max_images, r = (size_t)c->patches, token = (size_t)lafs_token_width(c);
@@ -68,7 +69,8 @@ lafs_status lafs_model_plan(struct lafs_model_work *w, const struct lafs_model *
     w->landmarks = cnn ? lafs_arena_take(a, n * r * 2, sizeof(float)) : NULL;
     w->dtokens = cnn && train ? lafs_arena_take(a, n * r * token, sizeof(float)) : NULL;
     w->dlandmarks = cnn && train ? lafs_arena_take(a, n * r * 2, sizeof(float)) : NULL;
-    if (cnn) LAFS_TRY(lafs_cnn_plan(&w->cnn, &m->cnn, max_images, train ? LAFS_CNN_KEEP : LAFS_CNN_FOLDED, a, err));
+    enum lafs_cnn_mode cnn_mode = train ? LAFS_CNN_KEEP : LAFS_CNN_FOLDED;
+    if (cnn) LAFS_TRY(lafs_cnn_plan(&w->cnn, &m->cnn, max_images, cnn_mode, b, a, err));
     return lafs_vit_plan(&w->vit, &m->vit, (int64_t)(n * r), max_images, mode != LAFS_MODEL_INFER, a, err);
 }
 

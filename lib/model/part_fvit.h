@@ -109,9 +109,10 @@ struct lafs_model_work {
     float *tokens;              /* (n*R, p*p*3) */
     float *dtokens, *dlandmarks;
 };
-/* Called twice, around lafs_arena_reserve. */
+/* Called twice, around lafs_arena_reserve. b: as for lafs_cnn_plan. */
 lafs_status lafs_model_plan(struct lafs_model_work *w, const struct lafs_model *m, int64_t max_images,
-                            enum lafs_model_mode mode, struct lafs_arena *a, struct lafs_err *err);
+                            enum lafs_model_mode mode, const struct lafs_backend *b, struct lafs_arena *a,
+                            struct lafs_err *err);
 void lafs_model_work_release(struct lafs_model_work *w);
 /* Unless planned LAFS_MODEL_TRAIN: before the first forward pass and whenever the CNN's values change. */
 lafs_status lafs_model_fold(struct lafs_model_work *w, const struct lafs_backend *b, const float *value,

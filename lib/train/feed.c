@@ -90,8 +90,8 @@ static lafs_status carve(struct lafs_feed *f, struct lafs_err *err)
     f->landmarks = lafs_arena_take(&f->arena, CHUNK * r2, sizeof(float));
     f->points = lafs_arena_take(&f->arena, CHUNK * r2, sizeof(float));
     f->dev_off = lafs_arena_take(&f->arena, CHUNK + 1, sizeof(int64_t));
-    if (f->c.cnn) LAFS_TRY(lafs_cnn_plan(&f->cnn, &f->c.cnn->cnn, CHUNK, LAFS_CNN_FOLDED, &f->arena, err));
-    return LAFS_OK;
+    if (!f->c.cnn) return LAFS_OK;
+    return lafs_cnn_plan(&f->cnn, &f->c.cnn->cnn, CHUNK, LAFS_CNN_FOLDED, f->b, &f->arena, err);
 }
 
 static lafs_status host_memory(struct lafs_feed *f, struct lafs_err *err)
@@ -136,8 +136,12 @@ static lafs_status feed_new(struct lafs_feed **out, const struct lafs_feed_confi
     if (!f->c.turns.ranks) f->c.turns = lafs_turns_of(NULL, 1);
     lafs_sample_init(&f->sample);
     lafs_status st;
-    LAFS_TRY_GOTO(st, host_memory(f, err), fail);
     LAFS_TRY_GOTO(st, carve(f, err), fail);
+    if (c->plan_only) {
+        *out = f;
+        return LAFS_OK;
+    }
+    LAFS_TRY_GOTO(st, host_memory(f, err), fail);
     LAFS_TRY_GOTO(st, lafs_arena_reserve(&f->arena, b, err), fail);
     LAFS_TRY_GOTO(st, carve(f, err), fail);
     if (ix && c->cnn && !c->points.dino) LAFS_TRY_GOTO(st, lafs_cnn_fold(&f->cnn, b, c->cnn->params.value, err), fail);
@@ -406,7 +410,9 @@ lafs_status lafs_feed_next(struct lafs_feed *f, int64_t number, struct lafs_feed
     return LAFS_OK;
 }
 
-int lafs_feed_stop(struct lafs_feed *f, double seconds) { return lafs_ahead_stop(f->ahead, seconds); }
+int lafs_feed_stop(struct lafs_feed *f, double seconds) { return !f->ahead || lafs_ahead_stop(f->ahead, seconds); }
+
+size_t lafs_feed_memory(const struct lafs_feed *f) { return f->arena.used; }
 
 double lafs_feed_waited(const struct lafs_feed *f) { return lafs_ahead_waited(f->ahead); }
 

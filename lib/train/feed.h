@@ -23,6 +23,7 @@ struct lafs_feed_config {
     int ahead;             /* 1: while a micro-batch is used, a thread makes the next one */
     uint64_t seed;
     int64_t max_pixels;
+    int plan_only;         /* 1: memory is counted; nothing can be taken */
     /* its landmark CNN sees the clean crops, in eval mode; NULL: grid landmarks, or DINO */
     const struct lafs_model *cnn;
 };
@@ -54,6 +55,8 @@ lafs_status lafs_feed_next(struct lafs_feed *f, int64_t number, struct lafs_feed
 int lafs_feed_stop(struct lafs_feed *f, double seconds);
 /* Seconds that lafs_feed_next took in all: waiting, or making what was not made ahead. */
 double lafs_feed_waited(const struct lafs_feed *f);
+/* Bytes of device memory that the feed takes; SIZE_MAX: more than there can be. */
+size_t lafs_feed_memory(const struct lafs_feed *f);
 /* Reads a stream to its end, so that its producers finish and its trailer is checked. Nothing to do for an index. */
 lafs_status lafs_feed_drain(struct lafs_feed *f, struct lafs_err *err);
 

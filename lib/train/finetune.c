@@ -178,12 +178,12 @@ static lafs_status carve(struct lafs_finetune *t, struct lafs_err *err)
     t->part = t->turns.passes > 1 ? lafs_arena_take(a, (size_t)t->model.params.size, sizeof(float)) : NULL;
     for (int i = 0; i < LAFS_AHEAD_SLOTS && t->ix; i++) t->slot[i].crops = lafs_arena_take(a, n * CROP, 1);
     LAFS_TRY(lafs_model_plan(&t->work, &t->model, t->c.micro,
-                             trained || !has_cnn(t) ? LAFS_MODEL_TRAIN : LAFS_MODEL_VIT_ONLY, a, err));
+                             trained || !has_cnn(t) ? LAFS_MODEL_TRAIN : LAFS_MODEL_VIT_ONLY, t->b, a, err));
     if (!regularised(t)) return LAFS_OK;
     t->frozen_landmarks = lafs_arena_take(a, n * r2, sizeof(float));
     t->dlandmarks = lafs_arena_take(a, n * r2, sizeof(float));
     t->frozen_cnn = lafs_arena_take(a, (size_t)t->model.params.size, sizeof(float));
-    return lafs_cnn_plan(&t->frozen_work, &t->model.cnn, t->c.micro, LAFS_CNN_FOLDED, a, err);
+    return lafs_cnn_plan(&t->frozen_work, &t->model.cnn, t->c.micro, LAFS_CNN_FOLDED, t->b, a, err);
 }
 
 static lafs_status host_memory(struct lafs_finetune *t, struct lafs_err *err)

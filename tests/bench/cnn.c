@@ -57,9 +57,9 @@ static void open_cnn(int64_t most, enum lafs_cnn_mode mode)
     need(lafs_cnn_declare(&c->m, LANDMARKS, &c->ps, &err), &err);
     need(lafs_params_place(&c->ps, &be, &err), &err);
     need(lafs_params_fill(&c->ps, &be, 1, &err), &err);
-    need(lafs_cnn_plan(&c->w, &c->m, most, mode, &c->a, &err), &err);
+    need(lafs_cnn_plan(&c->w, &c->m, most, mode, &be, &c->a, &err), &err);
     need(lafs_arena_reserve(&c->a, &be, &err), &err);
-    need(lafs_cnn_plan(&c->w, &c->m, most, mode, &c->a, &err), &err);
+    need(lafs_cnn_plan(&c->w, &c->m, most, mode, &be, &c->a, &err), &err);
     if (mode == LAFS_CNN_FOLDED) need(lafs_cnn_fold(&c->w, &be, c->ps.value, &err), &err);
     c->images = floats(most * LAFS_CNN_SIDE * LAFS_CNN_SIDE * 3, -1, 1);
     c->landmarks = floats(most * 2 * LANDMARKS, 0, 111);

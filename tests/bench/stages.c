@@ -84,7 +84,7 @@ static void recogniser_row(const char *name, const char *size, int64_t n, double
     check(lafs_params_fill(&rec.m.params, &be, 1, &err), &err);
     for (int pass = 0; pass < 2; pass++) {
         rec.emb = lafs_arena_take(&rec.a, (size_t)(n * c.vit.dim), sizeof(float));
-        check(lafs_model_plan(&rec.w, &rec.m, n, LAFS_MODEL_INFER, &rec.a, &err), &err);
+        check(lafs_model_plan(&rec.w, &rec.m, n, LAFS_MODEL_INFER, &be, &rec.a, &err), &err);
         if (!pass) check(lafs_arena_reserve(&rec.a, &be, &err), &err);
     }
     rec.images = device_floats(n * CROP);

@@ -25,7 +25,7 @@ static lafs_status plan(struct maker *m, struct lafs_err *err)
     m->points = lafs_arena_take(a, BATCH * R * 2, sizeof(float));
     m->tokens = lafs_arena_take(a, BATCH * (2 * R + 8 * LOCAL) * WIDTH, sizeof(float));
     m->dev_off = lafs_arena_take(a, BATCH + 1, sizeof(int64_t));
-    return lafs_cnn_plan(&m->work, &m->cnn->cnn, BATCH, LAFS_CNN_FOLDED, a, err);
+    return lafs_cnn_plan(&m->work, &m->cnn->cnn, BATCH, LAFS_CNN_FOLDED, m->b, a, err);
 }
 
 static void put_images(struct maker *m, int view, const char *what)

@@ -26,7 +26,7 @@ static lafs_status carve(struct session *s, enum lafs_cnn_mode mode, struct lafs
     s->tokens = lafs_arena_take(a, N * R * 192, sizeof(float));
     s->grad = lafs_arena_take(a, (size_t)s->ps.size, sizeof(float));
     s->dev_off = lafs_arena_take(a, N + 1, sizeof(int64_t));
-    return lafs_cnn_plan(&s->w, &s->m, N, mode, a, err);
+    return lafs_cnn_plan(&s->w, &s->m, N, mode, &s->b, a, err);
 }
 
 static lafs_status begin(struct session *s, enum lafs_cnn_mode mode, struct lafs_err *err)

@@ -30,7 +30,7 @@ static lafs_status carve(struct session *s, struct lafs_err *err)
     s->grad = lafs_arena_take(a, (size_t)s->m.params.size, sizeof(float));
     s->scratch = lafs_arena_take(a, s->b.ops->margin_scratch(N, D, CLASSES), 1);
     s->loss = lafs_arena_take(a, 1, sizeof(double));
-    return lafs_model_plan(&s->w, &s->m, N, LAFS_MODEL_TRAIN, a, err);
+    return lafs_model_plan(&s->w, &s->m, N, LAFS_MODEL_TRAIN, &s->b, a, err);
 }
 
 /* seed > 0: each pixel changes by an ulp, or not. */

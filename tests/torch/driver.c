@@ -124,8 +124,8 @@ static void run_cnn(void)
     struct lafs_cnn_work w = {0}, folded = {0};
     struct lafs_arena a = {0};
     for (int pass = 0; pass < 2; pass++) {
-        DO(lafs_cnn_plan(&w, &m.cnn, n, LAFS_CNN_KEEP, &a, &err));
-        DO(lafs_cnn_plan(&folded, &m.cnn, n, LAFS_CNN_FOLDED, &a, &err));
+        DO(lafs_cnn_plan(&w, &m.cnn, n, LAFS_CNN_KEEP, &s.b, &a, &err));
+        DO(lafs_cnn_plan(&folded, &m.cnn, n, LAFS_CNN_FOLDED, &s.b, &a, &err));
         if (pass == 0) DO(lafs_arena_reserve(&a, &s.b, &err));
     }
     float *lm = memory(n * out, sizeof *lm), *fast = memory(n * out, sizeof *fast), *di = memory(tensor("images")->count, sizeof *di);
@@ -150,9 +150,9 @@ static void run_part(void)
     struct lafs_model_work w = {0};
     struct lafs_arena a = {0};
     enum lafs_model_mode mode = number("frozen") ? LAFS_MODEL_VIT_ONLY : LAFS_MODEL_TRAIN;
-    DO(lafs_model_plan(&w, &m, n, mode, &a, &err));
+    DO(lafs_model_plan(&w, &m, n, mode, &s.b, &a, &err));
     DO(lafs_arena_reserve(&a, &s.b, &err));
-    DO(lafs_model_plan(&w, &m, n, mode, &a, &err));
+    DO(lafs_model_plan(&w, &m, n, mode, &s.b, &a, &err));
     DO(lafs_model_fold(&w, &s.b, m.params.value, &err));
     float *emb = memory(n * dim, sizeof *emb), *demb = memory(n * dim, sizeof *demb), *logits = memory(n * classes, sizeof *logits);
     float *dweight = memory(classes * dim, sizeof *dweight);

@@ -18,9 +18,9 @@ static void run(const struct lafs_backend *on, const float *images, float *landm
     struct lafs_arena a;
     memset(&w, 0, sizeof w);
     memset(&a, 0, sizeof a);
-    REQUIRE_OK(lafs_cnn_plan(&w, &m, N, LAFS_CNN_FOLDED, &a, &e), &e);
+    REQUIRE_OK(lafs_cnn_plan(&w, &m, N, LAFS_CNN_FOLDED, on, &a, &e), &e);
     REQUIRE_OK(lafs_arena_reserve(&a, on, &e), &e);
-    REQUIRE_OK(lafs_cnn_plan(&w, &m, N, LAFS_CNN_FOLDED, &a, &e), &e);
+    REQUIRE_OK(lafs_cnn_plan(&w, &m, N, LAFS_CNN_FOLDED, on, &a, &e), &e);
     REQUIRE_OK(lafs_cnn_fold(&w, on, ps.value, &e), &e);
     lafs_cnn_forward(&w, on, ps.value, NULL, N, images, NULL, landmarks);
     REQUIRE_OK(on->ops->sync(on->dev, &e), &e);

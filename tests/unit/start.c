@@ -26,7 +26,7 @@ static lafs_status landmarks_of(struct lafs_model *m, struct lafs_backend *b, fl
     for (int pass = 0; pass < 2; pass++) {
         images = lafs_arena_take(&a, N * CROP, sizeof *images);
         emb = lafs_arena_take(&a, N * 128, sizeof *emb);
-        LAFS_TRY(lafs_model_plan(&w, m, N, LAFS_MODEL_INFER, &a, err));
+        LAFS_TRY(lafs_model_plan(&w, m, N, LAFS_MODEL_INFER, b, &a, err));
         if (!pass) LAFS_TRY(lafs_arena_reserve(&a, b, err));
     }
     float *pixels = malloc(N * CROP * sizeof *pixels);
