@@ -23,8 +23,8 @@
 enum { LAFS_GEMM_KC = 256 };
 
 /* c (m,n) = op(a) op(b), or += when add (without it c is not read), row-major. op(a) is (m,k): a is (m,k), or (k,m)
- * when transa; op(b) is (k,n): b is (k,n), or (n,k) when transb. lda, ldb, ldc: floats between rows as stored. Runs on the
- * calling thread alone, on 400 KiB of its stack. */
+ * when transa; op(b) is (k,n): b is (k,n), or (n,k) when transb. lda, ldb, ldc: floats between rows as stored. Runs on
+ * the calling thread alone, on 400 KiB of its stack. */
 void lafs_cpu_gemm(int transa, int transb, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
                    int64_t ldb, int add, float *c, int64_t ldc);
 
