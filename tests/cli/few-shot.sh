@@ -26,6 +26,7 @@ for c in $cells; do
     has "out/results/tiny/$c.json" "{\"cell\": \"$c\", \"scale\": \"tiny\", \"commit\": "
     has "out/results/tiny/$c.json" '"scores": ['
     hasnt "out/results/tiny/$c.json" s0000 # a name
+    [ "$c" = pixel ] || has "out/results/tiny/$c.json" ' "recipe": "faces 24 epochs 1 synthetic --people 8 -n 1 '
 done
 has out/results/tiny/points-lafs-b.warm-k2-p1-f1.json '"pretrain": {"steps": '
 hasnt out/results/tiny/points-none-b-k2-p0-f1.json '"pretrain"'
@@ -65,6 +66,9 @@ for text in '<h1>Few labels' '14 of 14 cells' 'data:image/svg+xml;base64,' 'data
     'without the shuffle' '<h2>The hardest pairs' \
     '</html>'; do has "$page" "$text"; done
 hasnt "$page" '="http' # nothing from elsewhere
+hasnt "$page" 'Not all of one recipe'
+expect_status 0 few_shot BATCH=7 report >/dev/null
+has "$page" "another than today's: points-none-b-k2-p0-f1 points-dino"
 ok "the report"
 
 expect_status 0 few_shot -n cells >again
