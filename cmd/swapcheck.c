@@ -22,7 +22,8 @@ static double redness(const struct lafs_image *im)
 void swapcheck_look(struct swapcheck *c, const struct lafs_sample *s)
 {
     struct lafs_image im = {0};
-    if (!c->wanted || c->seen == LOOK_AT) return;
+    if (!c->wanted || c->looked == LOOK_AT) return;
+    c->looked++;
     if (lafs_face_image(s, 1 << 20, &im, NULL) == LAFS_OK) {
         c->bluer += redness(&im) < -MARGIN;
         c->seen++;

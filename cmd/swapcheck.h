@@ -6,7 +6,8 @@
 
 struct swapcheck {
     int wanted;       /* 0: nothing is looked at */
-    int seen, bluer;  /* pictures looked at; those whose middle is bluer than red */
+    int looked;       /* at pictures, those included that could not be decoded */
+    int seen, bluer;  /* of these decoded; those whose middle is bluer than red */
     int swapped;      /* the last was said to be swapped, and swapped back */
 };
 /* Looks at the first 64 pictures, as they come out of lafs_face_image. */

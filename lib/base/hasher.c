@@ -3,17 +3,23 @@
 /* What takes less time to hash (some 60 us) than a thread may need to wake up is not worth one. */
 enum { LARGE = 96 << 10 };
 
+static void add(const struct lafs_hasher_job *j)
+{
+    if (j->sum2) lafs_sha256_add_two(j->sum, j->data, j->size, j->sum2, j->data2, j->size2);
+    else lafs_sha256_add(j->sum, j->data, j->size);
+}
+
 static void *work(void *arg)
 {
     struct lafs_hasher *h = arg;
     pthread_mutex_lock(&h->lock);
     for (;;) {
-        while (!h->sum && !h->quit) pthread_cond_wait(&h->changed, &h->lock);
-        if (!h->sum) break;
+        while (!h->job.sum && !h->quit) pthread_cond_wait(&h->changed, &h->lock);
+        if (!h->job.sum) break;
         pthread_mutex_unlock(&h->lock);
-        lafs_sha256_add(h->sum, h->data, h->size); /* nobody else looks at these now */
+        add(&h->job); /* nobody else looks at it now */
         pthread_mutex_lock(&h->lock);
-        h->sum = NULL;
+        h->job.sum = NULL;
         pthread_cond_signal(&h->changed);
     }
     pthread_mutex_unlock(&h->lock);
@@ -44,23 +50,33 @@ void lafs_hasher_wait(struct lafs_hasher *h)
 {
     if (!h->running) return;
     pthread_mutex_lock(&h->lock);
-    while (h->sum) pthread_cond_wait(&h->changed, &h->lock);
+    while (h->job.sum) pthread_cond_wait(&h->changed, &h->lock);
     pthread_mutex_unlock(&h->lock);
+}
+
+static int add_job(struct lafs_hasher *h, struct lafs_hasher_job job)
+{
+    lafs_hasher_wait(h);
+    int large = job.size >= LARGE || job.size2 >= LARGE;
+    if (large && !h->running) h->running = pthread_create(&h->thread, NULL, work, h) == 0;
+    if (!large || !h->running) {
+        add(&job);
+        return 0;
+    }
+    pthread_mutex_lock(&h->lock);
+    h->job = job;
+    pthread_cond_signal(&h->changed);
+    pthread_mutex_unlock(&h->lock);
+    return 1;
 }
 
 int lafs_hasher_add(struct lafs_hasher *h, struct lafs_sha256 *sum, const void *data, size_t size)
 {
-    lafs_hasher_wait(h);
-    if (size >= LARGE && !h->running) h->running = pthread_create(&h->thread, NULL, work, h) == 0;
-    if (size < LARGE || !h->running) {
-        lafs_sha256_add(sum, data, size);
-        return 0;
-    }
-    pthread_mutex_lock(&h->lock);
-    h->sum = sum;
-    h->data = data;
-    h->size = size;
-    pthread_cond_signal(&h->changed);
-    pthread_mutex_unlock(&h->lock);
-    return 1;
+    return add_job(h, (struct lafs_hasher_job){.sum = sum, .data = data, .size = size});
+}
+
+int lafs_hasher_add_two(struct lafs_hasher *h, struct lafs_sha256 *sum, const void *data, size_t size,
+                        struct lafs_sha256 *sum2, const void *data2, size_t size2)
+{
+    return add_job(h, (struct lafs_hasher_job){sum, sum2, data, data2, size, size2});
 }

@@ -1,4 +1,5 @@
-/* A helper that works on a SHA-256 beside its caller: of large blocks, in a thread that starts with the first of them.
+/* A helper that works on a SHA-256, or on two at once, beside its caller: of large blocks, in a thread that starts with
+ * the first of them.
  *
  *     lafs_hasher_init(&h);
  *     lafs_hasher_add(&h, &sum, block, size); // block stays as it is ..
@@ -19,9 +20,11 @@ struct lafs_hasher {
     pthread_mutex_t lock;    /* over all that follows */
     pthread_cond_t changed;
     int quit;
-    struct lafs_sha256 *sum; /* being worked on; NULL: nothing */
-    const void *data;        /* (size) */
-    size_t size;
+    struct lafs_hasher_job {
+        struct lafs_sha256 *sum, *sum2; /* sum NULL: none; sum2 NULL: one only */
+        const void *data, *data2;       /* (size), (size2) */
+        size_t size, size2;
+    } job; /* being worked on */
 };
 void lafs_hasher_init(struct lafs_hasher *h);
 /* Finishes what is being worked on. */
@@ -30,6 +33,9 @@ void lafs_hasher_release(struct lafs_hasher *h);
  * not to be touched until lafs_hasher_wait or the next call of this returns. Small blocks are added at once: then it
  * returns 0, and data is free again. */
 int lafs_hasher_add(struct lafs_hasher *h, struct lafs_sha256 *sum, const void *data, size_t size);
+/* The same of two, as lafs_sha256_add_two. */
+int lafs_hasher_add_two(struct lafs_hasher *h, struct lafs_sha256 *sum, const void *data, size_t size,
+                        struct lafs_sha256 *sum2, const void *data2, size_t size2);
 void lafs_hasher_wait(struct lafs_hasher *h);
 
 #endif

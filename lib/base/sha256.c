@@ -53,52 +53,71 @@ static void plain_blocks(uint32_t s[8], const unsigned char *p, size_t count)
 #include <cpuid.h>
 #include <immintrin.h>
 
-/* The block's words 4 i to 4 i + 3. */
-#define LOAD(i) _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p + 16 * (i))), swap)
-/* Rounds 4 i to 4 i + 3, of the words w. */
-#define ROUNDS(i, w)                                                                                      \
-    do {                                                                                                  \
-        __m128i wk = _mm_add_epi32(w, _mm_loadu_si128((const __m128i *)(K + 4 * (i))));                   \
-        cdgh = _mm_sha256rnds2_epu32(cdgh, abef, wk);                                                     \
-        abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(wk, 0x0e));                            \
-    } while (0)
-/* The message schedule: a becomes the 4 words that follow a, b, c, d. */
-#define NEXT(a, b, c, d)                                                                                  \
-    (a = _mm_sha256msg2_epu32(_mm_add_epi32(_mm_sha256msg1_epu32(a, b), _mm_alignr_epi8(d, c, 4)), d))
-#define SCHEDULED(i)                                                                                      \
-    do {                                                                                                  \
-        NEXT(w0, w1, w2, w3);                                                                             \
-        ROUNDS(i, w0);                                                                                    \
-        NEXT(w1, w2, w3, w0);                                                                             \
-        ROUNDS(i + 1, w1);                                                                                \
-        NEXT(w2, w3, w0, w1);                                                                             \
-        ROUNDS(i + 2, w2);                                                                                \
-        NEXT(w3, w0, w1, w2);                                                                             \
-        ROUNDS(i + 3, w3);                                                                                \
-    } while (0)
+/* With the processor's SHA instructions. They keep a state as two vectors, ABEF and CDGH, and do two rounds each, of
+ * which the next two must wait for several cycles: as many as two messages side by side fill. */
+#define SHA static inline __attribute__((target("sha,sse4.1"), always_inline))
+#define EACH_LANE for (int l = 0; l < lanes; l++)
 
-/* With the processor's SHA instructions. They keep the state as two vectors, ABEF and CDGH, and do two rounds each. */
-__attribute__((target("sha,sse4.1"))) static void sha_blocks(uint32_t h[8], const unsigned char *p, size_t count)
+/* Rounds 4 i to 4 i + 3, of the words w. */
+SHA void four_rounds(__m128i abef[2], __m128i cdgh[2], const __m128i w[2], int i, int lanes)
+{
+    __m128i k = _mm_loadu_si128((const __m128i *)(K + 4 * i)), wk[2];
+    EACH_LANE wk[l] = _mm_add_epi32(w[l], k);
+    EACH_LANE cdgh[l] = _mm_sha256rnds2_epu32(cdgh[l], abef[l], wk[l]);
+    EACH_LANE abef[l] = _mm_sha256rnds2_epu32(abef[l], cdgh[l], _mm_shuffle_epi32(wk[l], 0x0e));
+}
+
+/* The message schedule: a becomes the 4 words that follow a, b, c, d. */
+SHA void next_words(__m128i a[2], const __m128i b[2], const __m128i c[2], const __m128i d[2], int lanes)
+{
+    EACH_LANE a[l] = _mm_add_epi32(_mm_sha256msg1_epu32(a[l], b[l]), _mm_alignr_epi8(d[l], c[l], 4));
+    EACH_LANE a[l] = _mm_sha256msg2_epu32(a[l], d[l]);
+}
+
+/* `count` blocks of each of 1 or 2 messages. */
+SHA void sha_lanes(uint32_t *const h[2], const unsigned char *const from[2], size_t count, int lanes)
 {
     const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
-    __m128i dcba = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)h), 0x1b);       /* lanes from the top: A B C D */
-    __m128i hgfe = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(h + 4)), 0x1b); /* E F G H */
-    __m128i abef = _mm_unpackhi_epi64(hgfe, dcba), cdgh = _mm_unpacklo_epi64(hgfe, dcba);
-    for (; count > 0; count--, p += 64) {
-        const __m128i abef0 = abef, cdgh0 = cdgh;
-        __m128i w0 = LOAD(0), w1 = LOAD(1), w2 = LOAD(2), w3 = LOAD(3);
-        ROUNDS(0, w0);
-        ROUNDS(1, w1);
-        ROUNDS(2, w2);
-        ROUNDS(3, w3);
-        SCHEDULED(4);
-        SCHEDULED(8);
-        SCHEDULED(12);
-        abef = _mm_add_epi32(abef, abef0);
-        cdgh = _mm_add_epi32(cdgh, cdgh0);
+    __m128i abef[2], cdgh[2];
+    const unsigned char *p[2];
+    EACH_LANE
+    {
+        const __m128i *state = (const __m128i *)h[l];
+        __m128i dcba = _mm_shuffle_epi32(_mm_loadu_si128(state), 0x1b);     /* A B C D, from the top */
+        __m128i hgfe = _mm_shuffle_epi32(_mm_loadu_si128(state + 1), 0x1b); /* E F G H */
+        abef[l] = _mm_unpackhi_epi64(hgfe, dcba);
+        cdgh[l] = _mm_unpacklo_epi64(hgfe, dcba);
+        p[l] = from[l];
     }
-    _mm_storeu_si128((__m128i *)h, _mm_shuffle_epi32(_mm_unpackhi_epi64(cdgh, abef), 0x1b));
-    _mm_storeu_si128((__m128i *)(h + 4), _mm_shuffle_epi32(_mm_unpacklo_epi64(cdgh, abef), 0x1b));
+    for (; count > 0; count--) {
+        __m128i abef0[2], cdgh0[2], w[4][2];
+        for (int k = 0; k < 4; k++)
+            EACH_LANE w[k][l] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p[l] + 16 * k)), swap);
+        EACH_LANE abef0[l] = abef[l], cdgh0[l] = cdgh[l], p[l] += 64;
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) {
+            if (i >= 4) next_words(w[i & 3], w[(i + 1) & 3], w[(i + 2) & 3], w[(i + 3) & 3], lanes);
+            four_rounds(abef, cdgh, w[i & 3], i, lanes);
+        }
+        EACH_LANE abef[l] = _mm_add_epi32(abef[l], abef0[l]), cdgh[l] = _mm_add_epi32(cdgh[l], cdgh0[l]);
+    }
+    EACH_LANE
+    {
+        __m128i *to = (__m128i *)h[l];
+        _mm_storeu_si128(to, _mm_shuffle_epi32(_mm_unpackhi_epi64(cdgh[l], abef[l]), 0x1b));
+        _mm_storeu_si128(to + 1, _mm_shuffle_epi32(_mm_unpacklo_epi64(cdgh[l], abef[l]), 0x1b));
+    }
+}
+
+__attribute__((target("sha,sse4.1"))) static void sha_one(uint32_t h[8], const unsigned char *p, size_t count)
+{
+    sha_lanes((uint32_t *const[2]){h}, (const unsigned char *const[2]){p}, count, 1);
+}
+
+__attribute__((target("sha,sse4.1"))) static void sha_two(uint32_t *const h[2], const unsigned char *const p[2],
+                                                          size_t count)
+{
+    sha_lanes(h, p, count, 2);
 }
 
 static _Atomic int known; /* whether there are SHA instructions: 0: not asked yet, 1: no, 2: yes */
@@ -113,14 +132,26 @@ static int has_sha(void)
 
 static void blocks(uint32_t h[8], const unsigned char *p, size_t count)
 {
-    if (has_sha()) sha_blocks(h, p, count);
+    if (has_sha()) sha_one(h, p, count);
     else plain_blocks(h, p, count);
+}
+
+static void blocks_of_two(uint32_t *const h[2], const unsigned char *const p[2], size_t count)
+{
+    if (has_sha()) sha_two(h, p, count);
+    else
+        for (int l = 0; l < 2; l++) plain_blocks(h[l], p[l], count);
 }
 void lafs_sha256_plain(int plain) { known = plain; }
 #else
 void lafs_sha256_plain(int plain) { (void)plain; }
 
 static void blocks(uint32_t h[8], const unsigned char *p, size_t count) { plain_blocks(h, p, count); }
+
+static void blocks_of_two(uint32_t *const h[2], const unsigned char *const p[2], size_t count)
+{
+    for (int l = 0; l < 2; l++) plain_blocks(h[l], p[l], count);
+}
 #endif
 
 void lafs_sha256_init(struct lafs_sha256 *s)
@@ -131,21 +162,44 @@ void lafs_sha256_init(struct lafs_sha256 *s)
     s->bytes = 0;
 }
 
-void lafs_sha256_add(struct lafs_sha256 *s, const void *data, size_t size)
+/* Completes the block that was begun; gives the bytes taken for that. */
+static size_t complete(struct lafs_sha256 *s, const unsigned char *p, size_t size)
 {
-    const unsigned char *p = data;
-    size_t have = s->bytes % 64;
-    s->bytes += size;
-    if (have) {
-        size_t n = 64 - have < size ? 64 - have : size;
-        memcpy(s->block + have, p, n);
-        p += n;
-        size -= n;
-        if (have + n < 64) return;
-        blocks(s->h, s->block, 1);
-    }
+    size_t have = s->bytes % 64, n = !have ? 0 : 64 - have < size ? 64 - have : size;
+    if (n == 0) return 0;
+    memcpy(s->block + have, p, n);
+    s->bytes += n;
+    if (have + n == 64) blocks(s->h, s->block, 1);
+    return n;
+}
+
+/* At the beginning of a block. */
+static void add_rest(struct lafs_sha256 *s, const unsigned char *p, size_t size)
+{
     blocks(s->h, p, size / 64);
     if (size % 64) memcpy(s->block, p + size / 64 * 64, size % 64);
+    s->bytes += size;
+}
+
+void lafs_sha256_add(struct lafs_sha256 *s, const void *data, size_t size)
+{
+    size_t n = complete(s, data, size);
+    if (n < size) add_rest(s, (const unsigned char *)data + n, size - n);
+}
+
+void lafs_sha256_add_two(struct lafs_sha256 *s, const void *data, size_t size, struct lafs_sha256 *t, const void *more,
+                         size_t more_size)
+{
+    size_t n = complete(s, data, size), m = complete(t, more, more_size);
+    size_t count = (size - n < more_size - m ? size - n : more_size - m) / 64;
+    const unsigned char *p = data, *q = more;
+    if (count) blocks_of_two((uint32_t *const[2]){s->h, t->h}, (const unsigned char *const[2]){p + n, q + m}, count);
+    s->bytes += 64 * count;
+    t->bytes += 64 * count;
+    n += 64 * count;
+    m += 64 * count;
+    if (n < size) add_rest(s, p + n, size - n);
+    if (m < more_size) add_rest(t, q + m, more_size - m);
 }
 
 void lafs_sha256_hex(struct lafs_sha256 *s, char hex[65])

@@ -13,6 +13,10 @@ struct lafs_sha256 {
 };
 void lafs_sha256_init(struct lafs_sha256 *s);
 void lafs_sha256_add(struct lafs_sha256 *s, const void *data, size_t size);
+/* lafs_sha256_add(s, data, size) and lafs_sha256_add(t, more, more_size), s != t: where the processor has SHA
+ * instructions, in little more than the time of the longer one. */
+void lafs_sha256_add_two(struct lafs_sha256 *s, const void *data, size_t size, struct lafs_sha256 *t, const void *more,
+                         size_t more_size);
 void lafs_sha256_hex(struct lafs_sha256 *s, char hex[65]); /* finishes */
 /* For tests: 1 leaves the processor's SHA instructions unused. The digests are the same. */
 void lafs_sha256_plain(int plain);

@@ -386,10 +386,23 @@ lafs_status lafs_section_finish(const struct lafs_section *c, const char *input,
                      (long long)c->count);
 }
 
+static void size_bytes(size_t size, unsigned char n[8])
+{
+    for (int i = 0; i < 8; i++) n[i] = (unsigned char)((uint64_t)size >> (8 * i));
+}
+
+void lafs_digest_head(struct lafs_buf *b, const char *name, size_t size)
+{
+    unsigned char n[8];
+    size_bytes(size, n);
+    lafs_buf_put(b, name, strlen(name) + 1);
+    lafs_buf_put(b, n, sizeof n);
+}
+
 void lafs_digest_member(struct lafs_sha256 *d, const char *name, const void *data, size_t size)
 {
     unsigned char n[8];
-    for (int i = 0; i < 8; i++) n[i] = (unsigned char)((uint64_t)size >> (8 * i));
+    size_bytes(size, n);
     lafs_sha256_add(d, name, strlen(name) + 1);
     lafs_sha256_add(d, n, sizeof n);
     if (size) lafs_sha256_add(d, data, size);

@@ -96,6 +96,8 @@ lafs_status lafs_section_end(struct lafs_section *c, struct lafs_env *env, const
 lafs_status lafs_section_finish(const struct lafs_section *c, const char *input, struct lafs_err *err);
 /* What a shard's digest is made of: name, size and bytes of each member between header and trailer. */
 void lafs_digest_member(struct lafs_sha256 *d, const char *name, const void *data, size_t size);
+/* Appends the first two of these. */
+void lafs_digest_head(struct lafs_buf *b, const char *name, size_t size);
 
 /* ---- samples from photos and members ---- */
 

@@ -16,7 +16,8 @@
 #include "data/source.h"
 #include "format/archive.h"
 
-enum { FLUSH_SIZE = 512 << 10, BLOCK_SIZE = 1 << 20, PIPE_SIZE = 1 << 20 };
+/* What gathers before it is written: with what is hashed of it, and those before, little enough for caches. */
+enum { FLUSH_SIZE = 512 << 10, LARGE = FLUSH_SIZE / 2, PIPE_SIZE = 1 << 20 };
 #define FLUSH_SECONDS 0.05
 #define SHARD_BYTES_DEFAULT ((int64_t)1000 * 1000 * 1000)
 
@@ -24,7 +25,7 @@ struct lafs_writer {
     struct lafs_header header;
     struct lafs_buf buf;        /* bytes on their way out */
     struct lafs_buf sent;       /* those before them, perhaps still being hashed */
-    struct lafs_hasher hasher;
+    struct lafs_hasher hasher;  /* works on `data` and `whole` */
     struct lafs_atomic file;    /* a stream in a file, or the shard being written; fd -1: closed */
     int64_t count;
     /* a stream */
@@ -36,6 +37,10 @@ struct lafs_writer {
     int64_t shard_samples, shard_bytes;
     struct lafs_tar_writer *tar;
     struct lafs_sha256 whole;   /* of the shard's file */
+    struct lafs_buf digested;   /* what `data` is still to be fed with, of members in `buf` and before */
+    struct lafs_buf digested_sent;
+    const void *large;          /* (large_size) a member's bytes, to be fed to `data` and not copied; NULL: none */
+    size_t large_size;
     int64_t at;                 /* bytes of the shard so far */
     int64_t in_shard;           /* samples in it */
     int64_t shards, published;  /* begun; in place under their names */
@@ -54,6 +59,8 @@ static void free_writer(struct lafs_writer *w)
     lafs_header_release(&w->header);
     lafs_buf_release(&w->buf);
     lafs_buf_release(&w->sent);
+    lafs_buf_release(&w->digested);
+    lafs_buf_release(&w->digested_sent);
     lafs_buf_release(&w->shard_lines);
     lafs_lines_release(&w->lines);
     lafs_buf_release(&w->stale);
@@ -77,17 +84,28 @@ static lafs_status write_stdout(const unsigned char *p, size_t size, struct lafs
     return LAFS_OK;
 }
 
-/* Writes what has gathered. sum: NULL, or what it belongs to, which is fed beside the writing and on until the next
- * call: lafs_hasher_wait comes before a look at it. */
-static lafs_status flush(struct lafs_writer *w, struct lafs_sha256 *sum, struct lafs_err *err)
+static void swap_bufs(struct lafs_buf *a, struct lafs_buf *b)
 {
-    struct lafs_buf full = w->buf;
+    struct lafs_buf t = *a;
+    *a = *b;
+    *b = t;
+}
+
+/* Writes what has gathered. hashed: its digests are fed beside the writing, and on until the next call:
+ * lafs_hasher_wait comes before a look at them. */
+static lafs_status flush(struct lafs_writer *w, int hashed, struct lafs_err *err)
+{
+    struct lafs_buf full = w->buf, digested = w->digested;
     LAFS_TRY(lafs_buf_check(&full, err));
-    if (sum) lafs_hasher_add(&w->hasher, sum, full.data, full.size);
+    LAFS_TRY(lafs_buf_check(&digested, err));
+    if (hashed && w->names.path)
+        lafs_hasher_add_two(&w->hasher, &w->whole, full.data, full.size, &w->data, digested.data, digested.size);
+    else if (hashed) lafs_hasher_add(&w->hasher, &w->data, full.data, full.size);
     else lafs_hasher_wait(&w->hasher);
-    w->buf = w->sent;
-    w->sent = full;
+    swap_bufs(&w->buf, &w->sent);
+    swap_bufs(&w->digested, &w->digested_sent);
     lafs_buf_clear(&w->buf);
+    lafs_buf_clear(&w->digested);
     return w->to_stdout ? write_stdout(full.data, full.size, err)
                         : lafs_atomic_write(&w->file, full.data, full.size, err);
 }
@@ -108,7 +126,7 @@ static lafs_status stream_open(struct lafs_writer *w, const char *path, struct l
     lafs_sha256_init(&w->data);
     lafs_header_encode(&w->header, &w->buf);
     w->flushed = lafs_clock_now();
-    return flush(w, NULL, err);
+    return flush(w, 0, err);
 }
 
 static lafs_status stream_put(struct lafs_writer *w, const struct lafs_sample *s, struct lafs_err *err)
@@ -122,18 +140,18 @@ static lafs_status stream_put(struct lafs_writer *w, const struct lafs_sample *s
     double now = lafs_clock_now();
     if (w->buf.size < FLUSH_SIZE && now - w->flushed < FLUSH_SECONDS) return LAFS_OK;
     w->flushed = now;
-    return flush(w, &w->data, err);
+    return flush(w, 1, err);
 }
 
 static lafs_status stream_close(struct lafs_writer *w, const struct lafs_totals *totals, struct lafs_err *err)
 {
     struct lafs_trailer t = {.totals = *totals};
     t.totals.count = w->count;
-    LAFS_TRY(flush(w, &w->data, err));
+    LAFS_TRY(flush(w, 1, err));
     lafs_hasher_wait(&w->hasher);
     lafs_sha256_hex(&w->data, t.sha256);
     lafs_trailer_encode(&t, &w->buf);
-    LAFS_TRY(flush(w, NULL, err));
+    LAFS_TRY(flush(w, 0, err));
     /* A file whose producer failed does not appear. */
     if (w->to_stdout || !totals->ok) return LAFS_OK;
     return lafs_atomic_commit(&w->file, err);
@@ -145,15 +163,20 @@ static lafs_status shard_sink(void *arg, const void *data, size_t size, struct l
 {
     struct lafs_writer *w = arg;
     w->at += (int64_t)size;
-    if (size >= BLOCK_SIZE / 2) {
-        LAFS_TRY(flush(w, &w->whole, err));
-        lafs_hasher_add(&w->hasher, &w->whole, data, size);
+    if (size >= LARGE) {
+        LAFS_TRY(flush(w, 1, err));
+        if (data == w->large && size == w->large_size) {
+            lafs_hasher_add_two(&w->hasher, &w->whole, data, size, &w->data, data, size);
+            w->large = NULL;
+        } else {
+            lafs_hasher_add(&w->hasher, &w->whole, data, size);
+        }
         lafs_status st = lafs_atomic_write(&w->file, data, size, err);
         lafs_hasher_wait(&w->hasher); /* the caller's bytes are not ours to keep */
         return st;
     }
     lafs_buf_put(&w->buf, data, size);
-    return w->buf.size >= BLOCK_SIZE ? flush(w, &w->whole, err) : lafs_buf_check(&w->buf, err);
+    return w->buf.size >= FLUSH_SIZE ? flush(w, 1, err) : lafs_buf_check(&w->buf, err);
 }
 
 static lafs_status shard_begin(struct lafs_writer *w, struct lafs_err *err)
@@ -195,6 +218,8 @@ static lafs_status shard_end(struct lafs_writer *w, const struct lafs_totals *to
     struct lafs_trailer t = {.totals = *totals};
     char hex[65];
     t.totals.count = w->in_shard;
+    LAFS_TRY(flush(w, 1, err));
+    lafs_hasher_wait(&w->hasher);
     lafs_sha256_hex(&w->data, t.sha256);
     lafs_buf_clear(&w->member);
     lafs_trailer_encode(&t, &w->member);
@@ -203,7 +228,7 @@ static lafs_status shard_end(struct lafs_writer *w, const struct lafs_totals *to
     struct lafs_tar_writer *tar = w->tar;
     w->tar = NULL;
     LAFS_TRY(lafs_tar_writer_close(tar, err));
-    LAFS_TRY(flush(w, &w->whole, err));
+    LAFS_TRY(flush(w, 1, err));
     lafs_hasher_wait(&w->hasher);
     lafs_sha256_hex(&w->whole, hex);
     const char *path = lafs_pattern_path(&w->names, w->shards - 1);
@@ -223,8 +248,17 @@ static lafs_status put_member(struct lafs_writer *w, const char *key, const char
     lafs_buf_puts(&w->scratch, suffix);
     const char *name = lafs_buf_str(&w->scratch);
     if (!name) return lafs_buf_check(&w->scratch, err);
-    lafs_digest_member(&w->data, name, data, size);
-    return lafs_tar_writer_put(w->tar, name, data, size, err);
+    lafs_digest_head(&w->digested, name, size);
+    w->large = size < LARGE ? NULL : data;
+    w->large_size = size;
+    if (!w->large) lafs_buf_put(&w->digested, data, size);
+    LAFS_TRY(lafs_tar_writer_put(w->tar, name, data, size, err));
+    if (w->large) { /* they did not come to shard_sink in one piece */
+        LAFS_TRY(flush(w, 1, err));
+        lafs_hasher_wait(&w->hasher);
+        lafs_sha256_add(&w->data, data, size);
+    }
+    return LAFS_OK;
 }
 
 /* A field that becomes a member of its own. */

@@ -22,9 +22,12 @@ TEST(as_plain_hashing)
         size_t size = (size_t)lafs_rng_below(&r, i % 3 ? BLOCK : 2000);
         for (size_t k = 0; k < size; k++) b[k] = (unsigned char)(k * 7 + (size_t)i + k / 251);
         int which = i / 5 & 1;
-        threaded += lafs_hasher_add(&h, &beside[which], b, size);
+        size_t other = i % 4 ? 0 : size / (size_t)(1 + i % 7); /* for the other sum at the same time */
+        threaded += i % 4 ? lafs_hasher_add(&h, &beside[which], b, size)
+                          : lafs_hasher_add_two(&h, &beside[which], b, size, &beside[!which], b + size - other, other);
         if (i % 11 == 0) lafs_hasher_wait(&h);
         lafs_sha256_add(&plain[which], b, size);
+        lafs_sha256_add(&plain[!which], b + size - other, other);
     }
     CHECK(threaded > 0 && threaded < BLOCKS);
     lafs_hasher_wait(&h);

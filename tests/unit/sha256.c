@@ -1,5 +1,6 @@
 #include "base/sha256.h"
 
+#include "base/rng.h"
 #include "tests/test.h"
 
 static void check(const char *text, size_t n, const char *want)
@@ -37,6 +38,37 @@ TEST(a_million_bytes)
     CHECK_STR(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
+/* Two messages side by side, however they are cut and wherever their blocks stand: as each alone. */
+TEST(two_at_once)
+{
+    static unsigned char data[2][3000];
+    struct lafs_rng r;
+    int wrong = 0;
+    lafs_rng_init(&r, lafs_rng_key(8, LAFS_RNG_TEST, 0, 0, 0));
+    for (int i = 0; i < 6000; i++) data[i & 1][i / 2] = (unsigned char)lafs_rng_below(&r, 256);
+    for (int round = 0; round < 2000; round++) {
+        struct lafs_sha256 beside[2], alone[2];
+        char got[65], want[65];
+        size_t at[2] = {0, 0}, n[2];
+        for (int l = 0; l < 2; l++) lafs_sha256_init(&beside[l]), lafs_sha256_init(&alone[l]);
+        for (int part = 0; part < 4; part++) {
+            for (int l = 0; l < 2; l++) n[l] = (size_t)lafs_rng_below(&r, round % 3 ? 700 : 70);
+            lafs_sha256_plain(round % 5 == 0);
+            lafs_sha256_add_two(&beside[0], data[0] + at[0], n[0], &beside[1], data[1] + at[1], n[1]);
+            for (int l = 0; l < 2; l++) at[l] += n[l];
+        }
+        for (int l = 0; l < 2; l++) {
+            lafs_sha256_plain(1);
+            lafs_sha256_add(&alone[l], data[l], at[l]);
+            lafs_sha256_hex(&alone[l], want);
+            lafs_sha256_hex(&beside[l], got);
+            wrong += strcmp(got, want) != 0;
+        }
+        lafs_sha256_plain(0);
+    }
+    CHECK_INT(wrong, 0);
+}
+
 TEST(missing_file)
 {
     char hex[65];
@@ -45,4 +77,4 @@ TEST(missing_file)
     CHECK_STR(e.msg, "cannot open '/nonexistent/file': no such file or directory");
 }
 
-TEST_MAIN(known_answers, a_million_bytes, missing_file)
+TEST_MAIN(known_answers, a_million_bytes, two_at_once, missing_file)
