@@ -233,7 +233,8 @@ static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
     LAFS_TRY(lafs_arena_reserve(&t->arena, t->b, err));
     LAFS_TRY(carve(t, err));
     if (!t->part) t->part = t->optim.grad;
-    LAFS_TRY(lafs_fold_init(&t->fold, t->c.comm, t->b, ps->size, ps, LAFS_CNN_MOMENTUM, err));
+    const struct lafs_params *averages = t->c.freeze_cnn ? NULL : ps; /* a frozen CNN's stay as they are */
+    LAFS_TRY(lafs_fold_init(&t->fold, t->c.comm, t->b, ps->size, averages, LAFS_CNN_MOMENTUM, err));
     if (!t->ix) return LAFS_OK;
     int64_t micros = lafs_finetune_steps(t) * t->turns.passes;
     return lafs_ahead_new(&t->ahead, make, t, lafs_turns_local(&t->turns, micros), t->c.ahead != NULL, err);
