@@ -13,7 +13,7 @@
 
 static struct {
     const char *run, *size, *tokens, *init, *landmarks, *start, *margin, *scale, *pairs, *pairs_index, *precision,
-        *ranks;
+        *ranks, *classifier;
     int64_t stage, dim, depth, heads, mlp, patches, patch, epochs, batch, micro, warmup, every, keep;
     double lr, lr_final, decay, layer_decay, landmark_reg, margin_scale, margin_m, mixup, mixup_alpha;
     double randaugment, crop_min, jitter, erase, dropout, drop_path, landmark_dropout;
@@ -25,6 +25,7 @@ static struct {
        .scale = "dim",
        .precision = "fp32",
        .ranks = "auto",
+       .classifier = "auto",
        .stage = 3,
        .patches = 196,
        .patch = 8,
@@ -51,6 +52,7 @@ static struct {
        .landmark_dropout = 0.5};
 
 #define BIG 9007199254740992.0
+enum { SPLIT_FROM = 10000 /* classes: below, all of their weights are little beside the ViT */ };
 static const struct cli_option options[] = {
     {"output", 'o', CLI_STRING, &o.run, "RUN", "the run's directory; the same command again goes on where it stopped",
      0, 0, NULL},
@@ -110,6 +112,9 @@ static const struct cli_option options[] = {
     {"extend", 0, CLI_FLAG, &o.extend, NULL, "let more epochs than the run was begun with be no change", 0, 0, NULL},
     {"dry-run", 0, CLI_FLAG, &o.dry_run, NULL, "print parameters, memory, steps and time, and stop", 0, 0, NULL},
     TRAINRUN_RANKS(o.ranks),
+    {"classifier", 0, CLI_CHOICE, &o.classifier, "auto|whole|split",
+     "several processes each hold the weights of all classes, or of a part", 0, 0, "auto: split from 10000 classes on",
+     .no_effect = 1},
     CLI_JOBS,
     CLI_DEVICE,
     CLI_SEED,
@@ -235,29 +240,33 @@ static lafs_status save_model(struct lafs_err *err)
 {
     const char *path = trainrun_model_path(&s.run, err);
     if (!path) return LAFS_FAILED;
-    const struct lafs_model *m = lafs_finetune_model(s.trainer);
     char training[512];
     snprintf(training, sizeof training, "%s %s, supervised (stage %" PRId64 "), data %s, %" PRId64 " identities",
              program.name, lafs_version, o.stage, s.data_digest, s.classes.n);
     const struct lafs_st_meta meta[] = {{"training", training}};
-    return lafs_model_save(m, &s.backend, m->params.value, path, meta, 1, err);
+    return lafs_finetune_save_model(s.trainer, path, meta, 1, err);
 }
 
-/* At the end of an epoch: verification, and the best model (or, without pairs, the last one of all). */
+/* At the end of an epoch: verification, by the first process, and the best model (or, without pairs, the last one of
+ * all). */
 static lafs_status end_of_epoch(int64_t epoch, struct lafs_err *err)
 {
     struct trainrun *r = &s.run;
-    double accuracy;
+    double accuracy = 0;
     int64_t best_epoch;
-    if (!o.pairs || s.run.comm.rank) return LAFS_OK;
-    LAFS_TRY(validate_run(&s.validate, lafs_finetune_model(s.trainer), &s.backend, cli_pool(), &accuracy, err));
+    lafs_status st = LAFS_OK;
+    if (!o.pairs) return LAFS_OK;
+    if (r->comm.rank == 0)
+        st = validate_run(&s.validate, lafs_finetune_model(s.trainer), &s.backend, cli_pool(), &accuracy, err);
+    LAFS_TRY(lafs_comm_agree(&r->comm, st, err));
+    LAFS_TRY(lafs_comm_broadcast(&r->comm, &accuracy, sizeof accuracy, 0, err));
     trainrun_number(r, "accuracy", accuracy);
     cli_note("epoch %" PRId64 ": accuracy %.4f", epoch, accuracy);
     if (accuracy <= lafs_finetune_best(s.trainer, &best_epoch)) return LAFS_OK;
     lafs_finetune_set_best(s.trainer, accuracy, epoch);
     struct lafs_buf line = r->line; /* the path takes the buffer's place */
     lafs_buf_init(&r->line);
-    lafs_status st = save_model(err);
+    st = save_model(err);
     lafs_buf_release(&r->line);
     r->line = line;
     return st;
@@ -320,6 +329,7 @@ static lafs_status open_data(const char *path, struct lafs_finetune_config *c, s
     if (o.pairs && s.run.comm.rank == 0) LAFS_TRY(validate_open(&s.validate, o.pairs, o.pairs_index, err));
     c->images = s.ix->samples;
     c->classes = s.classes.n;
+    c->split_classes = strcmp(o.classifier, "auto") ? !strcmp(o.classifier, "split") : c->classes >= SPLIT_FROM;
     c->model.pixels = s.ix->pixels;
     return lafs_finetune_config_check(c, err);
 }
@@ -344,6 +354,7 @@ static lafs_status begin(struct lafs_finetune_config *c, struct lafs_err *err)
 {
     LAFS_TRY(trainrun_open_data(&s.run, err));
     c->ahead = s.run.ahead ? &s.run.data : NULL;
+    c->host_pool = cli_pool();
     LAFS_TRY(lafs_finetune_open(&s.trainer, c, &s.backend, s.run.ahead ? s.run.data_pool : cli_pool(), s.ix, &s.classes,
                                 err));
     LAFS_TRY(begin_or_resume(err));
@@ -374,7 +385,7 @@ static lafs_status go(const char *path, struct lafs_err *err)
     LAFS_TRY(train(err));
     trainrun_tell_done(&s.run);
     LAFS_TRY(trainrun_save(&s.run, 1, err));
-    return o.pairs || s.run.comm.rank ? LAFS_OK : save_model(err);
+    return o.pairs ? LAFS_OK : save_model(err);
 }
 
 int main(int argc, char **argv)

@@ -89,22 +89,40 @@ static void draw(const struct lafs_param *p, struct lafs_rng *r, float *to, int6
     }
 }
 
+enum { FILL_CHUNK = 1 << 16 };
+
+/* buf: FILL_CHUNK floats, in use until a sync. */
+static lafs_status fill_one(const struct lafs_params *ps, const struct lafs_param *p, int64_t skip, float *buf,
+                            const struct lafs_backend *b, uint64_t seed, struct lafs_err *err)
+{
+    struct lafs_rng r;
+    lafs_rng_init(&r, lafs_rng_key(seed, LAFS_RNG_INIT, 0, lafs_fnv1a(p->name, strlen(p->name)), 0));
+    for (; skip > 0; skip -= FILL_CHUNK) draw(p, &r, buf, skip < FILL_CHUNK ? skip : FILL_CHUNK);
+    for (int64_t at = 0; at < p->size; at += FILL_CHUNK) {
+        int64_t n = p->size - at < FILL_CHUNK ? p->size - at : FILL_CHUNK;
+        draw(p, &r, buf, n);
+        b->ops->upload(b->dev, ps->value + p->off + at, buf, (size_t)n * sizeof *buf);
+        LAFS_TRY(b->ops->sync(b->dev, err)); /* the upload may still be reading buf */
+    }
+    return LAFS_OK;
+}
+
 lafs_status lafs_params_fill(struct lafs_params *ps, const struct lafs_backend *b, uint64_t seed, struct lafs_err *err)
 {
-    enum { CHUNK = 1 << 16 };
     float *buf;
-    LAFS_TRY(lafs_alloc(&buf, CHUNK, sizeof *buf, err));
-    for (int i = 0; i < ps->count; i++) {
-        const struct lafs_param *p = &ps->p[i];
-        struct lafs_rng r;
-        lafs_rng_init(&r, lafs_rng_key(seed, LAFS_RNG_INIT, 0, lafs_fnv1a(p->name, strlen(p->name)), 0));
-        for (int64_t at = 0; at < p->size; at += CHUNK) {
-            int64_t n = p->size - at < CHUNK ? p->size - at : CHUNK;
-            draw(p, &r, buf, n);
-            b->ops->upload(b->dev, ps->value + p->off + at, buf, (size_t)n * sizeof *buf);
-        }
-    }
-    lafs_status st = b->ops->sync(b->dev, err); /* an upload may still be reading buf */
+    lafs_status st = LAFS_OK;
+    LAFS_TRY(lafs_alloc(&buf, FILL_CHUNK, sizeof *buf, err));
+    for (int i = 0; i < ps->count && st == LAFS_OK; i++) st = fill_one(ps, &ps->p[i], 0, buf, b, seed, err);
+    lafs_free(buf);
+    return st;
+}
+
+lafs_status lafs_params_fill_part(struct lafs_params *ps, int id, int64_t skip, const struct lafs_backend *b,
+                                  uint64_t seed, struct lafs_err *err)
+{
+    float *buf;
+    LAFS_TRY(lafs_alloc(&buf, FILL_CHUNK, sizeof *buf, err));
+    lafs_status st = fill_one(ps, &ps->p[id], skip, buf, b, seed, err);
     lafs_free(buf);
     return st;
 }

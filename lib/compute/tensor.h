@@ -44,6 +44,9 @@ lafs_status lafs_params_add(struct lafs_params *ps, const char *name, int ndim, 
 lafs_status lafs_params_place(struct lafs_params *ps, const struct lafs_backend *b, struct lafs_err *err);
 /* Initial values, each from (seed, LAFS_RNG_INIT, 0, FNV of the name, 0). */
 lafs_status lafs_params_fill(struct lafs_params *ps, const struct lafs_backend *b, uint64_t seed, struct lafs_err *err);
+/* The same for one parameter that holds a part of a larger tensor: the values from number `skip` on. */
+lafs_status lafs_params_fill_part(struct lafs_params *ps, int id, int64_t skip, const struct lafs_backend *b,
+                                  uint64_t seed, struct lafs_err *err);
 /* NULL if there is none of that name. */
 const struct lafs_param *lafs_params_find(const struct lafs_params *ps, const char *name);
 static inline float *lafs_params_at(const struct lafs_params *ps, int id) { return ps->value + ps->p[id].off; }

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,8 @@ struct lafs_finetune {
     float *part;                        /* (params.size) of one pass; optim.grad where a step has one only */
     struct lafs_turns turns;
     struct lafs_fold fold;
+    int split_on;
+    struct lafs_split split;
     double *result;                     /* (ranks, lafs_turns_max, 2) of a step: cross-entropy, regulariser */
     /* data */
     struct lafs_pool *pool;
@@ -171,8 +174,12 @@ static lafs_status carve(struct lafs_finetune *t, struct lafs_err *err)
     t->reversed = t->c.mixup_p > 0 ? lafs_arena_take(a, n * CROP, sizeof(float)) : NULL;
     t->emb = lafs_arena_take(a, n * d, sizeof(float));
     t->demb = lafs_arena_take(a, n * d, sizeof(float));
-    t->logits = lafs_arena_take(a, n * (size_t)t->c.classes, sizeof(float));
-    t->margin_scratch = lafs_arena_take(a, t->b->ops->margin_scratch(t->c.micro, (int64_t)d, t->c.classes), 1);
+    if (t->split_on) {
+        lafs_split_carve(&t->split, a);
+    } else {
+        t->logits = lafs_arena_take(a, n * (size_t)t->c.classes, sizeof(float));
+        t->margin_scratch = lafs_arena_take(a, t->b->ops->margin_scratch(t->c.micro, (int64_t)d, t->c.classes), 1);
+    }
     t->loss = lafs_arena_take(a, 2, sizeof(double));
     t->keys = lafs_arena_take(a, n, sizeof(uint64_t));
     t->part = t->turns.passes > 1 ? lafs_arena_take(a, (size_t)t->model.params.size, sizeof(float)) : NULL;
@@ -210,21 +217,44 @@ static lafs_status host_memory(struct lafs_finetune *t, struct lafs_err *err)
 
 static lafs_make_fn make;
 
+/* Weights of all classes, or of this process's part. */
+static lafs_status add_classifier(struct lafs_finetune *t, struct lafs_err *err)
+{
+    const int64_t dim = t->c.model.vit.dim;
+    int64_t first = 0, count = t->c.classes;
+    t->split_on = t->c.split_classes && t->turns.ranks > 1 && count >= t->turns.ranks;
+    if (t->split_on) lafs_split_range(t->c.comm, t->c.classes, &first, &count);
+    t->split = (struct lafs_split){.comm = t->c.comm, .b = t->b, .pool = t->c.host_pool, .dim = dim,
+                                   .classes = t->c.classes, .micro = t->c.micro, .kind = t->c.margin,
+                                   .scale = t->c.scale, .margin = t->c.margin_m};
+    const int64_t shape[2] = {count, dim};
+    return lafs_params_add(&t->model.params, "loss.weight", 2, shape, 1, LAFS_INIT_UNIFORM,
+                           (float)sqrt(6.0 / (double)(t->c.classes + dim)), t->c.model.vit.depth + 1, &t->classifier,
+                           err);
+}
+
+/* What is everybody's: all parameters, or all but the classifier, the last one. */
+static struct lafs_params common(const struct lafs_finetune *t)
+{
+    struct lafs_params ps = t->model.params;
+    if (t->split_on) ps.count--, ps.size = ps.p[ps.count].off;
+    return ps;
+}
+
 static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
 {
     struct lafs_params *ps = &t->model.params;
-    const int64_t shape[2] = {t->c.classes, t->c.model.vit.dim};
     LAFS_TRY(lafs_finetune_config_check(&t->c, err));
     t->turns = lafs_turns_of(t->c.comm, t->c.batch / t->c.micro);
     LAFS_TRY(lafs_model_init(&t->model, &t->c.model, err));
     t->model.cnn.dropout = (float)t->c.cnn_dropout;
-    LAFS_TRY(lafs_params_add(ps, "loss.weight", 2, shape, 1, LAFS_INIT_UNIFORM,
-                             (float)sqrt(6.0 / (double)(shape[0] + shape[1])), t->c.model.vit.depth + 1, &t->classifier,
-                             err));
+    LAFS_TRY(add_classifier(t, err));
     LAFS_TRY(carve(t, err));
     if (t->c.plan_only) return LAFS_OK;
     LAFS_TRY(lafs_params_place(ps, t->b, err));
     LAFS_TRY(lafs_params_fill(ps, t->b, t->c.seed, err));
+    int64_t skip = t->split.first * t->c.model.vit.dim;
+    if (t->split_on) LAFS_TRY(lafs_params_fill_part(ps, t->classifier, skip, t->b, t->c.seed, err));
     if (has_cnn(t) && t->c.landmarks_on_grid) lafs_cnn_start_on_grid(&t->model.cnn, t->b, ps->value);
     LAFS_TRY(lafs_optim_init(&t->optim, t->b, ps, err));
     if (t->c.layer_decay != 1) lafs_optim_layer_decay(&t->optim, t->c.layer_decay, t->c.model.vit.depth);
@@ -233,8 +263,9 @@ static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
     LAFS_TRY(lafs_arena_reserve(&t->arena, t->b, err));
     LAFS_TRY(carve(t, err));
     if (!t->part) t->part = t->optim.grad;
+    if (t->split_on) LAFS_TRY(lafs_split_init(&t->split, err));
     const struct lafs_params *averages = t->c.freeze_cnn ? NULL : ps; /* a frozen CNN's stay as they are */
-    LAFS_TRY(lafs_fold_init(&t->fold, t->c.comm, t->b, ps->size, averages, LAFS_CNN_MOMENTUM, err));
+    LAFS_TRY(lafs_fold_init(&t->fold, t->c.comm, t->b, common(t).size, averages, LAFS_CNN_MOMENTUM, err));
     if (!t->ix) return LAFS_OK;
     int64_t micros = lafs_finetune_steps(t) * t->turns.passes;
     return lafs_ahead_new(&t->ahead, make, t, lafs_turns_local(&t->turns, micros), t->c.ahead != NULL, err);
@@ -278,6 +309,7 @@ void lafs_finetune_close(struct lafs_finetune *t)
     lafs_model_release(&t->model, t->b);
     lafs_arena_release(&t->arena, t->b);
     lafs_fold_release(&t->fold);
+    lafs_split_release(&t->split);
     void *owned[] = {t->frozen, t->host_keys, t->result, t->order, t->source, t->plan, t->errs,
                      t->slot[0].target, t->slot[1].target, t->slot[0].key_hash, t->slot[1].key_hash, t->crop_at,
                      (void *)t->source_at, t->w, t->h};
@@ -350,26 +382,45 @@ static lafs_status settle_frozen(struct lafs_finetune *t, struct lafs_err *err)
     return lafs_finetune_keep_frozen(t, err);
 }
 
-/* Forward and backward of one micro-batch, of which a step has 1 / share, into t->part; weight: of the regulariser.
- * result: cross-entropy and regulariser. */
-static lafs_status pass(struct lafs_finetune *t, const struct lafs_finetune_batch *batch, int64_t epoch, double weight,
-                        double share, double result[2], struct lafs_err *err)
+/* Embeddings of a micro-batch. */
+static void pass_forward(struct lafs_finetune *t, const struct lafs_finetune_batch *batch, int64_t epoch)
+{
+    const struct lafs_backend *b = t->b;
+    float *running = has_cnn(t) && !t->c.freeze_cnn ? t->part : NULL;
+    for (int64_t i = 0; i < batch->n; i++)
+        t->host_keys[i] = lafs_rng_key(t->c.seed, LAFS_RNG_DROP, (uint64_t)epoch, batch->key_hash[i], 0);
+    b->ops->upload(b->dev, t->keys, t->host_keys, (size_t)batch->n * sizeof *t->host_keys);
+    lafs_model_forward(&t->work, b, t->model.params.value, running, batch->n, batch->images, t->keys, t->emb);
+}
+
+/* Their gradient, and the loss, of a step that has 1 / share micro-batches. batch NULL: this process has none. All meet
+ * here when they split the classes. */
+static lafs_status pass_margin(struct lafs_finetune *t, const struct lafs_finetune_batch *batch, double share,
+                               double result[2], struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    const struct lafs_param *w = &t->model.params.p[t->classifier];
+    if (t->split_on)
+        return lafs_split_pass(&t->split, batch ? batch->n : 0, t->emb, batch ? batch->target : NULL, share, result,
+                               t->demb, err);
+    if (!batch) return LAFS_OK;
+    b->ops->margin_loss(b->dev, b->precision, batch->n, t->c.model.vit.dim, t->c.classes, t->emb,
+                        t->model.params.value + w->off, batch->target, t->c.margin, (float)t->c.scale,
+                        (float)t->c.margin_m, (float)share, t->margin_scratch, t->loss, t->demb, t->part + w->off,
+                        t->logits);
+    b->ops->download(b->dev, result, t->loss, sizeof *result);
+    return b->ops->sync(b->dev, err);
+}
+
+/* Gradients of parameters into t->part; weight: of the regulariser, which is result[1]. */
+static lafs_status pass_backward(struct lafs_finetune *t, const struct lafs_finetune_batch *batch, double weight,
+                                 double share, double result[2], struct lafs_err *err)
 {
     const struct lafs_backend *b = t->b;
     const struct lafs_ops *op = b->ops;
-    const struct lafs_params *ps = &t->model.params;
-    const struct lafs_vit_config *vit = &t->c.model.vit;
-    int64_t n = batch->n, values = n * vit->patches * 2;
-    float *running = has_cnn(t) && !t->c.freeze_cnn ? t->part : NULL;
-    for (int64_t i = 0; i < n; i++)
-        t->host_keys[i] = lafs_rng_key(t->c.seed, LAFS_RNG_DROP, (uint64_t)epoch, batch->key_hash[i], 0);
-    op->upload(b->dev, t->keys, t->host_keys, (size_t)n * sizeof *t->host_keys);
-    lafs_model_forward(&t->work, b, ps->value, running, n, batch->images, t->keys, t->emb);
-    const struct lafs_param *w = &ps->p[t->classifier];
-    op->margin_loss(b->dev, b->precision, n, vit->dim, t->c.classes, t->emb, ps->value + w->off, batch->target,
-                    t->c.margin, (float)t->c.scale, (float)t->c.margin_m, (float)share, t->margin_scratch, t->loss,
-                    t->demb, t->part + w->off, t->logits);
+    int64_t n = batch->n, values = n * t->c.model.vit.patches * 2;
     float *more = NULL;
+    result[1] = 0;
     if (weight > 0 && t->frozen_cnn) {
         lafs_cnn_forward(&t->frozen_work, b, t->frozen_cnn, NULL, n, batch->images, NULL, t->frozen_landmarks);
         op->zero(b->dev, t->dlandmarks, (size_t)values * sizeof(float));
@@ -378,10 +429,28 @@ static lafs_status pass(struct lafs_finetune *t, const struct lafs_finetune_batc
                 t->loss + 1, t->dlandmarks);
         more = t->dlandmarks;
     }
-    lafs_model_backward(&t->work, b, ps->value, t->demb, more, t->part);
-    result[1] = 0;
-    op->download(b->dev, result, t->loss, (more ? 2 : 1) * sizeof *result);
+    lafs_model_backward(&t->work, b, t->model.params.value, t->demb, more, t->part);
+    if (more) op->download(b->dev, result + 1, t->loss + 1, sizeof *result);
     return op->sync(b->dev, err);
+}
+
+/* Pass i of all processes: this one's micro-batch, if it has one. */
+static lafs_status pass(struct lafs_finetune *t, int64_t i, lafs_batch_fn *next, void *arg,
+                        const struct lafs_finetune_report *r, double result[2], struct lafs_err *err)
+{
+    const double share = 1.0 / (double)t->turns.passes;
+    const int turn = t->turns.rank < lafs_turns_active(&t->turns, i);
+    struct lafs_finetune_batch batch;
+    lafs_status st = LAFS_OK;
+    if (turn) {
+        if (t->part != t->optim.grad) t->b->ops->zero(t->b->dev, t->part, (size_t)common(t).size * sizeof(float));
+        st = next(arg, lafs_turns_micro(&t->turns, i), &batch, err);
+        if (st == LAFS_OK) pass_forward(t, &batch, r->epoch);
+    }
+    if (t->split_on) LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
+    if (st == LAFS_OK) st = pass_margin(t, turn ? &batch : NULL, share, result, err);
+    if (st == LAFS_OK && turn) st = pass_backward(t, &batch, r->landmark_weight, share, result, err);
+    return lafs_comm_agree(t->c.comm, st, err);
 }
 
 /* All micro-batches of a step, each by the process whose turn it is: gradients and running statistics are summed, and
@@ -389,7 +458,6 @@ static lafs_status pass(struct lafs_finetune *t, const struct lafs_finetune_batc
 static lafs_status passes(struct lafs_finetune *t, lafs_batch_fn *next, void *arg, struct lafs_finetune_report *r,
                           struct lafs_err *err)
 {
-    const struct lafs_backend *b = t->b;
     const int64_t most = lafs_turns_max(&t->turns), count = t->turns.passes;
     const double share = 1.0 / (double)count;
     double *mine = t->result + t->turns.rank * most * 2;
@@ -397,18 +465,13 @@ static lafs_status passes(struct lafs_finetune *t, lafs_batch_fn *next, void *ar
     lafs_optim_zero_grad(&t->optim);
     copy_buffers(t, t->optim.grad, t->model.params.value);
     LAFS_TRY(lafs_fold_begin(&t->fold, t->optim.grad, err));
+    if (t->split_on) lafs_split_begin(&t->split, lafs_params_at(&t->model.params, t->classifier));
     for (int64_t i = 0; i < most; i++) {
+        LAFS_TRY(pass(t, i, next, arg, r, mine + i * 2, err));
         const int active = lafs_turns_active(&t->turns, i);
-        struct lafs_finetune_batch batch;
-        lafs_status st = LAFS_OK;
-        if (t->turns.rank < active) {
-            if (apart) b->ops->zero(b->dev, t->part, (size_t)t->model.params.size * sizeof(float));
-            st = next(arg, lafs_turns_micro(&t->turns, i), &batch, err);
-            if (st == LAFS_OK) st = pass(t, &batch, r->epoch, r->landmark_weight, share, mine + i * 2, err);
-        }
-        LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
         if (apart) LAFS_TRY(lafs_fold_add(&t->fold, t->optim.grad, t->part, active, err));
     }
+    if (t->split_on) lafs_split_end(&t->split, t->optim.grad + t->model.params.p[t->classifier].off);
     LAFS_TRY(lafs_fold_end(&t->fold, t->optim.grad, err));
     LAFS_TRY(lafs_comm_gather(t->c.comm, t->result, (size_t)most * 2 * sizeof(double), err));
     for (int64_t i = 0; i < count; i++) {
@@ -430,6 +493,17 @@ static lafs_status commit(struct lafs_finetune *t, const struct lafs_finetune_re
     } else lafs_err_prefix(err, "step %" PRId64, r->step);
     pthread_mutex_unlock(&t->lock);
     return st;
+}
+
+/* The norm of the gradient of all classes, from those of the parts. */
+static lafs_status gather_norm(struct lafs_finetune *t, struct lafs_err *err)
+{
+    double norm[LAFS_COMM_MAX], sum = 0;
+    norm[t->turns.rank] = t->optim.norm[t->classifier];
+    LAFS_TRY(lafs_comm_gather(t->c.comm, norm, sizeof *norm, err));
+    for (int i = 0; i < t->turns.ranks; i++) sum += norm[i] * norm[i];
+    t->optim.norm[t->classifier] = sqrt(sum);
+    return LAFS_OK;
 }
 
 static double landmark_weight(const struct lafs_finetune *t, int64_t epoch)
@@ -457,6 +531,7 @@ lafs_status lafs_finetune_learn(struct lafs_finetune *t, lafs_batch_fn *next, vo
     if (isfinite(r->loss)) st = commit(t, r, err);
     else st = lafs_fail(err, LAFS_FAILED, "step %" PRId64 ": the loss is not finite", r->step);
     LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
+    if (t->split_on) LAFS_TRY(gather_norm(t, err));
     double sum = 0;
     for (int i = 0; i < t->model.params.count; i++)
         if (!t->optim.seg[i].skip) sum += t->optim.norm[i] * t->optim.norm[i];
@@ -561,16 +636,48 @@ lafs_status lafs_finetune_step(struct lafs_finetune *t, struct lafs_finetune_rep
 
 /* -- checkpoints -- */
 
+/* An array in the layout of the parameters, as prefix + name. Of classes that are split the first process gathers the
+ * parts. */
+static lafs_status add_array(struct lafs_finetune *t, struct lafs_ckpt *c, const char *prefix, const float *value,
+                             struct lafs_err *err)
+{
+    const struct lafs_params ps = common(t);
+    const struct lafs_param *w = &t->model.params.p[t->classifier];
+    const int64_t shape[2] = {t->c.classes, t->c.model.vit.dim};
+    char name[2 * LAFS_MAX_TENSOR_NAME];
+    float *whole = NULL;
+    if (t->turns.rank == 0) LAFS_TRY(lafs_ckpt_add_params(c, prefix, &ps, value, t->b, err));
+    if (!t->split_on) return LAFS_OK;
+    snprintf(name, sizeof name, "%s%s", prefix, w->name);
+    if (t->turns.rank == 0) {
+        LAFS_TRY(lafs_ckpt_add(c, name, LAFS_F32, shape, 2, NULL, err));
+        whole = (float *)c->tensor[c->count - 1].data;
+    }
+    return lafs_split_gather(&t->split, value + w->off, whole, err);
+}
+
+static lafs_status read_array(struct lafs_finetune *t, const struct lafs_st *st, const char *prefix, float *value,
+                              struct lafs_err *err)
+{
+    const struct lafs_params ps = common(t);
+    const struct lafs_param *w = &t->model.params.p[t->classifier];
+    char name[2 * LAFS_MAX_TENSOR_NAME];
+    LAFS_TRY(lafs_ckpt_read_params(st, prefix, &ps, value, t->b, err));
+    snprintf(name, sizeof name, "%s%s", prefix, w->name);
+    return t->split_on ? lafs_split_read(&t->split, st, name, value + w->off, err) : LAFS_OK;
+}
+
 static lafs_status fill_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c, struct lafs_err *err)
 {
     const struct lafs_backend *b = t->b;
-    const struct lafs_params *ps = &t->model.params;
-    int64_t n = ps->count, per = lafs_finetune_steps_per_epoch(&t->c), one = 1, four = 4;
-    LAFS_TRY(lafs_ckpt_add_params(c, "model.", ps, ps->value, b, err));
-    LAFS_TRY(lafs_ckpt_add_params(c, "adamw.m.", ps, t->optim.m, b, err));
-    LAFS_TRY(lafs_ckpt_add_params(c, "adamw.v.", ps, t->optim.v, b, err));
+    int64_t n = t->model.params.count, per = lafs_finetune_steps_per_epoch(&t->c), one = 1, four = 4;
+    if (t->turns.rank && !t->split_on) return LAFS_OK;
+    LAFS_TRY(add_array(t, c, "model.", t->model.params.value, err));
+    LAFS_TRY(add_array(t, c, "adamw.m.", t->optim.m, err));
+    LAFS_TRY(add_array(t, c, "adamw.v.", t->optim.v, err));
     LAFS_TRY(settle_frozen(t, err));
-    if (t->frozen_cnn) LAFS_TRY(lafs_ckpt_add_params(c, "frozen.", ps, t->frozen_cnn, b, err));
+    if (t->frozen_cnn) LAFS_TRY(add_array(t, c, "frozen.", t->frozen_cnn, err));
+    if (t->turns.rank) return LAFS_OK;
     LAFS_TRY(lafs_ckpt_add(c, "adamw.step", LAFS_I64, &n, 1, t->optim.step, err));
     const int64_t cursor[4] = {t->step, t->step / per, t->step % per * t->c.batch, t->best_epoch};
     LAFS_TRY(lafs_ckpt_add(c, "cursor", LAFS_I64, &four, 1, cursor, err));
@@ -580,21 +687,53 @@ static lafs_status fill_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c,
 
 lafs_status lafs_finetune_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c, struct lafs_err *err)
 {
-    if (t->turns.rank) return LAFS_OK;
     pthread_mutex_lock(&t->lock);
     lafs_status st = fill_checkpoint(t, c, err);
     pthread_mutex_unlock(&t->lock);
     return st;
 }
 
-lafs_status lafs_finetune_restore(struct lafs_finetune *t, const struct lafs_st *st, struct lafs_err *err)
+/* A model with the weights of all classes. Its layout up to the classifier is that of t->model. */
+static lafs_status assemble(struct lafs_finetune *t, struct lafs_model *m, float *whole, struct lafs_err *err)
 {
     const struct lafs_backend *b = t->b;
+    const int64_t shape[2] = {t->c.classes, t->c.model.vit.dim};
+    int id;
+    LAFS_TRY(lafs_model_init(m, &t->c.model, err));
+    LAFS_TRY(lafs_params_add(&m->params, "loss.weight", 2, shape, 1, LAFS_INIT_ZERO, 0, 0, &id, err));
+    LAFS_TRY(lafs_params_place(&m->params, b, err));
+    b->ops->copy(b->dev, m->params.value, t->model.params.value, (size_t)common(t).size * sizeof(float));
+    b->ops->upload(b->dev, lafs_params_at(&m->params, id), whole, (size_t)(shape[0] * shape[1]) * sizeof(float));
+    return b->ops->sync(b->dev, err);
+}
+
+lafs_status lafs_finetune_save_model(struct lafs_finetune *t, const char *path, const struct lafs_st_meta *meta,
+                                     int metas, struct lafs_err *err)
+{
+    const float *value = lafs_params_at(&t->model.params, t->classifier);
+    struct lafs_model m;
+    float *whole = NULL;
+    lafs_status st = LAFS_OK;
+    if (!t->split_on && t->turns.rank) return LAFS_OK;
+    if (!t->split_on) return lafs_model_save(&t->model, t->b, t->model.params.value, path, meta, metas, err);
+    if (t->turns.rank) return lafs_split_gather(&t->split, value, NULL, err);
+    memset(&m, 0, sizeof m);
+    LAFS_TRY(lafs_alloc(&whole, (size_t)t->c.classes, (size_t)t->c.model.vit.dim * sizeof(float), err));
+    st = lafs_split_gather(&t->split, value, whole, err);
+    if (st == LAFS_OK) st = assemble(t, &m, whole, err);
+    if (st == LAFS_OK) st = lafs_model_save(&m, t->b, m.params.value, path, meta, metas, err);
+    lafs_model_release(&m, t->b);
+    lafs_free(whole);
+    return st;
+}
+
+lafs_status lafs_finetune_restore(struct lafs_finetune *t, const struct lafs_st *st, struct lafs_err *err)
+{
     struct lafs_params *ps = &t->model.params;
     int64_t cursor[4];
-    LAFS_TRY(lafs_ckpt_read_params(st, "model.", ps, ps->value, b, err));
-    LAFS_TRY(lafs_ckpt_read_params(st, "adamw.m.", ps, t->optim.m, b, err));
-    LAFS_TRY(lafs_ckpt_read_params(st, "adamw.v.", ps, t->optim.v, b, err));
+    LAFS_TRY(read_array(t, st, "model.", ps->value, err));
+    LAFS_TRY(read_array(t, st, "adamw.m.", t->optim.m, err));
+    LAFS_TRY(read_array(t, st, "adamw.v.", t->optim.v, err));
     LAFS_TRY(lafs_ckpt_read_i64(st, "adamw.step", t->optim.step, ps->count, err));
     LAFS_TRY(lafs_ckpt_read_i64(st, "cursor", cursor, 4, err));
     const struct lafs_st_tensor *best = lafs_st_find(st, "best");
@@ -603,6 +742,6 @@ lafs_status lafs_finetune_restore(struct lafs_finetune *t, const struct lafs_st 
     memcpy(&t->best, best->data, sizeof t->best);
     t->step = cursor[0];
     t->best_epoch = cursor[3];
-    if (t->frozen_cnn) LAFS_TRY(lafs_ckpt_read_params(st, "frozen.", ps, t->frozen_cnn, b, err));
+    if (t->frozen_cnn) LAFS_TRY(read_array(t, st, "frozen.", t->frozen_cnn, err));
     return lafs_finetune_keep_frozen(t, err);
 }

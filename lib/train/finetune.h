@@ -18,6 +18,7 @@
 #include "train/fold.h"
 #include "train/optim.h"
 #include "train/run.h"
+#include "train/split.h"
 
 struct lafs_finetune_config {
     struct lafs_model_config model;
@@ -38,6 +39,10 @@ struct lafs_finetune_config {
     struct lafs_train_views views;
     uint64_t seed;
     struct lafs_comm *comm;         /* the processes that share the micro-batches of a step; NULL: this one alone */
+    /* 1: several processes share out the classes' weights (train/split.h), and results depend on their number by
+     * rounding; 0: each has all of them */
+    int split_classes;
+    struct lafs_pool *host_pool;    /* threads for the softmax over classes that are split; NULL: none */
     int plan_only;                  /* 1: parameters are declared and memory is counted; no step can follow */
     int64_t max_pixels;
     /* a backend of its own on the same device: a thread then makes the next micro-batch on it (and on `pool`) while one
@@ -100,17 +105,20 @@ lafs_status lafs_finetune_learn(struct lafs_finetune *t, lafs_batch_fn *next, vo
 /* lr of the next step instead of the schedule's, for tests; < 0: the schedule's. */
 void lafs_finetune_force_lr(struct lafs_finetune *t, double lr);
 
-/* Of several processes, the first one fills it. */
+/* Of several processes, the first one fills it; with classes split, all must call. */
 lafs_status lafs_finetune_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c, struct lafs_err *err);
 lafs_status lafs_finetune_restore(struct lafs_finetune *t, const struct lafs_st *st, struct lafs_err *err);
 /* Best verification figure so far and its epoch; part of the state. -1: none. */
 double lafs_finetune_best(const struct lafs_finetune *t, int64_t *epoch);
 void lafs_finetune_set_best(struct lafs_finetune *t, double figure, int64_t epoch);
-/* The model with its present values; the classifier is in params as loss.weight and is saved with it. */
+/* Writes the model with its present values, and the classifier (loss.weight). As lafs_finetune_checkpoint. */
+lafs_status lafs_finetune_save_model(struct lafs_finetune *t, const char *path, const struct lafs_st_meta *meta,
+                                     int metas, struct lafs_err *err);
+/* The model with its present values; of classes that are split, params have this process's part. */
 const struct lafs_model *lafs_finetune_model(const struct lafs_finetune *t);
 struct lafs_finetune_inside {
     struct lafs_params *params;
-    const float *grad, *landmarks, *frozen_landmarks, *logits; /* device, of the last pass */
+    const float *grad, *landmarks, *frozen_landmarks, *logits; /* device, of the last pass; logits: unless split */
     const double *grad_norm;
     float *frozen_cnn;        /* flat array of the frozen CNN's values (params layout); NULL without the regulariser */
 };
