@@ -4,13 +4,15 @@
 #include <string.h>
 
 #include "base/sha256.h"
+#include "cmd/canvases.h"
 #include "cmd/cli.h"
 #include "cmd/trainrun.h"
+#include "train/canvas.h"
 #include "train/detect.h"
 
 static struct {
     const char *run, *what, *init, *note, *licence;
-    int64_t steps, batch, warmup, every, keep;
+    int64_t steps, batch, warmup, every, keep, canvases, side;
     double lr, lr_final, decay, average;
     int no_mirror, extend;
 } o = {.what = "refiner",
@@ -18,6 +20,7 @@ static struct {
        .batch = 32,
        .warmup = 200,
        .keep = 2,
+       .side = 160,
        .lr = 0.002,
        .lr_final = 1e-5,
        .decay = 0.01,
@@ -45,6 +48,9 @@ static const struct cli_option options[] = {
      "1000, and every ten minutes"},
     {"keep", 0, CLI_INT, &o.keep, "N", "checkpoints to keep", 1, 1000, "2"},
     {"extend", 0, CLI_FLAG, &o.extend, NULL, "let more steps than the run was begun with be no change", 0, 0, NULL},
+    {"canvases", 0, CLI_INT, &o.canvases, "N", "train nothing: write N canvases that the detector would see to RUN", 1,
+     1e9, NULL},
+    {"canvas-side", 0, CLI_INT, &o.side, "N", "side of those canvases", 160, 4096, "160"},
     CLI_JOBS,
     CLI_DEVICE,
     CLI_SEED,
@@ -107,10 +113,13 @@ static lafs_status save_model(struct lafs_err *err)
     char training[512];
     snprintf(training, sizeof training, "%s %s, data %s, %" PRId64 " records, %" PRId64 " steps of %" PRId64,
              program.name, lafs_version, s.data_digest, s.ix->samples, lafs_dtrain_step_number(s.trainer), o.batch);
-    struct lafs_st_meta meta[4] = {{"training", training}};
+    struct lafs_st_meta meta[5] = {{"training", training}};
     int n = 1;
     if (o.note) meta[n++] = (struct lafs_st_meta){"data", o.note};
     if (o.licence) meta[n++] = (struct lafs_st_meta){"licence", o.licence};
+    char smallest[16];
+    snprintf(smallest, sizeof smallest, "%d", LAFS_CANVAS_LEAST_FACE);
+    if (!strcmp(o.what, "detector")) meta[n++] = (struct lafs_st_meta){"smallest_face", smallest};
     meta[n++] = (struct lafs_st_meta){"intended_use", "finding and aligning faces in photos; it recognises nobody"};
     return lafs_dtrain_save(s.trainer, path, meta, n, err);
 }
@@ -174,6 +183,14 @@ static lafs_status open_init(struct lafs_err *err)
     return st == LAFS_END ? lafs_fail(err, LAFS_FAILED, "'%s' holds no checkpoint to start from", o.init) : st;
 }
 
+static lafs_status write_canvases(const char *path, struct lafs_err *err)
+{
+    const struct canvases_options c = {o.canvases, o.side, o.no_mirror};
+    LAFS_TRY(lafs_writer_spares(o.run, &path, 1, err));
+    LAFS_TRY(lafs_index_open(&s.ix, path, err));
+    return canvases_write(&program, &c, s.ix, o.run, err);
+}
+
 static lafs_status go(const char *path, struct lafs_err *err)
 {
     struct lafs_dtrain_config c;
@@ -211,7 +228,7 @@ int main(int argc, char **argv)
     if (!o.run) cli_misuse("where does the run go? give -o RUN");
     if (n != 1) cli_misuse("give one index of photos with points");
     trainrun_init(&s.run);
-    lafs_status st = go(args[0], &err);
+    lafs_status st = o.canvases ? write_canvases(args[0], &err) : go(args[0], &err);
     int status = st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
     trainrun_close(&s.run);
     lafs_dtrain_close(s.trainer);

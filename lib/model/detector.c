@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "compute/tensor.h"
 #include "image/resize.h"
@@ -20,7 +21,8 @@ enum {
     MAX_CANDIDATES = 5000,
     /* Automatic scales, by the photo's longer side: small ones are looked at enlarged, large ones at most so large;
      * then halves of that, down to the least. */
-    SMALL_PHOTO = 400, LARGE_PHOTO = 1600, LEAST_RESIZED = 80
+    SMALL_PHOTO = 400, LARGE_PHOTO = 1600, LEAST_RESIZED = 80,
+    USUAL_FACE = 10 /* pixels that a network asks of a face; if less, small photos are not enlarged */
 };
 #define MAX_RESIZED ((double)(1 << 24))
 #define SAME_FACE 0.5 /* overlap of two detections of one face */
@@ -37,6 +39,7 @@ struct separable {
 struct lafs_detector {
     struct lafs_backend backend;
     float *weights;     /* device, all of them */
+    float smallest_face;
     size_t first_w, first_b; /* (16,3,3,3), (16) */
     struct separable sep[SEPARABLES];
     int w, h;           /* the size that memory is carved for */
@@ -180,10 +183,15 @@ lafs_status lafs_detector_open(struct lafs_detector **out, const struct lafs_bac
     if (arch && strcmp(arch, LAFS_DETECTOR_ARCHITECTURE))
         return lafs_fail(err, LAFS_FAILED,
                          "the model is a '%.60s', not a face detector ('" LAFS_DETECTOR_ARCHITECTURE "')", arch);
+    const char *says = lafs_st_meta(weights, "smallest_face");
+    double face = USUAL_FACE;
+    if (says && !(lafs_parse_double(says, &face) && face >= 1 && face <= 64))
+        return lafs_fail(err, LAFS_FAILED, "the model's smallest_face, '%.20s', is no number of pixels", says);
     struct lafs_detector *d;
     float *v = NULL;
     LAFS_TRY(lafs_alloc0(&d, 1, sizeof *d, err));
     d->backend = *b;
+    d->smallest_face = (float)face;
     size_t size = place_weights(d);
     lafs_status rc = lafs_alloc(&v, size, sizeof *v, err);
     if (rc == LAFS_OK) {
@@ -482,7 +490,8 @@ int lafs_detect_scales(const struct lafs_detect_options *opt, int w, int h, floa
     int n = 0, side = w > h ? w : h;
     for (; n < opt->scales && n < LAFS_MAX_SCALES; n++) scale[n] = bounded(opt->scale[n], w, h);
     if (n) return n;
-    double s = side <= SMALL_PHOTO ? 2 : side <= LARGE_PHOTO ? 1 : (double)LARGE_PHOTO / side;
+    int keen = opt->smallest_face > 0 && opt->smallest_face < USUAL_FACE;
+    double s = side <= SMALL_PHOTO && !keen ? 2 : side <= LARGE_PHOTO ? 1 : (double)LARGE_PHOTO / side;
     do {
         scale[n++] = (float)s;
         s /= 2;
@@ -540,7 +549,9 @@ lafs_status lafs_detect(struct lafs_detector *d, const struct lafs_image *photo,
 {
     *faces = (struct lafs_faces){0};
     float scale[LAFS_MAX_SCALES];
-    int n = lafs_detect_scales(opt, photo->w, photo->h, scale);
+    struct lafs_detect_options own = *opt;
+    if (!(own.smallest_face > 0)) own.smallest_face = d->smallest_face;
+    int n = lafs_detect_scales(&own, photo->w, photo->h, scale);
     struct candidates c = {0};
     lafs_status rc = LAFS_OK;
     for (int i = 0; i < n && rc == LAFS_OK; i++) rc = at_scale(d, photo, scale[i], opt, &c, err);

@@ -66,14 +66,16 @@ struct lafs_detect_options {
     float min_score;                /* faces below are dropped */
     float max_overlap;              /* of two boxes with a larger intersection over union, the better stays */
     float min_size;                 /* faces whose box has a shorter side are dropped; pixels of the photo */
+    float smallest_face;            /* pixels that the network asks of a face; 0: what its file says, or 10 */
     int scales;                     /* 0: chosen by the photo's size, see lafs_detect_scales */
     float scale[LAFS_MAX_SCALES];   /* factors by which the photo is resized before it is looked at */
 };
 #define LAFS_DETECT_DEFAULT ((struct lafs_detect_options){.min_score = 0.8f, .max_overlap = 0.3f})
 
 /* The factors used for a photo: those of the options, bounded so that no resized photo has more than 2^24 pixels; or,
- * when none are given, automatic ones: from twice the size (photos up to 400 pixels), the size, or 1600 pixels (larger
- * photos) down by halves, while the longer side has 160 pixels. Returns their number. */
+ * when none are given, automatic ones: from the size, or 1600 pixels (larger photos), down by halves, while the longer
+ * side has 80 pixels. A network that asks for faces of 10 pixels or more looks at photos up to 400 pixels in twice
+ * their size first. Returns their number. */
 int lafs_detect_scales(const struct lafs_detect_options *opt, int w, int h, float scale[LAFS_MAX_SCALES]);
 
 /* All faces of a photo. The result depends on the photo and the options alone. */

@@ -14,7 +14,6 @@ enum {
     PHOTO_FACES = 256
 };
 #define MOST 1e6f /* pixels: coordinates beyond are damage */
-static const double LEAST_FACE = 7;                   /* pixels: smaller ones are not judged */
 static const double SEEN_WELL = 0.6, SEEN_AT_ALL = 0.2; /* shares of a box inside its tile */
 static const double MOST_HIDDEN = 0.4;                  /* share of a box behind another face's cover */
 
@@ -27,7 +26,7 @@ struct lafs_canvas_maker {
     const struct lafs_index *ix;
     struct lafs_fetch *fetch;
     int64_t max_pixels;
-    int no_mirror;
+    int no_mirror, side;
     int64_t *first, photos; /* (photos + 1) records of photo i: first[i] .. first[i + 1] - 1 */
     struct scratch {
         struct lafs_sample sample;
@@ -64,6 +63,7 @@ lafs_status lafs_canvas_open(struct lafs_canvas_maker **out, const struct lafs_i
     m->ix = ix;
     m->max_pixels = max_pixels;
     m->no_mirror = no_mirror;
+    m->side = SIDE;
     lafs_status st = lafs_alloc0(&m->scratch, (size_t)workers, sizeof *m->scratch, err);
     if (st == LAFS_OK) {
         m->workers = workers;
@@ -99,6 +99,8 @@ void lafs_canvas_close(struct lafs_canvas_maker *m)
     lafs_free(m->first);
     lafs_free(m);
 }
+
+void lafs_canvas_set_side(struct lafs_canvas_maker *m, int side) { m->side = side; }
 
 int64_t lafs_canvas_photos(const struct lafs_canvas_maker *m) { return m->photos; }
 
@@ -162,9 +164,16 @@ static lafs_status read_map(const void *map, size_t size, struct lafs_canvas_fac
     if (st == LAFS_OK) st = map_floats(map, size, "points68", p68, 136, err);
     if (st == LAFS_OK) lafs_points68_to_5(p68, f->points);
     else if (st == LAFS_END) st = map_floats(map, size, "points", f->points, 10, err);
-    f->known = 1;
     if (st == LAFS_END) return lafs_fail(err, LAFS_BAD_RECORD, "field 'faces': a face without box or points");
     LAFS_TRY(st);
+    const void *value;
+    size_t len;
+    struct lafs_mp_value score = {.f = 1};
+    if (lafs_map_find(map, size, "score", &value, &len, NULL) == LAFS_OK) {
+        struct lafs_walk w = {value, (const unsigned char *)value + len};
+        LAFS_TRY(lafs_walk_next(&w, &score, err));
+    }
+    f->known = score.f >= LAFS_CANVAS_DOUBT;
     from_corner(f->box, 2);
     from_corner(f->points, 10);
     st = check(f, err);
@@ -281,7 +290,7 @@ static int see(const struct lafs_canvas_face *f, const double pixels[6], double 
     if (seen < SEEN_AT_ALL) return 0;
     float box[4] = {(float)(x0 + t->left), (float)(y0 + t->top), (float)(x1 - x0), (float)(y1 - y0)};
     memcpy(out->box, box, sizeof box);
-    out->known = f->known && seen >= SEEN_WELL && sqrt(w * h) * detail >= LEAST_FACE;
+    out->known = f->known && seen >= SEEN_WELL && sqrt(w * h) * detail >= LAFS_CANVAS_LEAST_FACE;
     return 1;
 }
 
@@ -367,19 +376,22 @@ lafs_status lafs_canvas_make(struct lafs_canvas_maker *m, uint64_t key, int work
     struct scratch *s = &m->scratch[worker];
     struct lafs_rng r;
     lafs_rng_init(&r, key);
-    int grid = grids[lafs_rng_below(&r, 10)], photos = grid * grid < POOL ? grid * grid : POOL;
+    int full = m->side, grid = grids[lafs_rng_below(&r, 10)];
+    if (full > SIDE) grid += (int)lafs_rng_below(&r, 3);
+    int photos = grid * grid < POOL ? grid * grid : POOL;
     c->faces = 0;
-    LAFS_TRY(lafs_image_new(&c->image, SIDE, SIDE, err));
+    LAFS_TRY(lafs_image_new(&c->image, full, full, err));
+    memset(c->image.px, 0, (size_t)full * (size_t)full * 3);
     for (int i = 0; i < photos; i++)
         LAFS_TRY(load(m, s, (int64_t)lafs_rng_below(&r, (uint64_t)m->photos), &s->photo[i], err));
-    int cut_x = (int)lafs_rng_below(&r, SIDE / 4), cut_y = (int)lafs_rng_below(&r, SIDE / 4);
-    for (int i = 0; i < grid * grid; i++) {
-        int side = SIDE / grid, col = i % grid, row = i / grid, last = grid - 1;
-        struct tile t = {col * side, row * side, col == last ? SIDE - col * side : side,
-                         row == last ? SIDE - row * side : side};
+    int cut_x = (int)lafs_rng_below(&r, (uint64_t)full / 4), cut_y = (int)lafs_rng_below(&r, (uint64_t)full / 4);
+    for (int i = 0; i < grid * grid && c->faces + PHOTO_FACES <= LAFS_CANVAS_FACES; i++) {
+        int side = full / grid, col = i % grid, row = i / grid, last = grid - 1;
+        struct tile t = {col * side, row * side, col == last ? full - col * side : side,
+                         row == last ? full - row * side : side};
         if (grid == 2) { /* of unequal sizes */
-            t.left = col ? side / 2 + cut_x : 0, t.w = col ? SIDE - t.left : side / 2 + cut_x;
-            t.top = row ? side / 2 + cut_y : 0, t.h = row ? SIDE - t.top : side / 2 + cut_y;
+            t.left = col ? side / 2 + cut_x : 0, t.w = col ? full - t.left : side / 2 + cut_x;
+            t.top = row ? side / 2 + cut_y : 0, t.h = row ? full - t.top : side / 2 + cut_y;
         }
         LAFS_TRY(fill(m, s, &s->photo[lafs_rng_below(&r, (uint64_t)photos)], &t, grid == 1, &r, c, err));
     }

@@ -14,6 +14,7 @@
 #include "image/image.h"
 
 #define LAFS_CANVAS_DOUBT 0.7
+#define LAFS_CANVAS_LEAST_FACE 7 /* pixels: smaller ones are not judged */
 enum { LAFS_CANVAS_SIDE = 160, LAFS_CANVAS_FACES = 1024 };
 
 /* Pixels, counted from the canvas' corner, as the detector does. */
@@ -23,7 +24,7 @@ struct lafs_canvas_face {
     int known;        /* 0: no judging here: too small, too much hidden, or in doubt */
 };
 struct lafs_canvas {
-    struct lafs_image image; /* (SIDE, SIDE) */
+    struct lafs_image image; /* (SIDE, SIDE), or as set */
     struct lafs_canvas_face face[LAFS_CANVAS_FACES];
     int faces;
 };
@@ -34,6 +35,8 @@ struct lafs_canvas_maker;
 lafs_status lafs_canvas_open(struct lafs_canvas_maker **out, const struct lafs_index *ix, int workers, int no_mirror,
                              int64_t max_pixels, struct lafs_err *err);
 void lafs_canvas_close(struct lafs_canvas_maker *m);
+/* Makes canvases of side x side pixels, 160 or more: larger ones of up to 49 pieces. */
+void lafs_canvas_set_side(struct lafs_canvas_maker *m, int side);
 int64_t lafs_canvas_photos(const struct lafs_canvas_maker *m);
 /* The canvas of a stream of random numbers. */
 lafs_status lafs_canvas_make(struct lafs_canvas_maker *m, uint64_t key, int worker, struct lafs_canvas *c,

@@ -78,6 +78,29 @@ message "where does the run go"
 check [ ! -e none ]
 ok "changed options are refused by name, more steps are not"
 
+expect_status 0 lafs-detect-train -q --canvases 5 -o five.tar all.lafs
+expect_status 0 lafs-detect-train -q --canvases 3 -o three.mp all.lafs
+check [ "$(lafs-show --count five.lafs)" = 5 ]
+lafs-show --json five.lafs | head -n 3 | sed 's/"jpg": {[^}]*}, //' >five.json
+lafs-show --json three.mp | sed 's/"jpg": {[^}]*}, //' >three.json
+same five.json three.json
+has five.json '"score"'
+# What was composed can be learnt from, and composed again, larger.
+expect_status 0 lafs-detect-train -q --what detector --batch 2 --steps 2 --warmup 1 -o again five.lafs
+expect_status 0 lafs-detect-train -q --canvases 2 --canvas-side 400 -o large.tar five.lafs
+tar -xOf large.tar canvas-000001.jpg >large.jpg
+lafs-shard -q -o - large.jpg | lafs-show --json >large.json
+has large.json '[400, 400]'
+expect_status 2 lafs-detect-train -q --canvases 2 --canvas-side 100 -o bad all.lafs
+expect_status 2 lafs-detect-train -q --canvases 2 -o all.tar all.lafs
+message "would be replaced"
+lafs-show again/model.safetensors >shown
+has shown "smallest_face: 7"
+lafs-convert -q --set smallest_face=no -o odd.safetensors again/model.safetensors
+expect_status 1 lafs-detect -q -m odd.safetensors all.lafs
+message "smallest_face"
+ok "canvases as records"
+
 tar -xf photos.tar --wildcards '*.jpg'
 lafs-shard -q -o bare.tar s5-000000
 expect_status 1 lafs-detect-train -q --batch 4 --steps 2 --warmup 1 -o bad bare.lafs

@@ -211,6 +211,10 @@ TEST(automatic_scales)
     float s[LAFS_MAX_SCALES];
     CHECK_INT(lafs_detect_scales(&opt, 250, 250, s), 3);
     CHECK(s[0] == 2 && s[1] == 1 && s[2] == 0.5f);
+    opt.smallest_face = 7;
+    CHECK_INT(lafs_detect_scales(&opt, 250, 250, s), 2);
+    CHECK(s[0] == 1 && s[1] == 0.5f);
+    opt.smallest_face = 0;
     CHECK_INT(lafs_detect_scales(&opt, 640, 480, s), 4);
     CHECK(s[0] == 1 && s[3] == 0.125f);
     CHECK_INT(lafs_detect_scales(&opt, 3000, 4000, s), 5);
