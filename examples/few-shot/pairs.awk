@@ -1,12 +1,14 @@
 # usage: awk -F '\t' -v most=500 -f pairs.awk PEOPLE.lafs
 # Pairs of photos for a test, from an index: at most `most` of one person, no person more than three times, and as many of
-# two people, as lines `KEY KEY 1` and `KEY KEY 0` in turns. The same index gives the same pairs.
+# two people, as lines `KEY KEY 1` and `KEY KEY 0` in turns, with tabs. The same index gives the same pairs.
 function below(n) { state = (state * 16807) % 2147483647; return state % n + 1 }
 NF >= 5 && $1 ~ /^[0-9]+$/ {
     if (!($5 in count)) name[++people] = $5
+    gsub(/%25/, "%", $4) # an index writes a per cent sign so
     key[$5, ++count[$5]] = $4
 }
 END {
+    OFS = "\t"
     state = 20240610
     for (p = 1; p <= people; p++) { # people in an order that is not the alphabet's
         q = below(people); t = name[p]; name[p] = name[q]; name[q] = t

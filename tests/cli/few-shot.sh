@@ -61,6 +61,24 @@ same seen /dev/null
 check [ "$(lafs-show --count out/people/few-2.lafs)" = "$(($(lafs-show --count out/people/few-1.lafs) * 2))" ]
 ok "people of tests are in no training"
 
+# Names may have blanks, and a per cent sign, which an index writes as %25.
+printf '0\t0\t1\tAnn Lee/%s\tAnn Lee\n' "a 1" a%252 >index
+printf '0\t0\t1\tBo/%s\tBo\n' 1 2 3 >>index
+(cd "$TOP/examples/few-shot" && awk -F '\t' -v most=9 -f pairs.awk "$here/index") >pairs
+has pairs "$(printf 'Ann Lee/a 1\tAnn Lee/a%%2\t1')"
+check [ "$(grep -c '1$' pairs)" = 4 ]
+check [ "$(grep -c '0$' pairs)" = 4 ]
+awk '{ print 0.1 * NR }' pairs >scores # same, different, in turns: the former at 0.1, 0.3, 0.5, 0.7
+(cd "$TOP/examples/few-shot" && awk -v threshold=0.45 -f wrong.awk "$here/scores" "$here/pairs") | cut -f1-3 >got
+printf '1\t0.350000\t0.1\n1\t0.150000\t0.3\n0\t0.150000\t0.6\n0\t0.350000\t0.8\n' >want
+same got want
+printf '2\nAnn_Lee\t1\t12\nAnn_Lee\t1\tBo\t3\n' >lfw
+printf '0.2\n0.9\n' | (cd "$TOP/examples/few-shot" && awk -v threshold=0.5 -f wrong.awk - "$here/lfw") >got
+printf '1\t0.300000\t0.2\tAnn_Lee/Ann_Lee_0001\tAnn_Lee/Ann_Lee_0012\n' >want
+printf '0\t0.400000\t0.9\tAnn_Lee/Ann_Lee_0001\tBo/Bo_0003\n' >>want
+same got want
+ok "pairs, and those that are wrong"
+
 page=$(cat page)
 for text in '<h1>Few labels' '14 of 14 cells' 'data:image/svg+xml;base64,' 'data:image/jpeg;base64,' 'at landmarks (b)' \
     'without the shuffle' '<h2>The hardest pairs' \
