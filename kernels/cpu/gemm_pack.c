@@ -87,7 +87,7 @@ void lafs_gemm_pack_b(const struct lafs_gemm_set *s, const struct lafs_gemm_sour
 
 /* -- bf16 -- */
 
-enum { STEP = LAFS_GEMM_STEP, MAX_STRIDE = 32 };
+enum { STEP = LAFS_GEMM_STEP, AT_ONCE = 4 * STEP, MAX_STRIDE = 32 };
 
 LAFS_INLINE void split(int64_t n, const float *x, float *high, float *low)
 {
@@ -110,14 +110,17 @@ LAFS_INLINE float *place(const float *step, int stride, float *to)
 LAFS_INLINE void pack_bf16(pack_fn *floats, const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0,
                            int64_t k, float *to, int stride, int parts, int low_at)
 {
-    float x[STEP * MAX_STRIDE], high[STEP * MAX_STRIDE], low[STEP * MAX_STRIDE];
+    float x[AT_ONCE * MAX_STRIDE], high[STEP * MAX_STRIDE], low[STEP * MAX_STRIDE];
     for (int64_t i = 0; i < n; i += stride)
-        for (int64_t q = 0; q < k; q += STEP) {
-            int64_t kb = k - q < STEP ? k - q : STEP;
+        for (int64_t q = 0; q < k; q += AT_ONCE) {
+            int64_t kb = k - q < AT_ONCE ? k - q : AT_ONCE, whole = (kb + STEP - 1) / STEP * STEP;
             floats(s, i0 + i, n - i < stride ? n - i : stride, q0 + q, kb, x, stride);
-            memset(x + kb * stride, 0, (size_t)((STEP - kb) * stride) * sizeof *x);
-            split(STEP * stride, x, high, parts == 3 ? low : NULL);
-            for (int part = 0; part < parts; part++) to = place(parts == 3 && part == low_at ? low : high, stride, to);
+            memset(x + kb * stride, 0, (size_t)((whole - kb) * stride) * sizeof *x);
+            for (int64_t step = 0; step < whole; step += STEP) {
+                split(STEP * stride, x + step * stride, high, parts == 3 ? low : NULL);
+                for (int part = 0; part < parts; part++)
+                    to = place(parts == 3 && part == low_at ? low : high, stride, to);
+            }
         }
 }
 LAFS_ISA_FN(pack_bf16, (pack_fn *floats, const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0, int64_t k,
