@@ -42,7 +42,7 @@ static const struct cli_option table[] = {
     {"one-scale", 0, CLI_FLAG, &o.one_scale, NULL, "look at photos in their own size only, as --scales 1"},
     {"size", 0, CLI_INT, &o.size, "N", "side of the crops, a multiple of 112", 112, 1120, "112"},
     {"raw", 0, CLI_FLAG, &o.raw, NULL, "write crops as raw pixels, not as JPEG"},
-    {"no-crop", 0, CLI_FLAG, &o.no_crop, NULL, "keep the photo: add box, score and points only"},
+    {"no-crop", 0, CLI_FLAG, &o.no_crop, NULL, "keep the photo: add what was found of each face only"},
     {"align-only", 0, CLI_FLAG, &o.align_only, NULL, "find nothing: align by the points that records have"},
     CLI_OUT,
     CLI_JOBS,
@@ -66,6 +66,7 @@ struct face {
     const float *points;   /* (5,2) in the photo */
     const float *points68; /* (68,2) in the photo, or NULL */
     double refined;        /* confidence of the refined points, < 0: they are as the detector gives them */
+    int own;               /* 1: it is the record's, and so is what else the record says of a face */
 };
 
 struct job {
@@ -183,7 +184,8 @@ static lafs_status cut_and_judge(struct worker *w, const struct face *f, double 
     double judged[6];
     if (!o.no_crop || whole) LAFS_TRY(cut(w, f, (int)o.size, m, &w->crop, err));
     if (!whole) LAFS_TRY(cut(w, f, LAFS_QUALITY_SIDE, judged, &w->judged, err));
-    return lafs_quality_of(whole ? &w->crop : &w->judged, whole ? m : judged, f->points, f->score, f->refined, q, err);
+    return lafs_quality_of(whole ? &w->crop : &w->judged, &w->photo, whole ? m : judged, f->points, f->score,
+                           f->refined, q, err);
 }
 
 static void set_quality(struct lafs_sample *out, const struct lafs_quality *q)
@@ -191,6 +193,16 @@ static void set_quality(struct lafs_sample *out, const struct lafs_quality *q)
     const float parts[4] = {q->size, q->sharpness, q->pose, q->sure};
     lafs_sample_set_double(out, "quality", q->value);
     lafs_sample_set_f32(out, "quality_parts", (int64_t[]){4}, 1, parts);
+}
+
+/* Whether the box is about the face of which these are 68 points. */
+static int holds_most(const float box[4], const float *p68)
+{
+    int inside = 0;
+    for (int i = 0; i < 68; i++)
+        inside += p68[2 * i] >= box[0] && p68[2 * i] <= box[0] + box[2] && p68[2 * i + 1] >= box[1] &&
+                  p68[2 * i + 1] <= box[1] + box[3];
+    return inside > 34;
 }
 
 /* *kept 0: its quality is too low, and out is empty. */
@@ -206,6 +218,9 @@ static lafs_status put_face(struct lafs_sample *out, const struct lafs_sample *i
     LAFS_TRY(lafs_sample_copy(out, in, err));
     lafs_sample_set_str(out, "key", f->key);
     int known = lafs_sample_f32(in, "points68", (int64_t[]){68, 2}, 2, p68, 136, NULL) == LAFS_OK;
+    if (known && !f->own) known = !lafs_sample_has(in, "refined") && holds_most(f->box, p68);
+    if (!known) lafs_sample_del(out, "points68");
+    lafs_sample_del(out, "refined");
     if (!known && f->points68) memcpy(p68, f->points68, sizeof p68);
     if (o.no_crop) {
         if (f->box) lafs_sample_set_f32(out, "box", (int64_t[]){4}, 1, f->box);
@@ -273,7 +288,7 @@ static lafs_status find_faces(struct job *j, struct worker *w, struct filter_ite
     for (int i = first; i < end && rc == LAFS_OK; i++) {
         const struct lafs_detected *d = &faces.v[i];
         snprintf(key, sizeof key, o.best ? "%s" : "%s-f%d", lafs_sample_key(&it->in), n);
-        struct face f = {o.best ? lafs_sample_key(&it->in) : key, d->box, d->score, d->points, NULL, -1};
+        struct face f = {o.best ? lafs_sample_key(&it->in) : key, d->box, d->score, d->points, NULL, -1, 0};
         const struct lafs_refined *second = j->refiner_weights ? &w->refined[i - first] : NULL;
         if (second) f.refined = second->confidence;
         if (second && second->looked && second->confidence >= LEAST_CONFIDENCE) {
@@ -304,7 +319,7 @@ static lafs_status align(struct worker *w, struct filter_item *it)
     if (rc == LAFS_END)
         return lafs_fail(&it->err, LAFS_BAD_RECORD, "nothing to align by: neither field 'points' nor 'points68'");
     LAFS_TRY(rc);
-    struct face f = {lafs_sample_key(&it->in), NULL, -1, points, NULL, -1};
+    struct face f = {lafs_sample_key(&it->in), NULL, -1, points, NULL, -1, 1};
     rc = lafs_sample_f32(&it->in, "box", (int64_t[]){4}, 1, box, 4, &it->err);
     if (rc == LAFS_OK) f.box = box;
     else if (rc != LAFS_END) return rc;

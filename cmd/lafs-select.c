@@ -58,58 +58,89 @@ struct job {
     int64_t near_n, near_cap;
     float *score;              /* (samples) highest correlation; with --not-near */
     int64_t *which;            /* (samples) picture of the set */
-    struct lafs_fetch *fetch;   /* opened on first use */
-    uint8_t *unjudged, *failed; /* (samples) with --min-quality: without the field; not to be read at all */
+    struct lafs_fetch *fetch;  /* opened on first use */
+    lafs_status (*look)(struct job *j, int64_t i, struct lafs_err *err);
+    uint8_t *trouble;          /* (samples) could not be looked into */
+    uint8_t *unjudged;         /* (samples) with --min-quality: without the field */
     int64_t from;              /* of the block at hand */
 };
 
-/* ---- quality ---- */
+/* ---- samples that are looked into ---- */
 
-static void judge_one(void *arg, int64_t i, int worker)
+/* Looks into sample i, which is kept so far, and may drop it. Called from several threads. */
+typedef lafs_status look_fn(struct job *j, int64_t i, struct lafs_err *err);
+
+static void look_into_one(void *arg, int64_t i, int worker)
 {
     struct job *j = arg;
-    struct lafs_sample s;
-    struct lafs_err err;
-    double quality;
+    struct lafs_err err = {.status = LAFS_OK};
     (void)worker;
     i += j->from;
-    if (j->s.drop[i] != LAFS_KEPT) return;
+    j->trouble[i] = j->s.drop[i] == LAFS_KEPT && j->look(j, i, &err) != LAFS_OK;
+}
+
+/* Those of a block that could not be looked into, in the order of the index. */
+static lafs_status judge_block(struct job *j, int64_t n, int64_t *bad, struct lafs_err *err)
+{
+    for (int64_t i = j->from; i < j->from + n; i++) {
+        if (!j->trouble[i]) continue;
+        lafs_status st = j->look(j, i, err); /* again, for its message */
+        if (st == LAFS_OK) return lafs_fail(err, LAFS_FAILED, "out of memory");
+        if (st != LAFS_BAD_RECORD) return st;
+        if ((*bad)++ < 5) cli_warn("leaving out '%s': %s", j->all->sample[i].key, err->msg);
+        j->s.drop[i] = LAFS_DROP_BAD;
+    }
+    return LAFS_OK;
+}
+
+static lafs_status look_into_all(struct job *j, look_fn *look, struct lafs_err *err)
+{
+    int64_t samples = j->all->samples, bad = 0, looked = 0;
+    struct progress p = {0};
+    if (!j->fetch) LAFS_TRY(lafs_fetch_open(&j->fetch, j->all, err));
+    if (!j->trouble) LAFS_TRY(lafs_alloc0(&j->trouble, (size_t)samples, 1, err));
+    for (int64_t i = 0; i < samples; i++) looked += j->s.drop[i] == LAFS_KEPT;
+    j->look = look;
+    progress_begin(&p, "samples", samples);
+    lafs_status st = LAFS_OK;
+    for (j->from = 0; j->from < samples && st == LAFS_OK; j->from += BLOCK) {
+        int64_t n = samples - j->from < BLOCK ? samples - j->from : BLOCK;
+        lafs_pool_for(cli_pool(), n, look_into_one, j);
+        st = judge_block(j, n, &bad, err);
+        progress_update(&p, j->from + n);
+    }
+    progress_end(&p);
+    if (st == LAFS_OK && (double)bad > cli.max_bad * (double)looked)
+        st = lafs_fail(err, LAFS_FAILED, "%lld of %lld samples cannot be read, more than --max-bad %g allows",
+                       (long long)bad, (long long)looked, cli.max_bad);
+    return st;
+}
+
+/* ---- quality ---- */
+
+static lafs_status judge_one(struct job *j, int64_t i, struct lafs_err *err)
+{
+    struct lafs_sample s;
+    double quality;
     lafs_sample_init(&s);
-    lafs_status st = lafs_fetch_sample(j->fetch, i, &s, &err);
-    if (st == LAFS_OK) st = lafs_sample_double(&s, "quality", &quality, &err);
+    lafs_status st = lafs_fetch_sample(j->fetch, i, &s, err);
+    if (st == LAFS_OK) st = lafs_sample_double(&s, "quality", &quality, err);
     lafs_sample_release(&s);
-    j->failed[i] = st != LAFS_OK && st != LAFS_END && st != LAFS_BAD_RECORD;
     j->unjudged[i] = st == LAFS_END;
-    if (st == LAFS_BAD_RECORD) j->s.drop[i] = LAFS_DROP_BAD;
-    else if (!(st == LAFS_OK && quality >= o.min_quality)) j->s.drop[i] = LAFS_DROP_QUALITY;
+    if (st != LAFS_OK && st != LAFS_END) return st;
+    if (st == LAFS_END || !(quality >= o.min_quality)) j->s.drop[i] = LAFS_DROP_QUALITY;
+    return LAFS_OK;
 }
 
 /* Drops by field `quality`. */
 static lafs_status by_quality(struct job *j, struct lafs_err *err)
 {
     int64_t samples = j->all->samples, unjudged = 0, asked = 0;
-    struct progress p = {0};
     if (!o.min_quality) return LAFS_OK;
-    if (!j->fetch) LAFS_TRY(lafs_fetch_open(&j->fetch, j->all, err));
     LAFS_TRY(lafs_alloc0(&j->unjudged, (size_t)samples, 1, err));
-    LAFS_TRY(lafs_alloc0(&j->failed, (size_t)samples, 1, err));
     for (int64_t i = 0; i < samples; i++) asked += j->s.drop[i] == LAFS_KEPT;
-    progress_begin(&p, "samples", samples);
-    for (j->from = 0; j->from < samples; j->from += BLOCK) {
-        int64_t n = samples - j->from < BLOCK ? samples - j->from : BLOCK;
-        lafs_pool_for(cli_pool(), n, judge_one, j);
-        progress_update(&p, j->from + n);
-    }
-    progress_end(&p);
-    for (int64_t i = 0; i < samples; i++) {
-        struct lafs_sample s;
-        unjudged += j->unjudged[i];
-        if (!j->failed[i]) continue;
-        lafs_sample_init(&s); /* again, for its message */
-        lafs_status st = lafs_fetch_sample(j->fetch, i, &s, err);
-        lafs_sample_release(&s);
-        return st != LAFS_OK ? st : lafs_fail(err, LAFS_FAILED, "out of memory");
-    }
+    LAFS_TRY(look_into_all(j, judge_one, err));
+    for (int64_t i = 0; i < samples; i++) unjudged += j->unjudged[i];
     if (asked && unjudged == asked)
         return lafs_fail(err, LAFS_FAILED, "no sample has the field 'quality', which lafs-detect writes");
     if (unjudged) cli_warn("%lld samples have no field 'quality', and are left out", (long long)unjudged);
@@ -162,69 +193,27 @@ static lafs_status add_pictures(struct job *j, struct lafs_reader *r, struct laf
     return LAFS_OK;
 }
 
-static void compare_one(void *arg, int64_t i, int worker)
+static lafs_status compare_one(struct job *j, int64_t i, struct lafs_err *err)
 {
-    struct job *j = arg;
     struct lafs_sample s;
     struct lafs_image im = {0};
-    struct lafs_err err = {.status = LAFS_OK};
-    (void)worker;
-    i += j->from;
-    if (j->s.drop[i] != LAFS_KEPT) return;
     lafs_sample_init(&s);
-    lafs_status st = lafs_fetch_sample(j->fetch, i, &s, &err);
-    if (st == LAFS_OK) st = lafs_face_image(&s, cli.max_pixels, &im, &err);
+    lafs_status st = lafs_fetch_sample(j->fetch, i, &s, err);
+    if (st == LAFS_OK) st = lafs_face_image(&s, cli.max_pixels, &im, err);
     if (st == LAFS_OK) j->score[i] = (float)lafs_near_best(j->near, &im, o.min, &j->which[i]);
-    else j->which[i] = st == LAFS_BAD_RECORD ? -2 : -3; /* what it is, is told when its turn comes */
     if (st == LAFS_OK && j->which[i] >= 0) j->s.drop[i] = LAFS_DROP_NEAR;
     lafs_image_release(&im);
     lafs_sample_release(&s);
-}
-
-/* Those that could not be compared, in the order of the index. */
-static lafs_status judge_block(struct job *j, int64_t n, int64_t *bad, struct lafs_err *err)
-{
-    for (int64_t i = j->from; i < j->from + n; i++) {
-        if (j->which[i] > -2) continue;
-        struct lafs_sample s;
-        struct lafs_image im = {0};
-        lafs_sample_init(&s);
-        lafs_status st = lafs_fetch_sample(j->fetch, i, &s, err); /* again, for its message */
-        if (st == LAFS_OK) st = lafs_face_image(&s, cli.max_pixels, &im, err);
-        lafs_image_release(&im);
-        lafs_sample_release(&s);
-        if (st != LAFS_OK && st != LAFS_BAD_RECORD) return st;
-        if (st == LAFS_OK) return lafs_fail(err, LAFS_FAILED, "out of memory");
-        if ((*bad)++ < 5) cli_warn("leaving out '%s': %s", j->all->sample[i].key, err->msg);
-        j->s.drop[i] = LAFS_DROP_BAD;
-    }
-    return LAFS_OK;
+    return st;
 }
 
 static lafs_status compare_all(struct job *j, struct lafs_err *err)
 {
-    int64_t samples = j->all->samples, bad = 0, compared = 0;
-    struct progress p = {0};
-    if (!j->fetch) LAFS_TRY(lafs_fetch_open(&j->fetch, j->all, err));
+    int64_t samples = j->all->samples;
     LAFS_TRY(lafs_alloc0(&j->score, (size_t)samples, sizeof *j->score, err));
     LAFS_TRY(lafs_alloc(&j->which, (size_t)samples, sizeof *j->which, err));
-    for (int64_t i = 0; i < samples; i++) {
-        j->which[i] = -1;
-        compared += j->s.drop[i] == LAFS_KEPT;
-    }
-    progress_begin(&p, "samples", samples);
-    lafs_status st = LAFS_OK;
-    for (j->from = 0; j->from < samples && st == LAFS_OK; j->from += BLOCK) {
-        int64_t n = samples - j->from < BLOCK ? samples - j->from : BLOCK;
-        lafs_pool_for(cli_pool(), n, compare_one, j);
-        st = judge_block(j, n, &bad, err);
-        progress_update(&p, j->from + n);
-    }
-    progress_end(&p);
-    if (st == LAFS_OK && (double)bad > cli.max_bad * (double)compared)
-        st = lafs_fail(err, LAFS_FAILED, "%lld of %lld pictures cannot be read, more than --max-bad %g allows",
-                       (long long)bad, (long long)compared, cli.max_bad);
-    return st;
+    for (int64_t i = 0; i < samples; i++) j->which[i] = -1;
+    return look_into_all(j, compare_one, err);
 }
 
 static lafs_status drop_near(struct job *j, struct lafs_err *err)
@@ -487,7 +476,7 @@ static void release(struct job *j)
     lafs_free(j->score);
     lafs_free(j->which);
     lafs_free(j->unjudged);
-    lafs_free(j->failed);
+    lafs_free(j->trouble);
     lafs_select_release(&j->s);
     lafs_index_free(j->all);
     for (int i = 0; i < j->n; i++) lafs_index_free(j->ix[i]);

@@ -10,7 +10,8 @@ enum { LAFS_QUALITY_SIDE = 112 /* of the aligned crop that is judged */ };
 /* Each 0..1, 1 being all that can be asked for. */
 struct lafs_quality {
     double value;    /* the product of the four below, to four digits */
-    float size;      /* pixels of the photo to one of the crop, along a line; 1 where the eyes are 35 pixels apart */
+    float size;      /* pixels of the photo to one of the crop, along a line, at most 1 (where the eyes are 35 pixels
+                        apart); times the share of the middle of the face that the photo holds */
     float sharpness; /* fine detail against coarse: neither contrast nor, to a point, noise counts */
     float pose;      /* cosines of yaw and pitch, and (1 + cosine of roll) / 2 */
     float sure;      /* that it is a face, and that the points are right */
@@ -26,9 +27,11 @@ void lafs_points5_pose(const float p[10], double *yaw, double *pitch, double *ro
  * square root of their ratio, in units of SHARP, which a well focused face reaches. */
 lafs_status lafs_sharpness(const struct lafs_image *crop, float *out, struct lafs_err *err);
 
-/* crop: (SIDE, SIDE), by m (photo -> crop), of a face with these points (5,2) in the photo. score, refined: of the
- * detector and the refiner, < 0: unknown. */
-lafs_status lafs_quality_of(const struct lafs_image *crop, const double m[6], const float points[10], double score,
-                            double refined, struct lafs_quality *q, struct lafs_err *err);
+/* crop: (SIDE, SIDE), cut from the photo by m (photo -> crop), of a face with these points (5,2) in the photo. Where
+ * the crop looks out of the photo nothing is sharp, and as much is taken off its size. score, refined: of the detector
+ * and the refiner, < 0: unknown. */
+lafs_status lafs_quality_of(const struct lafs_image *crop, const struct lafs_image *photo, const double m[6],
+                            const float points[10], double score, double refined, struct lafs_quality *q,
+                            struct lafs_err *err);
 
 #endif

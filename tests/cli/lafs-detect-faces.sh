@@ -101,3 +101,21 @@ expect_status 0 lafs-detect $all --min-quality 1 -o none.mp dir
 message "6 photos read, 0 written, 6 dropped"
 expect_status 2 lafs-detect --min-quality 1.1 dir
 ok "quality, the same for every kind of output; --min-quality"
+
+# Points that a photo came with are those of the face whose box they lie in; those of an earlier look are not kept.
+lafs-synth -q --people 1 -n 1 --size 96 --seed 3 -o known.tar
+expect_status 0 lafs-detect -q $all --no-refine --no-crop -o faces.mp known.lafs
+lafs-show --json faces.mp >faces.json
+check [ "$(wc -l <faces.json)" = 9 ]
+check [ "$(grep -c '"points68"' faces.json)" -le 1 ]
+lafs-synth -q --people 2 -n 2 --size 120 -o learn.tar
+lafs-detect-train -q --batch 4 --steps 2 --warmup 1 -o ref learn.lafs
+lafs-shard -q -o plain.mp dir
+expect_status 0 lafs-detect -q -m always.safetensors --one-scale --refiner ref/model.safetensors --best --no-crop -o first.mp plain.mp
+lafs-show --json first.mp >first.json
+has first.json '"refined"'
+expect_status 0 lafs-detect -q $all --no-refine --best --no-crop -o second.mp first.mp
+lafs-show --json second.mp >second.json
+hasnt second.json '"refined"'
+hasnt second.json '"points68"'
+ok "what a record says of another face does not stay"

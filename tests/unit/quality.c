@@ -71,6 +71,16 @@ static void blur(struct lafs_image *im, int side)
     lafs_image_release(&back);
 }
 
+static void blur_photo(struct lafs_image *im)
+{
+    struct lafs_image small = {0}, back = {0};
+    REQUIRE_OK(lafs_image_resize(im, im->w / 3, im->h / 3, &small, &e), &e);
+    REQUIRE_OK(lafs_image_resize(&small, im->w, im->h, &back, &e), &e);
+    memcpy(im->px, back.px, (size_t)(im->w * im->h * 3));
+    lafs_image_release(&small);
+    lafs_image_release(&back);
+}
+
 TEST(sharpness)
 {
     struct lafs_image crop = {0};
@@ -123,21 +133,46 @@ TEST(parts)
     float points[10];
     render(3, &crop, m);
     memcpy(points, shot.face[0].points, sizeof points);
-    REQUIRE_OK(lafs_quality_of(&crop, m, points, -1, -1, &q, &e), &e);
+    REQUIRE_OK(lafs_quality_of(&crop, &shot.image, m, points, -1, -1, &q, &e), &e);
     CHECK(q.sure == 1 && q.size > 0 && q.size <= 1);
     CHECK_NEAR(q.value, q.size * q.sharpness * q.pose * q.sure, 6e-5);
     for (int k = 0; k < 6; k++) larger[k] = 4 * m[k];
-    REQUIRE_OK(lafs_quality_of(&crop, larger, points, 0.9, 0.3, &p, &e), &e);
+    REQUIRE_OK(lafs_quality_of(&crop, &shot.image, larger, points, 0.9, 0.3, &p, &e), &e);
     CHECK_NEAR(p.size, 1 / (4 * sqrt(m[0] * m[4] - m[1] * m[3])), 1e-5);
     CHECK_NEAR(p.sure, 0.45, 1e-5);
     CHECK_NEAR(p.pose, q.pose, 1e-6);
-    REQUIRE_OK(lafs_quality_of(&crop, m, points, 0.9, 0.9, &p, &e), &e);
+    REQUIRE_OK(lafs_quality_of(&crop, &shot.image, m, points, 0.9, 0.9, &p, &e), &e);
     CHECK_NEAR(p.sure, 0.9, 1e-5);
     turned[0] = -1, turned[4] = -1; /* upside down */
     lafs_affine_apply(turned, points, 5, points);
-    REQUIRE_OK(lafs_quality_of(&crop, m, points, -1, -1, &p, &e), &e);
+    REQUIRE_OK(lafs_quality_of(&crop, &shot.image, m, points, -1, -1, &p, &e), &e);
     CHECK(p.pose < 0.05f && p.value < 0.05);
     lafs_image_release(&crop);
+}
+
+/* A blurred face at the photo's edge: the edge is no detail, and half a face is worth half. */
+TEST(outside)
+{
+    struct lafs_image crop = {0}, cut = {0}, cut_crop = {0};
+    struct lafs_quality whole, half;
+    double m[6];
+    render(3, &crop, m);
+    blur_photo(&shot.image);
+    REQUIRE_OK(lafs_warp_affine(&shot.image, m, &crop, &e), &e);
+    REQUIRE_OK(lafs_quality_of(&crop, &shot.image, m, shot.face[0].points, -1, -1, &whole, &e), &e);
+    int w = (int)shot.face[0].points[4]; /* up to the nose */
+    REQUIRE_OK(lafs_image_new(&cut, w, shot.image.h, &e), &e);
+    for (int y = 0; y < cut.h; y++)
+        memcpy(cut.px + y * w * 3, shot.image.px + y * shot.image.w * 3, (size_t)w * 3);
+    REQUIRE_OK(lafs_image_new(&cut_crop, SIDE, SIDE, &e), &e);
+    REQUIRE_OK(lafs_warp_affine(&cut, m, &cut_crop, &e), &e);
+    REQUIRE_OK(lafs_quality_of(&cut_crop, &cut, m, shot.face[0].points, -1, -1, &half, &e), &e);
+    CHECK_NEAR(half.sharpness, whole.sharpness, 0.15);
+    CHECK(half.size < 0.7f * whole.size && half.size > 0.3f * whole.size);
+    CHECK(half.value < 0.8 * whole.value);
+    lafs_image_release(&crop);
+    lafs_image_release(&cut);
+    lafs_image_release(&cut_crop);
 }
 
 TEST(cleaned_up)
@@ -147,4 +182,4 @@ TEST(cleaned_up)
     lafs_synth_free(synth);
 }
 
-TEST_MAIN(angles, sharpness, parts, cleaned_up)
+TEST_MAIN(angles, sharpness, parts, outside, cleaned_up)
