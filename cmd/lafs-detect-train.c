@@ -203,7 +203,7 @@ static lafs_status go(const char *path, struct lafs_err *err)
     if (why) cli_warn("device %s", why);
     record_options();
     LAFS_TRY(lafs_dtrain_open(&s.trainer, &c, &s.backend, cli_pool(), s.ix, err));
-    LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));
+    LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, s.backend.ops->describe(s.backend.dev), err));
     LAFS_TRY(begin_or_resume(err));
     s.run.trainer = s.trainer;
     s.run.checkpoint = checkpoint;

@@ -380,7 +380,7 @@ static lafs_status go(const char *path, struct lafs_err *err)
         dry_run(&c);
         return LAFS_OK;
     }
-    LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));
+    LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, s.backend.ops->describe(s.backend.dev), err));
     LAFS_TRY(lafs_comm_agree(&s.run.comm, begin(&c, err), err));
     LAFS_TRY(train(err));
     trainrun_tell_done(&s.run);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/rng.h"
 #include "base/sha256.h"
 #include "cmd/cli.h"
 #include "cmd/trainrun.h"
@@ -393,6 +394,9 @@ static lafs_status prepare(struct lafs_pretrain_config *c, const char *const *ar
     lafs_precision_by_name(o.precision, &s.backend.precision);
     if (why) cli_warn("device %s", why);
     LAFS_TRY(open_landmarks(c, err));
+    char digest[65];
+    if (o.init) LAFS_TRY(lafs_sha256_file(o.init, digest, err));
+    if (o.init) s.run.also = lafs_fnv1a(digest, strlen(digest));
     LAFS_TRY(open_data(args, n, c, err));
     LAFS_TRY(lafs_pretrain_config_check(c, err));
     trainrun_check_turns(&s.run, c->batch / c->micro);
@@ -429,7 +433,7 @@ static lafs_status go(const char *const *args, int n, struct lafs_err *err)
         dry_run(&c);
         return LAFS_OK;
     }
-    LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, err));
+    LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, s.backend.ops->describe(s.backend.dev), err));
     LAFS_TRY(lafs_comm_agree(&s.run.comm, begin(&c, err), err));
     LAFS_TRY(train(err));
     trainrun_tell_done(&s.run);

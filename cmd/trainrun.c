@@ -17,6 +17,8 @@
 #include "cmd/cli.h"
 
 static const double SAVE_SECONDS = 600, PATIENCE_SECONDS = 10;
+/* Several processes: how long they may take to stop, beside two steps; signals within SAME_SECONDS are one. */
+static const double TOGETHER_SECONDS = 60, SAME_SECONDS = 2;
 
 /* What the thread of its own waits for. */
 static void signals(sigset_t *set)
@@ -52,23 +54,35 @@ void trainrun_option(struct trainrun *t, const char *name, int may_grow, const c
     t->option[i] = (struct lafs_run_option){name, t->value[i], may_grow};
 }
 
-/* Options whose values differ among the processes would train each another model. */
-static lafs_status compare_options(struct trainrun *t, struct lafs_err *err)
+/* Processes that compute otherwise, or with other values of options, would each train another model. */
+static lafs_status compare(struct trainrun *t, const char *device, struct lafs_err *err)
 {
-    uint64_t hash[LAFS_COMM_MAX], own = 0;
+    struct { uint64_t options; char version[32], device[160]; } all[LAFS_COMM_MAX], *own = &all[t->comm.rank];
     if (t->comm.size == 1) return LAFS_OK;
-    for (int i = 0; i < t->options; i++) own = own * 31 + lafs_fnv1a(t->value[i], strlen(t->value[i]));
-    hash[t->comm.rank] = own;
-    LAFS_TRY(lafs_comm_gather(&t->comm, hash, sizeof *hash, err));
-    for (int i = 0; i < t->comm.size; i++)
-        if (hash[i] != hash[0])
+    memset(own, 0, sizeof *own);
+    own->options = t->also;
+    for (int i = 0; i < t->options; i++)
+        own->options = own->options * 31 + lafs_fnv1a(t->value[i], strlen(t->value[i]));
+    snprintf(own->version, sizeof own->version, "%s", lafs_version);
+    snprintf(own->device, sizeof own->device, "%s", device);
+    LAFS_TRY(lafs_comm_gather(&t->comm, all, sizeof *all, err));
+    for (int i = 1; i < t->comm.size; i++) {
+        if (strcmp(all[i].version, all[0].version))
+            return lafs_fail(err, LAFS_USAGE, "process %d is of version %s, process 0 of %s", i, all[i].version,
+                             all[0].version);
+        if (all[i].options != all[0].options)
             return lafs_fail(err, LAFS_USAGE, "process %d has other options, or other data, than process 0", i);
+        if (strcmp(all[i].device, all[0].device))
+            return lafs_fail(err, LAFS_USAGE,
+                             "process %d computes on '%s', process 0 on '%s': their rounding would part them", i,
+                             all[i].device, all[0].device);
+    }
     return LAFS_OK;
 }
 
-lafs_status trainrun_open(struct trainrun *t, const char *dir, int extend, struct lafs_err *err)
+lafs_status trainrun_open(struct trainrun *t, const char *dir, int extend, const char *device, struct lafs_err *err)
 {
-    lafs_status st = compare_options(t, err);
+    lafs_status st = compare(t, device, err);
     if (st != LAFS_OK) return lafs_comm_agree(&t->comm, st, err);
     if (t->comm.rank) st = lafs_run_follow(&t->run, dir, err);
     else st = lafs_run_open(&t->run, dir, cli_program_name(), lafs_version, t->option, t->options, extend, err);
@@ -109,7 +123,13 @@ static lafs_status share_processors(struct trainrun *t, struct lafs_err *err)
     }
     LAFS_TRY(lafs_comm_gather(&t->comm, who, sizeof *who, err));
     for (int i = 0; i < t->comm.size; i++) sharing += who[i].node == own->node && who[i].mask == own->mask;
-    if (!cli_given(&cli.jobs) && count > 0) cli.jobs = count > sharing ? count / sharing : 1;
+    if (cli_given(&cli.jobs) || count < 1) return LAFS_OK;
+    cli.jobs = count > sharing ? count / sharing : 1;
+    const int64_t fair = sysconf(_SC_NPROCESSORS_ONLN) / t->comm.local_size;
+    if (cli.jobs * 2 <= fair && !t->comm.rank)
+        cli_warn("the launcher lets a process use %" PRId64 " of this machine's processors, where %" PRId64
+                 " are its share: mpirun --bind-to none, or srun --cpus-per-task, gives it more",
+                 cli.jobs, fair);
     return LAFS_OK;
 }
 
@@ -284,6 +304,25 @@ static lafs_status save_last(struct trainrun *t, struct lafs_err *err)
     return LAFS_OK;
 }
 
+/* Several processes: the main threads stop together, after the step that they are in. If they do not (one may be gone,
+ * and nobody has noticed), or at a second signal, this process ends by itself. */
+static void stop_together(struct trainrun *t, const sigset_t *set, int sig)
+{
+    const int64_t done = t->step(t->trainer) - t->started_step;
+    const double step = done > 0 ? t->stepped / (double)done : 0, began = lafs_clock_now();
+    const double until = began + TOGETHER_SECONDS + 2 * step;
+    int second = 0;
+    t->stop = sig;
+    while (!second && lafs_clock_now() < until) {
+        const struct timespec left = {1, 0};
+        int again = sigtimedwait(set, NULL, &left);
+        second = again > 0 && again != SIGUSR1 && lafs_clock_now() - began > SAME_SECONDS;
+    }
+    cli_error("process %d of %d ends without its last state: %s", t->comm.rank, t->comm.size,
+              second ? "a second signal" : "the others do not come to the end of a step");
+    die(sig);
+}
+
 static void *wait_for_signals(void *arg)
 {
     struct trainrun *t = arg;
@@ -294,10 +333,7 @@ static void *wait_for_signals(void *arg)
             if (t->comm.rank == 0) tell(t);
             continue;
         }
-        if (t->comm.size > 1) {
-            t->stop = sig;
-            continue;
-        }
+        if (t->comm.size > 1) stop_together(t, &set, sig);
         struct lafs_err err = {0};
         pthread_mutex_lock(&t->save_lock); /* held for ever: nothing is written after this */
         if (save_last(t, &err) != LAFS_OK) cli_error("%s", err.msg);

@@ -31,6 +31,7 @@ struct trainrun {
     int64_t (*step)(const void *trainer);
     int64_t steps, per_epoch;
     int64_t every, keep;       /* --checkpoint-every, 0: at the end of epochs and every ten minutes; --keep */
+    uint64_t also;             /* of what processes must have in common, beside the options: a hash */
     /* inside */
     struct lafs_comm comm;
     _Atomic int stop;          /* several processes: the signal that came */
@@ -67,8 +68,8 @@ void trainrun_check_turns(const struct trainrun *t, int64_t passes);
 /* Records an option that changes results: the line of config.json. */
 void trainrun_option(struct trainrun *t, const char *name, int may_grow, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* Creates or checks the run directory. What is done in common. */
-lafs_status trainrun_open(struct trainrun *t, const char *dir, int extend, struct lafs_err *err);
+/* Creates or checks the run directory. What is done in common; device: what this process computes on, in words. */
+lafs_status trainrun_open(struct trainrun *t, const char *dir, int extend, const char *device, struct lafs_err *err);
 /* A second pool of threads and backend t->data on the same device, on which batches are made while training computes
  * (t->ahead is then 1); with -j 1 there is neither, and t->ahead is 0. */
 lafs_status trainrun_open_data(struct trainrun *t, struct lafs_err *err);

@@ -340,7 +340,9 @@ void lafs_finetune_set_best(struct lafs_finetune *t, double figure, int64_t epoc
 
 size_t lafs_finetune_memory(const struct lafs_finetune *t)
 {
-    return lafs_optim_memory(&t->model.params, t->arena.used);
+    size_t rest = lafs_fold_memory(t->c.comm, common(t).size);
+    if (t->split_on) rest += lafs_split_memory(&t->split);
+    return lafs_add_ok(t->arena.used, rest, &rest) ? lafs_optim_memory(&t->model.params, rest) : SIZE_MAX;
 }
 
 void lafs_finetune_look(struct lafs_finetune *t, struct lafs_finetune_inside *in)
@@ -687,6 +689,9 @@ static lafs_status fill_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c,
 
 lafs_status lafs_finetune_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c, struct lafs_err *err)
 {
+    const int64_t size = common(t).size;
+    LAFS_TRY(lafs_fold_same(t->c.comm, t->b, t->model.params.value, size, "weights", err));
+    LAFS_TRY(lafs_fold_same(t->c.comm, t->b, t->optim.v, size, "moments", err));
     pthread_mutex_lock(&t->lock);
     lafs_status st = fill_checkpoint(t, c, err);
     pthread_mutex_unlock(&t->lock);

@@ -105,7 +105,7 @@ lafs_status lafs_finetune_learn(struct lafs_finetune *t, lafs_batch_fn *next, vo
 /* lr of the next step instead of the schedule's, for tests; < 0: the schedule's. */
 void lafs_finetune_force_lr(struct lafs_finetune *t, double lr);
 
-/* Of several processes, the first one fills it; with classes split, all must call. */
+/* Of several processes all call, and the first one fills it, once they have found that their states are the same. */
 lafs_status lafs_finetune_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c, struct lafs_err *err);
 lafs_status lafs_finetune_restore(struct lafs_finetune *t, const struct lafs_st *st, struct lafs_err *err);
 /* Best verification figure so far and its epoch; part of the state. -1: none. */
@@ -123,6 +123,8 @@ struct lafs_finetune_inside {
     float *frozen_cnn;        /* flat array of the frozen CNN's values (params layout); NULL without the regulariser */
 };
 void lafs_finetune_look(struct lafs_finetune *t, struct lafs_finetune_inside *in);
+/* Bytes of device memory that the plan takes, and of the host's for what processes exchange; SIZE_MAX: more than there
+ * can be. */
 size_t lafs_finetune_memory(const struct lafs_finetune *t);
 
 #endif

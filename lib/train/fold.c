@@ -17,6 +17,17 @@ static lafs_status list_averages(struct lafs_fold *f, const struct lafs_params *
     return LAFS_OK;
 }
 
+static int64_t share_of(int64_t size, int64_t ranks)
+{
+    return (size + ranks - 1) / ranks < SHARE ? (size + ranks - 1) / ranks : SHARE;
+}
+
+size_t lafs_fold_memory(const struct lafs_comm *comm, int64_t size)
+{
+    const int64_t ranks = lafs_comm_size(comm), share = share_of(size, ranks);
+    return ranks == 1 ? 0 : (size_t)(2 * ranks * share + size / ranks + share) * sizeof(float);
+}
+
 lafs_status lafs_fold_init(struct lafs_fold *f, const struct lafs_comm *comm, const struct lafs_backend *b,
                            int64_t size, const struct lafs_params *ps, float momentum, struct lafs_err *err)
 {
@@ -24,7 +35,7 @@ lafs_status lafs_fold_init(struct lafs_fold *f, const struct lafs_comm *comm, co
     *f = (struct lafs_fold){.comm = comm, .b = b, .size = size, .keep = (float)(1 - (double)momentum)};
     if (ps) LAFS_TRY(list_averages(f, ps, err));
     if (ranks == 1) return LAFS_OK;
-    f->share = (size + ranks - 1) / ranks < SHARE ? (size + ranks - 1) / ranks : SHARE;
+    f->share = share_of(size, ranks);
     f->rounds = (size + ranks * f->share - 1) / (ranks * f->share);
     LAFS_TRY(lafs_alloc0(&f->send, (size_t)(ranks * f->share), sizeof(float), err));
     LAFS_TRY(lafs_alloc0(&f->got, (size_t)(ranks * f->share), sizeof(float), err));
@@ -113,4 +124,38 @@ lafs_status lafs_fold_end(struct lafs_fold *f, float *sum, struct lafs_err *err)
         LAFS_TRY(f->b->ops->sync(f->b->dev, err)); /* got is used again */
     }
     return LAFS_OK;
+}
+
+/* FNV-1a by words of 32 bits, in four lanes, since there may be much to hash. */
+static void hash_words(uint64_t lane[4], const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t word;
+        memcpy(&word, x + i, sizeof word);
+        lane[i % 4] = (lane[i % 4] ^ word) * 0x100000001b3u;
+    }
+}
+
+lafs_status lafs_fold_same(const struct lafs_comm *comm, const struct lafs_backend *b, const float *value, int64_t size,
+                           const char *what, struct lafs_err *err)
+{
+    struct { uint64_t lane[4]; } all[LAFS_COMM_MAX], *own = &all[lafs_comm_rank(comm)];
+    float *host;
+    if (lafs_comm_size(comm) == 1) return LAFS_OK;
+    LAFS_TRY(lafs_alloc(&host, SHARE, sizeof *host, err));
+    lafs_status st = LAFS_OK;
+    for (int i = 0; i < 4; i++) own->lane[i] = 0xcbf29ce484222325u;
+    for (int64_t at = 0; at < size && st == LAFS_OK; at += SHARE) {
+        int64_t n = size - at < SHARE ? size - at : SHARE;
+        b->ops->download(b->dev, host, value + at, (size_t)n * sizeof *host);
+        st = b->ops->sync(b->dev, err);
+        if (st == LAFS_OK) hash_words(own->lane, host, n);
+    }
+    lafs_free(host);
+    if (st == LAFS_OK) st = lafs_comm_gather(comm, all, sizeof *all, err);
+    for (int i = 1; i < lafs_comm_size(comm) && st == LAFS_OK; i++)
+        if (memcmp(&all[i], &all[0], sizeof *all))
+            st = lafs_fail(err, LAFS_FAILED, "the processes have drifted apart: process %d has other %s than process 0",
+                           i, what);
+    return st;
 }

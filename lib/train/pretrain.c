@@ -241,7 +241,8 @@ int64_t lafs_pretrain_steps(const struct lafs_pretrain *t)
 
 size_t lafs_pretrain_memory(const struct lafs_pretrain *t)
 {
-    return lafs_optim_memory(&t->model.params, t->arena.used);
+    size_t rest = lafs_fold_memory(t->c.comm, t->model.params.size) + lafs_fold_memory(t->c.comm, t->c.head.out);
+    return lafs_add_ok(t->arena.used, rest, &rest) ? lafs_optim_memory(&t->model.params, rest) : SIZE_MAX;
 }
 
 void lafs_pretrain_look(struct lafs_pretrain *t, struct lafs_pretrain_inside *in)
@@ -451,6 +452,10 @@ static lafs_status fill_checkpoint(struct lafs_pretrain *t, struct lafs_ckpt *c,
 
 lafs_status lafs_pretrain_checkpoint(struct lafs_pretrain *t, struct lafs_ckpt *c, struct lafs_err *err)
 {
+    const struct lafs_params *ps = &t->model.params;
+    LAFS_TRY(lafs_fold_same(t->c.comm, t->b, ps->value, ps->size, "weights", err));
+    LAFS_TRY(lafs_fold_same(t->c.comm, t->b, t->teacher, ps->size, "weights of the teacher", err));
+    LAFS_TRY(lafs_fold_same(t->c.comm, t->b, t->optim.v, ps->size, "moments", err));
     if (t->turns.rank) return LAFS_OK;
     pthread_mutex_lock(&t->lock);
     lafs_status st = fill_checkpoint(t, c, err);

@@ -81,7 +81,8 @@ lafs_status lafs_pretrain_step(struct lafs_pretrain *t, struct lafs_pretrain_rep
 typedef lafs_status lafs_next_fn(void *arg, int64_t i, struct lafs_feed_batch *batch, struct lafs_err *err);
 lafs_status lafs_pretrain_learn(struct lafs_pretrain *t, lafs_next_fn *next, void *arg, struct lafs_pretrain_report *r,
                                 struct lafs_err *err);
-/* The state as the contents of a checkpoint file; and back. Of several processes, the first one fills it. */
+/* The state as the contents of a checkpoint file; and back. Of several processes all
+ * call, and the first one fills it, once they have found that their states are the same. */
 lafs_status lafs_pretrain_checkpoint(struct lafs_pretrain *t, struct lafs_ckpt *c, struct lafs_err *err);
 lafs_status lafs_pretrain_restore(struct lafs_pretrain *t, const struct lafs_st *st, struct lafs_err *err);
 /* The teacher's ViT as a model file; with `cnn`, its landmark CNN too, so that the file embeds faces as it is. */
@@ -98,7 +99,8 @@ struct lafs_pretrain_inside {
     const float *student_logits, *teacher_logits; /* (views*micro, K), (globals*micro, K) */
 };
 void lafs_pretrain_look(struct lafs_pretrain *t, struct lafs_pretrain_inside *in);
-/* Bytes of device memory that the plan takes; SIZE_MAX: more than there can be. */
+/* Bytes of device memory that the plan takes, and of the host's for what processes exchange; SIZE_MAX: more than there
+ * can be. */
 size_t lafs_pretrain_memory(const struct lafs_pretrain *t);
 
 #endif

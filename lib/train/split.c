@@ -59,6 +59,14 @@ lafs_status lafs_split_init(struct lafs_split *s, struct lafs_err *err)
     return s->b->ops->sync(s->b->dev, err);
 }
 
+size_t lafs_split_memory(const struct lafs_split *s)
+{
+    const size_t ranks = (size_t)lafs_comm_size(s->comm);
+    const size_t row = sizeof *s->off + sizeof *s->row + sizeof *s->told + 3 * ranks * sizeof(double) +
+                       (size_t)(2 * s->dim + s->count) * sizeof(float);
+    return (size_t)s->rows * row;
+}
+
 void lafs_split_release(struct lafs_split *s)
 {
     void *owned[] = {s->off, s->host_rows, s->host_mine, s->host_cosine, s->row, s->told, s->most, s->sums};

@@ -44,6 +44,7 @@ void lafs_split_range(const struct lafs_comm *comm, int64_t classes, int64_t *fi
 void lafs_split_carve(struct lafs_split *s, struct lafs_arena *a);
 lafs_status lafs_split_init(struct lafs_split *s, struct lafs_err *err); /* after the second carving */
 void lafs_split_release(struct lafs_split *s);
+size_t lafs_split_memory(const struct lafs_split *s); /* bytes of the host's that init takes */
 
 /* Of a step: weight (count, dim) is normalised once; in the end, grad (count, dim) += its gradient. */
 void lafs_split_begin(struct lafs_split *s, const float *weight);
