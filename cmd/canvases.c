@@ -1,11 +1,13 @@
 #include "cmd/canvases.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/rng.h"
 #include "data/record.h"
 #include "data/stream.h"
 #include "train/canvas.h"
+#include "train/spoil.h"
 
 enum { QUALITY = 95 };
 
@@ -23,6 +25,19 @@ static lafs_status open_writer(struct lafs_writer **w, const struct cli_program 
     if (st == LAFS_OK) st = lafs_writer_open(w, &(struct lafs_writer_options){.out = out}, &h, err);
     lafs_header_release(&h);
     return st;
+}
+
+static void harm(struct lafs_canvas *c, const char *with, uint64_t key)
+{
+    struct lafs_rng r;
+    size_t n = (size_t)c->image.w * (size_t)c->image.h * 3;
+    lafs_rng_init(&r, key + 1);
+    if (!strcmp(with, "dark"))
+        for (size_t i = 0; i < n; i++) c->image.px[i] = (uint8_t)(c->image.px[i] / 10);
+    for (int i = 0; !strcmp(with, "mask") && i < c->faces; i++) {
+        const float *b = c->face[i].box;
+        lafs_cover(&c->image, &r, (int)b[0], (int)c->face[i].points[5], (int)(b[0] + b[2]), (int)(b[1] + b[3]));
+    }
 }
 
 /* A canvas as a record. A face of score 0 is one that nobody is to judge by. */
@@ -69,6 +84,7 @@ static lafs_status write_all(struct lafs_canvas_maker *m, const struct canvases_
     for (int64_t i = 0; i < o->count && st == LAFS_OK; i++) {
         uint64_t key = lafs_rng_key((uint64_t)cli.seed, LAFS_RNG_COMPOSE, 0, (uint64_t)i, 0);
         st = lafs_canvas_make(m, key, 0, &canvas, err);
+        if (st == LAFS_OK) harm(&canvas, o->with, key);
         if (st == LAFS_OK) st = record_of(&canvas, i, &s, &bytes, err);
         if (st == LAFS_OK) st = lafs_writer_put(w, &s, err);
     }

@@ -8,6 +8,7 @@
 struct canvases_options {
     int64_t count, side;
     int no_mirror;
+    const char *with; /* "none"; "dark": a tenth of the light; "mask": nose and mouth of every face covered */
 };
 /* Writes them to `out` (as -o): a photo each, with `faces`. The same for the same index, seed, side and number. */
 lafs_status canvases_write(const struct cli_program *p, const struct canvases_options *o, const struct lafs_index *ix,

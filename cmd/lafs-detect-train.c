@@ -11,7 +11,7 @@
 #include "train/detect.h"
 
 static struct {
-    const char *run, *what, *init, *note, *licence;
+    const char *run, *what, *init, *note, *licence, *with;
     int64_t steps, batch, warmup, every, keep, canvases, side;
     double lr, lr_final, decay, average;
     int no_mirror, extend;
@@ -21,6 +21,7 @@ static struct {
        .warmup = 200,
        .keep = 2,
        .side = 160,
+       .with = "none",
        .lr = 0.002,
        .lr_final = 1e-5,
        .decay = 0.01,
@@ -51,6 +52,7 @@ static const struct cli_option options[] = {
     {"canvases", 0, CLI_INT, &o.canvases, "N", "train nothing: write N canvases that the detector would see to RUN", 1,
      1e9, NULL},
     {"canvas-side", 0, CLI_INT, &o.side, "N", "side of those canvases", 160, 4096, "160"},
+    {"canvas-with", 0, CLI_CHOICE, &o.with, "none|dark|mask", "what is done to those canvases besides", 0, 0, "none"},
     CLI_JOBS,
     CLI_DEVICE,
     CLI_SEED,
@@ -185,7 +187,7 @@ static lafs_status open_init(struct lafs_err *err)
 
 static lafs_status write_canvases(const char *path, struct lafs_err *err)
 {
-    const struct canvases_options c = {o.canvases, o.side, o.no_mirror};
+    const struct canvases_options c = {o.canvases, o.side, o.no_mirror, o.with};
     LAFS_TRY(lafs_writer_spares(o.run, &path, 1, err));
     LAFS_TRY(lafs_index_open(&s.ix, path, err));
     return canvases_write(&program, &c, s.ix, o.run, err);

@@ -1,12 +1,14 @@
 # Trains the refiner of points and the face detector, and measures them beside a published detector, on people and photos
-# that were kept out of training. Hours on two cores; the figures alone take minutes.
+# that were kept out of training. The figures of the shipped ones take minutes, training hours on two cores.
 #
-#   make -f examples/detector.mk DATA=../shared/data            # figures on the settings people
+#   make -f examples/detector.mk DATA=../shared/data            # all figures, on the settings people
 #   make -f examples/detector.mk DATA=../shared/data FINAL=1    # on the final people: look once
-#   make -f examples/detector.mk DATA=../shared/data REFINER=share/models/refiner.safetensors points
+#   make -f examples/detector.mk DATA=../shared/data train      # both networks, to OUT/refiner and OUT/detector; then
+#   make -f examples/detector.mk DATA=../shared/data DETECTOR=detector/detector/model.safetensors \
+#       REFINER=detector/refiner/model.safetensors              # their figures
 #
-# The refiner in share/models was made so, in less time than it needs: 1,235 steps of 1,600 with --batch 16 --lr 0.003
-# --average 0.995, then without mirroring 200 steps at --lr 0.001 and 800 of 1,100 at --lr 0.0015.
+# Targets: points, recall, lfw, time, quality, behaviour; all of them by default. The table of lafs-detect(1) is what
+# `FINAL=1 behaviour` prints.
 #
 # DATA holds youtube-keypoints-train.{tar,csv} (frames with 68 points), lfw-devtrain.tar and group-photos.{tar,jsonl};
 # WEIGHTS is a published YuNet, which labels the LFW photos and is the one to beat. People are split by the FNV-1a-64 of
@@ -18,16 +20,21 @@ OUT ?= detector
 BIN ?= bin
 REFINER_STEPS ?= 6000
 DETECTOR_STEPS ?= 40000
+BATCH ?= 16
+WARMUP ?= 200
+CANVASES ?= 200
+SYNTH ?= 300
 HASH := $(if $(FINAL),0,1)
 YUNET := $(OUT)/yunet.safetensors
-REFINER ?= $(OUT)/refiner/model.safetensors
-DETECTOR ?= $(OUT)/detector/model.safetensors
+REFINER ?= share/models/refiner.safetensors
+DETECTOR ?= share/models/detector.safetensors
 TERMS := --licence MIT
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all points recall lfw time
-all: points recall lfw time
+.PHONY: all train points recall lfw time quality behaviour
+all: points recall lfw time quality behaviour
+train: $(OUT)/refiner/model.safetensors $(OUT)/detector/model.safetensors
 
 # -- photos --
 
@@ -42,11 +49,11 @@ $(OUT)/frames.lafs: $(DATA)/youtube-keypoints-train.tar $(OUT)/frames.jsonl
 	$(BIN)/lafs-shard --add $(OUT)/frames.jsonl -o $(OUT)/frames-%06d.tar $<
 $(OUT)/frames-train.lafs $(OUT)/lfw-train.lafs: $(OUT)/%-train.lafs: $(OUT)/%.lafs
 	$(BIN)/lafs-select --not-hash 10:0,1 -o $@ $<
-$(OUT)/frames-$(HASH).lafs: $(OUT)/frames.lafs
+$(OUT)/frames-$(HASH).lafs $(OUT)/lfw-$(HASH).lafs: $(OUT)/%-$(HASH).lafs: $(OUT)/%.lafs
 	$(BIN)/lafs-select --hash 10:$(HASH) -o $@ $<
 $(OUT)/synth.lafs:
 	@mkdir -p $(OUT)
-	$(BIN)/lafs-synth -q -p 300 -n 1 --size 220 -o $(OUT)/synth-%06d.tar
+	$(BIN)/lafs-synth -q -p $(SYNTH) -n 1 --size 220 -o $(OUT)/synth-%06d.tar
 # All faces of each photo, as the published detector sees them: those of 0.5 to 0.7 are in doubt.
 $(OUT)/lfw.lafs: $(DATA)/lfw-devtrain.tar $(YUNET)
 	$(BIN)/lafs-detect --no-refine --no-crop --min-score 0.5 -m $(YUNET) -o $(OUT)/lfw-%06d.tar $<
@@ -56,70 +63,106 @@ $(OUT)/lfw.lafs: $(DATA)/lfw-devtrain.tar $(YUNET)
 # Annotators place points to one side of where the mirror image would have them: no mirroring at the end.
 $(OUT)/refiner-0/model.safetensors: $(OUT)/frames-train.lafs $(OUT)/synth.lafs
 	$(BIN)/lafs-select -q -o $(OUT)/refiner.lafs $^
-	$(BIN)/lafs-detect-train --steps $(REFINER_STEPS) $(TERMS) -o $(OUT)/refiner-0 $(OUT)/refiner.lafs
+	$(BIN)/lafs-detect-train --steps $(REFINER_STEPS) --warmup $(WARMUP) --batch $(BATCH) $(TERMS) -o $(OUT)/refiner-0 $(OUT)/refiner.lafs
 $(OUT)/refiner/model.safetensors: $(OUT)/refiner-0/model.safetensors
 	$(BIN)/lafs-detect-train --no-mirror --init $(OUT)/refiner-0 --steps $(shell expr $(REFINER_STEPS) / 3) --lr 0.001 \
-	    --warmup 50 --average 0.99 $(TERMS) --note \
+	    --warmup $(shell expr $(WARMUP) / 4) --batch $(BATCH) --average 0.99 $(TERMS) --note \
 	    "YouTube Faces frames with 68 points of people whose name hashes to 2..9, and 300 rendered faces" \
 	    -o $(OUT)/refiner $(OUT)/refiner.lafs
 $(OUT)/detector/model.safetensors: $(OUT)/lfw-train.lafs
-	$(BIN)/lafs-detect-train --what detector --steps $(DETECTOR_STEPS) --batch 16 $(TERMS) --note \
+	$(BIN)/lafs-detect-train --what detector --steps $(DETECTOR_STEPS) --warmup $(WARMUP) --batch $(BATCH) $(TERMS) --note \
 	    "LFW photos of people whose name hashes to 2..9, labelled by YuNet-n (Apache-2.0)" -o $(OUT)/detector $<
 
 # -- figures --
 
+# Each detector as it is used: YuNet with its own points, YuNet with ours, and ours.
 YUNET_PLAIN := -m $(YUNET) --no-refine
 YUNET_TWICE := -m $(YUNET) --refiner $(REFINER)
 OURS := -m $(DETECTOR) --refiner $(REFINER)
+with = $(if $(filter yunet,$1),$(YUNET_PLAIN),$(if $(filter twice,$1),$(YUNET_TWICE),$(OURS)))
 FIND := $(BIN)/lafs-detect -q --no-crop
-POINTS := $(BIN)/lafs-show --json | sed 's/"key": "\([^"]*\)".*"points": \[\[\([^"]*\)\]\], .*/\1 \2/; s/[]\[{,]/ /g'
+POINTS := $(BIN)/lafs-show --json | sed 's/.*"key": "\([^"]*\)".*"points": \[\[\([^"]*\)\]\], .*/\1 \2/; s/[]\[{,]/ /g'
 BOXES := $(BIN)/lafs-show --json | sed 's/.*"key": "\([^"]*\)-f[0-9]*".*"box": \[\([^]]*\)\].*"score": \([^,}]*\).*/\1 \2 \3/; s/,//g'
-HAVE_DETECTOR := $(wildcard $(DETECTOR))
 
 $(OUT)/true.txt: $(DATA)/youtube-keypoints-train.csv
 	@mkdir -p $(OUT)
 	tr -d '\r' < $< | tr ',' ' ' | sed 1d | awk 'function x(i) { return $$(2 + 2 * i) } function y(i) { return $$(3 + 2 * i) } \
 	    { sub(/\.jpg$$/, "", $$1); print $$1, (x(36) + x(39)) / 2, (y(36) + y(39)) / 2, (x(42) + x(45)) / 2, \
 	      (y(42) + y(45)) / 2, x(30), y(30), x(48), y(48), x(54), y(54) }' > $@
-$(OUT)/yunet-%.txt: $(OUT)/frames-%.lafs $(YUNET)
-	$(FIND) --best $(YUNET_PLAIN) $< | $(POINTS) > $@
-$(OUT)/twice-%.txt: $(OUT)/frames-%.lafs $(YUNET) $(REFINER)
-	$(FIND) --best $(YUNET_TWICE) $< | $(POINTS) > $@
-$(OUT)/ours-%.txt: $(OUT)/frames-%.lafs $(DETECTOR) $(REFINER)
-	$(FIND) --best $(OURS) $< | $(POINTS) > $@
+define found
+$(OUT)/$1-%.mp: $(OUT)/frames-%.lafs $(YUNET) $(DETECTOR) $(REFINER)
+	$(FIND) --best $(call with,$1) -o $$@ $$<
+$(OUT)/$1-%.txt: $(OUT)/$1-%.mp
+	cat $$< | $(POINTS) > $$@
+endef
+$(foreach d,yunet twice ours,$(eval $(call found,$d)))
 
-points: $(OUT)/true.txt $(foreach d,yunet twice $(if $(HAVE_DETECTOR),ours),$(OUT)/$d-$(HASH).txt $(OUT)/$d-train.txt)
-	@for d in yunet twice $(if $(HAVE_DETECTOR),ours); do \
+points: $(OUT)/true.txt $(foreach d,yunet twice ours,$(OUT)/$d-$(HASH).txt $(OUT)/$d-train.txt)
+	@for d in yunet twice ours; do \
 	    printf '%-6s as it is:          ' $$d; examples/points.sh $(OUT)/true.txt $(OUT)/$$d-$(HASH).txt; \
 	    printf '%-6s less mean offset:  ' $$d; examples/points.sh $(OUT)/true.txt $(OUT)/$$d-$(HASH).txt $(OUT)/$$d-train.txt; \
 	done
 
-# Group photos, whose boxes are known.
+# Group photos, whose boxes are known; and held-out photos composed into small and large ones, faces of 7 to 600 pixels.
+$(OUT)/groups.lafs: $(DATA)/group-photos.tar
+	@mkdir -p $(OUT)
+	$(BIN)/lafs-shard -q -o $(OUT)/groups.tar $<
 $(OUT)/groups.true: $(DATA)/group-photos.jsonl
 	@mkdir -p $(OUT)
 	sed 's/.*"file": "\([^"]*\)\.jpg", "boxes": \[\[/\1 /; s/\]\]}//; s/\], \[/ /g; s/,//g' $< | \
 	    awk '{ for (i = 2; i < NF; i += 4) print $$1, $$i, $$(i + 1), $$(i + 2), $$(i + 3) }' > $@
-recall: $(OUT)/groups.true $(YUNET)
-	@for d in yunet $(if $(HAVE_DETECTOR),ours); do \
+$(OUT)/composed320.lafs $(OUT)/composed640.lafs: $(OUT)/composed%.lafs: $(OUT)/lfw-$(HASH).lafs
+	$(BIN)/lafs-detect-train -q --canvases $(CANVASES) --canvas-side $* -o $(OUT)/composed$*.tar $<
+$(OUT)/composed-dark.lafs $(OUT)/composed-mask.lafs: $(OUT)/composed-%.lafs: $(OUT)/lfw-$(HASH).lafs
+	$(BIN)/lafs-detect-train -q --canvases $(CANVASES) --canvas-side 320 --canvas-with $* -o $(OUT)/composed-$*.tar $<
+$(OUT)/composed%.true: $(OUT)/composed%.lafs
+	$(BIN)/lafs-show --json $< | awk '{ n = split($$0, part, "{\"box\": \\["); match($$0, /"key": "[^"]*"/); \
+	    key = substr($$0, RSTART + 8, RLENGTH - 9); for (i = 2; i <= n; i++) { box = score = part[i]; sub(/\].*/, "", box); \
+	        gsub(/,/, "", box); sub(/.*"score": /, "", score); print key, box, (score + 0 < 0.7 ? "doubt" : "") } }' > $@
+SETS := groups composed320 composed640 composed-dark composed-mask
+recall: $(foreach s,$(SETS),$(OUT)/$s.lafs $(OUT)/$s.true) $(YUNET) $(DETECTOR)
+	@for s in $(SETS); do for d in yunet ours; do \
 	    if [ $$d = yunet ]; then model="$(YUNET_PLAIN)"; else model="-m $(DETECTOR) --no-refine"; fi; \
-	    $(FIND) $$model --min-score 0.1 $(DATA)/group-photos.tar | $(BOXES) > $(OUT)/groups-$$d.found; \
-	    printf '%-6s group photos: ' $$d; examples/recall.sh $(OUT)/groups.true $(OUT)/groups-$$d.found; \
-	done
+	    $(FIND) $$model --min-score 0.1 $(OUT)/$$s.lafs | $(BOXES) > $(OUT)/$$s-$$d.found; \
+	    printf '%-6s %-14s ' $$d $$s:; sh examples/recall.sh $(OUT)/$$s.true $(OUT)/$$s-$$d.found; \
+	done; done
 
-$(OUT)/people-$(HASH).lafs: $(DATA)/lfw-devtrain.tar
+# At the default score: a face in every photo.
+$(OUT)/people.lafs: $(DATA)/lfw-devtrain.tar
 	@mkdir -p $(OUT)
 	$(BIN)/lafs-shard -q -o $(OUT)/people-%06d.tar $<
-	$(BIN)/lafs-select --hash 10:$(HASH) -o $@ $(OUT)/people.lafs
-lfw: $(OUT)/people-$(HASH).lafs $(YUNET)
-	@for d in yunet $(if $(HAVE_DETECTOR),ours); do \
+$(OUT)/people-$(HASH).lafs: $(OUT)/people.lafs
+	$(BIN)/lafs-select -q --hash 10:$(HASH) -o $@ $<
+lfw: $(OUT)/people-$(HASH).lafs $(YUNET) $(DETECTOR) $(REFINER)
+	@for d in yunet ours; do \
 	    if [ $$d = yunet ]; then model="$(YUNET_PLAIN)"; else model="$(OURS)"; fi; \
-	    printf '%-6s LFW photos: ' $$d; \
-	    $(BIN)/lafs-detect --no-progress --best $$model -o $(OUT)/lfw-$$d.mp $< 2>&1 | tail -n 1; \
+	    printf '%-6s ' $$d; $(BIN)/lafs-detect --no-progress --best $$model -o $(OUT)/best-$$d.tar $< 2>&1 | tail -n 1; \
 	done
 
-time: $(YUNET)
-	@for d in yunet twice $(if $(HAVE_DETECTOR),ours); do \
+# Milliseconds of one thread for 200 photos, start and decoding included, by turns; the least of three.
+time: $(OUT)/people-$(HASH).lafs $(YUNET) $(DETECTOR) $(REFINER)
+	@for round in 1 2 3; do for d in yunet twice ours; do \
 	    case $$d in yunet) model="$(YUNET_PLAIN)" ;; twice) model="$(YUNET_TWICE)" ;; ours) model="$(OURS)" ;; esac; \
-	    from=$$(date +%s%N); $(FIND) -j 1 $$model -n 200 $(DATA)/lfw-devtrain.tar > $(OUT)/timed.mp; \
-	    to=$$(date +%s%N); echo "$$d: $$(( (to - from) / 200000 )) us a photo of 250x250, one thread"; \
-	done
+	    for scales in auto 1; do \
+	        from=$$(date +%s%N); $(FIND) -j 1 --best $$model --scales $$scales -n 200 $< > $(OUT)/timed.mp; \
+	        to=$$(date +%s%N); echo "$$d $$scales $$(( (to - from) / 200000 ))"; \
+	    done; done; done | sort -k1,2 -k3,3n | awk '!($$1 " " $$2 in at) { at[$$1 " " $$2] = 1; \
+	        printf "%-6s %-5s %.1f ms a photo of 250x250\n", $$1, $$2 == 1 ? "1x" : $$2, $$3 / 1000 }'
+
+# What the quality of a face is worth: the points of frames, and who is who on LFW's pairs, with and without the lowest tenth.
+limit = $$($(BIN)/lafs-show --json $1 | sed 's/.*"quality": \([0-9.e-]*\).*/\1/' | sort -g | awk '{ q[NR] = $$1 } END { print q[int(NR / 10) + 1] }')
+PAIRS := $(DATA)/pairs-$(if $(FINAL),final,settings).txt
+quality: $(OUT)/true.txt $(OUT)/ours-$(HASH).mp lfw
+	@q=$(call limit,$(OUT)/ours-$(HASH).mp); cat $(OUT)/ours-$(HASH).mp | $(POINTS) > $(OUT)/all.txt; \
+	$(BIN)/lafs-show --json $(OUT)/ours-$(HASH).mp | awk -v q=$$q '{ v = $$0; sub(/.*"quality": /, "", v); if (v + 0 >= q) print }' > $(OUT)/kept.json; \
+	sed 's/.*"key": "\([^"]*\)".*"points": \[\[\([^"]*\)\]\], .*/\1 \2/; s/[]\[{,]/ /g' $(OUT)/kept.json > $(OUT)/kept.txt; \
+	printf 'points, all frames:               '; sh examples/points.sh $(OUT)/true.txt $(OUT)/all.txt; \
+	printf 'points, quality from %.4f on:   ' $$q; sh examples/points.sh $(OUT)/true.txt $(OUT)/kept.txt
+	@q=$(call limit,$(OUT)/best-ours.lafs); $(BIN)/lafs-select -q --min-quality $$q -o $(OUT)/kept.lafs $(OUT)/best-ours.lafs; \
+	for f in best-ours kept; do printf 'pairs, local binary patterns, %-9s ' $$f; \
+	    $(BIN)/lafs-embed -q --baseline lbp $(OUT)/$$f.lafs | $(BIN)/lafs-verify -q --json --pairs $(PAIRS) > $(OUT)/pairs.json; \
+	    sed 's/.*"without_missing"//' $(OUT)/pairs.json | tr ',{' '\n\n' | grep -E '"(pairs|accuracy)":' | tr -d '\n'; echo; done
+
+# Photos that are hard in one way each: examples/behaviour.sh.
+behaviour: $(OUT)/people-$(HASH).lafs $(OUT)/lfw-$(HASH).lafs $(YUNET) $(DETECTOR) $(REFINER)
+	@BIN=$(BIN) sh examples/behaviour.sh $(OUT) $(HASH) "$(YUNET_PLAIN)" "$(OURS)"

@@ -89,7 +89,14 @@ has five.json '"score"'
 expect_status 0 lafs-detect-train -q --what detector --batch 2 --steps 2 --warmup 1 -o again five.lafs
 expect_status 0 lafs-detect-train -q --canvases 2 --canvas-side 400 -o large.tar five.lafs
 tar -xOf large.tar canvas-000001.jpg >large.jpg
-lafs-shard -q -o - large.jpg | lafs-show --json >large.json
+lafs-shard -q -o large.mp large.jpg
+lafs-show --json large.mp >large.json
+for with in dark mask; do
+    expect_status 0 lafs-detect-train -q --canvases 5 --canvas-with $with -o $with.mp all.lafs
+    lafs-show --json $with.mp | sed 's/"jpg": {[^}]*}, //' | head -n 3 >$with.json
+    same five.json $with.json
+    check [ "$(cksum <$with.mp)" != "$(lafs-shard five.lafs 2>stderr | cksum)" ]
+done
 has large.json '[400, 400]'
 expect_status 2 lafs-detect-train -q --canvases 2 --canvas-side 100 -o bad all.lafs
 expect_status 2 lafs-detect-train -q --canvases 2 -o all.tar all.lafs
