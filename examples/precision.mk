@@ -5,6 +5,11 @@
 #   make -f examples/precision.mk                          # synthetic faces; 15 minutes on two cores without AMX
 #   make -f examples/precision.mk DATA=../shared/data      # LFW's, split as in real.mk, the settings pairs
 #
+# Figures: README, "Honest limits". Those of real photos are of 2026-11-26, on a shared core of AVX2 without AMX, by
+#
+#   make -f examples/precision.mk DATA=../shared/data KINDS="fp32 bf16" JOBS="-j 1" \
+#       FINETUNE="--preset few-finetune --stage 1 --epochs 6 --warmup 1" PRETRAIN="--preset few-pretrain --batch 16 --epochs 2"
+#
 # Patches lie on the grid: a landmark CNN moves its landmarks by what rounding moves its weights, a patch whose corner
 # crosses a pixel changes its gradient by a jump, and after some dozens of steps two runs in fp32 on different
 # processors are as far from each other as either from bf16.
