@@ -13,7 +13,8 @@
 #include "cmd/jsonlog.h"
 #include "cmd/progress.h"
 
-enum { SHOWN_REJECTS = 5, PATIENCE = 2 }; /* messages; seconds that a failed program waits for its reading thread */
+enum { SHOWN_REJECTS = 5, MAX_BATCHES = 6 };
+enum { PATIENCE = 2 }; /* seconds that a failed program waits for its reading thread */
 static const size_t BATCH_BYTES = (size_t)64 << 20;
 
 /* A record that the reader itself found bad: it came before items[at]. */
@@ -35,8 +36,8 @@ struct run {
     const struct filter *f;
     struct lafs_reader *reader;
     struct lafs_writer *writer;
-    struct batch batch[2];
-    int size, drain;
+    struct batch batch[MAX_BATCHES];
+    int batches, size, drain;
     size_t bytes;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -102,7 +103,7 @@ static void *read_ahead(void *arg)
 {
     struct run *r = arg;
     lafs_status end = LAFS_OK;
-    for (int k = 0; end == LAFS_OK && !atomic_load(&r->stop); k = !k) {
+    for (int k = 0; end == LAFS_OK && !atomic_load(&r->stop); k = (k + 1) % r->batches) {
         struct batch *b = &r->batch[k];
         pthread_mutex_lock(&r->lock);
         while (b->full && !atomic_load(&r->stop)) pthread_cond_wait(&r->changed, &r->lock);
@@ -203,7 +204,7 @@ static lafs_status write_batch(struct run *r, const struct batch *b, struct lafs
 /* Until the end of the input. Gives an exit status; has said what was wrong. */
 static int loop(struct run *r)
 {
-    for (int k = 0;; k = !k) {
+    for (int k = 0;; k = (k + 1) % r->batches) {
         struct batch *b = &r->batch[k];
         struct lafs_err err = {0};
         pthread_mutex_lock(&r->lock);
@@ -255,7 +256,8 @@ static lafs_status make_batches(struct run *r, struct lafs_err *err)
 {
     r->size = r->f->batch > 0 ? r->f->batch : 16 * lafs_pool_threads(cli_pool());
     r->bytes = r->f->batch_bytes > 0 ? r->f->batch_bytes : BATCH_BYTES;
-    for (int k = 0; k < 2; k++) {
+    r->batches = r->f->batches > 0 ? r->f->batches : 2;
+    for (int k = 0; k < r->batches; k++) {
         struct batch *b = &r->batch[k];
         LAFS_TRY(lafs_alloc0(&b->item, (size_t)r->size, sizeof *b->item, err));
         LAFS_TRY(lafs_alloc0(&b->reject, (size_t)r->size, sizeof *b->reject, err));
@@ -266,7 +268,7 @@ static lafs_status make_batches(struct run *r, struct lafs_err *err)
 
 static void free_batches(struct run *r)
 {
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < r->batches; k++) {
         struct batch *b = &r->batch[k];
         for (int i = 0; b->item && i < r->size; i++) {
             lafs_sample_release(&b->item[i].in);

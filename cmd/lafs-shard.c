@@ -150,7 +150,8 @@ int main(int argc, char **argv)
         cli_misuse("--shard-samples and --shard-bytes go with -o NAME-%%06d.tar");
     struct filter f = {.program = &program, .arg = &p, .all = all, .first = first, .same_pixels = 1};
     f.batch = 256; /* small records go fast: .. */
-    f.batch_bytes = 2 << 20; /* .. threads meet once in some 300 us */
+    f.batch_bytes = 2 << 20; /* .. threads meet once in some 300 us, .. */
+    f.batches = 6;           /* .. and need not wait for each other when others need a processor */
     f.reading = &in;
     f.writing = &out;
     struct lafs_err err = {0};

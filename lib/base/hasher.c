@@ -14,12 +14,13 @@ static void *work(void *arg)
     struct lafs_hasher *h = arg;
     pthread_mutex_lock(&h->lock);
     for (;;) {
-        while (!h->job.sum && !h->quit) pthread_cond_wait(&h->changed, &h->lock);
-        if (!h->job.sum) break;
+        while (!h->jobs && !h->quit) pthread_cond_wait(&h->changed, &h->lock);
+        if (!h->jobs) break;
         pthread_mutex_unlock(&h->lock);
-        add(&h->job); /* nobody else looks at it now */
+        add(&h->job[h->first]); /* nobody else touches these */
         pthread_mutex_lock(&h->lock);
-        h->job.sum = NULL;
+        h->first = (h->first + 1) % LAFS_HASHER_JOBS;
+        h->jobs--;
         pthread_cond_signal(&h->changed);
     }
     pthread_mutex_unlock(&h->lock);
@@ -46,25 +47,25 @@ void lafs_hasher_release(struct lafs_hasher *h)
     pthread_mutex_destroy(&h->lock);
 }
 
-void lafs_hasher_wait(struct lafs_hasher *h)
+void lafs_hasher_wait(struct lafs_hasher *h, int left)
 {
     if (!h->running) return;
     pthread_mutex_lock(&h->lock);
-    while (h->job.sum) pthread_cond_wait(&h->changed, &h->lock);
+    while (h->jobs > left) pthread_cond_wait(&h->changed, &h->lock);
     pthread_mutex_unlock(&h->lock);
 }
 
 static int add_job(struct lafs_hasher *h, struct lafs_hasher_job job)
 {
-    lafs_hasher_wait(h);
     int large = job.size >= LARGE || job.size2 >= LARGE;
     if (large && !h->running) h->running = pthread_create(&h->thread, NULL, work, h) == 0;
+    lafs_hasher_wait(h, large ? LAFS_HASHER_JOBS - 1 : 0);
     if (!large || !h->running) {
         add(&job);
         return 0;
     }
     pthread_mutex_lock(&h->lock);
-    h->job = job;
+    h->job[(h->first + h->jobs++) % LAFS_HASHER_JOBS] = job;
     pthread_cond_signal(&h->changed);
     pthread_mutex_unlock(&h->lock);
     return 1;

@@ -19,7 +19,9 @@ static int hash_due(struct msg *m)
 {
     size_t n = m->due;
     m->due = 0;
-    return n && lafs_hasher_add(&m->hasher, &m->section.digest, lafs_input_data(&m->in) - n, n);
+    int beside = n && lafs_hasher_add(&m->hasher, &m->section.digest, lafs_input_data(&m->in) - n, n);
+    lafs_hasher_wait(&m->hasher, beside); /* the other buffer is free again */
+    return beside;
 }
 
 static lafs_status fill(struct msg *m, size_t want, struct lafs_err *err)
@@ -72,7 +74,7 @@ static lafs_status msg_next(struct lafs_source *src, struct lafs_sample *s, stru
             st = lafs_section_begin(&m->section, src->env, p, len, m->in.name, err);
         } else if (lafs_map_opens_with(p, len, LAFS_CLOSES)) {
             hash_due(m);
-            lafs_hasher_wait(&m->hasher);
+            lafs_hasher_wait(&m->hasher, 0);
             st = lafs_section_end(&m->section, src->env, p, len, m->in.name, err);
         } else {
             meta = 0;

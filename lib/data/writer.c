@@ -16,15 +16,20 @@
 #include "data/source.h"
 #include "format/archive.h"
 
-/* What gathers before it is written: with what is hashed of it, and those before, little enough for caches. */
-enum { FLUSH_SIZE = 512 << 10, LARGE = FLUSH_SIZE / 2, PIPE_SIZE = 1 << 20 };
+/* What gathers before it is written: with what is hashed of it, little enough for caches. SENT of them: as far as
+ * hashing may lag behind while others need a processor. */
+enum { FLUSH_SIZE = 512 << 10, SENT = 6, LARGE = FLUSH_SIZE / 2, PIPE_SIZE = 1 << 20 };
 #define FLUSH_SECONDS 0.05
 #define SHARD_BYTES_DEFAULT ((int64_t)1000 * 1000 * 1000)
 
 struct lafs_writer {
     struct lafs_header header;
     struct lafs_buf buf;        /* bytes on their way out */
-    struct lafs_buf sent;       /* those before them, perhaps still being hashed */
+    struct lafs_buf digested;   /* (shards) of these, and others before, what `data` is to be fed with */
+    struct {
+        struct lafs_buf buf, digested;
+    } sent[SENT];               /* those before them, perhaps still to be hashed; empty: place for the two in use */
+    int turn;                   /* that place */
     struct lafs_hasher hasher;  /* works on `data` and `whole` */
     struct lafs_atomic file;    /* a stream in a file, or the shard being written; fd -1: closed */
     int64_t count;
@@ -37,8 +42,6 @@ struct lafs_writer {
     int64_t shard_samples, shard_bytes;
     struct lafs_tar_writer *tar;
     struct lafs_sha256 whole;   /* of the shard's file */
-    struct lafs_buf digested;   /* what `data` is still to be fed with, of members in `buf` and before */
-    struct lafs_buf digested_sent;
     const void *large;          /* (large_size) a member's bytes, to be fed to `data` and not copied; NULL: none */
     size_t large_size;
     int64_t at;                 /* bytes of the shard so far */
@@ -58,9 +61,11 @@ static void free_writer(struct lafs_writer *w)
     lafs_hasher_release(&w->hasher);
     lafs_header_release(&w->header);
     lafs_buf_release(&w->buf);
-    lafs_buf_release(&w->sent);
     lafs_buf_release(&w->digested);
-    lafs_buf_release(&w->digested_sent);
+    for (int i = 0; i < SENT; i++) {
+        lafs_buf_release(&w->sent[i].buf);
+        lafs_buf_release(&w->sent[i].digested);
+    }
     lafs_buf_release(&w->shard_lines);
     lafs_lines_release(&w->lines);
     lafs_buf_release(&w->stale);
@@ -84,14 +89,15 @@ static lafs_status write_stdout(const unsigned char *p, size_t size, struct lafs
     return LAFS_OK;
 }
 
-static void swap_bufs(struct lafs_buf *a, struct lafs_buf *b)
+static struct lafs_buf take_buf(struct lafs_buf *b)
 {
-    struct lafs_buf t = *a;
-    *a = *b;
-    *b = t;
+    struct lafs_buf t = *b;
+    lafs_buf_init(b);
+    lafs_buf_clear(&t);
+    return t;
 }
 
-/* Writes what has gathered. hashed: its digests are fed beside the writing, and on until the next call:
+/* Writes what has gathered. hashed: its digests are fed beside the writing, and on beside what comes then:
  * lafs_hasher_wait comes before a look at them. */
 static lafs_status flush(struct lafs_writer *w, int hashed, struct lafs_err *err)
 {
@@ -101,11 +107,12 @@ static lafs_status flush(struct lafs_writer *w, int hashed, struct lafs_err *err
     if (hashed && w->names.path)
         lafs_hasher_add_two(&w->hasher, &w->whole, full.data, full.size, &w->data, digested.data, digested.size);
     else if (hashed) lafs_hasher_add(&w->hasher, &w->data, full.data, full.size);
-    else lafs_hasher_wait(&w->hasher);
-    swap_bufs(&w->buf, &w->sent);
-    swap_bufs(&w->digested, &w->digested_sent);
-    lafs_buf_clear(&w->buf);
-    lafs_buf_clear(&w->digested);
+    w->sent[w->turn].buf = full;
+    w->sent[w->turn].digested = digested;
+    w->turn = (w->turn + 1) % SENT;
+    lafs_hasher_wait(&w->hasher, hashed ? SENT - 1 : 0);
+    w->buf = take_buf(&w->sent[w->turn].buf);
+    w->digested = take_buf(&w->sent[w->turn].digested);
     return w->to_stdout ? write_stdout(full.data, full.size, err)
                         : lafs_atomic_write(&w->file, full.data, full.size, err);
 }
@@ -148,7 +155,7 @@ static lafs_status stream_close(struct lafs_writer *w, const struct lafs_totals 
     struct lafs_trailer t = {.totals = *totals};
     t.totals.count = w->count;
     LAFS_TRY(flush(w, 1, err));
-    lafs_hasher_wait(&w->hasher);
+    lafs_hasher_wait(&w->hasher, 0);
     lafs_sha256_hex(&w->data, t.sha256);
     lafs_trailer_encode(&t, &w->buf);
     LAFS_TRY(flush(w, 0, err));
@@ -172,7 +179,7 @@ static lafs_status shard_sink(void *arg, const void *data, size_t size, struct l
             lafs_hasher_add(&w->hasher, &w->whole, data, size);
         }
         lafs_status st = lafs_atomic_write(&w->file, data, size, err);
-        lafs_hasher_wait(&w->hasher); /* the caller's bytes are not ours to keep */
+        lafs_hasher_wait(&w->hasher, 0); /* the caller's bytes are not ours to keep */
         return st;
     }
     lafs_buf_put(&w->buf, data, size);
@@ -219,7 +226,7 @@ static lafs_status shard_end(struct lafs_writer *w, const struct lafs_totals *to
     char hex[65];
     t.totals.count = w->in_shard;
     LAFS_TRY(flush(w, 1, err));
-    lafs_hasher_wait(&w->hasher);
+    lafs_hasher_wait(&w->hasher, 0);
     lafs_sha256_hex(&w->data, t.sha256);
     lafs_buf_clear(&w->member);
     lafs_trailer_encode(&t, &w->member);
@@ -229,7 +236,7 @@ static lafs_status shard_end(struct lafs_writer *w, const struct lafs_totals *to
     w->tar = NULL;
     LAFS_TRY(lafs_tar_writer_close(tar, err));
     LAFS_TRY(flush(w, 1, err));
-    lafs_hasher_wait(&w->hasher);
+    lafs_hasher_wait(&w->hasher, 0);
     lafs_sha256_hex(&w->whole, hex);
     const char *path = lafs_pattern_path(&w->names, w->shards - 1);
     if (!path) return lafs_buf_check(&w->names.scratch, err);
@@ -255,7 +262,7 @@ static lafs_status put_member(struct lafs_writer *w, const char *key, const char
     LAFS_TRY(lafs_tar_writer_put(w->tar, name, data, size, err));
     if (w->large) { /* they did not come to shard_sink in one piece */
         LAFS_TRY(flush(w, 1, err));
-        lafs_hasher_wait(&w->hasher);
+        lafs_hasher_wait(&w->hasher, 0);
         lafs_sha256_add(&w->data, data, size);
     }
     return LAFS_OK;
