@@ -121,14 +121,24 @@ CUDA_HOME := $(patsubst %/bin/nvcc,%,$(shell readlink -f '$(NVCC)' 2>/dev/null))
 CUDA_LIBDIR := $(firstword $(wildcard $(CUDA_HOME)/lib64 $(CUDA_HOME)/targets/x86_64-linux/lib))
 # Ampere, Hopper, and for what comes later the latter's PTX.
 CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
-NVCCFLAGS = -std=c++17 -O3 $(CUDA_ARCH) -Xcompiler -fPIC,-fvisibility=hidden,-Wall$(if $(CI),$(comma)-Werror) -I. -Ilib
+NVCCFLAGS = -std=c++17 -O3 $(CUDA_ARCH) -Xcompiler -fPIC,-fvisibility=hidden,-ffp-contract=off,-Wall$(if $(CI),$(comma)-Werror) -I. -Ilib
 comma := ,
 CUDA_SRC := $(sort $(wildcard kernels/cuda/*.cu))
 # What of the library the plugin brings along: it is not linked with the programs.
 CUDA_LIB_SRC := lib/base/err.c lib/base/mem.c lib/base/rng.c lib/image/viewplan.c
 PLUGIN := $(if $(filter-out no,$(NVCC)),$(if $(SAN),,$B/lafs-cuda.so))
 
-$B/cuda/%.cu.o: %.cu
+# Pictures are the CPU's to the bit.
+$B/cuda/kernels/cuda/render.cu.o: private NVCCFLAGS += -fmad=false
+# What the plugin was compiled with: it is compiled again when that changes.
+CUDA_FLAGS = $(NVCC) $(shell '$(NVCC)' --version 2>/dev/null | tail -n 1) $(NVCCFLAGS)
+$B/cuda/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CUDA_FLAGS)' | cmp -s - $@ || echo '$(CUDA_FLAGS)' >$@
+.PHONY: FORCE
+FORCE:
+
+$B/cuda/%.cu.o: %.cu $B/cuda/flags
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS) -MMD -MP -c -o $@ $<
 $B/cuda/%.o: %.c

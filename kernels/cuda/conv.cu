@@ -55,8 +55,7 @@ static void conv(struct lafs_dev *d, const struct lafs_conv *g, const float *x, 
         LAUNCH(d, conv_kernel, grid_for(n), THREADS, 0, *g, o, x, w, b, act, y);
         return;
     }
-    const struct product p = {PRODUCT_NT, g->n * g->h * g->w, g->out, g->c, 0, x, w, b, 0, y};
-    product_run(d, &p);
+    multiply(d, LAFS_PRECISION_FP32, {PRODUCT_NT, g->n * g->h * g->w, g->out, g->c, 0, x, w, b, 0, y});
     if (act != LAFS_ACT_NONE) LAUNCH(d, act_kernel, grid_for(n), THREADS, 0, n, act, y);
 }
 
@@ -77,14 +76,16 @@ static void conv_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, const floa
 }
 
 /* Column (c kk + t) out + o of part: the sum for w[o][c][t] over SUM_ROWS pixels of the result; depthwise: column
- * t c + c' for w[c'][t]. A block has a warp of columns. */
+ * t c + c' for w[c'][t]. A block has a warp of columns; block_x is (parts, warps of columns), the latter too many for
+ * block_y where channels are many. */
 KERNEL conv_part_kernel(struct lafs_conv g, struct side o, int depthwise, const float *x, const float *dy, float *part)
 {
     float *room = shared_memory<float>(), sum = 0;
     const int64_t kk = g.k * g.k, columns = (depthwise ? 1 : g.c) * kk * g.out, rows = g.n * o.h * o.w;
-    const int64_t column = (int64_t)block_y() * WARP + lane_index(), out = column % g.out, rest = column / g.out;
+    const int64_t warps = (columns + WARP - 1) / WARP, index = block_x() / warps;
+    const int64_t column = block_x() % warps * WARP + lane_index(), out = column % g.out, rest = column / g.out;
     const int t = (int)(rest % kk);
-    const int64_t c = depthwise ? out : rest / kk, first = block_x() * SUM_ROWS;
+    const int64_t c = depthwise ? out : rest / kk, first = index * SUM_ROWS;
     const int64_t end = first + SUM_ROWS < rows ? first + SUM_ROWS : rows;
     for (int64_t r = first + warp_index(); r < end && column < columns; r += THREADS / WARP) {
         const int64_t at = tap(&g, o, r, t / g.k, t % g.k);
@@ -95,7 +96,7 @@ KERNEL conv_part_kernel(struct lafs_conv g, struct side o, int depthwise, const 
     if (warp_index() || column >= columns) return;
     sum = 0;
     for (int i = 0; i < THREADS / WARP; i++) sum += room[i * WARP + lane_index()];
-    part[block_x() * columns + column] = sum;
+    part[index * columns + column] = sum;
 }
 static void weights_bwd(struct lafs_dev *d, const struct lafs_conv *g, int depthwise, const float *x, const float *dy,
                         float *dw)
@@ -104,7 +105,7 @@ static void weights_bwd(struct lafs_dev *d, const struct lafs_conv *g, int depth
     const int64_t columns = (depthwise ? 1 : g->c) * g->k * g->k * g->out, parts = parts_of(g->n * o.h * o.w);
     float *part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(parts * columns) * sizeof *part);
     if (!part || !parts) return;
-    LAUNCH(d, conv_part_kernel, grid_of(parts, (columns + WARP - 1) / WARP), THREADS, THREADS * sizeof(float), *g, o,
+    LAUNCH(d, conv_part_kernel, grid_of(parts * ((columns + WARP - 1) / WARP)), THREADS, THREADS * sizeof(float), *g, o,
            depthwise, x, dy, part);
     sum_parts(d, parts, columns, g->out, part, 1, dw);
 }

@@ -24,10 +24,28 @@ void *dev_scratch(struct lafs_dev *d, enum scratch kind, size_t size)
     return d->scratch[kind].p;
 }
 
+void dev_upload(struct lafs_dev *d, void *to, const void *from, size_t size)
+{
+    while (size) {
+        if (d->stage.used == STAGE_SIZE) {
+            runtime_mark(d, d->stage.now);
+            d->stage.now = (d->stage.now + 1) % STAGES;
+            d->stage.used = 0;
+            runtime_await(d, d->stage.now);
+        }
+        char *at = d->stage.p + (size_t)d->stage.now * STAGE_SIZE + d->stage.used;
+        const size_t free = STAGE_SIZE - d->stage.used, n = size < free ? size : free, next = (n + 255) / 256 * 256;
+        memcpy(at, from, n);
+        runtime_send(d, to, at, n);
+        d->stage.used += next;
+        to = (char *)to + n, from = (const char *)from + n, size -= n;
+    }
+}
+
 void *dev_scratch_from(struct lafs_dev *d, enum scratch kind, const void *host, size_t size)
 {
     void *p = dev_scratch(d, kind, size);
-    if (p) runtime_upload(d, p, host, size);
+    if (p) dev_upload(d, p, host, size);
     return p;
 }
 
@@ -58,10 +76,12 @@ static lafs_status open_device(struct lafs_dev **out, const char *arg, struct la
 
 static const char *describe(struct lafs_dev *d) { return d->text; }
 
+/* Zeros when it returns, also for the work of another handle of the same GPU, whose stream knows nothing of this one. */
 static lafs_status alloc_zeroed(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err)
 {
     LAFS_TRY(runtime_alloc(d, out, size, err));
     runtime_zero(d, *out, size);
+    runtime_wait(d);
     return LAFS_OK;
 }
 
@@ -81,7 +101,7 @@ static void fill(struct lafs_ops *ops)
     ops->describe = describe;
     ops->alloc = alloc_zeroed;
     ops->free = runtime_free;
-    ops->upload = runtime_upload;
+    ops->upload = dev_upload;
     ops->download = runtime_download;
     ops->copy = runtime_copy;
     ops->zero = runtime_zero;

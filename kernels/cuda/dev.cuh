@@ -30,12 +30,22 @@ enum { WARP = 32, THREADS = 256 /* of a block, where nothing says otherwise */ }
 /* -- the device, on the host's side: cuda.cu, and runtime.cu or tests/cuda/runtime.cc -- */
 
 /* Memory that ops need for themselves; each kind is one block, which grows. */
-enum scratch { SCRATCH_A, SCRATCH_B, SCRATCH_ROWS, SCRATCH_SUMS, SCRATCH_KINDS };
+enum scratch { SCRATCH_A, SCRATCH_B, SCRATCH_ROWS, SCRATCH_SUMS, SCRATCH_PARTS, SCRATCH_KINDS };
+
+/* Host memory that the GPU reads by itself, in blocks used in turn: what is uploaded passes through, so that the caller
+ * may use its own again at once. A block is used again when its mark has been passed. */
+enum { STAGES = 4, STAGE_SIZE = 4 << 20 };
 
 struct lafs_dev {
     int number;
     void *stream;         /* cudaStream_t; all work of a device is on one */
     void *products;       /* what product.cu keeps */
+    void *mark[STAGES];   /* cudaEvent_t, behind the last copy from a stage */
+    struct {
+        char *p;          /* (STAGES, STAGE_SIZE), pinned */
+        int now;          /* the block in use */
+        size_t used;      /* bytes of it */
+    } stage;
     struct {
         void *p;
         size_t size;
@@ -44,20 +54,25 @@ struct lafs_dev {
     char text[512];       /* what describe returns */
 };
 
-/* Opens a device by its number ("" is 0), made usable; its description and its stream. */
+/* Opens a device by its number ("" is 0), made usable; its description, its stream, its stages and their marks. */
 lafs_status runtime_open(struct lafs_dev *d, const char *arg, struct lafs_err *err);
 void runtime_close(struct lafs_dev *d);
 void runtime_use(struct lafs_dev *d); /* the calling thread's launches and calls go to this device from now on */
 lafs_status runtime_alloc(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err); /* 256-byte aligned */
 void runtime_free(struct lafs_dev *d, void *p);
-/* Queued; failures are sticky. Host memory has been read when `upload` returns, written when `download` does. */
-void runtime_upload(struct lafs_dev *d, void *to, const void *from, size_t size);
-void runtime_download(struct lafs_dev *d, void *to, const void *from, size_t size);
+/* Queued; failures are sticky. */
+/* `from` is in the stages and is left alone until a mark behind it has been passed. */
+void runtime_send(struct lafs_dev *d, void *to, const void *from, size_t size);
+void runtime_mark(struct lafs_dev *d, int stage);  /* behind all that is queued */
+void runtime_await(struct lafs_dev *d, int stage); /* until its last mark has been passed; none: not at all */
+void runtime_download(struct lafs_dev *d, void *to, const void *from, size_t size); /* complete on return */
 void runtime_copy(struct lafs_dev *d, void *to, const void *from, size_t size);
 void runtime_zero(struct lafs_dev *d, void *p, size_t size);
 /* Waits for all that is queued. */
 void runtime_wait(struct lafs_dev *d);
 
+/* Queues a copy from the host, whose memory has been read on return. */
+void dev_upload(struct lafs_dev *d, void *to, const void *from, size_t size);
 /* Remembers a failure inside an op; the first one stays. */
 void dev_failed(struct lafs_dev *d, const char *what, const char *why);
 /* At least `size` bytes, whose content nobody relies on; NULL when there are none (the failure is remembered). */
@@ -79,11 +94,20 @@ struct product {
     const float *bias;  /* (n) is added to each row; NULL: none */
     int add;            /* 1: c += */
     float *c;
+    int64_t lda, ldb, ldc; /* elements from row to row of the arrays; 0: as many as are in one. bf16: multiples of 8 */
+    int64_t count;         /* so many products beside each other (0: one), the arrays of one `step` elements behind */
+    int64_t step_a, step_b, step_c; /* those of the one before; bf16: multiples of 8 */
 };
+static inline int64_t lda_of(const struct product *p) { return p->lda ? p->lda : p->form == PRODUCT_TN ? p->m : p->k; }
+static inline int64_t ldb_of(const struct product *p) { return p->ldb ? p->ldb : p->form == PRODUCT_NT ? p->k : p->n; }
+static inline int64_t ldc_of(const struct product *p) { return p->ldc ? p->ldc : p->n; }
 /* An element's bits do not depend on m in forms NT and NN. */
 void product_run(struct lafs_dev *d, const struct product *p);
 /* The product of fp32 matrices, taken as `precision` says: linear.cu. */
 void multiply(struct lafs_dev *d, enum lafs_precision precision, struct product p);
+/* The same, of form NN and c without gaps, where the sum over k is long and c small: parts of the sum beside each other,
+ * then those in their order. */
+void multiply_long(struct lafs_dev *d, enum lafs_precision precision, struct product p);
 lafs_status product_open(struct lafs_dev *d, struct lafs_err *err);
 void product_close(struct lafs_dev *d);
 
@@ -109,10 +133,11 @@ void ops_render(struct lafs_ops *ops);
 void ops_scan(struct lafs_ops *ops);
 
 struct grid {
-    int64_t x;
-    int y, z;
+    int64_t x, y, z;
 };
-static inline struct grid grid_of(int64_t x, int64_t y = 1, int64_t z = 1) { return {x, (int)y, (int)z}; }
+enum { MOST_Y = 65535 /* and z; x: 2^31 - 1 */ };
+static inline struct grid grid_of(int64_t x, int64_t y = 1, int64_t z = 1) { return {x, y, z}; }
+static inline int grid_there(struct grid g) { return g.x <= INT32_MAX && g.y <= MOST_Y && g.z <= MOST_Y; }
 /* A thread for each of n things. */
 static inline struct grid grid_for(int64_t n) { return {(n + THREADS - 1) / THREADS, 1, 1}; }
 
@@ -129,15 +154,17 @@ void launch(struct lafs_dev *d, void (*kernel)(P...), const char *name, struct g
             A... a)
 {
     if (g.x == 0 || g.y == 0 || g.z == 0) return;
-    cudaError_t e = cudaSuccess;
+    if (!grid_there(g)) {
+        dev_failed(d, name, "more blocks than a launch can have");
+        return;
+    }
     runtime_use(d);
     if (shared > 48 * 1024)
-        e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
-    if (e == cudaSuccess) {
-        kernel<<<dim3((unsigned)g.x, (unsigned)g.y, (unsigned)g.z), (unsigned)threads, shared,
-                 (cudaStream_t)d->stream>>>((P)a...);
-        e = cudaGetLastError();
-    }
+        (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+    kernel<<<dim3((unsigned)g.x, (unsigned)g.y, (unsigned)g.z), (unsigned)threads, shared, (cudaStream_t)d->stream>>>(
+        (P)a...);
+    /* Says, too, that the attribute was refused, and forgets it: the next launch is not to be blamed. */
+    const cudaError_t e = cudaGetLastError();
     if (e != cudaSuccess) dev_failed(d, name, cudaGetErrorString(e));
 }
 

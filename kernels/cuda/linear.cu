@@ -1,48 +1,106 @@
 /* Linear layers: products by product_run, of operands that kernels here round; what follows a product in one kernel. */
 #include "kernels/cuda/dev.cuh"
 
-/* high and, unless NULL, low: bf16. */
-KERNEL round_kernel(int64_t n, const float *x, uint16_t *high, uint16_t *low)
+enum { PART_K = 4096 /* summands of a part of a long product */ };
+
+/* high and, unless NULL, low: bf16. Rows of `width`, ldx floats apart in x, ld apart in the others; zeros between. */
+KERNEL round_kernel(int64_t n, int64_t width, int64_t ldx, int64_t ld, const float *x, uint16_t *high, uint16_t *low)
 {
     const int64_t i = global_index();
     if (i >= n) return;
-    high[i] = (uint16_t)bf16_bits(x[i]);
-    if (low) low[i] = (uint16_t)bf16_bits(bf16_low(x[i]));
+    float v;
+    if (width == ld && width == ldx) {
+        v = x[i];
+    } else {
+        const int64_t r = i / ld, c = i % ld;
+        v = c < width ? x[r * ldx + c] : 0;
+    }
+    high[i] = (uint16_t)bf16_bits(v);
+    if (low) low[i] = (uint16_t)bf16_bits(bf16_low(v));
 }
 
-/* Where the low parts of n begin behind the high ones: products want aligned arrays. */
-static int64_t low_at(int64_t n) { return (n + 127) / 128 * 128; }
-
-/* n floats as bf16: high parts, and for bf16x3 low ones. */
-static const uint16_t *rounded(struct lafs_dev *d, enum scratch kind, enum lafs_precision precision, int64_t n,
-                               const float *x)
+/* An operand as bf16: rows of `width`, ld apart, a multiple of 8, as the GPU's units for products want them. */
+struct rounded {
+    const uint16_t *high, *low; /* low: of bf16x3 */
+    int64_t ld;
+};
+/* 0: no memory. */
+static int round_operand(struct lafs_dev *d, enum scratch kind, enum lafs_precision precision, int64_t rows,
+                         int64_t width, int64_t ldx, const float *x, struct rounded *out)
 {
     const int parts = precision == LAFS_PRECISION_BF16X3 ? 2 : 1;
-    uint16_t *to = (uint16_t *)dev_scratch(d, kind, (size_t)(parts * low_at(n)) * sizeof *to);
-    if (to) LAUNCH(d, round_kernel, grid_for(n), THREADS, 0, n, x, to, parts == 2 ? to + low_at(n) : NULL);
-    return to;
+    const int64_t ld = (width + 7) / 8 * 8, n = rows * ld, low_at = (n + 127) / 128 * 128;
+    uint16_t *to = (uint16_t *)dev_scratch(d, kind, (size_t)(parts * low_at) * sizeof *to);
+    if (!to) return 0;
+    *out = {to, parts == 2 ? to + low_at : NULL, ld};
+    LAUNCH(d, round_kernel, grid_for(n), THREADS, 0, n, width, ldx, ld, x, to, parts == 2 ? to + low_at : NULL);
+    return 1;
+}
+
+/* Runs p, by `run`, on operands as `precision` wants them. */
+static void on_operands(struct lafs_dev *d, enum lafs_precision precision, struct product p,
+                        void (*run)(struct lafs_dev *, const struct product *))
+{
+    const int64_t a_rows = p.form == PRODUCT_TN ? p.k : p.m, a_width = p.form == PRODUCT_TN ? p.m : p.k;
+    const int64_t b_rows = p.form == PRODUCT_NT ? p.n : p.k, b_width = p.form == PRODUCT_NT ? p.k : p.n;
+    struct rounded a, b;
+    if (p.m == 0 || p.n == 0) return;
+    if (precision == LAFS_PRECISION_FP32) {
+        run(d, &p);
+        return;
+    }
+    if (!round_operand(d, SCRATCH_A, precision, a_rows, a_width, lda_of(&p), (const float *)p.a, &a) ||
+        !round_operand(d, SCRATCH_B, precision, b_rows, b_width, ldb_of(&p), (const float *)p.b, &b))
+        return;
+    p.bf16 = 1;
+    p.lda = a.ld, p.ldb = b.ld;
+    p.a = a.high, p.b = b.high;
+    run(d, &p);
+    if (precision == LAFS_PRECISION_BF16) return;
+    p.add = 1, p.bias = NULL;
+    p.b = b.low;
+    run(d, &p);
+    p.a = a.low, p.b = b.high;
+    run(d, &p);
 }
 
 void multiply(struct lafs_dev *d, enum lafs_precision precision, struct product p)
 {
-    const int64_t na = p.m * p.k, nb = p.n * p.k;
-    if (p.m == 0 || p.n == 0) return;
-    if (precision == LAFS_PRECISION_FP32) {
-        product_run(d, &p);
+    on_operands(d, precision, p, product_run);
+}
+
+/* c: (parts, m, n). All whole parts in one call, then what is left. */
+static void run_parts(struct lafs_dev *d, const struct product *whole)
+{
+    const int64_t item = whole->bf16 ? sizeof(uint16_t) : sizeof(float), count = whole->k / PART_K;
+    struct product p = *whole;
+    p.lda = lda_of(whole), p.ldb = ldb_of(whole);
+    p.step_a = PART_K, p.step_b = PART_K * p.ldb, p.step_c = p.m * p.n;
+    p.count = count;
+    p.k = PART_K;
+    product_run(d, &p);
+    p.a = (const char *)whole->a + count * p.step_a * item;
+    p.b = (const char *)whole->b + count * p.step_b * item;
+    p.c = whole->c + count * p.step_c;
+    p.count = 1;
+    p.k = whole->k % PART_K;
+    if (p.k) product_run(d, &p);
+}
+
+void multiply_long(struct lafs_dev *d, enum lafs_precision precision, struct product p)
+{
+    const int64_t parts = (p.k + PART_K - 1) / PART_K, n = p.m * p.n;
+    float *const c = p.c, *part;
+    const int add = p.add;
+    if (parts < 2) {
+        multiply(d, precision, p);
         return;
     }
-    const uint16_t *a = rounded(d, SCRATCH_A, precision, na, (const float *)p.a);
-    const uint16_t *b = rounded(d, SCRATCH_B, precision, nb, (const float *)p.b);
-    if (!a || !b) return;
-    p.bf16 = 1;
-    p.a = a, p.b = b;
-    product_run(d, &p);
-    if (precision == LAFS_PRECISION_BF16) return;
-    p.add = 1, p.bias = NULL;
-    p.b = b + low_at(nb);
-    product_run(d, &p);
-    p.a = a + low_at(na), p.b = b;
-    product_run(d, &p);
+    if (!(part = (float *)dev_scratch(d, SCRATCH_PARTS, (size_t)(parts * n) * sizeof *part))) return;
+    p.c = part;
+    p.add = 0;
+    on_operands(d, precision, p, run_parts);
+    sum_parts(d, parts, n, n, part, add, c);
 }
 
 /* y = drop(act(y)), pre = y before. A thread takes eight neighbours of a row. */

@@ -58,7 +58,7 @@ static void mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, f
 
 /* -- DINO: every row's log-sum-exp, then one pass over the classes that has all views of an image at once -- */
 
-enum { DINO_CHUNK = 2048 /* classes of a block */, MOST_TEACHERS = 8 };
+enum { DINO_CHUNK = 2048 /* classes of a block */, KEPT_TEACHERS = 8 /* whose values a thread keeps */ };
 
 struct row_stats {
     double lse, entropy, peak; /* the last two: of teachers */
@@ -115,6 +115,10 @@ KERNEL dino_rows_kernel(struct dino g, struct row_stats *stats)
     const double lse = best + log(sum);
     stats[row] = {lse, lse - along / sum, exp(best - lse), place};
 }
+DEVICE double dino_lq(const struct dino *g, const struct row_stats *of_teacher, int t, int64_t i, int64_t j)
+{
+    return dino_z(g, (g->vs + t) * g->b + i, j) - of_teacher[t * g->b + i].lse;
+}
 /* A block has an image and DINO_CHUNK classes: its part of the loss, of the KL, and dstudent. */
 KERNEL dino_pairs_kernel(struct dino g, const struct row_stats *stats, double grad, float *dstudent, double *part)
 {
@@ -123,23 +127,24 @@ KERNEL dino_pairs_kernel(struct dino g, const struct row_stats *stats, double gr
     const int64_t end = first + DINO_CHUNK < g.k ? first + DINO_CHUNK : g.k;
     const struct row_stats *of_teacher = stats + g.vs * g.b;
     for (int64_t j = first + thread_index(); j < end; j += block_threads()) {
-        float q[MOST_TEACHERS], all = 0;
+        float q[KEPT_TEACHERS];
         double lq0 = 0;
 #pragma unroll
-        for (int t = 0; t < MOST_TEACHERS; t++) {
+        for (int t = 0; t < KEPT_TEACHERS; t++) {
             if (t >= g.vt) continue;
-            const double lq = dino_z(&g, (g.vs + t) * g.b + i, j) - of_teacher[t * g.b + i].lse;
+            const double lq = dino_lq(&g, of_teacher, t, i, j);
             if (t == 0) lq0 = lq;
             q[t] = expf((float)lq);
-            all += q[t];
         }
         for (int s = 0; s < g.vs; s++) {
             const int64_t row = s * g.b + i;
             const double lp = dino_z(&g, row, j) - stats[row].lse;
             float others = 0; /* of teacher views that are not this one */
 #pragma unroll
-            for (int t = 0; t < MOST_TEACHERS; t++)
+            for (int t = 0; t < KEPT_TEACHERS; t++)
                 if (t < g.vt && t != s) others += q[t];
+            for (int t = KEPT_TEACHERS; t < g.vt; t++)
+                if (t != s) others += expf((float)dino_lq(&g, of_teacher, t, i, j));
             const int count = g.vt - (s < g.vt);
             loss -= others * lp;
             if (s) kl += q[0] * (lq0 - lp);
@@ -192,10 +197,6 @@ static void dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, 
     const int64_t rows = (vs + vt) * b, chunks = (k + DINO_CHUNK - 1) / DINO_CHUNK, parts = chunks * b;
     int64_t pairs = 0;
     for (int t = 0; t < vt; t++) pairs += vs - (t < vs);
-    if (vt > MOST_TEACHERS) {
-        dev_failed(d, "dino_loss", "more than 8 teacher views");
-        return;
-    }
     const size_t rows_size = (size_t)rows * sizeof(struct row_stats), parts_size = (size_t)(2 * parts) * sizeof(double);
     char *room = (char *)dev_scratch(d, SCRATCH_SUMS, rows_size + parts_size + (size_t)k);
     if (!room) return;
@@ -215,13 +216,13 @@ static void dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, 
 
 /* -- margin softmax. With e^ = emb/|emb|, w^ = weight/|weight| and g = d loss / d cos:
  *   d e = (u - e^ (e^ . u)) / |e| with u = sum_c g w^,      d w = (sum_i g e^ - w^ sum_i g cos) / |w|.
- * One array of (b,classes) holds e^ . w, then g / |w|. -- */
+ * One array of (b,classes) holds e^ . w, then g / |w|; its rows begin where products like them to. -- */
 
 struct margin {
-    int64_t b, dim, classes;
+    int64_t b, dim, classes, ld; /* ld: from row to row of cosine */
     int kind;
     double s, m, factor;
-    float *cosine;            /* (b,classes) */
+    float *cosine;            /* (b,classes), rows ld apart */
     float *unit, *u;          /* (b,dim): e^, sum_c g w^ */
     float *inv_e, *inv_w;     /* (b) (classes) */
     double *lse, *row_loss;   /* (b) */
@@ -237,7 +238,7 @@ static size_t carve(struct margin *g, char *at)
         g->field = (decltype(g->field))at;     \
         at += room_of(n, sizeof *g->field);    \
     } while (0)
-    TAKE(cosine, g->b * g->classes);
+    TAKE(cosine, g->b * g->ld);
     TAKE(unit, g->b * g->dim);
     TAKE(u, g->b * g->dim);
     TAKE(inv_e, g->b);
@@ -248,10 +249,11 @@ static size_t carve(struct margin *g, char *at)
 #undef TAKE
     return (size_t)(at - start);
 }
+static int64_t row_of(int64_t classes) { return (classes + 7) / 8 * 8; }
 static size_t margin_scratch(int64_t b, int64_t dim, int64_t classes)
 {
     static char nowhere[1];
-    struct margin g = {b, dim, classes, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+    struct margin g = {b, dim, classes, row_of(classes)};
     return carve(&g, nowhere);
 }
 
@@ -290,7 +292,7 @@ KERNEL margin_rows_kernel(struct margin g, float *logits)
     double top = -INFINITY, sum = 0, wanted = 0, slope;
     for (int64_t c = thread_index(); c < g.classes; c += block_threads()) {
         const double y = target_weight(&target, c);
-        const double z = margin_logit(&g, (double)g.cosine[i * g.classes + c] * g.inv_w[c], y, &slope);
+        const double z = margin_logit(&g, (double)g.cosine[i * g.ld + c] * g.inv_w[c], y, &slope);
         if (logits) logits[i * g.classes + c] = (float)z;
         wanted += y * z;
         if (z > top) {
@@ -321,7 +323,7 @@ KERNEL margin_grad_kernel(struct margin g, float *along)
     double sum = 0, slope;
     for (int64_t i = 0; i < g.b; i++) {
         const double y = target_weight(&g.target[i], c);
-        float *place = &g.cosine[i * g.classes + c];
+        float *place = &g.cosine[i * g.ld + c];
         const double cosine = (double)*place * g.inv_w[c], z = margin_logit(&g, cosine, y, &slope);
         const double grad = g.factor * (expf((float)(z - g.lse[i])) - y) * slope;
         sum += grad * cosine;
@@ -349,22 +351,22 @@ static void margin_loss(struct lafs_dev *d, enum lafs_precision precision, int64
                         float s, float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
                         float *logits)
 {
-    struct margin g = {b,    dim,  classes, kind, s,    m,   grad_scale / (double)b, NULL, NULL,
-                       NULL, NULL, NULL,    NULL, NULL, NULL};
+    const int64_t ld = row_of(classes);
+    struct margin g = {b, dim, classes, ld, kind, s, m, grad_scale / (double)b};
     if (precision == LAFS_PRECISION_BF16) precision = LAFS_PRECISION_BF16X3;
     carve(&g, (char *)scratch);
-    runtime_upload(d, g.target, target, (size_t)b * sizeof *target);
+    dev_upload(d, g.target, target, (size_t)b * sizeof *target);
     LAUNCH(d, unit_kernel, grid_for(b * WARP), THREADS, 0, b, dim, emb, g.inv_e, g.unit);
     LAUNCH(d, unit_kernel, grid_for(classes * WARP), THREADS, 0, classes, dim, weight, g.inv_w, NULL);
-    multiply(d, precision, {PRODUCT_NT, b, classes, dim, 0, g.unit, weight, NULL, 0, g.cosine});
+    multiply(d, precision, {PRODUCT_NT, b, classes, dim, 0, g.unit, weight, NULL, 0, g.cosine, 0, 0, ld});
     LAUNCH(d, margin_rows_kernel, grid_of(b), 1024, WARP * sizeof(double), g, logits);
     LAUNCH(d, margin_loss_kernel, grid_of(1), THREADS, WARP * sizeof(double), b, g.row_loss, loss);
     if (!demb) return;
     float *along = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)classes * sizeof *along);
     if (!along) return;
     LAUNCH(d, margin_grad_kernel, grid_for(classes), THREADS, 0, g, along);
-    multiply(d, precision, {PRODUCT_NN, b, dim, classes, 0, g.cosine, weight, NULL, 0, g.u});
-    multiply(d, precision, {PRODUCT_TN, classes, dim, b, 0, g.cosine, g.unit, NULL, 1, dweight});
+    multiply_long(d, precision, {PRODUCT_NN, b, dim, classes, 0, g.cosine, weight, NULL, 0, g.u, ld});
+    multiply(d, precision, {PRODUCT_TN, classes, dim, b, 0, g.cosine, g.unit, NULL, 1, dweight, ld});
     LAUNCH(d, margin_weight_kernel, grid_for(classes * dim), THREADS, 0, classes * dim, dim, along, weight, dweight);
     LAUNCH(d, margin_emb_kernel, grid_for(b * WARP), THREADS, 0, g, demb);
 }

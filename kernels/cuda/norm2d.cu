@@ -204,7 +204,8 @@ static void channel_scale_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t
 
 /* -- landmarks -- */
 
-/* The place of a row's smallest value (sign = 1) or largest (-1); the first of equals. */
+/* The place of a row's smallest value (sign = 1) or largest (-1); the first of equals. A NaN is neither, but in the first
+ * place it is both. */
 DEVICE int place_of_least(int64_t width, const float *t, float sign)
 {
     float best = INFINITY;
@@ -216,7 +217,7 @@ DEVICE int place_of_least(int64_t width, const float *t, float sign)
         const int there = warp_xor(place, bits);
         if (other < best || (other == best && there < place)) best = other, place = there;
     }
-    return place == 0x7fffffff ? 0 : place; /* nothing but NaN and infinities */
+    return place == 0x7fffffff || t[0] != t[0] ? 0 : place; /* the former: nothing but NaN and infinities */
 }
 KERNEL minmax_kernel(int64_t n, int64_t width, float range, const float *t, float *theta, int32_t *arg)
 {

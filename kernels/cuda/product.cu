@@ -1,29 +1,33 @@
 /* Products through cuBLASLt, whose matrices are column-major: ours, read so, are transposed, and c^T = op(b)^T op(a)^T.
  *
- * An algorithm is chosen once for a shape of n and k, and in forms NT and NN without regard to m: among those that do
- * not split the sum over k between blocks (which would add in another order, or with atomics), the best for CHOSEN_ROWS
- * rows.
- * So a row's bits depend on neither the batch nor the time, as long as the library is the same. */
+ * Which algorithm makes a product is decided by its shape and nothing else: no clock, no earlier call. The number of
+ * rows, what the batch decides, takes no part where that can be helped: candidates are the library's for CHOSEN_ROWS
+ * rows, those first that also take other numbers of rows, and the first that takes the product at hand is used. (Rows:
+ * m in forms NT and NN, k in form TN, gradients of weights.) None of them splits the sum over k between blocks, which
+ * would add in another order, or with atomics. So a row's bits depend on neither the batch nor the time, and a run gone
+ * on with has the algorithms that it had, as long as GPU and library are the same. */
 #include <cublasLt.h>
 
 #include <stdio.h>
 
 #include "kernels/cuda/dev.cuh"
 
-enum { CHOSEN_ROWS = 8192, MOST_CHOICES = 256, WORKSPACE = 32 << 20 };
+enum { CHOSEN_ROWS = 8192, ASKED = 24, CANDIDATES = 8, MOST_CHOICES = 256, WORKSPACE = 32 << 20 };
 
-struct key { /* of a choice; m is 0 where it does not matter */
+struct key { /* of a choice: all that describes a product but its rows and where it is */
     int form, bf16, bias, add, aligned /* all pointers to so many bytes */, unused;
-    int64_t m, n, k;
+    int64_t m /* in form TN, 0 otherwise */, n, k /* 0 in form TN */, lda, ldb, ldc, count, step_a, step_b, step_c;
+};
+struct choice {
+    struct key key;
+    int candidates;
+    cublasLtMatmulAlgo_t algo[CANDIDATES];
 };
 struct products {
     cublasLtHandle_t lt;
     void *workspace;
     int choices;
-    struct {
-        struct key key;
-        cublasLtMatmulAlgo_t algo;
-    } choice[MOST_CHOICES];
+    struct choice choice[MOST_CHOICES];
 };
 
 /* What describes one product to cuBLASLt. */
@@ -40,8 +44,19 @@ static void release(struct call *c)
     if (c->c) cublasLtMatrixLayoutDestroy(c->c);
 }
 
-/* cuBLASLt's A is our b and its B our a, since everything is transposed. m: rows of c. */
-static cublasStatus_t describe(struct call *c, const struct product *p, int64_t m)
+/* An array as cuBLASLt sees it: columns of `rows`, ld apart. */
+static cublasStatus_t lay_out(cublasLtMatrixLayout_t *to, cudaDataType_t type, int64_t rows, int64_t columns, int64_t ld,
+                              int64_t count, int64_t step)
+{
+    const int32_t n = (int32_t)count;
+    cublasStatus_t s = cublasLtMatrixLayoutCreate(to, type, (uint64_t)rows, (uint64_t)columns, ld);
+    if (s || n < 2) return s;
+    if ((s = cublasLtMatrixLayoutSetAttribute(*to, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &n, sizeof n))) return s;
+    return cublasLtMatrixLayoutSetAttribute(*to, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &step, sizeof step);
+}
+
+/* cuBLASLt's A is our b and its B our a, since everything is transposed. */
+static cublasStatus_t describe(struct call *c, const struct product *p)
 {
     const cudaDataType_t type = p->bf16 ? CUDA_R_16BF : CUDA_R_32F;
     const cublasOperation_t ta = p->form == PRODUCT_NT ? CUBLAS_OP_T : CUBLAS_OP_N,
@@ -63,18 +78,15 @@ static cublasStatus_t describe(struct call *c, const struct product *p, int64_t 
         if ((s = cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias)))
             return s;
     }
-    /* rows and columns as cuBLASLt sees the arrays */
-    if (p->form == PRODUCT_NT) s = cublasLtMatrixLayoutCreate(&c->a, type, (uint64_t)p->k, (uint64_t)p->n, p->k);
-    else s = cublasLtMatrixLayoutCreate(&c->a, type, (uint64_t)p->n, (uint64_t)p->k, p->n);
-    if (s) return s;
-    if (p->form == PRODUCT_TN) s = cublasLtMatrixLayoutCreate(&c->b, type, (uint64_t)m, (uint64_t)p->k, m);
-    else s = cublasLtMatrixLayoutCreate(&c->b, type, (uint64_t)p->k, (uint64_t)m, p->k);
-    if (s) return s;
-    return cublasLtMatrixLayoutCreate(&c->c, CUDA_R_32F, (uint64_t)p->n, (uint64_t)m, p->n);
+    const int nt = p->form == PRODUCT_NT, tn = p->form == PRODUCT_TN;
+    if ((s = lay_out(&c->a, type, nt ? p->k : p->n, nt ? p->n : p->k, ldb_of(p), p->count, p->step_b))) return s;
+    if ((s = lay_out(&c->b, type, tn ? p->m : p->k, tn ? p->k : p->m, lda_of(p), p->count, p->step_a))) return s;
+    return lay_out(&c->c, CUDA_R_32F, p->n, p->m, ldc_of(p), p->count, p->step_c);
 }
 
-/* The best algorithm for the call whose sum over k one block makes. */
-static cublasStatus_t choose(struct products *all, const struct call *c, uint32_t aligned, cublasLtMatmulAlgo_t *algo)
+/* The library's proposals for the call, best first, none of which divides the sum over k. */
+static cublasStatus_t propose(struct products *all, const struct call *c, uint32_t aligned,
+                              cublasLtMatmulHeuristicResult_t found[ASKED], int *n)
 {
     static const cublasLtMatmulPreferenceAttributes_t alignment[] = {
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
@@ -82,8 +94,7 @@ static cublasStatus_t choose(struct products *all, const struct call *c, uint32_
     const uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_NONE;
     const uint64_t workspace = WORKSPACE;
     cublasLtMatmulPreference_t want;
-    cublasLtMatmulHeuristicResult_t found;
-    int n = 0;
+    *n = 0;
     cublasStatus_t s = cublasLtMatmulPreferenceCreate(&want);
     if (s) return s;
     s = cublasLtMatmulPreferenceSetAttribute(want, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reduction,
@@ -93,45 +104,127 @@ static cublasStatus_t choose(struct products *all, const struct call *c, uint32_
                                                  sizeof workspace);
     for (int i = 0; i < 4 && !s; i++)
         s = cublasLtMatmulPreferenceSetAttribute(want, alignment[i], &aligned, sizeof aligned);
-    if (!s) s = cublasLtMatmulAlgoGetHeuristic(all->lt, c->desc, c->a, c->b, c->c, c->c, want, 1, &found, &n);
+    if (!s) s = cublasLtMatmulAlgoGetHeuristic(all->lt, c->desc, c->a, c->b, c->c, c->c, want, ASKED, found, n);
     cublasLtMatmulPreferenceDestroy(want);
-    if (!s && !n) s = CUBLAS_STATUS_NOT_SUPPORTED;
-    if (!s) *algo = found.algo;
     return s;
 }
 
-/* 16, or what fewer bytes all three arrays are aligned to. */
+/* The algorithm can make the product that c describes, in the workspace that there is. */
+static int takes(struct products *all, const struct call *c, const cublasLtMatmulAlgo_t *algo)
+{
+    cublasLtMatmulHeuristicResult_t r;
+    memset(&r, 0, sizeof r);
+    if (cublasLtMatmulAlgoCheck(all->lt, c->desc, c->a, c->b, c->c, c->c, algo, &r)) return 0;
+    return r.state == CUBLAS_STATUS_SUCCESS && r.workspaceSize <= WORKSPACE;
+}
+
+static struct product with_rows(const struct product *p, int64_t rows)
+{
+    struct product q = *p;
+    if (p->form == PRODUCT_TN) q.k = rows;
+    else q.m = rows;
+    q.lda = lda_of(p), q.ldb = ldb_of(p), q.ldc = ldc_of(p);
+    return q;
+}
+/* The algorithm takes p with whatever number of rows. */
+static int takes_any_rows(struct products *all, const struct product *p, const cublasLtMatmulAlgo_t *algo)
+{
+    static const int64_t numbers[] = {1, 100, CHOSEN_ROWS + 1, 16 * CHOSEN_ROWS + 8};
+    int ok = 1;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers && ok; i++) {
+        const struct product q = with_rows(p, numbers[i]);
+        struct call c;
+        ok = !describe(&c, &q) && takes(all, &c, algo);
+        release(&c);
+    }
+    return ok;
+}
+
+/* 16, or what fewer bytes all three arrays are aligned to, each of `count`. */
 static int alignment_of(const struct product *p)
 {
-    const uintptr_t all = (uintptr_t)p->a | (uintptr_t)p->b | (uintptr_t)p->c | 16;
+    const int64_t item = p->bf16 ? sizeof(uint16_t) : sizeof(float);
+    const uintptr_t steps = (uintptr_t)((p->step_a | p->step_b) * item) | (uintptr_t)(p->step_c * sizeof(float));
+    const uintptr_t all = (uintptr_t)p->a | (uintptr_t)p->b | (uintptr_t)p->c | steps | 16;
     return (int)(all & (~all + 1));
 }
 
-/* The algorithm for p: chosen before, or now. */
-static cublasStatus_t algorithm(struct products *all, const struct product *p, cublasLtMatmulAlgo_t *algo)
+/* Fills in the candidates for products of choice->key. */
+static cublasStatus_t choose(struct products *all, const struct product *p, struct choice *choice)
 {
-    const struct key key = {p->form,
-                            p->bf16,
-                            p->bias != NULL,
-                            p->add,
-                            alignment_of(p),
-                            0,
-                            p->form == PRODUCT_TN ? p->m : 0,
-                            p->n,
-                            p->form == PRODUCT_TN ? 0 : p->k};
+    cublasLtMatmulHeuristicResult_t found[ASKED];
+    const struct product chosen = with_rows(p, CHOSEN_ROWS);
     struct call c;
+    int n = 0, any[ASKED];
+    choice->candidates = 0;
+    cublasStatus_t s = describe(&c, &chosen);
+    if (!s) s = propose(all, &c, (uint32_t)choice->key.aligned, found, &n);
+    release(&c);
+    if (s == CUBLAS_STATUS_NOT_SUPPORTED) return CUBLAS_STATUS_SUCCESS; /* the product at hand is asked about later */
+    for (int i = 0; i < n && !s; i++)
+        any[i] = found[i].state == CUBLAS_STATUS_SUCCESS ? takes_any_rows(all, p, &found[i].algo) : -1;
+    for (int want = 1; want >= 0 && !s; want--)
+        for (int i = 0; i < n && choice->candidates < CANDIDATES; i++)
+            if (any[i] == want) choice->algo[choice->candidates++] = found[i].algo;
+    return s;
+}
+
+/* The choice for products like p: made before, or now, into `room` when all places are taken. */
+static cublasStatus_t choice_for(struct products *all, const struct product *p, struct choice *room,
+                                 const struct choice **out)
+{
+    const int tn = p->form == PRODUCT_TN;
+    struct key key;
+    memset(&key, 0, sizeof key);
+    key.form = p->form, key.bf16 = p->bf16, key.bias = p->bias != NULL, key.add = p->add, key.aligned = alignment_of(p);
+    key.m = tn ? p->m : 0, key.n = p->n, key.k = tn ? 0 : p->k;
+    key.lda = lda_of(p), key.ldb = ldb_of(p), key.ldc = ldc_of(p);
+    key.count = p->count, key.step_a = p->step_a, key.step_b = p->step_b, key.step_c = p->step_c;
     for (int i = 0; i < all->choices; i++)
         if (!memcmp(&all->choice[i].key, &key, sizeof key)) {
-            *algo = all->choice[i].algo;
+            *out = &all->choice[i];
             return CUBLAS_STATUS_SUCCESS;
         }
-    cublasStatus_t s = describe(&c, p, p->form == PRODUCT_TN ? p->m : CHOSEN_ROWS);
-    if (!s) s = choose(all, &c, (uint32_t)key.aligned, algo);
-    release(&c);
-    if (s || all->choices == MOST_CHOICES) return s;
-    all->choice[all->choices].key = key;
-    all->choice[all->choices++].algo = *algo;
+    struct choice *to = all->choices < MOST_CHOICES ? &all->choice[all->choices] : room;
+    to->key = key;
+    const cublasStatus_t s = choose(all, p, to);
+    if (!s && to != room) all->choices++;
+    *out = to;
     return s;
+}
+
+/* The algorithm for p, which c describes: the first candidate that takes it, otherwise the first proposal for it. */
+static cublasStatus_t algorithm(struct products *all, const struct product *p, const struct call *c,
+                                cublasLtMatmulAlgo_t *algo)
+{
+    cublasLtMatmulHeuristicResult_t found[ASKED];
+    struct choice room;
+    const struct choice *choice;
+    int n = 0;
+    cublasStatus_t s = choice_for(all, p, &room, &choice);
+    if (s) return s;
+    for (int i = 0; i < choice->candidates; i++)
+        if (takes(all, c, &choice->algo[i])) {
+            *algo = choice->algo[i];
+            return CUBLAS_STATUS_SUCCESS;
+        }
+    if ((s = propose(all, c, (uint32_t)choice->key.aligned, found, &n))) return s;
+    for (int i = 0; i < n; i++)
+        if (found[i].state == CUBLAS_STATUS_SUCCESS && takes(all, c, &found[i].algo)) {
+            *algo = found[i].algo;
+            return CUBLAS_STATUS_SUCCESS;
+        }
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+}
+
+/* A failure that names the product. */
+static void failed(struct lafs_dev *d, const struct product *p, const char *what, cublasStatus_t s)
+{
+    static const char *const form[] = {"NT", "NN", "TN"};
+    char text[128];
+    snprintf(text, sizeof text, "%s a product, form %s, %s, m %lld, n %lld, k %lld", what, form[p->form],
+             p->bf16 ? "bf16" : "fp32", (long long)p->m, (long long)p->n, (long long)p->k);
+    dev_failed(d, text, cublasLtGetStatusString(s));
 }
 
 void product_run(struct lafs_dev *d, const struct product *p)
@@ -141,17 +234,15 @@ void product_run(struct lafs_dev *d, const struct product *p)
     cublasLtMatmulAlgo_t algo;
     struct call c;
     runtime_use(d);
-    cublasStatus_t s = algorithm(all, p, &algo);
+    cublasStatus_t s = describe(&c, p);
+    if (!s) s = algorithm(all, p, &c, &algo);
     if (s) {
-        dev_failed(d, "choosing a product", cublasLtGetStatusString(s));
-        return;
+        failed(d, p, "choosing", s);
+    } else if ((s = cublasLtMatmul(all->lt, c.desc, &one, p->b, c.a, p->a, c.b, &add, p->c, c.c, p->c, c.c, &algo,
+                                   all->workspace, WORKSPACE, (cudaStream_t)d->stream))) {
+        failed(d, p, "making", s);
     }
-    s = describe(&c, p, p->m);
-    if (!s)
-        s = cublasLtMatmul(all->lt, c.desc, &one, p->b, c.a, p->a, c.b, &add, p->c, c.c, p->c, c.c, &algo,
-                           all->workspace, WORKSPACE, (cudaStream_t)d->stream);
     release(&c);
-    if (s) dev_failed(d, "product", cublasLtGetStatusString(s));
 }
 
 lafs_status product_open(struct lafs_dev *d, struct lafs_err *err)
@@ -161,6 +252,8 @@ lafs_status product_open(struct lafs_dev *d, struct lafs_err *err)
     d->products = all;
     const cublasStatus_t s = cublasLtCreate(&all->lt);
     if (s) return lafs_fail(err, LAFS_FAILED, "cuBLASLt: %s", cublasLtGetStatusString(s));
+    const size_t v = cublasLtGetVersion(), at = strlen(d->text);
+    snprintf(d->text + at, sizeof d->text - at, ", cuBLASLt %zu.%zu.%zu", v / 10000, v / 100 % 100, v % 100);
     return runtime_alloc(d, &all->workspace, WORKSPACE, err);
 }
 

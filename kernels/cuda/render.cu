@@ -1,19 +1,26 @@
 /* Views from u8 sources: PIL's and torchvision's arithmetic, as kernels/ref/render.c spells it out, 8 bits between
  * operations. A block has a view and walks through its plan; pictures, (h, w, 3) u8 RGB, lie in two places of its own
- * that take turns. Sources are uploaded once each, however many views they give. */
+ * that take turns. Sources are uploaded once each, however many views they give. This file is compiled without fused
+ * multiply-add, and turns' sines come from the host: pixels are the CPU's to the bit. */
+#include <stdlib.h>
+
 #include "kernels/cuda/dev.cuh"
 
+struct turn {
+    double cosine, sine;
+};
 struct view { /* a view as the kernel takes it */
     const uint8_t *source;
     int w, h, skip;          /* skip: its plan cannot be carried out */
     uint8_t *clean, *augmented;
     struct lafs_viewplan plan;
+    struct turn turn[LAFS_VIEW_MAX_OPS]; /* of rotations */
 };
-struct room { /* of each view: two pictures, one more for what lies between passes, weights of a resize */
-    size_t picture, weights;
+struct room { /* of each view: two pictures, what lies between passes, weights of a resize; multiples of 16 bytes */
+    size_t picture, between, weights;
     int taps;                /* weights of an output, at most */
 };
-static size_t room_size(const struct room *r) { return 3 * r->picture + r->weights; }
+static size_t room_size(const struct room *r) { return 2 * r->picture + r->between + r->weights; }
 
 struct picture {
     int w, h;
@@ -108,7 +115,7 @@ DEVICE double sample(const struct picture *in, double x, double y, int c, int bi
     }
     return bicubic ? cubic_between(row, dy) : row[0] + (row[1] - row[0]) * dy;
 }
-DEVICE void geometry(const struct picture *in, const struct lafs_view_op *op, uint8_t *out)
+DEVICE void geometry(const struct picture *in, const struct lafs_view_op *op, const struct turn *turn, uint8_t *out)
 {
     double m[6] = {1, 0, 0, 0, 1, 0};
     const double v = op->a[0];
@@ -117,9 +124,9 @@ DEVICE void geometry(const struct picture *in, const struct lafs_view_op *op, ui
     else if (op->kind == LAFS_OP_TRANSLATE_X) m[2] = v;
     else if (op->kind == LAFS_OP_TRANSLATE_Y) m[5] = v;
     else {
-        const double turn = -v * 3.14159265358979323846 / 180, cx = in->w / 2.0, cy = in->h / 2.0;
-        m[0] = m[4] = cos(turn);
-        m[1] = sin(turn);
+        const double cx = in->w / 2.0, cy = in->h / 2.0;
+        m[0] = m[4] = turn->cosine;
+        m[1] = turn->sine;
         m[3] = -m[1];
         m[2] = cx - m[0] * cx - m[1] * cy;
         m[5] = cy - m[3] * cx - m[4] * cy;
@@ -135,11 +142,8 @@ DEVICE void geometry(const struct picture *in, const struct lafs_view_op *op, ui
 
 /* -- photometry -- */
 
-/* From + factor (to - from), clipped and truncated; rounded as the CPU does. */
-DEVICE uint8_t blend(int from, int to, float factor)
-{
-    return truncated((float)from + multiply_rounded(factor, (float)(to - from)));
-}
+/* From + factor (to - from), clipped and truncated. */
+DEVICE uint8_t blend(int from, int to, float factor) { return truncated((float)from + factor * (float)(to - from)); }
 DEVICE void blends(const struct picture *in, const struct lafs_view_op *op, double *room, uint8_t *out)
 {
     const int n = in->w * in->h;
@@ -176,7 +180,7 @@ DEVICE void hue_pixel(const uint8_t *in, int shift, uint8_t *out)
     const int i = (int)six;
     const float f = (float)(six - i), s = (float)s8 / 255.0f;
     const int v = max, p = clamp((int)round(max * (1.0 - s)), 0, 255);
-    const int q = clamp((int)round(max * (1.0 - multiply_rounded(s, f))), 0, 255);
+    const int q = clamp((int)round(max * (1.0 - s * f)), 0, 255);
     const int t = clamp((int)round(max * (1.0 - s * (1.0 - f))), 0, 255);
     const int turn = i % 6;
     out[0] = (uint8_t)(turn == 0 || turn == 5 ? v : turn == 1 ? q : turn == 4 ? t : p);
@@ -261,13 +265,10 @@ DEVICE void sharpness(const struct picture *in, float factor, uint8_t *out)
 /* Three box passes along rows, three along columns: 2 radius + 1 full values and `edge` of the two next to them. */
 DEVICE void blur(const struct picture *in, float sigma, uint8_t *between, uint8_t *out)
 {
-    const float s = multiply_rounded(sigma, sigma) / 3, l = floorf((sqrtf(multiply_rounded(12, s) + 1) - 1) / 2);
-    const float under = multiply_rounded(6, s - multiply_rounded(l + 1, l + 1));
-    const float over =
-        multiply_rounded(multiply_rounded(2, l) + 1, multiply_rounded(l, l + 1) - multiply_rounded(3, s));
-    const float r = l + over / under;
+    const float s = sigma * sigma / 3, l = floorf((sqrtf(12 * s + 1) - 1) / 2);
+    const float r = l + (2 * l + 1) * (l * (l + 1) - 3 * s) / (6 * (s - (l + 1) * (l + 1)));
     const int radius = (int)r, size = in->w * in->h * 3;
-    const uint32_t full = (uint32_t)((1 << 24) / (multiply_rounded(r, 2) + 1));
+    const uint32_t full = (uint32_t)((1 << 24) / (r * 2 + 1));
     const uint32_t edge = ((1u << 24) - (uint32_t)(radius * 2 + 1) * full) / 2;
     const uint8_t *from = in->px;
     for (int pass = 0; pass < 6; pass++) {
@@ -292,9 +293,11 @@ DEVICE void blur(const struct picture *in, float sigma, uint8_t *between, uint8_
 KERNEL render_kernel(const struct view *views, struct room room, uint8_t *rooms)
 {
     const struct view *v = views + block_x();
-    uint8_t *mine = rooms + (size_t)block_x() * (3 * room.picture + room.weights);
-    uint8_t *turn[2] = {mine, mine + room.picture}, *between = mine + 2 * room.picture;
-    int32_t *weights = (int32_t *)(mine + 3 * room.picture);
+    uint8_t *turn[2], *between;
+    turn[0] = rooms + (size_t)block_x() * (2 * room.picture + room.between + room.weights);
+    turn[1] = turn[0] + room.picture;
+    between = turn[1] + room.picture;
+    int32_t *weights = (int32_t *)(between + room.between);
     double *sums = shared_memory<double>();
     struct picture p = {v->w, v->h, v->source};
     const int n = v->plan.out_size;
@@ -321,7 +324,7 @@ KERNEL render_kernel(const struct view *views, struct room room, uint8_t *rooms)
         case LAFS_OP_SHEAR_X:
         case LAFS_OP_SHEAR_Y:
         case LAFS_OP_TRANSLATE_X:
-        case LAFS_OP_TRANSLATE_Y: geometry(&p, op, out); break;
+        case LAFS_OP_TRANSLATE_Y: geometry(&p, op, &v->turn[i], out); break;
         default: pointwise(&p, op, out);
         }
         p.px = out;
@@ -330,51 +333,91 @@ KERNEL render_kernel(const struct view *views, struct room room, uint8_t *rooms)
 }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+static size_t round_up(size_t n) { return (n + 15) / 16 * 16; }
 
-/* What the plan's pictures and weights need. */
-static void measure(const struct lafs_viewplan *plan, int w, int h, struct room *r)
+/* What the view's pictures and weights need. */
+static void measure(const struct view *v, struct room *r)
 {
-    r->picture = larger(r->picture, larger((size_t)w * (size_t)h, (size_t)plan->out_size * (size_t)plan->out_size) * 3);
+    const struct lafs_viewplan *plan = &v->plan;
+    size_t w = (size_t)v->w, h = (size_t)v->h;
+    const size_t n = (size_t)plan->out_size;
     for (int i = 0; i < plan->ops; i++) {
-        if (plan->op[i].kind != LAFS_OP_CROP_BICUBIC && plan->op[i].kind != LAFS_OP_CROP_BILINEAR) continue;
-        const int most = (int)fmaxf(plan->op[i].a[2], plan->op[i].a[3]);
-        const double stretch = fmax((double)most / plan->out_size, 1);
-        const int taps = (int)(4 * stretch) + 3;
-        if (taps > r->taps) r->taps = taps;
-        r->picture = larger(r->picture, (size_t)most * (size_t)plan->out_size * 3); /* between the passes */
+        const struct lafs_view_op *op = &plan->op[i];
+        if (op->kind == LAFS_OP_CROP_BICUBIC || op->kind == LAFS_OP_CROP_BILINEAR) {
+            const double stretch = fmax((double)fmaxf(op->a[2], op->a[3]) / plan->out_size, 1);
+            const int taps = (int)(4 * stretch) + 3;
+            if (taps > r->taps) r->taps = taps;
+            r->weights = larger(r->weights, round_up(n * (size_t)(r->taps + 2) * sizeof(int32_t)));
+            r->between = larger(r->between, round_up((size_t)op->a[2] * n * 3));
+            w = h = n;
+        } else if (op->kind == LAFS_OP_BLUR) {
+            r->between = larger(r->between, round_up(w * h * 3));
+        }
+        r->picture = larger(r->picture, round_up(w * h * 3));
     }
 }
 
-/* Views as the kernel takes them: sources uploaded, plans that cannot be carried out set apart. 0: no memory. */
-static int prepare(struct lafs_dev *d, int64_t n, const struct lafs_viewplan *plan, const uint8_t *const *source,
-                   const int *w, const int *h, uint8_t *const *clean, uint8_t *const *augmented, struct view *view,
-                   struct room *room, int *widest)
+struct source {
+    const uint8_t *px;
+    size_t size;
+    int64_t view;
+};
+static int by_place(const void *a, const void *b)
+{
+    const struct source *x = (const struct source *)a, *y = (const struct source *)b;
+    if (x->px != y->px) return x->px < y->px ? -1 : 1;
+    if (x->size != y->size) return x->size < y->size ? -1 : 1;
+    return (x->view > y->view) - (x->view < y->view);
+}
+static int another(const struct source *a, const struct source *b) { return a->px != b->px || a->size != b->size; }
+/* Uploads each source once, whichever views it serves. 0: no memory. */
+static int upload_sources(struct lafs_dev *d, int64_t n, struct source *of, struct view *view)
 {
     size_t bytes = 0;
-    *room = {0, 0, 0};
-    *widest = 0;
-    for (int64_t i = 0; i < n; i++) {
-        struct lafs_err err = {LAFS_OK, {0}};
-        view[i] = {NULL, w[i], h[i], 0, clean ? clean[i] : NULL, augmented ? augmented[i] : NULL, plan[i]};
-        view[i].skip = lafs_viewplan_check(&plan[i], w[i], h[i], &err) != LAFS_OK;
-        if (view[i].skip && d->err.status == LAFS_OK) d->err = err;
-        if (i == 0 || source[i] != source[i - 1]) bytes += (size_t)w[i] * (size_t)h[i] * 3;
-        if (view[i].skip) continue;
-        measure(&plan[i], w[i], h[i], room);
-        if (plan[i].out_size > *widest) *widest = plan[i].out_size;
-    }
-    uint8_t *at = (uint8_t *)dev_scratch(d, SCRATCH_A, bytes);
+    for (int64_t i = 0; i < n; i++) of[i] = {view[i].source, (size_t)view[i].w * (size_t)view[i].h * 3, i};
+    qsort(of, (size_t)n, sizeof *of, by_place);
+    for (int64_t i = 0; i < n; i++)
+        if (i == 0 || another(&of[i], &of[i - 1])) bytes += of[i].size;
+    uint8_t *at = (uint8_t *)dev_scratch(d, SCRATCH_A, bytes), *last = NULL;
     for (int64_t i = 0; i < n && at; i++) {
-        const size_t size = (size_t)w[i] * (size_t)h[i] * 3;
-        if (i && source[i] == source[i - 1]) {
-            view[i].source = view[i - 1].source;
-            continue;
+        if (i == 0 || another(&of[i], &of[i - 1])) {
+            dev_upload(d, at, of[i].px, of[i].size);
+            last = at;
+            at += of[i].size;
         }
-        runtime_upload(d, at, source[i], size);
-        view[i].source = at;
-        at += size;
+        view[of[i].view].source = last;
     }
     return at != NULL;
+}
+
+/* A view as the kernel takes it; a plan that cannot be carried out is set apart, and remembered. */
+static struct view view_of(struct lafs_dev *d, const struct lafs_viewplan *plan, const uint8_t *source, int w, int h,
+                           uint8_t *clean, uint8_t *augmented)
+{
+    struct lafs_err err = {LAFS_OK, {0}};
+    struct view v = {source, w, h, 0, clean, augmented, *plan, {{0, 0}}};
+    v.skip = lafs_viewplan_check(plan, w, h, &err) != LAFS_OK;
+    if (v.skip && d->err.status == LAFS_OK) d->err = err;
+    for (int i = 0; !v.skip && i < plan->ops; i++) {
+        const double turn = -(double)plan->op[i].a[0] * 3.14159265358979323846 / 180;
+        if (plan->op[i].kind == LAFS_OP_ROTATE) v.turn[i] = {cos(turn), sin(turn)};
+    }
+    return v;
+}
+
+/* Views at a time, so that their rooms stay small. */
+static void render_views(struct lafs_dev *d, int64_t n, const struct view *view)
+{
+    const size_t most = (size_t)256 << 20;
+    struct room room = {0, 0, 0, 0};
+    for (int64_t i = 0; i < n; i++)
+        if (!view[i].skip) measure(&view[i], &room);
+    const int64_t fit = (int64_t)(most / larger(room_size(&room), 1)), slice = fit < 1 ? 1 : fit < n ? fit : n;
+    const struct view *dev = (const struct view *)dev_scratch_from(d, SCRATCH_ROWS, view, (size_t)n * sizeof *view);
+    uint8_t *rooms = (uint8_t *)dev_scratch(d, SCRATCH_B, (size_t)slice * room_size(&room));
+    for (int64_t i = 0; i < n && dev && rooms; i += slice)
+        LAUNCH(d, render_kernel, grid_of(n - i < slice ? n - i : slice), THREADS, 3 * 256 * (sizeof(int32_t) + 1),
+               dev + i, room, rooms);
 }
 
 static void render(struct lafs_dev *d, int64_t n, const struct lafs_viewplan *plan, const uint8_t *const *source,
@@ -382,23 +425,19 @@ static void render(struct lafs_dev *d, int64_t n, const struct lafs_viewplan *pl
 {
     struct lafs_err err = {LAFS_OK, {0}};
     struct view *view = NULL;
-    struct room room;
-    int widest;
+    struct source *of = NULL;
     if (n == 0) return;
-    if (lafs_alloc(&view, (size_t)n, sizeof *view, &err) != LAFS_OK) {
+    if (lafs_alloc(&view, (size_t)n, sizeof *view, &err) != LAFS_OK ||
+        lafs_alloc(&of, (size_t)n, sizeof *of, &err) != LAFS_OK) {
         if (d->err.status == LAFS_OK) d->err = err;
+        lafs_free(view);
         return;
     }
-    if (prepare(d, n, plan, source, w, h, clean, augmented, view, &room, &widest)) {
-        room.picture = (room.picture + 15) / 16 * 16;
-        room.weights = ((size_t)widest * (size_t)(room.taps + 2) * sizeof(int32_t) + 15) / 16 * 16;
-        const struct view *dev =
-            (const struct view *)dev_scratch_from(d, SCRATCH_ROWS, view, (size_t)n * sizeof *view);
-        uint8_t *rooms = (uint8_t *)dev_scratch(d, SCRATCH_B, (size_t)n * room_size(&room));
-        if (dev && rooms)
-            LAUNCH(d, render_kernel, grid_of(n), THREADS, 3 * 256 * (sizeof(int32_t) + 1), dev, room, rooms);
-    }
+    for (int64_t i = 0; i < n; i++)
+        view[i] = view_of(d, &plan[i], source[i], w[i], h[i], clean ? clean[i] : NULL, augmented ? augmented[i] : NULL);
+    if (upload_sources(d, n, of, view)) render_views(d, n, view);
     lafs_free(view);
+    lafs_free(of);
 }
 
 void ops_render(struct lafs_ops *ops) { ops->render = render; }

@@ -36,11 +36,19 @@ lafs_status runtime_open(struct lafs_dev *d, const char *arg, struct lafs_err *e
     if (prop.major < 8)
         return lafs_fail(err, LAFS_FAILED, "GPU %d, %s, is of compute capability %d.%d; 8.0 is the least", number,
                          prop.name, prop.major, prop.minor);
+    d->number = number;
     if ((e = cudaSetDevice(number)) != cudaSuccess) return runtime_fail(err, "GPU", e);
     if ((e = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking)) != cudaSuccess)
         return runtime_fail(err, "stream", e);
     d->stream = stream;
-    d->number = number;
+    if ((e = cudaHostAlloc((void **)&d->stage.p, (size_t)STAGES * STAGE_SIZE, cudaHostAllocDefault)) != cudaSuccess)
+        return runtime_fail(err, "host memory for copies", e);
+    for (int i = 0; i < STAGES; i++) {
+        cudaEvent_t mark;
+        if ((e = cudaEventCreateWithFlags(&mark, cudaEventDisableTiming)) != cudaSuccess)
+            return runtime_fail(err, "event", e);
+        d->mark[i] = mark;
+    }
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
     snprintf(d->text, sizeof d->text, "cuda:%d, %s, compute capability %d.%d, CUDA %d.%d, driver for %d.%d", number,
@@ -48,11 +56,26 @@ lafs_status runtime_open(struct lafs_dev *d, const char *arg, struct lafs_err *e
     return LAFS_OK;
 }
 
-void runtime_use(struct lafs_dev *d) { cudaSetDevice(d->number); }
+static void check(struct lafs_dev *d, const char *what, cudaError_t e)
+{
+    if (e == cudaSuccess) return;
+    cudaGetLastError(); /* it is told here, not by the next launch */
+    dev_failed(d, what, cudaGetErrorString(e));
+}
 
+void runtime_use(struct lafs_dev *d) { check(d, "choosing the GPU", cudaSetDevice(d->number)); }
+
+/* Nobody is left to be told of a failure: what failed before has been. */
 void runtime_close(struct lafs_dev *d)
 {
-    if (d->stream) cudaStreamDestroy(stream_of(d));
+    if (!d->stream) return;
+    (void)cudaSetDevice(d->number);
+    (void)cudaStreamSynchronize(stream_of(d));
+    for (int i = 0; i < STAGES; i++)
+        if (d->mark[i]) (void)cudaEventDestroy((cudaEvent_t)d->mark[i]);
+    if (d->stage.p) (void)cudaFreeHost(d->stage.p);
+    (void)cudaStreamDestroy(stream_of(d));
+    (void)cudaGetLastError();
 }
 
 lafs_status runtime_alloc(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err)
@@ -65,7 +88,7 @@ lafs_status runtime_alloc(struct lafs_dev *d, void **out, size_t size, struct la
     *out = NULL;
     cudaGetLastError(); /* it is told here, not by the next launch */
     if (e != cudaErrorMemoryAllocation) return runtime_fail(err, "memory", e);
-    cudaMemGetInfo(&available, &all);
+    if (cudaMemGetInfo(&available, &all) != cudaSuccess) cudaGetLastError();
     return lafs_fail(err, LAFS_FAILED,
                      "out of GPU memory: %.1f MiB are wanted, %.1f of %.1f MiB are free; a smaller --batch needs less",
                      (double)size / 0x1p20, (double)available / 0x1p20, (double)all / 0x1p20);
@@ -75,19 +98,23 @@ void runtime_free(struct lafs_dev *d, void *p)
 {
     if (!p) return;
     runtime_use(d);
-    cudaFree(p);
+    check(d, "freeing memory", cudaFree(p));
 }
 
-static void check(struct lafs_dev *d, const char *what, cudaError_t e)
-{
-    if (e != cudaSuccess) dev_failed(d, what, cudaGetErrorString(e));
-}
-
-/* From pageable memory, as all of ours is, cudaMemcpyAsync returns when the source has been read. */
-void runtime_upload(struct lafs_dev *d, void *to, const void *from, size_t size)
+void runtime_send(struct lafs_dev *d, void *to, const void *from, size_t size)
 {
     runtime_use(d);
-    if (size) check(d, "upload", cudaMemcpyAsync(to, from, size, cudaMemcpyHostToDevice, stream_of(d)));
+    check(d, "upload", cudaMemcpyAsync(to, from, size, cudaMemcpyHostToDevice, stream_of(d)));
+}
+void runtime_mark(struct lafs_dev *d, int stage)
+{
+    runtime_use(d);
+    check(d, "event", cudaEventRecord((cudaEvent_t)d->mark[stage], stream_of(d)));
+}
+void runtime_await(struct lafs_dev *d, int stage)
+{
+    runtime_use(d);
+    check(d, "event", cudaEventSynchronize((cudaEvent_t)d->mark[stage]));
 }
 void runtime_download(struct lafs_dev *d, void *to, const void *from, size_t size)
 {

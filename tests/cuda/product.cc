@@ -11,30 +11,36 @@ void product_close(struct lafs_dev *) {}
 static double value(float x) { return x; }
 static double value(uint16_t x) { return bits_float((uint32_t)x << 16); }
 
-/* c (m,n) (+)= a b: element (i,k) of a at a[i rows_a + k columns_a], (k,j) of b at b[k rows_b + j columns_b]. */
-template <class T> static void multiply(const struct product *p, const T *a, const T *b)
+/* c (m,n) (+)= a b: element (i,k) of a at a[i rows_a + k columns_a], (k,j) of b at b[k ldb + j], in NT b[j ldb + k]. */
+template <class T> static void multiply(const struct product *p, const T *a, const T *b, float *out)
 {
-    const int64_t across = p->form == PRODUCT_TN, ra = across ? 1 : p->k, ca = across ? p->m : 1;
+    const int64_t lda = lda_of(p), ldb = ldb_of(p), across = p->form == PRODUCT_TN;
+    const int64_t rows_a = across ? 1 : lda, columns_a = across ? lda : 1;
     std::vector<double> sum((size_t)p->n), row((size_t)p->k);
     for (int64_t i = 0; i < p->m; i++) {
-        for (int64_t k = 0; k < p->k; k++) row[(size_t)k] = value(a[i * ra + k * ca]);
+        for (int64_t k = 0; k < p->k; k++) row[(size_t)k] = value(a[i * rows_a + k * columns_a]);
         for (int64_t j = 0; j < p->n; j++) sum[(size_t)j] = p->bias ? p->bias[j] : 0;
         if (p->form == PRODUCT_NT) {
             for (int64_t j = 0; j < p->n; j++) {
                 double part[8] = {0}; /* so that the compiler may use vectors */
                 int64_t k = 0;
                 for (; k + 8 <= p->k; k += 8)
-                    for (int l = 0; l < 8; l++) part[l] += row[(size_t)(k + l)] * value(b[j * p->k + k + l]);
-                for (; k < p->k; k++) part[0] += row[(size_t)k] * value(b[j * p->k + k]);
+                    for (int l = 0; l < 8; l++) part[l] += row[(size_t)(k + l)] * value(b[j * ldb + k + l]);
+                for (; k < p->k; k++) part[0] += row[(size_t)k] * value(b[j * ldb + k]);
                 for (int l = 0; l < 8; l++) sum[(size_t)j] += part[l];
             }
         } else {
             for (int64_t k = 0; k < p->k; k++)
-                for (int64_t j = 0; j < p->n; j++) sum[(size_t)j] += row[(size_t)k] * value(b[k * p->n + j]);
+                for (int64_t j = 0; j < p->n; j++) sum[(size_t)j] += row[(size_t)k] * value(b[k * ldb + j]);
         }
-        float *c = p->c + i * p->n;
+        float *c = out + i * ldc_of(p);
         for (int64_t j = 0; j < p->n; j++) c[j] = p->add ? c[j] + (float)sum[(size_t)j] : (float)sum[(size_t)j];
     }
+}
+template <class T> static void all_of(const struct product *p, const T *a, const T *b)
+{
+    for (int64_t i = 0; i < (p->count ? p->count : 1); i++)
+        multiply(p, a + i * p->step_a, b + i * p->step_b, p->c + i * p->step_c);
 }
 
 void product_run(struct lafs_dev *, const struct product *p)
@@ -43,8 +49,12 @@ void product_run(struct lafs_dev *, const struct product *p)
     sim_check_pointer("product", p->b);
     sim_check_pointer("product", p->bias);
     sim_check_pointer("product", p->c);
+    if (p->m < 1 || p->n < 1 || p->k < 1) sim_refuse("a product", "an empty matrix");
+    if (p->bf16 && (lda_of(p) % 8 || ldb_of(p) % 8 || p->step_a % 8 || p->step_b % 8))
+        sim_refuse("a product", "rows of bf16 that do not begin at multiples of 16 bytes");
+    if (p->bf16 && (((uintptr_t)p->a | (uintptr_t)p->b) & 15)) sim_refuse("a product", "bf16 at no multiple of 16 bytes");
     sim_enter();
-    if (p->bf16) multiply(p, (const uint16_t *)p->a, (const uint16_t *)p->b);
-    else multiply(p, (const float *)p->a, (const float *)p->b);
+    if (p->bf16) all_of(p, (const uint16_t *)p->a, (const uint16_t *)p->b);
+    else all_of(p, (const float *)p->a, (const float *)p->b);
     sim_leave();
 }

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <mutex>
+#include <vector>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -28,6 +29,14 @@ std::map<const char *, struct range> ranges; /* by where the user's part begins;
 std::recursive_mutex lock;
 
 int open_now; /* device memory can be touched */
+
+struct sent { /* a copy from a stage that nobody has waited for */
+    struct lafs_dev *dev;
+    const char *from;
+    std::vector<char> was;
+    unsigned mark; /* bit i: mark i came behind it */
+};
+std::vector<struct sent> sent; /* under `lock` */
 
 void set_access(int how)
 {
@@ -65,14 +74,44 @@ void sim_unlimit(void *p, size_t size)
     if (size) ASAN_UNPOISON_MEMORY_REGION((char *)p + size, up(size, 128) - size);
 }
 
+void sim_refuse(const char *what, const char *why)
+{
+    fprintf(stderr, "simulator: %s: %s\n", what, why);
+    abort();
+}
+
+/* A copy from a stage is made at once here, but counts as under way until it has been waited for: its source must be
+ * what it was by then. */
+enum { SETTLE_ALL = -1 };
+static void settle(struct lafs_dev *d, int stage)
+{
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    for (size_t i = 0; i < sent.size();) {
+        const struct sent *s = &sent[i];
+        if (s->dev != d || (stage != SETTLE_ALL && (s->mark & 1u << stage) == 0)) {
+            i++;
+            continue;
+        }
+        if (memcmp(s->from, s->was.data(), s->was.size()))
+            sim_refuse("an upload", "its source was used again before the copy was waited for");
+        sent.erase(sent.begin() + (long)i);
+    }
+}
+
 lafs_status runtime_open(struct lafs_dev *d, const char *arg, struct lafs_err *err)
 {
     if (*arg && (arg[0] != '0' || arg[1]))
         return lafs_fail(err, LAFS_FAILED, "there is one simulated device, number 0");
     snprintf(d->text, sizeof d->text, "simulated GPU (a test's)");
+    if (!(d->stage.p = (char *)malloc((size_t)STAGES * STAGE_SIZE)))
+        return lafs_fail(err, LAFS_FAILED, "out of memory: stages");
     return LAFS_OK;
 }
-void runtime_close(struct lafs_dev *d) { (void)d; }
+void runtime_close(struct lafs_dev *d)
+{
+    settle(d, SETTLE_ALL);
+    free(d->stage.p);
+}
 void runtime_use(struct lafs_dev *d) { (void)d; }
 
 /* Whole pages of its own, so that its end is a page's end as far as the alignment allows. */
@@ -116,20 +155,31 @@ static void move(void *to, const void *from, size_t size, int to_device, int fro
 {
     if (!size) return;
     if (sim_is_device(to) != to_device || sim_is_device(from) != from_device) {
-        fprintf(stderr, "simulator: a copy of %zu bytes to %s, from %s: the wrong memory\n", size,
-                to_device ? "the device" : "the host", from_device ? "the device" : "the host");
-        abort();
+        char what[96];
+        snprintf(what, sizeof what, "a copy of %zu bytes to %s, from %s", size, to_device ? "the device" : "the host",
+                 from_device ? "the device" : "the host");
+        sim_refuse(what, "the wrong memory");
     }
     sim_enter();
     memcpy(to, from, size);
     sim_leave();
     close_memory();
 }
-void runtime_upload(struct lafs_dev *d, void *to, const void *from, size_t size)
+void runtime_send(struct lafs_dev *d, void *to, const void *from, size_t size)
 {
-    (void)d;
+    const char *p = (const char *)from, *end = d->stage.p + (size_t)STAGES * STAGE_SIZE;
+    if (p < d->stage.p || p > end || size > (size_t)(end - p)) sim_refuse("an upload", "its source is in no stage");
     move(to, from, size, 1, 0);
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    sent.push_back({d, p, std::vector<char>(p, p + size), 0});
 }
+void runtime_mark(struct lafs_dev *d, int stage)
+{
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    for (struct sent &s : sent)
+        if (s.dev == d) s.mark |= 1u << stage;
+}
+void runtime_await(struct lafs_dev *d, int stage) { settle(d, stage); }
 void runtime_download(struct lafs_dev *d, void *to, const void *from, size_t size)
 {
     (void)d;
@@ -150,6 +200,6 @@ void runtime_zero(struct lafs_dev *d, void *p, size_t size)
 }
 void runtime_wait(struct lafs_dev *d)
 {
-    (void)d;
+    settle(d, SETTLE_ALL);
     close_memory();
 }

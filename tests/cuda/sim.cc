@@ -279,10 +279,7 @@ void sim_copies_wait()
 
 void sim_check_pointer(const char *kernel, const volatile void *p)
 {
-    if (p && !sim_is_device(p)) {
-        fprintf(stderr, "simulator: kernel %s: an argument points to no device memory\n", kernel);
-        abort();
-    }
+    if (p && !sim_is_device(p)) sim_refuse(kernel, "an argument points to no device memory");
 }
 
 void sim_launch(struct lafs_dev *d, const char *name, struct grid g, int threads, size_t shared,
@@ -294,7 +291,7 @@ void sim_launch(struct lafs_dev *d, const char *name, struct grid g, int threads
     now.kernel = name;
     sim_at = {};
     if (threads < WARP || threads > MOST_THREADS || threads % WARP) stop("no such block");
-    if (g.x < 0 || g.x > INT32_MAX || g.y < 0 || g.y > 65535 || g.z < 0 || g.z > 65535) stop("no such grid");
+    if (g.x < 0 || g.y < 0 || g.z < 0 || !grid_there(g)) stop("no such grid");
     if (shared > 227 * 1024) stop("more shared memory than there is");
     if (launched.empty()) atexit(say_launches);
     launched.insert(name);
@@ -305,8 +302,8 @@ void sim_launch(struct lafs_dev *d, const char *name, struct grid g, int threads
     /* Of exact size, so that the address sanitizer sees what is written behind it. */
     void *room = shared ? aligned_alloc(128, (shared + 127) / 128 * 128) : NULL;
     sim_at = {0, threads, 0, g.x, 0, 0, room};
-    for (int z = 0; z < g.z; z++)
-        for (int y = 0; y < g.y; y++)
+    for (int z = 0; z < (int)g.z; z++)
+        for (int y = 0; y < (int)g.y; y++)
             for (int64_t x = 0; x < g.x; x++) {
                 sim_at.x = x, sim_at.y = y, sim_at.z = z;
                 if (shared) memset(room, 0xff, (shared + 127) / 128 * 128);

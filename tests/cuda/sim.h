@@ -9,6 +9,8 @@
 /* One at a time, from whichever thread; device memory is open from here on. */
 void sim_enter();
 void sim_leave();
+/* Ends the program. */
+[[noreturn]] void sim_refuse(const char *what, const char *why);
 int sim_is_device(const volatile void *p);
 /* What lies behind `size` bytes at p, up to the next 128, is nobody's, for the address sanitizer. */
 void sim_limit(void *p, size_t size);

@@ -42,12 +42,12 @@ static double objective_l2norm(struct op *o, const struct lafs_backend *ref)
 }
 
 /* -- DINO: dim 0 b, 1 k, 2 vs, 3 vt -- */
-static void draw_dino(struct op *o)
+static void draw_dino_of(struct op *o, int64_t b, int64_t k, int64_t vs, int64_t vt)
 {
-    o->dim[0] = below(o, 1, 4);
-    o->dim[1] = below(o, 2, below(o, 0, 1) ? 40 : 3000);
-    o->dim[3] = below(o, 1, 3);
-    o->dim[2] = below(o, 2, 6);
+    o->dim[0] = b;
+    o->dim[1] = k;
+    o->dim[2] = vs;
+    o->dim[3] = vt;
     o->num[0] = 0.1 + 0.01 * (double)below(o, 0, 9);
     o->num[1] = 0.04 + 0.01 * (double)below(o, 0, 3);
     whole(o, "student", IN, o->dim[2] * o->dim[0] * o->dim[1]);
@@ -60,6 +60,16 @@ static void draw_dino(struct op *o)
     whole(o, "dstudent", OUT, o->dim[2] * o->dim[0] * o->dim[1]);
     whole(o, "center_mean", OUT, o->dim[1]);
     add_buf(o, "stats", OUT, WHOLE, 4, 8);
+}
+static void draw_dino(struct op *o)
+{
+    const int64_t b = below(o, 1, 4), k = below(o, 2, below(o, 0, 1) ? 40 : 3000), vt = below(o, 1, 3);
+    draw_dino_of(o, b, k, below(o, 2, 6), vt);
+}
+static void draw_dino_many(struct op *o)
+{
+    const int64_t vt = below(o, 9, 11), vs = vt + below(o, -2, 2);
+    draw_dino_of(o, 2, below(o, 2, 40), vs, vt);
 }
 static void run_dino(struct op *o, const struct lafs_backend *b)
 {
@@ -87,11 +97,11 @@ static double objective_dino(struct op *o, const struct lafs_backend *ref)
 /* -- margin: dim 0 b, 1 dim, 2 classes, 3 kind -- */
 static struct lafs_target target[16];
 
-static void draw_margin(struct op *o)
+static void draw_margin_of(struct op *o, int64_t b, int64_t dim, int64_t classes)
 {
-    o->dim[0] = below(o, 1, 16);
-    o->dim[1] = below(o, 4, 100);
-    o->dim[2] = below(o, 2, below(o, 0, 1) ? 20 : 1500);
+    o->dim[0] = b;
+    o->dim[1] = dim;
+    o->dim[2] = classes;
     o->dim[3] = below(o, 0, 1);
     o->num[0] = below(o, 0, 1) ? 64 : 8;
     whole(o, "emb", IN, o->dim[0] * o->dim[1]);
@@ -112,6 +122,17 @@ static void draw_margin(struct op *o)
         target[i].b = below(o, 0, o->dim[2] - 1);
         target[i].lambda = mixed ? (float)lafs_rng_double(&o->rng) : 1;
     }
+}
+static void draw_margin(struct op *o)
+{
+    const int64_t b = below(o, 1, 16), dim = below(o, 4, 100);
+    draw_margin_of(o, b, dim, below(o, 2, below(o, 0, 1) ? 20 : 1500));
+}
+/* So many classes that sums over them are taken in parts. */
+static void draw_margin_long(struct op *o)
+{
+    const int64_t b = below(o, 1, 4), dim = below(o, 4, 9);
+    draw_margin_of(o, b, dim, below(o, 0, 3) ? below(o, 4090, 12300) : 8192);
 }
 static void run_margin(struct op *o, const struct lafs_backend *b)
 {
@@ -202,10 +223,13 @@ static const struct op_case cases[] = {
     {"l2norm", draw_l2norm, run_l2norm},
     {"l2norm_bwd", draw_l2norm_bwd, run_l2norm_bwd, prepare_l2norm_bwd, objective_l2norm, {{"x", "dx"}}},
     {"dino_loss", draw_dino, run_dino, .objective = objective_dino, .grad = {{"student", "dstudent"}}},
+    {"dino_loss, many teachers", draw_dino_many, run_dino},
     {"dino_loss forward", draw_dino_forward, run_dino_forward},
     {"margin_loss", draw_margin, run_margin, .objective = objective_margin,
      .grad = {{"emb", "demb"}, {"weight", "dweight"}}, .step = 2e-3},
     {"margin_loss bf16", draw_margin, run_margin, .precision = LAFS_PRECISION_BF16, .tol = 1e-4},
+    {"margin_loss long", draw_margin_long, run_margin},
+    {"margin_loss long bf16x3", draw_margin_long, run_margin, .precision = LAFS_PRECISION_BF16X3, .tol = 1e-4},
     {"margin_loss forward", draw_margin_forward, run_margin_forward},
     {"mse", draw_mse, run_mse, .objective = objective_mse, .grad = {{"a", "da"}}},
     {"norms", draw_segments, run_norms},

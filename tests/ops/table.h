@@ -82,6 +82,7 @@ struct op_case {
     double grad_tol; /* 0: 2e-3 */
     enum lafs_precision precision;
     double tol;      /* of all outputs, unless 0 */
+    int rounds;      /* 0: the usual number */
 };
 
 /* -- for draw -- */
@@ -489,8 +490,8 @@ static inline void check_cuda(struct op *o, const struct op_case *c, const struc
 
 static inline int run_case(const struct op_case *c, const struct op_devices *v, uint64_t seed)
 {
-    int bad = 0;
-    for (uint64_t round = 0; round < (v->cuda_only ? ROUNDS / 2 : ROUNDS) && !bad; round++) {
+    int bad = 0, rounds = c->rounds ? c->rounds : v->cuda_only ? ROUNDS / 2 : ROUNDS;
+    for (uint64_t round = 0; round < (uint64_t)rounds && !bad; round++) {
         struct op o;
         memset(&o, 0, sizeof o);
         lafs_rng_init(&o.rng, lafs_rng_key(seed, LAFS_RNG_TEST, round, lafs_fnv1a(c->name, strlen(c->name)), 0));
@@ -538,15 +539,19 @@ static inline int empty_slot(const struct lafs_ops *cuda)
 }
 
 /* LAFS_TEST_SEED=N draws other shapes and values. LAFS_TEST_CUDA=sim or gpu compares CUDA with the reference, and nothing
- * else; where it cannot be had the test fails. */
+ * else; where it cannot be had the test fails. LAFS_TEST_TRUTH=cpu: with the CPU backend, on all processors, where the
+ * reference would take hours. */
 static inline int ops_main(const struct op_case *c, int n)
 {
     const char *text = getenv("LAFS_TEST_SEED");
     uint64_t seed = text ? strtoull(text, NULL, 10) : 1;
+    const char *truth = getenv("LAFS_TEST_TRUTH");
+    const int threads = truth ? 0 : 4; /* 0: of all processors */
     struct op_devices v;
     struct lafs_err err = {0};
     memset(&v, 0, sizeof v);
-    if (lafs_pool_new(&v.pool, 4, &err) != LAFS_OK || lafs_backend_open(&v.ref, "ref", NULL, NULL, &err) != LAFS_OK ||
+    if (lafs_pool_new(&v.pool, threads, &err) != LAFS_OK ||
+        lafs_backend_open(&v.ref, truth ? truth : "ref", truth ? v.pool : NULL, NULL, &err) != LAFS_OK ||
         lafs_backend_open(&v.cpu1, "cpu", NULL, NULL, &err) != LAFS_OK ||
         lafs_backend_open(&v.cpu4, "cpu", v.pool, NULL, &err) != LAFS_OK) {
         fprintf(stderr, "%s\n", err.msg);
