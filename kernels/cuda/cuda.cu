@@ -76,7 +76,7 @@ static lafs_status open_device(struct lafs_dev **out, const char *arg, struct la
 
 static const char *describe(struct lafs_dev *d) { return d->text; }
 
-/* Zeros when it returns, also for the work of another handle of the same GPU, whose stream knows nothing of this one. */
+/* Zeros when it returns, also for the work of another handle of the same GPU, whose stream knows nothing of ours. */
 static lafs_status alloc_zeroed(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err)
 {
     LAFS_TRY(runtime_alloc(d, out, size, err));

@@ -11,6 +11,7 @@
  *
  * Rules for kernels:
  * - Blocks are one-dimensional, of whole warps; shared memory is what LAUNCH asks for, got by shared_memory<T>().
+ * - A kernel for blocks of more than THREADS says so, KERNEL_FOR(1024), so that its registers suffice.
  * - block_sync, warp functions and mma are reached by all threads of the block or warp; no thread returns before the
  *   last of them. (The simulator stops where that is not so.)
  * - Every pointer is to device memory. What is on the host travels by value or by `upload`.
@@ -105,7 +106,7 @@ static inline int64_t ldc_of(const struct product *p) { return p->ldc ? p->ldc :
 void product_run(struct lafs_dev *d, const struct product *p);
 /* The product of fp32 matrices, taken as `precision` says: linear.cu. */
 void multiply(struct lafs_dev *d, enum lafs_precision precision, struct product p);
-/* The same, of form NN and c without gaps, where the sum over k is long and c small: parts of the sum beside each other,
+/* The same, of form NN and c without gaps, where the sum over k is long and c small: parts of the sum side by side,
  * then those in their order. */
 void multiply_long(struct lafs_dev *d, enum lafs_precision precision, struct product p);
 lafs_status product_open(struct lafs_dev *d, struct lafs_err *err);
@@ -147,6 +148,7 @@ static inline struct grid grid_for(int64_t n) { return {(n + THREADS - 1) / THRE
 #include <cuda_runtime.h>
 
 #define KERNEL static __global__ void
+#define KERNEL_FOR(threads) static __global__ void __launch_bounds__(threads)
 #define DEVICE static __device__ __forceinline__
 
 template <class... P, class... A>
@@ -214,6 +216,7 @@ DEVICE void copies_wait() { asm volatile("cp.async.wait_all;" : : : "memory"); }
 /* == the simulator's bodies ======================================================================================= */
 
 #define KERNEL static void
+#define KERNEL_FOR(threads) static void
 #define DEVICE static inline
 
 /* Where the running thread is; tests/cuda/sim.cc keeps it. */

@@ -1,6 +1,7 @@
 /* Normalised rows, a warp each; losses. */
 #include "kernels/cuda/dev.cuh"
 
+enum { WIDE_BLOCK = 1024, ROW_BLOCK = 512 };
 static const float NORM_MIN = 1e-12f;
 
 KERNEL l2norm_kernel(int64_t rows, int64_t width, const float *x, float *y, float *norm)
@@ -39,7 +40,8 @@ static void l2norm_bwd(struct lafs_dev *d, int64_t rows, int64_t width, const fl
 }
 
 /* One block: landmarks of a batch are few. */
-KERNEL mse_kernel(int64_t n, const float *a, const float *b, float weight, float grad_scale, double *loss, float *da)
+KERNEL_FOR(WIDE_BLOCK) mse_kernel(int64_t n, const float *a, const float *b, float weight, float grad_scale,
+                                      double *loss, float *da)
 {
     double sum = 0;
     for (int64_t i = thread_index(); i < n; i += block_threads()) {
@@ -53,7 +55,8 @@ KERNEL mse_kernel(int64_t n, const float *a, const float *b, float weight, float
 static void mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale,
                 double *loss, float *da)
 {
-    LAUNCH(d, mse_kernel, grid_of(1), 1024, 1024 / WARP * sizeof(double), n, a, b, weight, grad_scale, loss, da);
+    LAUNCH(d, mse_kernel, grid_of(1), WIDE_BLOCK, WIDE_BLOCK / WARP * sizeof(double), n, a, b, weight, grad_scale, loss,
+           da);
 }
 
 /* -- DINO: every row's log-sum-exp, then one pass over the classes that has all views of an image at once -- */
@@ -90,7 +93,7 @@ DEVICE int64_t first_of_largest(double top, int64_t place, double *room, int64_t
     return mine;
 }
 /* A block has a row: student rows, then teacher rows. */
-KERNEL dino_rows_kernel(struct dino g, struct row_stats *stats)
+KERNEL_FOR(ROW_BLOCK) dino_rows_kernel(struct dino g, struct row_stats *stats)
 {
     double *room = shared_memory<double>();
     const int64_t row = block_x();
@@ -172,7 +175,7 @@ KERNEL dino_hits_kernel(struct dino g, const struct row_stats *stats, uint8_t *h
     if (r < g.vt * g.b && stats[g.vs * g.b + r].best < g.k) hit[stats[g.vs * g.b + r].best] = 1;
 }
 /* One block: parts, rows and hits come together. */
-KERNEL dino_end_kernel(struct dino g, const struct row_stats *stats, int64_t parts, const double *part,
+KERNEL_FOR(WIDE_BLOCK) dino_end_kernel(struct dino g, const struct row_stats *stats, int64_t parts, const double *part,
                        const uint8_t *hit, double pairs, double kl_pairs, double *loss, double *out)
 {
     double *room = shared_memory<double>(), sum[5] = {0, 0, 0, 0, 0};
@@ -205,13 +208,13 @@ static void dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, 
     uint8_t *hit = (uint8_t *)(room + rows_size + parts_size);
     const double all = (double)(pairs * b), grad = pairs ? grad_scale / (all * temp_s) : 0;
     const size_t shared = 2 * WARP * sizeof(double);
-    LAUNCH(d, dino_rows_kernel, grid_of(rows), 512, shared, g, of_rows);
+    LAUNCH(d, dino_rows_kernel, grid_of(rows), ROW_BLOCK, shared, g, of_rows);
     LAUNCH(d, dino_pairs_kernel, grid_of(b, chunks), THREADS, shared, g, of_rows, grad, dstudent, part);
     LAUNCH(d, dino_center_kernel, grid_for(k), THREADS, 0, g, center_mean);
     runtime_zero(d, hit, (size_t)k);
     LAUNCH(d, dino_hits_kernel, grid_for(vt * b), THREADS, 0, g, of_rows, hit);
-    LAUNCH(d, dino_end_kernel, grid_of(1), 1024, shared, g, of_rows, parts, part, hit, all, (double)((vs - 1) * b),
-           loss, stats);
+    LAUNCH(d, dino_end_kernel, grid_of(1), WIDE_BLOCK, shared, g, of_rows, parts, part, hit, all,
+           (double)((vs - 1) * b), loss, stats);
 }
 
 /* -- margin softmax. With e^ = emb/|emb|, w^ = weight/|weight| and g = d loss / d cos:
@@ -284,7 +287,7 @@ DEVICE double margin_logit(const struct margin *g, double cosine, double y, doub
     return g->s * cos(angle);
 }
 /* A block has a row: logits, their log-sum-exp, the row's loss. */
-KERNEL margin_rows_kernel(struct margin g, float *logits)
+KERNEL_FOR(WIDE_BLOCK) margin_rows_kernel(struct margin g, float *logits)
 {
     double *room = shared_memory<double>();
     const int64_t i = block_x();
@@ -359,7 +362,7 @@ static void margin_loss(struct lafs_dev *d, enum lafs_precision precision, int64
     LAUNCH(d, unit_kernel, grid_for(b * WARP), THREADS, 0, b, dim, emb, g.inv_e, g.unit);
     LAUNCH(d, unit_kernel, grid_for(classes * WARP), THREADS, 0, classes, dim, weight, g.inv_w, NULL);
     multiply(d, precision, {PRODUCT_NT, b, classes, dim, 0, g.unit, weight, NULL, 0, g.cosine, 0, 0, ld});
-    LAUNCH(d, margin_rows_kernel, grid_of(b), 1024, WARP * sizeof(double), g, logits);
+    LAUNCH(d, margin_rows_kernel, grid_of(b), WIDE_BLOCK, WARP * sizeof(double), g, logits);
     LAUNCH(d, margin_loss_kernel, grid_of(1), THREADS, WARP * sizeof(double), b, g.row_loss, loss);
     if (!demb) return;
     float *along = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)classes * sizeof *along);

@@ -204,8 +204,8 @@ static void channel_scale_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t
 
 /* -- landmarks -- */
 
-/* The place of a row's smallest value (sign = 1) or largest (-1); the first of equals. A NaN is neither, but in the first
- * place it is both. */
+/* The place of a row's smallest value (sign = 1) or largest (-1); the first of equals. A NaN is neither, but in the
+ * first place it is both. */
 DEVICE int place_of_least(int64_t width, const float *t, float sign)
 {
     float best = INFINITY;

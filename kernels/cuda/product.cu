@@ -45,8 +45,8 @@ static void release(struct call *c)
 }
 
 /* An array as cuBLASLt sees it: columns of `rows`, ld apart. */
-static cublasStatus_t lay_out(cublasLtMatrixLayout_t *to, cudaDataType_t type, int64_t rows, int64_t columns, int64_t ld,
-                              int64_t count, int64_t step)
+static cublasStatus_t lay_out(cublasLtMatrixLayout_t *to, cudaDataType_t type, int64_t rows, int64_t columns,
+                              int64_t ld, int64_t count, int64_t step)
 {
     const int32_t n = (int32_t)count;
     cublasStatus_t s = cublasLtMatrixLayoutCreate(to, type, (uint64_t)rows, (uint64_t)columns, ld);

@@ -139,7 +139,7 @@ struct lafs_ops {
     /* 256-byte aligned, zeroed */
     lafs_status (*alloc)(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err);
     void (*free)(struct lafs_dev *d, void *p);
-    void (*upload)(struct lafs_dev *d, void *to, const void *from_host, size_t size);
+    void (*upload)(struct lafs_dev *d, void *to, const void *from_host, size_t size); /* from_host: read on return */
     void (*download)(struct lafs_dev *d, void *to_host, const void *from, size_t size); /* complete on return */
     void (*copy)(struct lafs_dev *d, void *to, const void *from, size_t size);
     void (*zero)(struct lafs_dev *d, void *p, size_t size);

@@ -56,7 +56,7 @@ lafs_status lafs_embedder_open(struct lafs_embedder *e, const struct lafs_model 
         return lafs_fail(err, LAFS_USAGE, "the model has no ViT: it gives landmarks, no embeddings");
     if ((purpose & LAFS_FOR_LANDMARKS) && !(m->config.parts & LAFS_PART_CNN))
         return lafs_fail(err, LAFS_USAGE, "the model has no landmark CNN");
-    LAFS_TRY(lafs_alloc(&e->flipped, CROP, 1, err));
+    LAFS_TRY(lafs_alloc(&e->flipped, (size_t)batch * CROP, 1, err));
     lafs_status st = lafs_alloc(&e->host, 2 * (size_t)batch * (size_t)m->config.vit.dim, sizeof *e->host, err);
     if (st != LAFS_OK) {
         lafs_free(e->flipped);
@@ -93,13 +93,10 @@ static lafs_status embed_batch(struct lafs_embedder *e, int64_t n, const uint8_t
     const struct lafs_backend *b = e->backend;
     int64_t d = e->model->config.vit.dim;
     b->ops->upload(b->dev, e->crops, crops, (size_t)(n * CROP));
-    for (int64_t i = 0; i < n; i++) {
-        mirror(crops + i * CROP, e->flipped);
-        b->ops->upload(b->dev, e->crops + (n + i) * CROP, e->flipped, CROP);
-        LAFS_TRY(b->ops->sync(b->dev, err)); /* flipped is used again */
-    }
+    for (int64_t i = 0; i < n; i++) mirror(crops + i * CROP, e->flipped + i * CROP);
+    b->ops->upload(b->dev, e->crops + n * CROP, e->flipped, (size_t)(n * CROP));
     b->ops->u8_to_f32(b->dev, 2 * n * CROP, e->crops, e->images);
-    lafs_model_forward(&e->work, b, e->model->params.value, NULL, 2 * n, e->images, NULL, e->emb);
+    lafs_model_forward(&e->work, b, e->model->params.value, NULL, 2 * n, e->images, NULL, NULL, e->emb);
     b->ops->download(b->dev, e->host, e->emb, (size_t)(2 * n * d) * sizeof(float));
     LAFS_TRY(b->ops->sync(b->dev, err));
     for (int64_t i = 0; i < n * d; i++) emb[i] = e->host[i] + e->host[n * d + i];

@@ -89,7 +89,8 @@ lafs_status lafs_model_fold(struct lafs_model_work *w, const struct lafs_backend
 }
 
 void lafs_model_forward(struct lafs_model_work *w, const struct lafs_backend *b, const float *value, float *running,
-                        int64_t n, const float *images, const uint64_t *keys, float *emb)
+                        int64_t n, const float *images, const uint64_t *keys, const uint64_t *host_keys,
+                        float *emb)
 {
     const struct lafs_vit_config *c = &w->model->config.vit;
     b->ops->upload(b->dev, w->dev_off, w->off, (size_t)(n + 1) * sizeof *w->off);
@@ -100,7 +101,7 @@ void lafs_model_forward(struct lafs_model_work *w, const struct lafs_backend *b,
         lafs_cnn_forward(&w->cnn, b, value, running, n, images, train ? keys : NULL, w->landmarks);
         b->ops->patch_cut(b->dev, &w->seqs, LAFS_CNN_SIDE, c->patch, 1, images, w->landmarks, w->tokens);
     } else b->ops->grid_cut(b->dev, n, LAFS_CNN_SIDE, c->patch, images, w->tokens);
-    lafs_vit_forward(&w->vit, b, value, &w->seqs, w->tokens, keys, emb);
+    lafs_vit_forward(&w->vit, b, value, &w->seqs, w->tokens, keys, host_keys, emb);
 }
 
 void lafs_model_backward(struct lafs_model_work *w, const struct lafs_backend *b, const float *value, const float *demb,

@@ -4,7 +4,7 @@
  *     struct lafs_model m;
  *     lafs_model_load(&m, &backend, "part.safetensors", err);   // or lafs_model_init + lafs_params_place + _fill
  *     lafs_model_plan(&w, &m, 32, LAFS_MODEL_INFER, &arena, err); ...
- *     lafs_model_forward(&w, &backend, m.params.value, NULL, n, images, NULL, emb);
+ *     lafs_model_forward(&w, &backend, m.params.value, NULL, n, images, NULL, NULL, emb);
  */
 #ifndef LAFS_MODEL_PART_FVIT_H
 #define LAFS_MODEL_PART_FVIT_H
@@ -117,10 +117,11 @@ void lafs_model_work_release(struct lafs_model_work *w);
 /* Unless planned LAFS_MODEL_TRAIN: before the first forward pass and whenever the CNN's values change. */
 lafs_status lafs_model_fold(struct lafs_model_work *w, const struct lafs_backend *b, const float *value,
                             struct lafs_err *err);
-/* images (n,112,112,3) in [-1,1]; emb (n,D). running, keys: as in lafs_cnn_forward and lafs_vit_forward (the same keys
- * serve both). */
+/* images (n,112,112,3) in [-1,1]; emb (n,D). running, keys, host_keys: as in lafs_cnn_forward and lafs_vit_forward
+ * (the same keys serve both). */
 void lafs_model_forward(struct lafs_model_work *w, const struct lafs_backend *b, const float *value, float *running,
-                        int64_t n, const float *images, const uint64_t *keys, float *emb);
+                        int64_t n, const float *images, const uint64_t *keys, const uint64_t *host_keys,
+                        float *emb);
 /* demb (n,D); more_dlandmarks (n,R,2) or NULL: gradient that reaches the landmarks otherwise (the regulariser), added;
  * grad +=. Images get no gradient. */
 void lafs_model_backward(struct lafs_model_work *w, const struct lafs_backend *b, const float *value, const float *demb,

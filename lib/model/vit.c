@@ -262,7 +262,7 @@ static void choose(struct lafs_vit_work *w, int k)
 
 /* Sequences with their CLS row, single rows, and what each branch keeps of them. */
 static void lay_out(struct lafs_vit_work *w, const struct lafs_backend *b, const struct lafs_seqs *tokens,
-                    const uint64_t *keys)
+                    const uint64_t *keys, const uint64_t *host_keys)
 {
     int64_t n = tokens->n;
     size_t sets = 2 * (size_t)w->vit->config.depth, most = (size_t)w->max_seqs;
@@ -274,7 +274,8 @@ static void lay_out(struct lafs_vit_work *w, const struct lafs_backend *b, const
     w->tokens = *tokens;
     w->rows = (struct lafs_seqs){n, w->rows_off, w->dev_rows_off, tokens->max_len + 1};
     w->heads = (struct lafs_seqs){n, w->heads_off, w->dev_heads_off, 1};
-    if (keys) b->ops->download(b->dev, w->host_keys, keys, (size_t)n * sizeof *keys);
+    if (keys && host_keys) memcpy(w->host_keys, host_keys, (size_t)n * sizeof *keys);
+    else if (keys) b->ops->download(b->dev, w->host_keys, keys, (size_t)n * sizeof *keys);
     for (size_t k = 0; k < sets; k++) choose(w, (int)k);
     b->ops->upload(b->dev, w->dev_rows_off, w->rows_off, (size_t)(n + 1) * sizeof *w->rows_off);
     b->ops->upload(b->dev, w->dev_heads_off, w->heads_off, (size_t)(n + 1) * sizeof *w->heads_off);
@@ -367,13 +368,14 @@ static void mlp_forward(struct lafs_vit_work *w, const struct lafs_backend *b, c
 }
 
 void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value,
-                      const struct lafs_seqs *seqs, const float *tokens, const uint64_t *keys, float *emb)
+                      const struct lafs_seqs *seqs, const float *tokens, const uint64_t *keys,
+                      const uint64_t *host_keys, float *emb)
 {
     const struct lafs_ops *op = b->ops;
     const struct lafs_vit *v = w->vit;
     const struct lafs_vit_config *c = &v->config;
     int64_t d = c->dim;
-    lay_out(w, b, seqs, keys);
+    lay_out(w, b, seqs, keys, host_keys);
     w->in = tokens;
     const struct drops first = drops_of(w, 0);
     op->linear(b->dev, b->precision, &w->tokens, lafs_token_width(c), d, tokens, value + v->embed_w, value + v->embed_b,

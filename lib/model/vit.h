@@ -5,7 +5,7 @@
  *     lafs_vit_declare(&v, &c, &params, err);                   // adds the parameters under the authors' names
  *     struct lafs_vit_work w = {0};                             // where: activations, planned for the worst batch
  *     lafs_vit_plan(&w, &v, max_tokens, max_seqs, keep, &arena, err);  // twice: measuring, then carving
- *     lafs_vit_forward(&w, &backend, value, &seqs, tokens, keys, emb);
+ *     lafs_vit_forward(&w, &backend, value, &seqs, tokens, keys, host_keys, emb);
  *     lafs_vit_backward(&w, &backend, value, demb, grad, NULL);
  *     lafs_vit_work_release(&w);
  *
@@ -122,9 +122,11 @@ lafs_status lafs_vit_plan(struct lafs_vit_work *w, const struct lafs_vit *v, int
 void lafs_vit_work_release(struct lafs_vit_work *w); /* host memory; the arena is the caller's */
 /* tokens (sum of lengths, p*p*3): sequence i is rows seqs->off[i].. (no CLS: the same seqs as patch_cut takes), each of
  * 1..R tokens, lengths may differ. keys (n) device, one per sequence, or NULL: no dropout, no drop-path (eval).
- * emb (n, D) device. Within the planned worst case; the arrays behind seqs must stay until backward is done. */
+ * host_keys: the same on the host; NULL: fetched, which waits for the device. emb (n, D) device. Within the planned
+ * worst case; the arrays behind seqs must stay until backward is done. */
 void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value,
-                      const struct lafs_seqs *seqs, const float *tokens, const uint64_t *keys, float *emb);
+                      const struct lafs_seqs *seqs, const float *tokens, const uint64_t *keys,
+                      const uint64_t *host_keys, float *emb);
 /* Of the last forward pass, planned with keep. demb (n, D); grad +=; dtokens (as tokens) written unless NULL. */
 void lafs_vit_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, const float *demb,
                        float *grad, float *dtokens);

@@ -392,7 +392,8 @@ static void pass_forward(struct lafs_finetune *t, const struct lafs_finetune_bat
     for (int64_t i = 0; i < batch->n; i++)
         t->host_keys[i] = lafs_rng_key(t->c.seed, LAFS_RNG_DROP, (uint64_t)epoch, batch->key_hash[i], 0);
     b->ops->upload(b->dev, t->keys, t->host_keys, (size_t)batch->n * sizeof *t->host_keys);
-    lafs_model_forward(&t->work, b, t->model.params.value, running, batch->n, batch->images, t->keys, t->emb);
+    lafs_model_forward(&t->work, b, t->model.params.value, running, batch->n, batch->images, t->keys, t->host_keys,
+                       t->emb);
 }
 
 /* Their gradient, and the loss, of a step that has 1 / share micro-batches. batch NULL: this process has none. All meet

@@ -274,11 +274,11 @@ static lafs_status pass(struct lafs_pretrain *t, const struct lafs_feed_batch *b
     int vs = (int)views_of(t), vt = t->c.views.globals;
     set_keys(t, batch, epoch, t->teacher_tokens.n, TEACHER_VIEWS, t->teacher_keys);
     lafs_vit_forward(&t->teacher_vit, b, t->teacher, &t->teacher_tokens, batch->tokens,
-                     t->c.teacher_eval ? NULL : t->teacher_keys, t->teacher_emb);
+                     t->c.teacher_eval ? NULL : t->teacher_keys, t->host_keys, t->teacher_emb);
     lafs_dino_forward(&t->head, b, ps, t->teacher, &t->teacher_rows, t->teacher_emb, &t->teacher_head);
-    LAFS_TRY(op->sync(b->dev, err)); /* host_keys are used again */
     set_keys(t, batch, epoch, t->tokens.n, 0, t->student_keys);
-    lafs_vit_forward(&t->student_vit, b, student, &t->tokens, batch->tokens, t->student_keys, t->student_emb);
+    lafs_vit_forward(&t->student_vit, b, student, &t->tokens, batch->tokens, t->student_keys, t->host_keys,
+                     t->student_emb);
     lafs_dino_forward(&t->head, b, ps, student, &t->rows, t->student_emb, &t->student_head);
     op->dino_loss(b->dev, t->c.micro, t->c.head.out, vs, vt, t->student_head.logits, t->teacher_head.logits, t->center,
                   (float)t->c.temp_student, (float)temp, (float)share, t->loss, t->student_head.dlogits, t->center_mean,

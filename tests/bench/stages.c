@@ -67,7 +67,7 @@ static struct {
 static void recognise(void)
 {
     struct lafs_err err = {0};
-    lafs_model_forward(&rec.w, &be, rec.m.params.value, NULL, rec.n, rec.images, NULL, rec.emb);
+    lafs_model_forward(&rec.w, &be, rec.m.params.value, NULL, rec.n, rec.images, NULL, NULL, rec.emb);
     check(be.ops->sync(be.dev, &err), &err);
 }
 

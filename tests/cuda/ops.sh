@@ -14,9 +14,10 @@ for t in elementwise linear transformer images loss; do
     ok "kernels behind tests/ops/$t.c"
 done
 
-# KERNEL name(..), a line's beginning or behind template <..>; those over the precision of products run in each.
-kernels=$(sed -n 's/^\(template <[^>]*> \)\{0,1\}KERNEL \([a-z0-9_]*\)(.*/\2/p' kernels/cuda/*.cu)
-[ "$(grep -w KERNEL kernels/cuda/*.cu | wc -l)" = "$(echo "$kernels" | wc -w)" ] ||
+# KERNEL or KERNEL_FOR(..) name(..), a line's beginning or behind template <..>; those over the precision of products run
+# in each.
+kernels=$(sed -n 's/^\(template <[^>]*> \)\{0,1\}KERNEL\(_FOR([A-Z_]*)\)\{0,1\} \([a-z0-9_]*\)(.*/\3/p' kernels/cuda/*.cu)
+[ "$(grep -Ew 'KERNEL(_FOR)?' kernels/cuda/*.cu | wc -l)" = "$(echo "$kernels" | wc -w)" ] ||
     complain "a kernel is written so that this test does not see it"
 [ -n "$kernels" ] || complain "no kernels"
 for kernel in $kernels; do

@@ -1,6 +1,6 @@
 /* The simulated device's memory, and who may touch it: tests/cuda/runtime.cc. Its pages cannot be read or written
- * between a copy, or a wait, and the next kernel, so that a host that takes it for its own ends the program. (Closing it
- * after every kernel would cost more than the kernels.) */
+ * between a download, or a wait, and the next kernel or copy, so that a host that takes it for its own ends the program;
+ * but for what costs too much: it is not closed after every kernel, and in long runs not at every wait. */
 #ifndef LAFS_TESTS_CUDA_SIM_H
 #define LAFS_TESTS_CUDA_SIM_H
 

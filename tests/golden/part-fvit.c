@@ -56,7 +56,7 @@ static lafs_status begin(struct session *s, int seed, struct lafs_err *err)
     for (int i = 0; seed > 0 && i < N * CROP; i++) im[i] *= 1 + 0x1p-23f * ((float)(lafs_rng_u32(&r) % 3) - 1);
     s->b.ops->upload(s->b.dev, s->images, im, N * CROP * sizeof *im);
     free(im);
-    lafs_model_forward(&s->w, &s->b, s->m.params.value, NULL, N, s->images, NULL, s->emb);
+    lafs_model_forward(&s->w, &s->b, s->m.params.value, NULL, N, s->images, NULL, NULL, s->emb);
     return s->b.ops->sync(s->b.dev, err);
 }
 

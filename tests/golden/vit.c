@@ -110,7 +110,7 @@ static void views(const char *backend)
     put(&s, s.demb, "vit.dout196", A * D);
     put(&s, s.demb + A * D, "vit.dout36", B * D);
     struct lafs_seqs q = seqs(&s, A, R, B, L);
-    lafs_vit_forward(&s.w, &s.b, s.ps.value, &q, s.tokens, NULL, s.emb);
+    lafs_vit_forward(&s.w, &s.b, s.ps.value, &q, s.tokens, NULL, NULL, s.emb);
     s.b.ops->download(s.b.dev, emb, s.emb, sizeof emb);
     golden_check(g, "embedding196", emb, A * D, 1e-4);
     golden_check(g, "embedding36", emb + A * D, B * D, 1e-4);
@@ -131,7 +131,7 @@ static void grid_of(struct session *s, const struct lafs_st *g, int side, const 
     free(im);
     struct lafs_seqs q = seqs(s, A, n, 0, 0);
     s->b.ops->grid_cut(s->b.dev, A, side, 8, s->images, s->tokens);
-    lafs_vit_forward(&s->w, &s->b, s->ps.value, &q, s->tokens, NULL, s->emb);
+    lafs_vit_forward(&s->w, &s->b, s->ps.value, &q, s->tokens, NULL, NULL, s->emb);
     s->b.ops->download(s->b.dev, emb, s->emb, sizeof emb);
     golden_check(g, want, emb, A * D, 1e-4);
 }

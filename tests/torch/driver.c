@@ -109,7 +109,7 @@ static void run_vit(void)
     DO(lafs_vit_plan(&w, &m.vit, off[n], n, 1, &a, &err));
     emb = memory(n * m.config.vit.dim, sizeof *emb);
     float *dtokens = memory(off[n] * width, sizeof *dtokens);
-    lafs_vit_forward(&w, &s.b, m.params.value, &seqs, tokens, integers("keys"), emb);
+    lafs_vit_forward(&w, &s.b, m.params.value, &seqs, tokens, integers("keys"), NULL, emb);
     lafs_vit_backward(&w, &s.b, m.params.value, demb, grad, dtokens);
     give_rows("emb", n, m.config.vit.dim, emb);
     give_rows("dtokens", off[n], width, dtokens);
@@ -157,7 +157,7 @@ static void run_part(void)
     float *emb = memory(n * dim, sizeof *emb), *demb = memory(n * dim, sizeof *demb), *logits = memory(n * classes, sizeof *logits);
     float *dweight = memory(classes * dim, sizeof *dweight);
     double *loss = memory(1, sizeof *loss);
-    lafs_model_forward(&w, &s.b, m.params.value, number("train") ? m.params.value : NULL, n, images, integers("keys"), emb);
+    lafs_model_forward(&w, &s.b, m.params.value, number("train") ? m.params.value : NULL, n, images, integers("keys"), NULL, emb);
     s.b.ops->margin_loss(s.b.dev, s.b.precision, n, dim, classes, emb, weight, target, *meta("kind") == 'a' ? LAFS_MARGIN_ARCFACE : LAFS_MARGIN_COSFACE,
                          (float)number("s"), (float)number("m"), 1, memory((int64_t)s.b.ops->margin_scratch(n, dim, classes), 1), loss,
                          demb, dweight, logits);

@@ -35,7 +35,7 @@ static lafs_status landmarks_of(struct lafs_model *m, struct lafs_backend *b, fl
     for (int i = 0; pixels && i < N * CROP; i++) pixels[i] = (float)lafs_rng_uniform(&r, -1, 1);
     b->ops->upload(b->dev, images, pixels, N * CROP * sizeof *pixels);
     LAFS_TRY(lafs_model_fold(&w, b, m->params.value, err));
-    lafs_model_forward(&w, b, m->params.value, NULL, N, images, NULL, emb);
+    lafs_model_forward(&w, b, m->params.value, NULL, N, images, NULL, NULL, emb);
     b->ops->download(b->dev, to, w.landmarks, N * R * 2 * sizeof *to);
     lafs_status st = b->ops->sync(b->dev, err);
     lafs_model_work_release(&w);
