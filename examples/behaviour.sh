@@ -3,7 +3,7 @@
 # How detectors do on photos that are hard in one way each: DIR/people-HASH.lafs (photos of one person each) turned, made
 # smaller and larger about their middle, or cut to a corner; rendered heads turned aside; rendered photos of 4096 pixels. N
 # photos, 200. A face counts as found when the best one lies where that photo's only face (as YuNet sees it in
-# DIR/lfw-HASH.lafs) has to be. Called by examples/detector.mk.
+# DIR/lfw-HASH.lafs) has to be. Since YuNet chose the photos, what it finds elsewhere in them as they are is none. Called by examples/detector.mk.
 set -eu
 dir=$1 hash=$2 yunet=$3 ours=$4
 BIN=${BIN:-bin} N=${N:-200}
