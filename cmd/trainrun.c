@@ -138,8 +138,13 @@ static void choose_gpu(const struct trainrun *t)
 {
     static char device[32];
     const char *visible = getenv("CUDA_VISIBLE_DEVICES");
-    if (strcmp(cli.device, "cuda") || t->comm.local_size == 1 || (visible && *visible && !strchr(visible, ','))) return;
+    const int any = !strcmp(cli.device, "auto");
+    struct lafs_backend b;
+    if ((strcmp(cli.device, "cuda") && !any) || t->comm.local_size == 1) return;
+    if (visible && *visible && !strchr(visible, ',')) return;
     snprintf(device, sizeof device, "cuda:%d", t->comm.local_rank);
+    if (any && lafs_backend_open(&b, device, NULL, NULL, NULL) != LAFS_OK) return;
+    if (any) lafs_backend_close(&b);
     cli.device = device;
 }
 
