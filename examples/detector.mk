@@ -144,8 +144,8 @@ time: $(OUT)/people-$(HASH).lafs $(YUNET) $(DETECTOR) $(REFINER)
 	@for round in 1 2 3; do for d in yunet twice ours; do \
 	    case $$d in yunet) model="$(YUNET_PLAIN)" ;; twice) model="$(YUNET_TWICE)" ;; ours) model="$(OURS)" ;; esac; \
 	    for scales in auto 1; do \
-	        echo "$$d $$scales" $$($(FIND) -j 1 --best $$model --scales $$scales -n 200 $< > $(OUT)/timed.mp; times | tail -n 1); \
-	    done; done; done | sed 's/[ms]/ /g' | awk '{ t = 60 * ($$3 + $$5) + $$4 + $$6; k = $$1 " " $$2; if (!(k in at) || t < at[k]) at[k] = t } \
+	        echo "$$d $$scales" $$($(FIND) -j 1 --best $$model --scales $$scales -n 200 $< > $(OUT)/timed.mp; times > $(OUT)/timed.txt; tail -n 1 $(OUT)/timed.txt); \
+	    done; done; done | sed 's/\([0-9]\)[ms]/\1 /g' | awk '{ t = 60 * ($$3 + $$5) + $$4 + $$6; k = $$1 " " $$2; if (!(k in at) || t < at[k]) at[k] = t } \
 	    END { for (k in at) { split(k, p, " "); printf "%-6s %-5s %.1f ms a photo of 250x250\n", p[1], p[2] == 1 ? "1x" : p[2], at[k] * 5 } }' | sort
 
 # What the quality of a face is worth: the points of frames, and who is who on LFW's pairs, with and without the lowest tenth.

@@ -13,6 +13,15 @@ lafs-show --count faces.lafs >count
 check [ "$(cat count)" = 9525 ]
 ok "a face in each of 9525 photos"
 
+if [ -e "$TOP/share/models/detector.safetensors" ]; then
+    expect_status 0 lafs-detect --no-progress --best -o own.tar "$DATA/lfw-devtrain.tar"
+    message "9525 photos read, 9525 written"
+    sed 's/^/    /' stderr
+    ok "the shipped detector: a face in each of 9525 photos"
+else
+    skip "the shipped detector: a face in each of 9525 photos" "there is none yet"
+fi
+
 lafs-select -q --hash 10:1 -o settings.lafs faces.lafs
 lafs-embed -q --baseline lbp settings.lafs >lbp.mp
 expect_status 0 lafs-verify --pairs "$DATA/pairs-settings.txt" lbp.mp >text
