@@ -1,15 +1,13 @@
 #!/bin/bash
 # What README.md says is so: every command shown is run (in order, in one prepared directory) or is a target of the
 # Makefile, every file linked to is there, every option named exists, the table of programs is complete, and so on.
-# With SHARED=DIR the published detector is the one used; without, the line that converts it is skipped.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/tree/lib.sh
 export PATH=$LAFS_BIN:$PATH LC_ALL=C
-top=$PWD
+unset LAFS_MODEL_PATH # the shipped detector
 work=$(mktemp -d "${TMPDIR:-/tmp}/lafs-readme.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-case "${SHARED:-}" in "" | /*) ;; *) SHARED=$top/$SHARED ;; esac
 
 # The lines of code, fenced or indented by four, "SECTION<tab>LINE"; those that end in \ are joined.
 awk '
@@ -67,23 +65,9 @@ prepare() {
 mkdir "$work/here"
 (prepare) >"$work/log" 2>&1 || complain "preparation: $(tail -n 5 "$work/log")"
 
-# A detector to go on with where the published one is not at hand: it sees a face in the middle of every photo.
-published=
-for f in yunet_n_dynamic.onnx; do
-    [ -n "${SHARED:-}" ] && cp "$SHARED/weights/$f" "$work/here/" && published=yes
-done
-if [ -z "$published" ]; then
-    (cd "$work/here" && . "$top/tests/cli/detector.inc" && toy_detector yunet.safetensors always)
-fi
-
 # Training is cut to an epoch of small batches; all else is run as it stands.
 while IFS= read -r line; do
     case "$line" in
-    lafs-convert\ *.onnx\ *)
-        if [ -z "$published" ]; then
-            echo "skip README: $line: SHARED is not set"
-            continue
-        fi ;;
     lafs-pretrain\ * | lafs-finetune\ *) line="$line --epochs 1 --batch 8 --micro 8" ;;
     esac
     (cd "$work/here" && timeout 300 bash -e -o pipefail -c "$line") >"$work/log" 2>&1 </dev/null ||
