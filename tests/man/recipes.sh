@@ -5,14 +5,13 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/tree/lib.sh
 export PATH=${LAFS_BIN:=$PWD/bin}:$PATH LC_ALL=C
-top=$PWD
+unset LAFS_MODEL_PATH # the shipped detector
 work=$(mktemp -d "${TMPDIR:-/tmp}/lafs-recipes.XXXXXX")
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 
 # What the recipes' readers hold, beside what prepare.sh makes: people's files in the forms that the field has.
 more() {
     lafs-shard -q --to-dir crops faces.lafs && cp -r photos lfw && printf 'GIF89a' >party.gif
-    . "$top/tests/cli/detector.inc" && toy_detector yunet.safetensors always
     lafs-synth -q --people 10 -n 4 --seed 8 --people-from 5 --aligned -o others.tar # half of them are those of faces.lafs
     mkdir wds && n=0 && for f in crops/*/*.jpg; do
         cp "$f" "wds/$(printf '%03d' $n).jpg" && echo $((n / 4)) >"wds/$(printf '%03d' $n).cls" && n=$((n + 1))
