@@ -189,12 +189,22 @@ static lafs_status write_item(struct run *r, const struct filter_item *it, struc
     return LAFS_OK;
 }
 
-static lafs_status write_batch(struct run *r, const struct batch *b, struct lafs_err *err)
+/* Items are used again: those that held something large give it back, or all of them come to hold as much. */
+static void shrink(const struct run *r, struct lafs_sample *s)
+{
+    if (s->buf.cap > r->bytes / 16) lafs_sample_release(s);
+}
+
+static lafs_status write_batch(struct run *r, struct batch *b, struct lafs_err *err)
 {
     const struct reject *j = b->reject, *end = j + b->rejects;
     for (int i = 0; i <= b->n; i++) {
         for (; j < end && j->at == i; j++) LAFS_TRY(reject(r, j->key, j->err.msg, err));
-        if (i < b->n) LAFS_TRY(write_item(r, &b->item[i], err));
+        if (i == b->n) break;
+        struct filter_item *it = &b->item[i];
+        LAFS_TRY(write_item(r, it, err));
+        shrink(r, &it->in);
+        for (int k = 0; k < it->n; k++) shrink(r, &it->out[k]);
     }
     r->records += b->n + b->rejects;
     progress_update(&r->progress, r->records);

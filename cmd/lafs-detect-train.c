@@ -229,10 +229,10 @@ int main(int argc, char **argv)
     char **args = cli_parse(&program, argc, argv, &n);
     if (!o.run) cli_misuse("where does the run go? give -o RUN");
     if (n != 1) cli_misuse("give one index of photos with points");
-    trainrun_init(&s.run);
+    if (!o.canvases) trainrun_init(&s.run); /* which takes signals over */
     lafs_status st = o.canvases ? write_canvases(args[0], &err) : go(args[0], &err);
     int status = st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
-    trainrun_close(&s.run);
+    if (!o.canvases) trainrun_close(&s.run);
     lafs_dtrain_close(s.trainer);
     lafs_st_close(s.init);
     lafs_index_free(s.ix);

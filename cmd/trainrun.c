@@ -18,7 +18,7 @@
 
 static const double SAVE_SECONDS = 600, PATIENCE_SECONDS = 10;
 /* Several processes: how long they may take to stop, beside two steps; signals within SAME_SECONDS are one. */
-static const double TOGETHER_SECONDS = 60, SAME_SECONDS = 2;
+static const double TOGETHER_SECONDS = 240, SAME_SECONDS = 2;
 
 /* What the thread of its own waits for. */
 static void signals(sigset_t *set)

@@ -55,7 +55,8 @@ count() {
             !($1 in x) { next }
             { d = sqrt(($2 + $4 / 2 - x[$1]) ^ 2 + ($3 + $5 / 2 - y[$1]) ^ 2); r = sqrt($4 * $5) / w[$1]
               if (d < 0.4 * w[$1] && r > 0.5 && r < 2 && !seen[$1]++) found++; else other++ }
-            END { printf "  %s %5.1f %% found, %.2f elsewhere", label, 100 * found / n, other / n }' "$work/true" -
+            END { if (!n) { print "no photos of one face"; exit 1 }
+                printf "  %s %5.1f %% found, %.2f elsewhere", label, 100 * found / n, other / n }' "$work/true" -
 }
 
 row() { # TEXT SIDE ANGLE SCALE CORNER

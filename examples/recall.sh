@@ -28,6 +28,7 @@ sort -k6,6gr "$2" | awk '
     }
     BEGIN { lim[0] = 0; lim[1] = 5; lim[2] = 20; lim[3] = 100 }
     END {
+        if (!all) { print "no faces"; exit 1 }
         printf "%d faces; found with", all
         for (k = 0; k <= 3; k++) printf " %d false: %.4f%s", lim[k], (k in r ? r[k] : found) / all, k < 3 ? "," : "\n"
     }' "$1" -

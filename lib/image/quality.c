@@ -99,10 +99,11 @@ struct inside {
     double m[6]; /* crop -> photo */
     int w, h;    /* of the photo */
 };
+/* Half a pixel beyond the outermost is theirs. */
 static int holds(const struct inside *in, int x, int y)
 {
     double u = in->m[0] * x + in->m[1] * y + in->m[2], v = in->m[3] * x + in->m[4] * y + in->m[5];
-    return u >= 0 && v >= 0 && u <= in->w - 1 && v <= in->h - 1;
+    return u >= -0.5 && v >= -0.5 && u <= in->w - 0.5 && v <= in->h - 0.5;
 }
 static int clamped(int v) { return v < 0 ? 0 : v >= SIDE ? SIDE - 1 : v; }
 

@@ -106,6 +106,13 @@ has shown "smallest_face: 7"
 lafs-convert -q --set smallest_face=no -o odd.safetensors again/model.safetensors
 expect_status 1 lafs-detect -q -m odd.safetensors all.lafs
 message "smallest_face"
+lafs-detect-train -q --canvases 10000000 -o many.tar all.lafs &
+while [ -z "$(find . -name '*many.tar*')" ] && kill -0 $!; do sleep 0.05; done
+kill $!
+status=0
+wait $! || status=$?
+check [ $status -eq 143 ]
+check [ -z "$(find . -name '*many.tar*')" ]
 ok "canvases as records"
 
 tar -xf photos.tar --wildcards '*.jpg'

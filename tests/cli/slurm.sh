@@ -79,6 +79,15 @@ check [ ! -e queue/failed ]
 check diff -r faces.before out/faces
 ok "submitted again, what is done is not done again"
 
+number=$(cat queue/number)
+expect_status 1 "$jobs/submit" photos2.tar photos1.tar
+message "was begun with other tars"
+expect_status 1 env SBATCH=--no-such "$jobs/submit" photos1.tar photos2.tar
+message "sbatch: no option '--no-such'"
+check [ "$(cat queue/number)" -eq "$number" ]
+check diff -r faces.before out/faces
+ok "other tars are refused; where one job is not taken, none of those behind it is handed in"
+
 rm -r out/ft
 touch queue/interrupt
 expect_status 0 env SLURM_JOB_ID=7 SHIM_TASKS=2 bash "$jobs/train.sbatch" lafs-finetune --nothing

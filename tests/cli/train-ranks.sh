@@ -12,7 +12,7 @@ equal() { # RUN RUN: logs, models and all checkpoints
 }
 # shellcheck disable=SC2016
 leave_pid='echo $$ >pid.$OMPI_COMM_WORLD_RANK; exec "$@"'
-last_checkpoint() { find "$1" -name 'checkpoint-*' | sort -t- -k3 -n | tail -n 1; }
+last_checkpoint() { find "$1" -name 'checkpoint-*' | sed 's/\(.*checkpoint-\)\([0-9]*\)/\2 &/' | sort -n | tail -n 1 | cut -d' ' -f2; }
 
 lafs-synth -q --people 4 -n 3 --aligned -o faces.tar
 small="--dim 64 --depth 1 --heads 1 --mlp 64 --patches 49 --patch 16 -q -j 1 --batch 6 --micro 2 --epochs 3 --warmup 1
