@@ -245,7 +245,7 @@ static void put_scores(struct lafs_buf *b, const struct report *r)
     lafs_buf_putc(b, '[');
     for (int64_t i = 0; i < r->scores; i++) {
         if (i) lafs_buf_puts(b, ", ");
-        if (isfinite(r->score[i])) lafs_buf_printf(b, "%.6f", (double)r->score[i]);
+        if (isfinite(r->score[i])) lafs_buf_printf(b, "%.9g", (double)r->score[i]);
         else lafs_buf_puts(b, "null");
     }
     lafs_buf_putc(b, ']');

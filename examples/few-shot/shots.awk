@@ -27,7 +27,7 @@ END {
         d = ""
         for (i = 1; i <= n[arm[m]]; i++) {
             x = X(k[arm[m], i]) + (m - 3.5) * 3
-            d = d (i == 1 ? "M" : "L") sprintf("%.1f %.1f", x, Y(a[arm[m], i]))
+            d = d (i == 1 || k[arm[m], i] > 4 ? "M" : "L") sprintf("%.1f %.1f", x, Y(a[arm[m], i]))
             printf "<path stroke=\"%s\" stroke-opacity=\"0.4\" d=\"M%.1f %.1fV%.1f\"/>", c, x, Y(l[arm[m], i]), Y(h[arm[m], i])
             printf "<circle r=\"3.5\" fill=\"%s\" cx=\"%.1f\" cy=\"%.1f\"/>\n", c, x, Y(a[arm[m], i])
         }
