@@ -1,7 +1,7 @@
 # lafs: photos of faces to a face recogniser. See README.md.
 #
 #   make            programs and libraries into build/<hash>/, linked from bin/; where there is mpicc (MPICC=no: not), the
-#                   plugin for several processes
+#                   plugin for several processes, where there is nvcc (NVCC=no: not) that for GPUs
 #   make demo       the main job on synthetic faces
 #   make check      all tests (SAN=address,undefined or SAN=thread for sanitizers; T=json runs those whose name holds "json";
 #                   SHARED=DIR: also tests/real, on the real photos of DIR/data with the published detector of DIR/weights)
@@ -70,7 +70,7 @@ SHIM := $B/tests/inject/shim.so
 
 .SECONDARY:
 .PHONY: all
-all: $(PROGRAMS) bin $(PLUGIN)
+all: $(PROGRAMS) bin
 
 $B/kernels/%.o: ALL_CFLAGS += $(KERNEL_CFLAGS)
 $B/kernels/cpu/%.o: ALL_CFLAGS += $(SAN_CPU)
@@ -127,6 +127,7 @@ CUDA_SRC := $(sort $(wildcard kernels/cuda/*.cu))
 # What of the library the plugin brings along: it is not linked with the programs.
 CUDA_LIB_SRC := lib/base/err.c lib/base/mem.c lib/base/rng.c lib/image/viewplan.c
 PLUGIN := $(if $(filter-out no,$(NVCC)),$(if $(SAN),,$B/lafs-cuda.so))
+all: $(PLUGIN)
 
 # Pictures are the CPU's to the bit.
 $B/cuda/kernels/cuda/render.cu.o: private NVCCFLAGS += -fmad=false
@@ -248,7 +249,7 @@ CHECK := $(foreach c,$(CHECK),$(if $(findstring $T,$c),$c))
 endif
 
 .PHONY: check
-check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(GPU_SIZES)) $(if $(filter %/train-ranks.sh %/slurm.sh,$(CHECK)),$(RANKS) $(MPI_PLUGIN)) $(if $(filter $(INJECT_TESTS),$(CHECK)),$(SHIM)) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
+check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(GPU_SIZES)) $(if $(filter %/train-ranks.sh %/slurm.sh,$(CHECK)),$(RANKS) $(MPI_PLUGIN)) $(if $(filter $(INJECT_TESTS),$(CHECK)),$(SHIM)) $(if $(filter %/lafs-shard-trouble.sh,$(CHECK)),$B/tests/unit/stream) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
 	@CC='$(CC)' SAN='$(SAN)' tests/run $B $(CHECK)
 
 .PHONY: check-interop
