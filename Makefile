@@ -249,7 +249,7 @@ CHECK := $(foreach c,$(CHECK),$(if $(findstring $T,$c),$c))
 endif
 
 .PHONY: check
-check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(GPU_SIZES)) $(if $(filter %/train-ranks.sh %/slurm.sh,$(CHECK)),$(RANKS) $(MPI_PLUGIN)) $(if $(filter $(INJECT_TESTS),$(CHECK)),$(SHIM)) $(if $(filter %/lafs-shard-trouble.sh,$(CHECK)),$B/tests/unit/stream) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
+check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(GPU_SIZES)) $(if $(filter %/train-ranks.sh %/train-ranks-trouble.sh %/slurm.sh,$(CHECK)),$(RANKS) $(MPI_PLUGIN)) $(if $(filter $(INJECT_TESTS) %/train-ranks-trouble.sh,$(CHECK)),$(SHIM)) $(if $(filter %/lafs-shard-trouble.sh,$(CHECK)),$B/tests/unit/stream) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
 	@CC='$(CC)' SAN='$(SAN)' tests/run $B $(CHECK)
 
 .PHONY: check-interop

@@ -435,6 +435,7 @@ static lafs_status go(const char *const *args, int n, struct lafs_err *err)
     }
     LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, s.backend.ops->describe(s.backend.dev), err));
     LAFS_TRY(lafs_comm_agree(&s.run.comm, begin(&c, err), err));
+    if (lafs_pretrain_same(s.trainer, err) != LAFS_OK) return lafs_err_prefix(err, "at the start, from '%s'", o.run);
     LAFS_TRY(train(err));
     trainrun_tell_done(&s.run);
     LAFS_TRY(trainrun_save(&s.run, 1, err));

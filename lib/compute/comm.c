@@ -79,46 +79,58 @@ void lafs_comm_abort(struct lafs_comm *c, int status)
     if (c->ops) c->ops->abort(status);
 }
 
-lafs_status lafs_comm_gather(const struct lafs_comm *c, void *all, size_t each, struct lafs_err *err)
+lafs_status lafs_comm_alone(struct lafs_comm *c, lafs_status st)
 {
-    return lafs_comm_size(c) > 1 ? c->ops->gather(all, each, err) : LAFS_OK;
+    if (st != LAFS_OK && lafs_comm_size(c) > 1 && !c->agreed) c->alone = 1;
+    return st;
 }
 
-lafs_status lafs_comm_exchange(const struct lafs_comm *c, const void *send, void *recv, size_t each,
-                               struct lafs_err *err)
+lafs_status lafs_comm_gather(struct lafs_comm *c, void *all, size_t each, struct lafs_err *err)
 {
-    if (lafs_comm_size(c) > 1) return c->ops->exchange(send, recv, each, err);
+    return lafs_comm_size(c) > 1 ? lafs_comm_alone(c, c->ops->gather(all, each, err)) : LAFS_OK;
+}
+
+lafs_status lafs_comm_exchange(struct lafs_comm *c, const void *send, void *recv, size_t each, struct lafs_err *err)
+{
+    if (lafs_comm_size(c) > 1) return lafs_comm_alone(c, c->ops->exchange(send, recv, each, err));
     memcpy(recv, send, each);
     return LAFS_OK;
 }
 
-lafs_status lafs_comm_broadcast(const struct lafs_comm *c, void *data, size_t bytes, int root, struct lafs_err *err)
+lafs_status lafs_comm_broadcast(struct lafs_comm *c, void *data, size_t bytes, int root, struct lafs_err *err)
 {
-    return lafs_comm_size(c) > 1 ? c->ops->broadcast(data, bytes, root, err) : LAFS_OK;
+    return lafs_comm_size(c) > 1 ? lafs_comm_alone(c, c->ops->broadcast(data, bytes, root, err)) : LAFS_OK;
+}
+
+lafs_status lafs_comm_agree_on(struct lafs_comm *c, lafs_status st, void *all, size_t each, struct lafs_err *err)
+{
+    struct lafs_err told = {0};
+    int failed = 0, first = -1;
+    int32_t status = st;
+    if (lafs_comm_size(c) == 1 || c->agreed || c->alone) return st;
+    memcpy((char *)all + (size_t)c->rank * each, &status, sizeof status);
+    if (st != LAFS_OK) { /* its message counts for more than that of a gathering that fails */
+        if (lafs_comm_gather(c, all, each, &told) != LAFS_OK) return st;
+    } else LAFS_TRY(lafs_comm_gather(c, all, each, err));
+    for (int i = c->size - 1; i >= 0; i--) {
+        memcpy(&status, (char *)all + (size_t)i * each, sizeof status);
+        if (status == LAFS_OK) continue;
+        first = i;
+        told.status = (lafs_status)status;
+        failed++;
+    }
+    if (first < 0) return LAFS_OK;
+    if (err) memcpy(told.msg, err->msg, sizeof told.msg);
+    LAFS_TRY(lafs_comm_broadcast(c, told.msg, sizeof told.msg, first, err));
+    c->agreed = 1;
+    told.msg[sizeof told.msg - 1] = '\0';
+    if (failed < c->size) lafs_err_prefix(&told, "process %d of %d", first, c->size);
+    if (err) *err = told;
+    return told.status;
 }
 
 lafs_status lafs_comm_agree(struct lafs_comm *c, lafs_status st, struct lafs_err *err)
 {
     int32_t status[LAFS_COMM_MAX];
-    struct lafs_err told = {0};
-    if (lafs_comm_size(c) == 1 || c->agreed) return st;
-    status[c->rank] = st;
-    if (st != LAFS_OK) { /* its message counts for more than that of a gathering that fails */
-        if (c->ops->gather(status, sizeof *status, &told) != LAFS_OK) return st;
-    } else LAFS_TRY(c->ops->gather(status, sizeof *status, err));
-    int failed = 0, first = -1;
-    for (int i = 0; i < c->size; i++) {
-        if (status[i] == LAFS_OK) continue;
-        if (first < 0) first = i;
-        failed++;
-    }
-    if (first < 0) return LAFS_OK;
-    if (err) told = *err;
-    LAFS_TRY(c->ops->broadcast(told.msg, sizeof told.msg, first, err));
-    c->agreed = 1;
-    told.msg[sizeof told.msg - 1] = '\0';
-    told.status = (lafs_status)status[first];
-    if (failed < c->size) lafs_err_prefix(&told, "process %d of %d", first, c->size);
-    if (err) *err = told;
-    return told.status;
+    return lafs_comm_agree_on(c, st, status, sizeof *status, err);
 }

@@ -8,7 +8,12 @@
  *
  * What is done in common, all processes do, in the same order, each on its main thread. The single process needs no
  * plugin: the operations return at once. Nothing here adds numbers: sums are made by who needs them, in rank order, so
- * that they are the same everywhere. */
+ * that they are the same everywhere.
+ *
+ * Failures of one process never meet what the others do in common. Work that is each process's own ends in
+ * lafs_comm_agree: all come to it, and go on or fail together. Who fails where the others are on their way to
+ * something else says so (lafs_comm_alone) and speaks to nobody any more: the program ends them all
+ * (lafs_comm_abort). */
 #ifndef LAFS_COMPUTE_COMM_H
 #define LAFS_COMPUTE_COMM_H
 
@@ -44,6 +49,7 @@ struct lafs_comm {
     int node;                        /* lowest rank on this machine */
     int local_rank, local_size;      /* among those on this machine */
     int agreed;                      /* 1: all know of the failure that one of them had */
+    int alone;                       /* 1: this one has failed, and the others, somewhere in common, do not know */
 };
 /* how: "auto" (as the environment says that mpirun or srun started it), "none", "mpi". The plugin lafs-mpi.so is loaded
  * only when there are others. LAFS_FAILED: the environment promises others, but they cannot be joined. */
@@ -53,14 +59,19 @@ void lafs_comm_close(struct lafs_comm *c);
 /* Ends all processes with this exit status. Returns when there is only one. */
 void lafs_comm_abort(struct lafs_comm *c, int status);
 
-/* As in struct lafs_comm_ops; c may be NULL: a single process. */
-lafs_status lafs_comm_gather(const struct lafs_comm *c, void *all, size_t each, struct lafs_err *err);
-lafs_status lafs_comm_exchange(const struct lafs_comm *c, const void *send, void *recv, size_t each,
-                               struct lafs_err *err);
-lafs_status lafs_comm_broadcast(const struct lafs_comm *c, void *data, size_t bytes, int root, struct lafs_err *err);
+/* As in struct lafs_comm_ops; c may be NULL: a single process. One that fails leaves this process alone. */
+lafs_status lafs_comm_gather(struct lafs_comm *c, void *all, size_t each, struct lafs_err *err);
+lafs_status lafs_comm_exchange(struct lafs_comm *c, const void *send, void *recv, size_t each, struct lafs_err *err);
+lafs_status lafs_comm_broadcast(struct lafs_comm *c, void *data, size_t bytes, int root, struct lafs_err *err);
 /* Do all go on? Each brings its own status and message; all take home those of the first one that failed, and know
- * that the others know (c->agreed). The message says which process it was, unless all failed. */
+ * that the others know (c->agreed). The message says which process it was, unless all failed. Who is alone, or has
+ * agreed on a failure before, takes home its own, and asks nobody. */
 lafs_status lafs_comm_agree(struct lafs_comm *c, lafs_status st, struct lafs_err *err);
+/* The same, and a gathering in one: of `size` parts of `each` bytes, which begin with an int32_t that is not the
+ * caller's. They are the others' only when all go on. */
+lafs_status lafs_comm_agree_on(struct lafs_comm *c, lafs_status st, void *all, size_t each, struct lafs_err *err);
+/* A status of what is done partly in common: unless it is LAFS_OK, or all know, this process is alone. */
+lafs_status lafs_comm_alone(struct lafs_comm *c, lafs_status st);
 
 static inline int lafs_comm_rank(const struct lafs_comm *c) { return c ? c->rank : 0; }
 static inline int lafs_comm_size(const struct lafs_comm *c) { return c && c->size > 1 ? c->size : 1; }

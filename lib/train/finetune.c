@@ -452,6 +452,7 @@ static lafs_status pass(struct lafs_finetune *t, int64_t i, lafs_batch_fn *next,
     }
     if (t->split_on) LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
     if (st == LAFS_OK) st = pass_margin(t, turn ? &batch : NULL, share, result, err);
+    if (t->split_on) LAFS_TRY(lafs_comm_alone(t->c.comm, st));
     if (st == LAFS_OK && turn) st = pass_backward(t, &batch, r->landmark_weight, share, result, err);
     return lafs_comm_agree(t->c.comm, st, err);
 }
@@ -688,15 +689,20 @@ static lafs_status fill_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c,
     return lafs_ckpt_add_meta(c, "backend", b->ops->describe(b->dev), err);
 }
 
-lafs_status lafs_finetune_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c, struct lafs_err *err)
+lafs_status lafs_finetune_same(struct lafs_finetune *t, struct lafs_err *err)
 {
     const int64_t size = common(t).size;
     LAFS_TRY(lafs_fold_same(t->c.comm, t->b, t->model.params.value, size, "weights", err));
-    LAFS_TRY(lafs_fold_same(t->c.comm, t->b, t->optim.v, size, "moments", err));
+    return lafs_fold_same(t->c.comm, t->b, t->optim.v, size, "moments", err);
+}
+
+lafs_status lafs_finetune_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_finetune_same(t, err));
     pthread_mutex_lock(&t->lock);
     lafs_status st = fill_checkpoint(t, c, err);
     pthread_mutex_unlock(&t->lock);
-    return st;
+    return t->split_on ? lafs_comm_alone(t->c.comm, st) : st; /* parts are gathered on the way */
 }
 
 /* A model with the weights of all classes. Its layout up to the classifier is that of t->model. */

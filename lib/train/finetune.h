@@ -105,6 +105,8 @@ lafs_status lafs_finetune_learn(struct lafs_finetune *t, lafs_batch_fn *next, vo
 /* lr of the next step instead of the schedule's, for tests; < 0: the schedule's. */
 void lafs_finetune_force_lr(struct lafs_finetune *t, double lr);
 
+/* Do all processes have the same state, to the bit? What is done in common. LAFS_FAILED, agreed on: one has another. */
+lafs_status lafs_finetune_same(struct lafs_finetune *t, struct lafs_err *err);
 /* Of several processes all call, and the first one fills it, once they have found that their states are the same. */
 lafs_status lafs_finetune_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c, struct lafs_err *err);
 lafs_status lafs_finetune_restore(struct lafs_finetune *t, const struct lafs_st *st, struct lafs_err *err);

@@ -28,8 +28,8 @@ size_t lafs_fold_memory(const struct lafs_comm *comm, int64_t size)
     return ranks == 1 ? 0 : (size_t)(2 * ranks * share + size / ranks + share) * sizeof(float);
 }
 
-lafs_status lafs_fold_init(struct lafs_fold *f, const struct lafs_comm *comm, const struct lafs_backend *b,
-                           int64_t size, const struct lafs_params *ps, float momentum, struct lafs_err *err)
+lafs_status lafs_fold_init(struct lafs_fold *f, struct lafs_comm *comm, const struct lafs_backend *b, int64_t size,
+                           const struct lafs_params *ps, float momentum, struct lafs_err *err)
 {
     const int64_t ranks = lafs_comm_size(comm);
     *f = (struct lafs_fold){.comm = comm, .b = b, .size = size, .keep = (float)(1 - (double)momentum)};
@@ -136,26 +136,36 @@ static void hash_words(uint64_t lane[4], const float *x, int64_t n)
     }
 }
 
-lafs_status lafs_fold_same(const struct lafs_comm *comm, const struct lafs_backend *b, const float *value, int64_t size,
-                           const char *what, struct lafs_err *err)
+static lafs_status hash_device(const struct lafs_backend *b, const float *value, int64_t size, uint64_t lane[4],
+                               struct lafs_err *err)
 {
-    struct { uint64_t lane[4]; } all[LAFS_COMM_MAX], *own = &all[lafs_comm_rank(comm)];
     float *host;
-    if (lafs_comm_size(comm) == 1) return LAFS_OK;
+    for (int i = 0; i < 4; i++) lane[i] = 0xcbf29ce484222325u;
     LAFS_TRY(lafs_alloc(&host, SHARE, sizeof *host, err));
     lafs_status st = LAFS_OK;
-    for (int i = 0; i < 4; i++) own->lane[i] = 0xcbf29ce484222325u;
     for (int64_t at = 0; at < size && st == LAFS_OK; at += SHARE) {
         int64_t n = size - at < SHARE ? size - at : SHARE;
         b->ops->download(b->dev, host, value + at, (size_t)n * sizeof *host);
         st = b->ops->sync(b->dev, err);
-        if (st == LAFS_OK) hash_words(own->lane, host, n);
+        if (st == LAFS_OK) hash_words(lane, host, n);
     }
     lafs_free(host);
-    if (st == LAFS_OK) st = lafs_comm_gather(comm, all, sizeof *all, err);
-    for (int i = 1; i < lafs_comm_size(comm) && st == LAFS_OK; i++)
-        if (memcmp(&all[i], &all[0], sizeof *all))
-            st = lafs_fail(err, LAFS_FAILED, "the processes have drifted apart: process %d has other %s than process 0",
-                           i, what);
     return st;
+}
+
+lafs_status lafs_fold_same(struct lafs_comm *comm, const struct lafs_backend *b, const float *value, int64_t size,
+                           const char *what, struct lafs_err *err)
+{
+    struct { int32_t status, none; uint64_t lane[4]; } all[LAFS_COMM_MAX], *own = &all[lafs_comm_rank(comm)];
+    if (lafs_comm_size(comm) == 1) return LAFS_OK;
+    own->none = 0;
+    lafs_status st = hash_device(b, value, size, own->lane, err);
+    LAFS_TRY(lafs_comm_agree_on(comm, st, all, sizeof *all, err));
+    for (int i = 1; i < comm->size; i++) {
+        if (!memcmp(all[i].lane, all[0].lane, sizeof all[0].lane)) continue;
+        comm->agreed = 1;
+        return lafs_fail(err, LAFS_FAILED, "the processes have drifted apart: process %d has other %s than process 0",
+                         i, what);
+    }
+    return LAFS_OK;
 }

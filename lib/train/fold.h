@@ -61,7 +61,7 @@ struct lafs_fold_average {
 };
 
 struct lafs_fold {
-    const struct lafs_comm *comm;  /* NULL: a single process */
+    struct lafs_comm *comm;        /* NULL: a single process */
     const struct lafs_backend *b;
     int64_t size;
     struct lafs_fold_average *average; /* (averages), ascending */
@@ -74,8 +74,8 @@ struct lafs_fold {
 };
 /* Of `size` numbers. ps: the table of an array of parameters whose BatchNorm statistics are averages with this
  * momentum; NULL: none. comm and b are borrowed. */
-lafs_status lafs_fold_init(struct lafs_fold *f, const struct lafs_comm *comm, const struct lafs_backend *b,
-                           int64_t size, const struct lafs_params *ps, float momentum, struct lafs_err *err);
+lafs_status lafs_fold_init(struct lafs_fold *f, struct lafs_comm *comm, const struct lafs_backend *b, int64_t size,
+                           const struct lafs_params *ps, float momentum, struct lafs_err *err);
 void lafs_fold_release(struct lafs_fold *f);
 /* Bytes of host memory that it takes; for so many numbers. */
 size_t lafs_fold_memory(const struct lafs_comm *comm, int64_t size);
@@ -84,8 +84,8 @@ lafs_status lafs_fold_begin(struct lafs_fold *f, const float *sum, struct lafs_e
 lafs_status lafs_fold_add(struct lafs_fold *f, float *sum, const float *part, int active, struct lafs_err *err);
 lafs_status lafs_fold_end(struct lafs_fold *f, float *sum, struct lafs_err *err);
 
-/* Do all processes hold the same numbers, to the bit? value: (size) device. LAFS_FAILED, everywhere: one has others. */
-lafs_status lafs_fold_same(const struct lafs_comm *comm, const struct lafs_backend *b, const float *value, int64_t size,
+/* Do all processes hold the same numbers, to the bit? value: (size) device. LAFS_FAILED, agreed on: one has others. */
+lafs_status lafs_fold_same(struct lafs_comm *comm, const struct lafs_backend *b, const float *value, int64_t size,
                            const char *what, struct lafs_err *err);
 
 #endif

@@ -450,12 +450,17 @@ static lafs_status fill_checkpoint(struct lafs_pretrain *t, struct lafs_ckpt *c,
     return lafs_ckpt_add_meta(c, "backend", b->ops->describe(b->dev), err);
 }
 
-lafs_status lafs_pretrain_checkpoint(struct lafs_pretrain *t, struct lafs_ckpt *c, struct lafs_err *err)
+lafs_status lafs_pretrain_same(struct lafs_pretrain *t, struct lafs_err *err)
 {
     const struct lafs_params *ps = &t->model.params;
     LAFS_TRY(lafs_fold_same(t->c.comm, t->b, ps->value, ps->size, "weights", err));
     LAFS_TRY(lafs_fold_same(t->c.comm, t->b, t->teacher, ps->size, "weights of the teacher", err));
-    LAFS_TRY(lafs_fold_same(t->c.comm, t->b, t->optim.v, ps->size, "moments", err));
+    return lafs_fold_same(t->c.comm, t->b, t->optim.v, ps->size, "moments", err);
+}
+
+lafs_status lafs_pretrain_checkpoint(struct lafs_pretrain *t, struct lafs_ckpt *c, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_pretrain_same(t, err));
     if (t->turns.rank) return LAFS_OK;
     pthread_mutex_lock(&t->lock);
     lafs_status st = fill_checkpoint(t, c, err);

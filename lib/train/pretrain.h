@@ -81,6 +81,8 @@ lafs_status lafs_pretrain_step(struct lafs_pretrain *t, struct lafs_pretrain_rep
 typedef lafs_status lafs_next_fn(void *arg, int64_t i, struct lafs_feed_batch *batch, struct lafs_err *err);
 lafs_status lafs_pretrain_learn(struct lafs_pretrain *t, lafs_next_fn *next, void *arg, struct lafs_pretrain_report *r,
                                 struct lafs_err *err);
+/* Do all processes have the same state, to the bit? What is done in common. LAFS_FAILED, agreed on: one has another. */
+lafs_status lafs_pretrain_same(struct lafs_pretrain *t, struct lafs_err *err);
 /* The state as the contents of a checkpoint file; and back. Of several processes all
  * call, and the first one fills it, once they have found that their states are the same. */
 lafs_status lafs_pretrain_checkpoint(struct lafs_pretrain *t, struct lafs_ckpt *c, struct lafs_err *err);

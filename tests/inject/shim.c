@@ -4,10 +4,12 @@
  *   write   write, pwrite (not to stderr): no space, from then on
  *   fsync   input/output error, once
  *   rename  input/output error, once
+ *   append  write to what was opened to append to: no space, from then on
  *   short   no failure: from then on writes of more than one byte write half
  * LAFS_FAIL_TRAP=1 raises SIGTRAP there, for a debugger.
  * LAFS_KILL="KIND:N" or "KIND:N:after": the process kills itself (SIGKILL) just before or just after the N-th call of its
  * kind, which is rename, fsync-file or fsync-dir.
+ * LAFS_PROCESSORS=N: the machine says that it has N processors.
  * LAFS_FAIL_COUNT=FILE appends the number of calls of each kind at exit, as "KIND N" lines. Calls before main, and after
  * exit began, are not counted. */
 #include <errno.h>
@@ -23,8 +25,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum kind { ALLOC, WRITE, FSYNC, RENAME, SHORT, FSYNC_FILE, FSYNC_DIR, KINDS };
-static const char *const kind_name[KINDS] = {"alloc", "write", "fsync", "rename", "short", "fsync-file", "fsync-dir"};
+enum kind { ALLOC, WRITE, FSYNC, RENAME, APPEND, SHORT, FSYNC_FILE, FSYNC_DIR, KINDS };
+static const char *const kind_name[KINDS] = {"alloc", "write",  "fsync",      "rename",
+                                              "append", "short", "fsync-file", "fsync-dir"};
 static _Atomic long calls[KINDS];
 static long fail_at[KINDS], kill_at[KINDS];
 static int kill_after;
@@ -94,11 +97,19 @@ int posix_memalign(void **p, size_t alignment, size_t n)
     return *p ? 0 : ENOMEM;
 }
 
+extern long __sysconf(int name);
+long sysconf(int name)
+{
+    const char *many = name == _SC_NPROCESSORS_ONLN ? getenv("LAFS_PROCESSORS") : NULL;
+    return many ? strtol(many, NULL, 10) : __sysconf(name);
+}
+
 static size_t half(size_t n) { return n > 1 && fails(SHORT, 1) ? n / 2 : n; }
 
 ssize_t write(int fd, const void *data, size_t n)
 {
-    if (fd != STDERR_FILENO && fails(WRITE, 1)) {
+    const int append = fd != STDERR_FILENO && (fcntl(fd, F_GETFL) & O_APPEND) && fails(APPEND, 1);
+    if (append || (fd != STDERR_FILENO && fails(WRITE, 1))) {
         errno = ENOSPC;
         return -1;
     }

@@ -1,5 +1,5 @@
 /* lafs-mpi.so for tests: processes of one machine that meet in a shared file, where there is no MPI, and under
- * sanitizers. Who they are is in the environment that OpenMPI's mpirun would set; LAFS_TEST_MEET names the file. */
+ * sanitizers. It sees what MPI does not: whether all do the same thing, of the same size. Who they are is in the environment that OpenMPI's mpirun would set; LAFS_TEST_MEET names the file. */
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,8 +14,10 @@
 enum { MOST = 8, BOX = 1 << 22 };
 static const int PATIENCE_SECONDS = 100;
 
+enum doing { GATHERING = 1, EXCHANGING, BROADCASTING, LEAVING };
 struct meeting { /* zero at first, as the file is */
     _Atomic int arrived, round, ended;
+    struct { int what, root; size_t bytes; } does[MOST];
     char box[MOST][BOX];
 };
 static struct meeting *m;
@@ -30,6 +32,14 @@ static lafs_status fail(struct lafs_err *err, const char *why)
         snprintf(err->msg, sizeof err->msg, "%s", why);
     }
     return LAFS_FAILED;
+}
+
+/* All have said what they do. */
+static lafs_status same_for_all(struct lafs_err *err)
+{
+    for (int i = 0; i < size; i++)
+        if (memcmp(&m->does[i], &m->does[rank], sizeof m->does[i])) return fail(err, "processes do different things");
+    return LAFS_OK;
 }
 
 static lafs_status barrier(struct lafs_err *err)
@@ -66,23 +76,27 @@ static lafs_status open_meeting(int *r, int *n, int *node, struct lafs_err *err)
 /* What process `from` has put into its box at `at`. */
 static const char *box(int from, size_t at) { return m->box[from] + at; }
 
-static lafs_status put(const void *data, size_t bytes, struct lafs_err *err)
+static lafs_status put(enum doing what, int root, const void *data, size_t bytes, struct lafs_err *err)
 {
     if (bytes > BOX) return fail(err, "too large for the box");
     memcpy(m->box[rank], data, bytes);
-    return barrier(err);
+    m->does[rank].what = (int)what;
+    m->does[rank].root = root;
+    m->does[rank].bytes = bytes;
+    if (barrier(err) != LAFS_OK) return LAFS_FAILED;
+    return same_for_all(err);
 }
 
 static lafs_status gather(void *all, size_t each, struct lafs_err *err)
 {
-    if (put((char *)all + (size_t)rank * each, each, err) != LAFS_OK) return LAFS_FAILED;
+    if (put(GATHERING, 0, (char *)all + (size_t)rank * each, each, err) != LAFS_OK) return LAFS_FAILED;
     for (int i = 0; i < size; i++) memcpy((char *)all + (size_t)i * each, box(i, 0), each);
     return barrier(err);
 }
 
 static lafs_status exchange(const void *send, void *recv, size_t each, struct lafs_err *err)
 {
-    if (put(send, each * (size_t)size, err) != LAFS_OK) return LAFS_FAILED;
+    if (put(EXCHANGING, 0, send, each * (size_t)size, err) != LAFS_OK) return LAFS_FAILED;
     for (int i = 0; i < size; i++) memcpy((char *)recv + (size_t)i * each, box(i, (size_t)rank * each), each);
     return barrier(err);
 }
@@ -91,7 +105,7 @@ static lafs_status broadcast(void *data, size_t bytes, int root, struct lafs_err
 {
     for (size_t at = 0; at < bytes; at += BOX) {
         size_t n = bytes - at < BOX ? bytes - at : BOX;
-        if (put((char *)data + at, n, err) != LAFS_OK) return LAFS_FAILED;
+        if (put(BROADCASTING, root, (char *)data + at, n, err) != LAFS_OK) return LAFS_FAILED;
         memcpy((char *)data + at, box(root, 0), n);
         if (barrier(err) != LAFS_OK) return LAFS_FAILED;
     }
@@ -106,7 +120,7 @@ static void end_all(int status)
 
 static void leave(void)
 {
-    barrier(NULL);
+    put(LEAVING, 0, "", 0, NULL);
     munmap(m, sizeof *m);
 }
 
