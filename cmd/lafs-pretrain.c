@@ -347,7 +347,10 @@ static lafs_status train(struct lafs_err *err)
         trainrun_number(r, "temp", p.temp);
         trainrun_number(r, "entropy", p.entropy);
         trainrun_number(r, "kl", p.kl);
+        trainrun_number(r, "information", p.information);
+        trainrun_number(r, "classes", p.classes);
         trainrun_number(r, "spread", p.spread);
+        trainrun_number(r, "found", p.found);
         trainrun_number(r, "grad_norm", p.grad_norm);
         LAFS_TRY(trainrun_log_end(r, p.seconds, p.wait, err));
         LAFS_TRY(trainrun_save(r, 0, err));

@@ -18,6 +18,12 @@ struct view {         /* of one row of logits, in units of the temperature */
     int64_t best;     /* teacher: first place of the maximum */
 };
 
+struct row { /* of the teacher: exp(z - max) / sum are its probabilities */
+    int64_t best;
+    double sum;
+    float max;
+};
+
 struct image { /* what an image contributes, summed in image order */
     double loss, entropy, kl, peak;
 };
@@ -31,7 +37,8 @@ struct dino {
     float factor;                            /* of the gradient by S */
     float *dstudent, *center_mean;           /* (vs*b,k) or NULL, (k) */
     struct image *image;                     /* (b) */
-    int64_t *best;                           /* (vt*b) */
+    struct row *row;                         /* (vt*b) */
+    double *mixed;                           /* (blocks of k) shares of the entropy of the rows' mean */
 };
 
 /* z = (x - c) inv - shift over n columns; c NULL: zeros. */
@@ -158,27 +165,36 @@ LAFS_INLINE void image_tile(const struct dino *j, int64_t i, void *room)
     float *q = (float *)(t + j->vt); /* (vt, BLOCK) */
     memset(s, 0, (size_t)(j->vs + j->vt) * sizeof *s);
     for (int v = 0; v < j->vs; v++) s[v].max = row_max(j, row_of(j, 0, v, i), NULL, j->inv_s, &s[v].best);
-    for (int v = 0; v < j->vt; v++) {
-        t[v].max = row_max(j, row_of(j, 1, v, i), j->center, j->inv_t, &t[v].best);
-        j->best[v * j->b + i] = t[v].best;
-    }
+    for (int v = 0; v < j->vt; v++) t[v].max = row_max(j, row_of(j, 1, v, i), j->center, j->inv_t, &t[v].best);
     sum_rows(j, i, s, t);
+    for (int v = 0; v < j->vt; v++) j->row[v * j->b + i] = (struct row){t[v].best, t[v].sum, t[v].max};
     j->image[i] = totals(j, s, t);
     if (j->dstudent) gradient(j, i, s, t, q);
 }
 LAFS_ISA_TILES(image, struct dino, image_tile(j, tile, lafs_cpu_scratch(j->d, worker)))
 
-/* center_mean of BLOCK columns. */
+/* center_mean of BLOCK columns, and what they add to the entropy of the rows' mean. */
 LAFS_INLINE void center_tile(const struct dino *j, int64_t tile)
 {
     int64_t from = tile * BLOCK, n = lafs_min64(BLOCK, j->k - from), rows = j->vt * j->b;
-    double sum[BLOCK] = {0};
+    double sum[BLOCK] = {0}, mean[BLOCK] = {0}, entropy = 0;
+    float z[BLOCK], e[BLOCK];
     for (int64_t r = 0; r < rows; r++) {
         const float *x = j->teacher + r * j->k + from;
+        double share = 1 / (j->row[r].sum * (double)rows);
+        logits(n, x, j->center + from, j->inv_t, j->row[r].max, z);
+        exps(n, z, e);
         LAFS_EACH
-        for (int64_t c = 0; c < n; c++) sum[c] += x[c];
+        for (int64_t c = 0; c < n; c++) {
+            sum[c] += x[c];
+            mean[c] += e[c] * share;
+        }
     }
-    for (int64_t c = 0; c < n; c++) j->center_mean[from + c] = (float)(sum[c] / (double)rows);
+    for (int64_t c = 0; c < n; c++) {
+        j->center_mean[from + c] = (float)(sum[c] / (double)rows);
+        if (mean[c] > 0) entropy -= mean[c] * log(mean[c]);
+    }
+    j->mixed[tile] = entropy;
 }
 LAFS_ISA_TILES(center, struct dino, center_tile(j, tile))
 
@@ -186,6 +202,7 @@ void lafs_cpu_dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt
                         const float *teacher, const float *center, float temp_s, float temp_t, float grad_scale,
                         double *loss, float *dstudent, float *center_mean, double *stats)
 {
+    const int64_t blocks = (k + BLOCK - 1) / BLOCK, rows = vt * b;
     int64_t pairs = 0, kl_pairs = vt > 0 ? vs - 1 : 0, hits = 0;
     for (int t = 0; t < vt; t++) pairs += vs - (t < vs);
     struct dino j = {.d = d, .b = b, .k = k, .vs = vs, .vt = vt, .student = student, .teacher = teacher,
@@ -193,12 +210,14 @@ void lafs_cpu_dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt
                      .center_mean = center_mean};
     j.factor = pairs ? (float)(grad_scale / ((double)(pairs * b) * temp_s)) : 0;
     size_t room = (size_t)(vs + vt) * sizeof(struct view) + (size_t)(vt > vs ? vt : vs) * BLOCK * sizeof(float);
-    j.image = lafs_cpu_shared(d, (size_t)b * sizeof *j.image + (size_t)(vt * b) * sizeof *j.best + (size_t)k);
+    j.image = lafs_cpu_shared(d, (size_t)b * sizeof *j.image + (size_t)rows * sizeof *j.row +
+                                     (size_t)blocks * sizeof *j.mixed + (size_t)k);
     if (!j.image || !lafs_cpu_reserve(d, room)) return;
-    j.best = (int64_t *)(j.image + b);
-    unsigned char *hit = (unsigned char *)(j.best + vt * b);
+    j.row = (struct row *)(j.image + b);
+    j.mixed = (double *)(j.row + rows);
+    unsigned char *hit = (unsigned char *)(j.mixed + blocks);
     lafs_pool_for(d->pool, b, lafs_isa_image(), &j);
-    lafs_pool_for(d->pool, (k + BLOCK - 1) / BLOCK, lafs_isa_center(), &j);
+    lafs_pool_for(d->pool, blocks, lafs_isa_center(), &j);
 
     struct image sum = {0};
     memset(hit, 0, (size_t)k);
@@ -208,13 +227,15 @@ void lafs_cpu_dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt
         sum.kl += j.image[i].kl;
         sum.peak += j.image[i].peak;
     }
-    for (int64_t r = 0; r < vt * b; r++) {
-        hits += !hit[j.best[r]];
-        hit[j.best[r]] = 1;
+    for (int64_t r = 0; r < rows; r++) {
+        hits += !hit[j.row[r].best];
+        hit[j.row[r].best] = 1;
     }
     *loss = pairs ? sum.loss / (double)(pairs * b) : 0;
-    stats[0] = sum.entropy / (double)(vt * b);
+    stats[0] = sum.entropy / (double)rows;
     stats[1] = kl_pairs > 0 ? sum.kl / (double)(kl_pairs * b) : 0;
-    stats[2] = sum.peak / (double)(vt * b);
+    stats[2] = sum.peak / (double)rows;
     stats[3] = (double)hits / (double)k;
+    stats[4] = 0;
+    for (int64_t i = 0; i < blocks; i++) stats[4] += j.mixed[i];
 }

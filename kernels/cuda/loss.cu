@@ -160,13 +160,19 @@ KERNEL dino_pairs_kernel(struct dino g, const struct row_stats *stats, double gr
     const int64_t at = (int64_t)block_y() * grid_x() + block_x();
     part[2 * at] = loss, part[2 * at + 1] = kl;
 }
-KERNEL dino_center_kernel(struct dino g, float *mean)
+/* mean (k); mixed (blocks): what a block's classes add to the entropy of the teacher rows' mean. */
+KERNEL dino_center_kernel(struct dino g, const struct row_stats *stats, float *mean, double *mixed)
 {
     const int64_t j = global_index(), rows = g.vt * g.b;
-    if (j >= g.k) return;
-    double sum = 0;
-    for (int64_t r = 0; r < rows; r++) sum += g.teacher[r * g.k + j];
-    mean[j] = (float)(sum / (double)rows);
+    double sum = 0, share = 0;
+    for (int64_t r = 0; j < g.k && r < rows; r++) {
+        sum += g.teacher[r * g.k + j];
+        share += expf((float)(dino_z(&g, g.vs * g.b + r, j) - stats[g.vs * g.b + r].lse));
+    }
+    share /= (double)rows;
+    if (j < g.k) mean[j] = (float)(sum / (double)rows);
+    const double entropy = block_sum(share > 0 ? -share * log(share) : 0, shared_memory<double>());
+    if (thread_index() == 0) mixed[block_x()] = entropy;
 }
 /* Which classes are some teacher row's maximum: rows may say the same, and write the same. */
 KERNEL dino_hits_kernel(struct dino g, const struct row_stats *stats, uint8_t *hit)
@@ -176,21 +182,24 @@ KERNEL dino_hits_kernel(struct dino g, const struct row_stats *stats, uint8_t *h
 }
 /* One block: parts, rows and hits come together. */
 KERNEL_FOR(WIDE_BLOCK) dino_end_kernel(struct dino g, const struct row_stats *stats, int64_t parts, const double *part,
-                       const uint8_t *hit, double pairs, double kl_pairs, double *loss, double *out)
+                       int64_t blocks, const double *mixed, const uint8_t *hit, double pairs, double kl_pairs,
+                       double *loss, double *out)
 {
-    double *room = shared_memory<double>(), sum[5] = {0, 0, 0, 0, 0};
+    double *room = shared_memory<double>(), sum[6] = {0, 0, 0, 0, 0, 0};
     const int64_t rows = g.vt * g.b;
     for (int64_t i = thread_index(); i < parts; i += block_threads()) sum[0] += part[2 * i], sum[1] += part[2 * i + 1];
     for (int64_t r = thread_index(); r < rows; r += block_threads())
         sum[2] += stats[g.vs * g.b + r].entropy, sum[3] += stats[g.vs * g.b + r].peak;
     for (int64_t j = thread_index(); j < g.k; j += block_threads()) sum[4] += hit[j];
-    for (int i = 0; i < 5; i++) sum[i] = block_sum(sum[i], room);
+    for (int64_t i = thread_index(); i < blocks; i += block_threads()) sum[5] += mixed[i];
+    for (int i = 0; i < 6; i++) sum[i] = block_sum(sum[i], room);
     if (thread_index()) return;
     *loss = pairs > 0 ? sum[0] / pairs : 0;
     out[0] = sum[2] / (double)rows;
     out[1] = kl_pairs > 0 ? sum[1] / kl_pairs : 0;
     out[2] = sum[3] / (double)rows;
     out[3] = sum[4] / (double)g.k;
+    out[4] = sum[5];
 }
 static void dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, const float *student,
                       const float *teacher, const float *center, float temp_s, float temp_t, float grad_scale,
@@ -198,22 +207,24 @@ static void dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, 
 {
     const struct dino g = {b, k, vs, vt, student, teacher, center, 1 / (double)temp_s, 1 / (double)temp_t};
     const int64_t rows = (vs + vt) * b, chunks = (k + DINO_CHUNK - 1) / DINO_CHUNK, parts = chunks * b;
+    const int64_t blocks = (k + THREADS - 1) / THREADS;
     int64_t pairs = 0;
     for (int t = 0; t < vt; t++) pairs += vs - (t < vs);
-    const size_t rows_size = (size_t)rows * sizeof(struct row_stats), parts_size = (size_t)(2 * parts) * sizeof(double);
+    const size_t rows_size = (size_t)rows * sizeof(struct row_stats);
+    const size_t parts_size = (size_t)(2 * parts + blocks) * sizeof(double);
     char *room = (char *)dev_scratch(d, SCRATCH_SUMS, rows_size + parts_size + (size_t)k);
     if (!room) return;
     struct row_stats *of_rows = (struct row_stats *)room;
-    double *part = (double *)(room + rows_size);
+    double *part = (double *)(room + rows_size), *mixed = part + 2 * parts;
     uint8_t *hit = (uint8_t *)(room + rows_size + parts_size);
     const double all = (double)(pairs * b), grad = pairs ? grad_scale / (all * temp_s) : 0;
     const size_t shared = 2 * WARP * sizeof(double);
     LAUNCH(d, dino_rows_kernel, grid_of(rows), ROW_BLOCK, shared, g, of_rows);
     LAUNCH(d, dino_pairs_kernel, grid_of(b, chunks), THREADS, shared, g, of_rows, grad, dstudent, part);
-    LAUNCH(d, dino_center_kernel, grid_for(k), THREADS, 0, g, center_mean);
+    LAUNCH(d, dino_center_kernel, grid_for(k), THREADS, shared, g, of_rows, center_mean, mixed);
     runtime_zero(d, hit, (size_t)k);
     LAUNCH(d, dino_hits_kernel, grid_for(vt * b), THREADS, 0, g, of_rows, hit);
-    LAUNCH(d, dino_end_kernel, grid_of(1), WIDE_BLOCK, shared, g, of_rows, parts, part, hit, all,
+    LAUNCH(d, dino_end_kernel, grid_of(1), WIDE_BLOCK, shared, g, of_rows, parts, part, blocks, mixed, hit, all,
            (double)((vs - 1) * b), loss, stats);
 }
 

@@ -97,10 +97,10 @@ static void dino_backward(const struct dino *g, double grad_scale, float *dstude
             }
 }
 
-/* stats 0, 2, 3: entropy, largest probability, share of classes that are some row's maximum. */
+/* stats 0, 2, 3, 4: entropy, largest probability, share of classes that are some row's maximum, entropy of the mean. */
 static void dino_stats(const struct dino *g, unsigned char *hit, double *stats)
 {
-    double entropy = 0, peak = 0;
+    double entropy = 0, peak = 0, of_mean = 0;
     int64_t rows = g->vt * g->b, hits = 0;
     for (int64_t r = 0; r < rows; r++) {
         int64_t best = 0;
@@ -113,9 +113,15 @@ static void dino_stats(const struct dino *g, unsigned char *hit, double *stats)
         hits += !hit[best];
         hit[best] = 1;
     }
+    for (int64_t j = 0; j < g->k; j++) {
+        double mean = 0;
+        for (int64_t r = 0; r < rows; r++) mean += exp(log_q(g, r, j)) / (double)rows;
+        if (mean > 0) of_mean -= mean * log(mean);
+    }
     stats[0] = entropy / (double)rows;
     stats[2] = peak / (double)rows;
     stats[3] = (double)hits / (double)g->k;
+    stats[4] = of_mean;
 }
 
 void lafs_ref_dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, const float *student,

@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-enum { LAFS_BACKEND_VERSION = 3 };
+enum { LAFS_BACKEND_VERSION = 4 };
 
 struct lafs_dev; /* a backend's state; every backend defines its own */
 
@@ -292,8 +292,8 @@ struct lafs_ops {
     /* DINO. student (vs*b, k), teacher (vt*b, k), view-major; student view i < vt is the same view as teacher view i.
      * loss (1, double) = mean over pairs t != s and over b of -sum softmax((T-c)/temp_t) log softmax(S/temp_s).
      * dstudent (vs*b,k), or NULL, written, = d loss * grad_scale. center_mean (k) = mean of all teacher rows.
-     * stats (4, double): mean teacher entropy, mean KL(teacher view 0 || student of the pairs), mean max probability of
-     * the teacher, share of classes that are some teacher row's maximum. */
+     * stats (5, double): mean teacher entropy, mean KL(teacher view 0 || student of the pairs), mean max probability of
+     * the teacher, share of classes that are some teacher row's maximum, entropy of the mean of the teacher rows. */
     void (*dino_loss)(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, const float *student,
                       const float *teacher, const float *center, float temp_s, float temp_t, float grad_scale,
                       double *loss, float *dstudent, float *center_mean, double *stats);

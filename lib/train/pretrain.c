@@ -14,7 +14,8 @@
 #include "train/optim.h"
 #include "train/sched.h"
 
-enum { RESULTS = 5 /* of a pass: the loss and four statistics */ };
+enum { STATS = 5, RESULTS = 1 + STATS /* of a pass: the loss and the statistics of dino_loss */ };
+enum { LOOKED_AT = 32 /* images among which the other view of one is looked for */ };
 enum { TEACHER_VIEWS = 1000 /* added to a view's number: the teacher's own dropout */ };
 /* Steps in a row that must look collapsed before training stops: one odd batch is no collapse. */
 enum { COLLAPSE_STEPS = 50 };
@@ -39,7 +40,7 @@ struct lafs_pretrain {
     float *student_emb, *teacher_emb, *demb; /* (views*micro, D), (globals*micro, D), like the first */
     float *center_mean, *center_sum;   /* (K) */
     float *part;                       /* (params.size) gradient of one pass; optim.grad where a step has one only */
-    double *loss, *stats;              /* (1), (4) device */
+    double *loss, *stats;              /* (1), (STATS) device */
     uint64_t *student_keys, *teacher_keys;   /* device */
     struct lafs_seqs tokens, teacher_tokens, rows, teacher_rows;
     int64_t *off;                      /* host: behind the seqs above */
@@ -152,7 +153,7 @@ static lafs_status carve(struct lafs_pretrain *t, struct lafs_err *err)
     t->teacher_emb = lafs_arena_take(a, nt * d, sizeof(float));
     t->demb = lafs_arena_take(a, n * d, sizeof(float));
     t->loss = lafs_arena_take(a, 1, sizeof(double));
-    t->stats = lafs_arena_take(a, 4, sizeof(double));
+    t->stats = lafs_arena_take(a, STATS, sizeof(double));
     t->student_keys = lafs_arena_take(a, n, sizeof(uint64_t));
     t->teacher_keys = lafs_arena_take(a, nt, sizeof(uint64_t));
     t->dev_off = lafs_arena_take(a, 2 * (n + 1), sizeof(int64_t));
@@ -248,7 +249,7 @@ size_t lafs_pretrain_memory(const struct lafs_pretrain *t)
 void lafs_pretrain_look(struct lafs_pretrain *t, struct lafs_pretrain_inside *in)
 {
     *in = (struct lafs_pretrain_inside){&t->model.params, t->model.params.value, t->teacher, t->center, t->optim.norm,
-                                        t->student_head.logits, t->teacher_head.logits};
+                                        t->student_head.logits, t->teacher_head.logits, t->teacher_emb};
 }
 
 /* -- one step -- */
@@ -288,7 +289,7 @@ static lafs_status pass(struct lafs_pretrain *t, const struct lafs_feed_batch *b
                        epoch >= t->c.freeze_last, t->demb, t->part);
     lafs_vit_backward(&t->student_vit, b, student, t->demb, t->part, NULL);
     op->download(b->dev, result, t->loss, sizeof *result);
-    op->download(b->dev, result + 1, t->stats, 4 * sizeof *result);
+    op->download(b->dev, result + 1, t->stats, STATS * sizeof *result);
     return op->sync(b->dev, err);
 }
 
@@ -321,9 +322,8 @@ static lafs_status passes(struct lafs_pretrain *t, lafs_next_fn *next, void *arg
     return lafs_fold_end(&t->fold, t->optim.grad, err);
 }
 
-/* How far the teacher's unit embeddings of the last micro-batch spread: 1 if they were uniform on the sphere, 0 if
- * equal. */
-static double spread(struct lafs_pretrain *t)
+/* The teacher's embeddings of the last micro-batch, at length 1, into host_emb. */
+static void fetch_embeddings(struct lafs_pretrain *t)
 {
     int64_t n = t->teacher_tokens.n, d = t->c.model.vit.dim;
     t->b->ops->download(t->b->dev, t->host_emb, t->teacher_emb, (size_t)(n * d) * sizeof(float));
@@ -333,6 +333,12 @@ static double spread(struct lafs_pretrain *t)
         for (int64_t j = 0; j < d; j++) s += (double)e[j] * e[j];
         for (int64_t j = 0; j < d; j++) e[j] = (float)(e[j] / sqrt(s + 1e-24));
     }
+}
+
+/* How far they spread: 1 if they were uniform on the sphere, 0 if equal. */
+static double spread(const struct lafs_pretrain *t)
+{
+    int64_t n = t->teacher_tokens.n, d = t->c.model.vit.dim;
     double sum = 0;
     for (int64_t j = 0; j < d; j++) {
         double mean = 0, var = 0;
@@ -344,12 +350,34 @@ static double spread(struct lafs_pretrain *t)
     return sum / sqrt((double)d);
 }
 
-/* The report's figures of a step, from all processes; the spread is that of the step's last micro-batch. */
+/* How often the view that is most like a view is of the same image; of equals the first counts. 0: images have one. */
+static double found(const struct lafs_pretrain *t)
+{
+    const int64_t micro = t->c.micro, n = micro < LOOKED_AT ? micro : LOOKED_AT, d = t->c.model.vit.dim;
+    const int64_t views = t->c.views.globals, rows = views * n;
+    int64_t hits = 0;
+    for (int64_t a = 0; views > 1 && a < rows; a++) {
+        const float *x = t->host_emb + (a / n * micro + a % n) * d;
+        double most = -INFINITY;
+        int64_t best = a;
+        for (int64_t b = 0; b < rows; b++) {
+            const float *y = t->host_emb + (b / n * micro + b % n) * d;
+            double along = 0;
+            if (b == a) continue;
+            for (int64_t j = 0; j < d; j++) along += (double)x[j] * y[j];
+            if (along > most) most = along, best = b;
+        }
+        hits += best % n == a % n && best != a;
+    }
+    return (double)hits / (double)rows;
+}
+
+/* The report's figures of a step, from all processes; those of embeddings are of the step's last micro-batch. */
 static lafs_status gather_results(struct lafs_pretrain *t, struct lafs_pretrain_report *r, struct lafs_err *err)
 {
     const int64_t most = lafs_turns_max(&t->turns), passes = t->turns.passes, ranks = t->turns.ranks;
     const int last = (int)((passes - 1) % ranks);
-    double sum[RESULTS] = {0};
+    double sum[RESULTS] = {0}, of_embeddings[2] = {0};
     LAFS_TRY(lafs_comm_gather(t->c.comm, t->result, (size_t)(most * RESULTS) * sizeof(double), err));
     for (int64_t i = 0; i < passes; i++)
         for (int j = 0; j < RESULTS; j++)
@@ -357,8 +385,17 @@ static lafs_status gather_results(struct lafs_pretrain *t, struct lafs_pretrain_
     r->loss = sum[0];
     r->entropy = sum[1];
     r->kl = sum[2];
-    if (t->turns.rank == last) r->spread = spread(t);
-    return lafs_comm_broadcast(t->c.comm, &r->spread, sizeof r->spread, last, err);
+    r->classes = sum[4] * (double)t->c.head.out;
+    r->information = sum[5] - sum[1];
+    if (t->turns.rank == last) {
+        fetch_embeddings(t);
+        of_embeddings[0] = spread(t);
+        of_embeddings[1] = found(t);
+    }
+    LAFS_TRY(lafs_comm_broadcast(t->c.comm, of_embeddings, sizeof of_embeddings, last, err));
+    r->spread = of_embeddings[0];
+    r->found = of_embeddings[1];
+    return LAFS_OK;
 }
 
 static lafs_status check_health(struct lafs_pretrain *t, const struct lafs_pretrain_report *r, struct lafs_err *err)

@@ -60,9 +60,12 @@ struct lafs_pretrain_report {
     int64_t step, epoch;      /* number of this step, from 1; its epoch, from 0 */
     double loss, lr, decay, momentum, temp;
     double entropy, kl;       /* of the teacher; spec of dino_loss */
-    double
-        spread; /* mean over dimensions of the deviation of the teacher's L2-normalised embeddings, times sqrt(D): near
-                   0 is collapse */
+    double information;       /* nats: entropy of the mean of the teacher's outputs, less their mean entropy */
+    double classes;           /* outputs that are the largest of some view of a micro-batch */
+    /* Of the teacher's L2-normalised embeddings of the last micro-batch: mean over dimensions of their deviation, times
+     * sqrt(D), near 0 is collapse; share of the global views of its first 32 images whose most similar other one is of
+     * the same image. */
+    double spread, found;
     double grad_norm;         /* over all tensors, before clipping */
     double seconds, wait;     /* of lafs_pretrain_step: all, and those in which it stood still for want of data */
 };
@@ -93,12 +96,14 @@ lafs_status lafs_pretrain_save_model(struct lafs_pretrain *t, const struct lafs_
 /* Starts the ViT (student and teacher) from a model file. */
 lafs_status lafs_pretrain_init_from(struct lafs_pretrain *t, const char *path, struct lafs_err *err);
 
-/* For tests: the parameter table, student and teacher values, the optimiser, the centre (K), last logits. */
+/* For tests: the parameter table, student and teacher values, the optimiser, the centre (K), last logits and teacher's
+ * embeddings. */
 struct lafs_pretrain_inside {
     const struct lafs_params *params;
     float *student, *teacher, *center;
     const double *grad_norm;           /* (params->count) of the last step */
     const float *student_logits, *teacher_logits; /* (views*micro, K), (globals*micro, K) */
+    const float *teacher_emb;          /* (globals*micro, D) */
 };
 void lafs_pretrain_look(struct lafs_pretrain *t, struct lafs_pretrain_inside *in);
 /* Bytes of device memory that the plan takes, and of the host's for what processes exchange; SIZE_MAX: more than there

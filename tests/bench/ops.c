@@ -119,7 +119,7 @@ OP last_layer(void)
 }
 OP dino(void)
 {
-    double loss, stats[4];
+    double loss, stats[5];
     B->dino_loss(DEV, HEAD_ROWS / 10, K, 10, 2, t.student, t.teacher, t.center, 0.1f, 0.04f, 1, &loss, t.dstudent,
                  t.center, stats);
 }

@@ -161,6 +161,58 @@ static void check_first(const struct lafs_st *g, const struct lafs_backend *b, s
     CHECK(seen > 30);
 }
 
+/* What the first step's report says of the teacher, whose centre was 0 then, from its logits and embeddings. */
+static void check_figures(const struct lafs_backend *b, struct lafs_pretrain *t, const struct lafs_pretrain_report *r)
+{
+    enum { ROWS = 2 * BATCH, DIM = 96 };
+    struct lafs_pretrain_inside in;
+    lafs_pretrain_look(t, &in);
+    float *z = golden_alloc(ROWS * K, sizeof *z), *e = golden_alloc(ROWS * DIM, sizeof *e);
+    double *mean = golden_alloc(K, sizeof *mean), entropy = 0, of_mean = 0;
+    unsigned char *largest = golden_alloc(K, 1);
+    int classes = 0, found = 0;
+    b->ops->download(b->dev, z, in.teacher_logits, ROWS * K * sizeof *z);
+    b->ops->download(b->dev, e, in.teacher_emb, ROWS * DIM * sizeof *e);
+    memset(mean, 0, K * sizeof *mean);
+    memset(largest, 0, K);
+    for (int i = 0; i < ROWS; i++) {
+        const float *row = z + i * K;
+        double sum = 0;
+        int best = 0;
+        for (int j = 0; j < K; j++) {
+            sum += exp(row[j] / r->temp);
+            if (row[j] > row[best]) best = j;
+        }
+        for (int j = 0; j < K; j++) {
+            double p = exp(row[j] / r->temp) / sum;
+            mean[j] += p / ROWS;
+            entropy -= p * log(p) / ROWS;
+        }
+        classes += !largest[best];
+        largest[best] = 1;
+    }
+    for (int j = 0; j < K; j++) of_mean -= mean[j] * log(mean[j]);
+    for (int i = 0; i < ROWS; i++) {
+        double most = -2;
+        int best = -1;
+        for (int j = 0; j < ROWS; j++) {
+            double xy = 0, yy = 0;
+            for (int k = 0; k < DIM; k++) {
+                xy += (double)e[i * DIM + k] * e[j * DIM + k];
+                yy += (double)e[j * DIM + k] * e[j * DIM + k];
+            }
+            if (j != i && xy / sqrt(yy) > most * (1 + 1e-12)) most = xy / sqrt(yy), best = j;
+        }
+        found += best % BATCH == i % BATCH;
+    }
+    CHECK(of_mean - entropy > 1e-3);
+    CHECK_NEAR(r->entropy, entropy, 1e-4);
+    CHECK_NEAR(r->information, of_mean - entropy, 1e-4);
+    CHECK_NEAR(r->classes, classes, 1e-9);
+    CHECK_NEAR(r->found, (double)found / ROWS, 1e-9);
+    free(z), free(e), free(mean), free(largest);
+}
+
 static void six_steps(const char *backend)
 {
     struct lafs_err err;
@@ -196,7 +248,7 @@ static void six_steps(const char *backend)
         CHECK_NEAR(r.decay, wd[m.step], 1e-12);
         CHECK_NEAR(r.momentum, mo[m.step], 1e-12);
         free(lr), free(wd), free(mo);
-        if (m.step == 0) check_first(g, &b, &m, t);
+        if (m.step == 0) check_first(g, &b, &m, t), check_figures(&b, t, &r);
     }
     check_norms(g, &b, "final_student_norm", in.params, in.student, 1e-5);
     check_norms(g, &b, "final_teacher_norm", in.params, in.teacher, 1e-5);

@@ -166,7 +166,7 @@ int main(void)
     images = (n + 3) / 4;
     if (wanted("DINO loss", "")) {
         t.student = floats(VIEWS * images * K), t.teacher = floats(2 * images * K), t.center = floats(K);
-        t.dstudent = floats(VIEWS * images * K), t.loss = device(sizeof(double)), t.stats = device(4 * sizeof(double));
+        t.dstudent = floats(VIEWS * images * K), t.loss = device(sizeof(double)), t.stats = device(5 * sizeof(double));
     }
     row("DINO loss", dino, 0, (2.0 * VIEWS + 2) * (double)images * K * sizeof(float));
     if (wanted("norms", "AdamW") || wanted("EMA", "AdamW")) {

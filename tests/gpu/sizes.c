@@ -84,7 +84,7 @@ static void draw_dino(struct op *o)
     add_buf(o, "loss", OUT, WHOLE, 1, 8);
     whole(o, "dstudent", OUT, VIEWS * o->dim[0] * o->dim[1])->tol = 1e-4;
     whole(o, "center_mean", OUT, o->dim[1]);
-    add_buf(o, "stats", OUT, WHOLE, 4, 8)->tol = 1e-4;
+    add_buf(o, "stats", OUT, WHOLE, 5, 8)->tol = 1e-4;
 }
 static void run_dino(struct op *o, const struct lafs_backend *b)
 {

@@ -59,7 +59,7 @@ static void draw_dino_of(struct op *o, int64_t b, int64_t k, int64_t vs, int64_t
     add_buf(o, "loss", OUT, WHOLE, 1, 8);
     whole(o, "dstudent", OUT, o->dim[2] * o->dim[0] * o->dim[1]);
     whole(o, "center_mean", OUT, o->dim[1]);
-    add_buf(o, "stats", OUT, WHOLE, 4, 8);
+    add_buf(o, "stats", OUT, WHOLE, 5, 8);
 }
 static void draw_dino(struct op *o)
 {
