@@ -1,4 +1,5 @@
 /* lafs-embed: faces to embeddings. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -6,6 +7,7 @@
 #include "cmd/cli.h"
 #include "cmd/faces.h"
 #include "cmd/loadmodel.h"
+#include "compute/fit.h"
 #include "data/face.h"
 #include "model/baseline.h"
 #include "model/embed.h"
@@ -87,6 +89,32 @@ static lafs_status header(void *arg, const struct lafs_header *in, struct lafs_h
     return o.model ? lafs_model_check_pixels(&s.model, &in->pixels, err) : LAFS_OK;
 }
 
+static lafs_status need(void *arg, int64_t batch, enum lafs_precision precision, size_t *bytes, struct lafs_err *err)
+{
+    struct lafs_backend b = s.backend;
+    (void)arg;
+    b.precision = precision;
+    return lafs_embedder_need(&s.model, &b, (int)batch, LAFS_FOR_EMBEDDING, 0, bytes, err);
+}
+
+/* A device that makes plans is asked whether so many faces fit, before the first is read; what ops take for themselves
+ * is taken. */
+static lafs_status take_memory(struct lafs_err *err)
+{
+    const struct lafs_backend *b = &s.backend;
+    const struct lafs_fit_work w = {need, NULL, o.batch, 1, 0, b->precision};
+    struct lafs_fit f;
+    size_t available, all;
+    char text[256];
+    if (!b->ops->plan) return LAFS_OK;
+    LAFS_TRY(b->ops->memory(b->dev, &available, &all, err));
+    LAFS_TRY(lafs_fit(&f, &w, available, err));
+    if (f.fits) return lafs_embedder_need(&s.model, b, (int)o.batch, LAFS_FOR_EMBEDDING, 1, &f.need, err);
+    lafs_fit_say(&f, "--batch", text, sizeof text);
+    return lafs_fail(err, LAFS_FAILED, "%" PRId64 " faces at once do not fit into the memory of %s: %s", o.batch,
+                     b->ops->describe(b->dev), text);
+}
+
 static lafs_status open_model(struct lafs_err *err)
 {
     const char *why = NULL;
@@ -94,6 +122,7 @@ static lafs_status open_model(struct lafs_err *err)
     lafs_precision_by_name(o.precision, &s.backend.precision);
     if (why) cli_warn("device %s", why);
     LAFS_TRY(load_model(&s.model, &s.backend, o.model, 0, s.digest, err));
+    LAFS_TRY(take_memory(err));
     LAFS_TRY(lafs_embedder_open(&s.embedder, &s.model, &s.backend, (int)o.batch, LAFS_FOR_EMBEDDING, err));
     LAFS_TRY(lafs_alloc(&s.crops, (size_t)o.batch, FACE_BYTES, err));
     LAFS_TRY(lafs_alloc(&s.packed, (size_t)o.batch, FACE_BYTES, err));

@@ -214,8 +214,33 @@ static void record_options(const struct lafs_finetune_config *c)
     trainrun_option(r, "seed", 0, "%" PRId64, cli.seed);
 }
 
-static void dry_run(const struct lafs_finetune_config *c)
+/* Of a device that is asked for it before anything is taken (struct lafs_fit_work). */
+static lafs_status need(void *arg, int64_t micro, enum lafs_precision precision, size_t *bytes, struct lafs_err *err)
 {
+    struct lafs_finetune_config c = *(const struct lafs_finetune_config *)arg;
+    struct lafs_backend b = s.backend;
+    c.micro = micro;
+    b.precision = precision;
+    return lafs_finetune_need(&c, s.ix, &s.classes, &b, 0, bytes, err);
+}
+static struct lafs_fit_work work_of(struct lafs_finetune_config *c)
+{
+    const int64_t least = c->mixup_p > 0 ? 2 : 1; /* a pass that is mixed */
+    return (struct lafs_fit_work){need, c, c->micro, least, c->batch, s.backend.precision};
+}
+
+/* Memory is planned: it fits, and what ops take for themselves is taken. */
+static lafs_status take_memory(struct lafs_finetune_config *c, struct lafs_err *err)
+{
+    const struct lafs_fit_work w = work_of(c);
+    size_t bytes;
+    LAFS_TRY(trainrun_check_memory(&s.backend, &w, err));
+    return s.backend.ops->plan ? lafs_finetune_need(c, s.ix, &s.classes, &s.backend, 1, &bytes, err) : LAFS_OK;
+}
+
+static lafs_status dry_run(struct lafs_finetune_config *c, struct lafs_err *err)
+{
+    const struct lafs_fit_work w = work_of(c);
     const struct lafs_vit_config *v = &c->model.vit;
     struct lafs_finetune_inside in;
     lafs_finetune_look(s.trainer, &in);
@@ -226,7 +251,7 @@ static void dry_run(const struct lafs_finetune_config *c)
     double flop = 3 * forward, rate = trainrun_measure(&s.backend, v->dim),
            seconds = flop * (double)c->batch / rate / 1e9;
     printf("parameters   %" PRId64 " (%" PRId64 " classes)\n", weights, c->classes);
-    trainrun_print_memory(&s.backend, lafs_finetune_memory(s.trainer));
+    LAFS_TRY(trainrun_print_memory(&s.backend, &w, err));
     printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n",
            steps, c->epochs, lafs_finetune_steps_per_epoch(c), c->batch, c->images);
     printf("peak lr      %.3g\n", c->lr);
@@ -234,6 +259,7 @@ static void dry_run(const struct lafs_finetune_config *c)
     printf("time         about %.2f s a step, %.1f hours in all, if all of it ran at the %.0f GFLOP/s of a product "
            "measured just now\n",
            seconds, seconds * (double)steps / 3600, rate);
+    return LAFS_OK;
 }
 
 static lafs_status save_model(struct lafs_err *err)
@@ -345,16 +371,17 @@ static lafs_status prepare(struct lafs_finetune_config *c, const char *path, str
     lafs_precision_by_name(o.precision, &s.backend.precision);
     if (why) cli_warn("device %s", why);
     trainrun_check_turns(&s.run, c->batch / c->micro);
+    LAFS_TRY(trainrun_open_data(&s.run, err));
+    c->ahead = s.run.ahead ? &s.run.data : NULL;
+    c->host_pool = cli_pool();
+    c->validate = o.pairs && s.run.comm.rank == 0 ? VALIDATE_BATCH : 0;
     record_options(c);
-    return LAFS_OK;
+    return o.dry_run ? LAFS_OK : take_memory(c, err);
 }
 
 /* The same, knowing the run. */
 static lafs_status begin(struct lafs_finetune_config *c, struct lafs_err *err)
 {
-    LAFS_TRY(trainrun_open_data(&s.run, err));
-    c->ahead = s.run.ahead ? &s.run.data : NULL;
-    c->host_pool = cli_pool();
     LAFS_TRY(lafs_finetune_open(&s.trainer, c, &s.backend, s.run.ahead ? s.run.data_pool : cli_pool(), s.ix, &s.classes,
                                 err));
     LAFS_TRY(begin_or_resume(err));
@@ -377,8 +404,7 @@ static lafs_status go(const char *path, struct lafs_err *err)
         if (s.run.comm.rank) return LAFS_OK;
         c.plan_only = 1;
         LAFS_TRY(lafs_finetune_open(&s.trainer, &c, &s.backend, cli_pool(), s.ix, &s.classes, err));
-        dry_run(&c);
-        return LAFS_OK;
+        return dry_run(&c, err);
     }
     LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, s.backend.ops->describe(s.backend.dev), err));
     LAFS_TRY(lafs_comm_agree(&s.run.comm, begin(&c, err), err));

@@ -276,16 +276,45 @@ static lafs_status open_landmarks(const struct lafs_pretrain_config *c, struct l
     return lafs_sha256_file(o.landmarks, s.cnn_digest, err);
 }
 
-/* A dry run's feed is a plan, too. */
+static struct lafs_feed_config feed_config(const struct lafs_pretrain_config *c)
+{
+    return (struct lafs_feed_config){
+        .views = c->views, .points = c->points, .micro = (int)c->micro, .epochs = c->epochs, .seed = c->seed,
+        .cnn = s.has_cnn ? &s.cnn : NULL, .turns = lafs_turns_of(c->comm, c->batch / c->micro), .ahead = s.run.ahead,
+        .per_epoch = lafs_pretrain_steps_per_epoch(c) * (c->batch / c->micro)};
+}
+static const struct lafs_backend *feed_backend(void) { return s.run.ahead ? &s.run.data : &s.backend; }
+
+/* Of a device that is asked for it before anything is taken (struct lafs_fit_work). */
+static lafs_status need(void *arg, int64_t micro, enum lafs_precision precision, size_t *bytes, struct lafs_err *err)
+{
+    struct lafs_pretrain_config c = *(const struct lafs_pretrain_config *)arg;
+    struct lafs_backend b = s.backend;
+    c.micro = micro;
+    b.precision = precision;
+    const struct lafs_feed_config f = feed_config(&c);
+    return lafs_pretrain_need(&c, &f, s.ix, &b, feed_backend(), 0, bytes, err);
+}
+static struct lafs_fit_work work_of(struct lafs_pretrain_config *c)
+{
+    return (struct lafs_fit_work){need, c, c->micro, 1, c->batch, s.backend.precision};
+}
+
+/* Memory is planned: it fits, and what ops take for themselves is taken. */
+static lafs_status take_memory(struct lafs_pretrain_config *c, struct lafs_err *err)
+{
+    const struct lafs_fit_work w = work_of(c);
+    const struct lafs_feed_config f = feed_config(c);
+    size_t bytes;
+    LAFS_TRY(trainrun_check_memory(&s.backend, &w, err));
+    return s.backend.ops->plan ? lafs_pretrain_need(c, &f, s.ix, &s.backend, feed_backend(), 1, &bytes, err) : LAFS_OK;
+}
+
 static lafs_status open_feed(const struct lafs_pretrain_config *c, struct lafs_err *err)
 {
-    struct lafs_feed_config f = {.views = c->views, .points = c->points, .micro = (int)c->micro,
-                                 .epochs = c->epochs, .seed = c->seed, .cnn = s.has_cnn ? &s.cnn : NULL,
-                                 .turns = lafs_turns_of(c->comm, c->batch / c->micro), .plan_only = o.dry_run};
-    f.per_epoch = lafs_pretrain_steps_per_epoch(c) * (c->batch / c->micro);
-    LAFS_TRY(trainrun_open_data(&s.run, err));
-    f.ahead = s.run.ahead;
-    const struct lafs_backend *b = f.ahead ? &s.run.data : &s.backend;
+    struct lafs_feed_config f = feed_config(c);
+    const struct lafs_backend *b = feed_backend();
+    f.plan_only = c->plan_only;
     return s.ix ? lafs_feed_index(&s.feed, &f, b, f.ahead ? s.run.data_pool : cli_pool(), s.ix, err)
                 : lafs_feed_stream(&s.feed, &f, b, s.reader, err);
 }
@@ -308,25 +337,25 @@ static double flop_per_image(const struct lafs_pretrain_config *c)
     return sum;
 }
 
-static void dry_run(const struct lafs_pretrain_config *c)
+static lafs_status dry_run(struct lafs_pretrain_config *c, struct lafs_err *err)
 {
+    const struct lafs_fit_work w = work_of(c);
     struct lafs_pretrain_inside in;
     lafs_pretrain_look(s.trainer, &in);
     int64_t weights = 0, steps = lafs_pretrain_steps(s.trainer);
-    size_t memory;
     for (int i = 0; i < in.params->count; i++) weights += in.params->p[i].size;
     double flop = flop_per_image(c), rate = trainrun_measure(&s.backend, c->model.vit.dim);
     double seconds = flop * (double)c->batch / rate / 1e9;
     printf("parameters   %" PRId64 " (ViT %d wide, %d deep, and the head of %" PRId64 " outputs)\n", weights,
            c->model.vit.dim, c->model.vit.depth, c->head.out);
-    if (!lafs_add_ok(lafs_pretrain_memory(s.trainer), lafs_feed_memory(s.feed), &memory)) memory = SIZE_MAX;
-    trainrun_print_memory(&s.backend, memory);
+    LAFS_TRY(trainrun_print_memory(&s.backend, &w, err));
     printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n",
            steps, c->epochs, lafs_pretrain_steps_per_epoch(c), c->batch, c->images);
     printf("work         %.1f GFLOP an image\n", flop / 1e9);
     printf("time         about %.2f s a step, %.1f hours in all, if all of it ran at the %.0f GFLOP/s of a product "
            "measured just now\n",
            seconds, seconds * (double)steps / 3600, rate);
+    return LAFS_OK;
 }
 
 /* Trains to the end. */
@@ -403,8 +432,9 @@ static lafs_status prepare(struct lafs_pretrain_config *c, const char *const *ar
     LAFS_TRY(open_data(args, n, c, err));
     LAFS_TRY(lafs_pretrain_config_check(c, err));
     trainrun_check_turns(&s.run, c->batch / c->micro);
+    LAFS_TRY(trainrun_open_data(&s.run, err));
     record_options(c);
-    return LAFS_OK;
+    return o.dry_run ? LAFS_OK : take_memory(c, err);
 }
 
 /* The same, knowing the run. */
@@ -433,8 +463,7 @@ static lafs_status go(const char *const *args, int n, struct lafs_err *err)
         c.plan_only = 1;
         LAFS_TRY(open_feed(&c, err));
         LAFS_TRY(lafs_pretrain_open(&s.trainer, &c, &s.backend, s.feed, err));
-        dry_run(&c);
-        return LAFS_OK;
+        return dry_run(&c, err);
     }
     LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, s.backend.ops->describe(s.backend.dev), err));
     LAFS_TRY(lafs_comm_agree(&s.run.comm, begin(&c, err), err));

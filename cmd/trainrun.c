@@ -422,16 +422,44 @@ void trainrun_tell_last_good(struct trainrun *t)
     else cli_error("no checkpoint was written yet");
 }
 
-void trainrun_print_memory(const struct lafs_backend *b, size_t bytes)
+/* What the device has left of its own memory; 0: it has none of its own, and *all is the machine's. */
+static lafs_status memory_of(const struct lafs_backend *b, size_t *available, size_t *all, struct lafs_err *err)
 {
-    int64_t pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    double have = pages > 0 && page > 0 ? (double)pages * (double)page : 0;
-    int host = strcmp(b->ops->name, "cuda") != 0;
-    printf("memory       %.0f MB\n", (double)bytes / 1e6);
+    const int64_t pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    *available = 0;
+    *all = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : SIZE_MAX;
+    return b->ops->memory ? b->ops->memory(b->dev, available, all, err) : LAFS_OK;
+}
+
+lafs_status trainrun_print_memory(const struct lafs_backend *b, const struct lafs_fit_work *w, struct lafs_err *err)
+{
+    const int own = b->ops->memory != NULL;
+    struct lafs_fit f;
+    size_t available, all;
+    char text[256];
+    LAFS_TRY(memory_of(b, &available, &all, err));
+    LAFS_TRY(lafs_fit(&f, w, own ? available : all, err));
+    printf("memory       %.0f MB\n", (double)f.need / 1e6);
+    if (own) printf("free         %.0f MB of the device's %.0f MB\n", (double)available / 1e6, (double)all / 1e6);
     fflush(stdout); /* before the warning where both go to one place */
-    if (host && have > 0 && (double)bytes > have)
-        cli_warn("that is more than this machine's %.0f MB: training will not fit (a smaller --micro needs less)",
-                 have / 1e6);
+    lafs_fit_say(&f, "--micro", text, sizeof text);
+    if (!f.fits && own) cli_warn("training does not fit: %s", text);
+    else if (!f.fits) cli_warn("training will not fit into this machine's memory: %s", text);
+    return LAFS_OK;
+}
+
+lafs_status trainrun_check_memory(const struct lafs_backend *b, const struct lafs_fit_work *w, struct lafs_err *err)
+{
+    struct lafs_fit f;
+    size_t available, all;
+    char text[256];
+    if (!b->ops->plan) return LAFS_OK;
+    LAFS_TRY(memory_of(b, &available, &all, err));
+    LAFS_TRY(lafs_fit(&f, w, available, err));
+    if (f.fits) return LAFS_OK;
+    lafs_fit_say(&f, "--micro", text, sizeof text);
+    return lafs_fail(err, LAFS_FAILED, "training does not fit into the memory of %s: %s", b->ops->describe(b->dev),
+                     text);
 }
 
 double trainrun_measure(const struct lafs_backend *b, int64_t width)

@@ -16,6 +16,7 @@
 #include "cmd/progress.h"
 #include "compute/backend.h"
 #include "compute/comm.h"
+#include "compute/fit.h"
 #include "train/run.h"
 
 enum { TRAINRUN_MAX_OPTIONS = 80 };
@@ -93,8 +94,12 @@ void trainrun_close(struct trainrun *t);
 /* The message after a failed step: names the last good checkpoint. */
 void trainrun_tell_last_good(struct trainrun *t);
 
-/* The line of --dry-run, and a warning where the machine has not so much. */
-void trainrun_print_memory(const struct lafs_backend *b, size_t bytes);
+/* The lines of --dry-run about memory, and a warning, with what would fit, where the device, or the machine, has not so
+ * much. w: of --micro. */
+lafs_status trainrun_print_memory(const struct lafs_backend *b, const struct lafs_fit_work *w, struct lafs_err *err);
+/* Before the first step, where the device has memory of its own and makes plans: LAFS_FAILED, with what would fit, when
+ * training does not. */
+lafs_status trainrun_check_memory(const struct lafs_backend *b, const struct lafs_fit_work *w, struct lafs_err *err);
 /* GF/s of a product of this width on this device, measured for a fraction of a second: for --dry-run. */
 double trainrun_measure(const struct lafs_backend *b, int64_t width);
 

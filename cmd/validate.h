@@ -7,6 +7,8 @@
 #include "eval/pairs.h"
 #include "model/part_fvit.h"
 
+enum { VALIDATE_BATCH = 32 /* faces embedded at once */ };
+
 struct validate {
     struct lafs_index *ix;
     struct lafs_fetch *fetch;

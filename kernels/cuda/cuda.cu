@@ -8,24 +8,126 @@ void dev_failed(struct lafs_dev *d, const char *what, const char *why)
     if (d->err.status == LAFS_OK) lafs_fail(&d->err, LAFS_FAILED, "cuda: %s: %s", what, why);
 }
 
-void *dev_scratch(struct lafs_dev *d, enum scratch kind, size_t size)
+/* -- plans: what calls would take, counted -- */
+
+struct plan {
+    struct piece {
+        void *p;
+        size_t size;
+    } *piece;          /* (pieces) what is taken now */
+    int pieces, room;
+    char *next;        /* the next address that is given out; nobody may touch it */
+    size_t now, most;  /* bytes taken by alloc; at the worst moment */
+};
+
+/* Bytes that a piece of memory costs, at most. */
+static size_t cost_of(size_t size)
 {
-    if (d->scratch[kind].size >= size && d->scratch[kind].p) return d->scratch[kind].p;
-    struct lafs_err err = {LAFS_OK, {0}};
+    size_t bytes;
+    return lafs_add_ok(size, MEMORY_BLOCK - 1, &bytes) ? bytes / MEMORY_BLOCK * MEMORY_BLOCK : SIZE_MAX;
+}
+
+static const size_t MOST_PLANNED = (size_t)1 << 60;
+
+static lafs_status plan_alloc(struct plan *p, void **out, size_t size, struct lafs_err *err)
+{
+    const size_t cost = cost_of(size ? size : 1);
+    size_t now;
+    *out = NULL;
+    if (cost > MOST_PLANNED || !lafs_add_ok(p->now, cost, &now) || now > MOST_PLANNED) {
+        p->most = SIZE_MAX;
+        return lafs_fail(err, LAFS_FAILED, "more memory than there can be");
+    }
+    if (p->pieces == p->room) {
+        const int room = p->room ? 2 * p->room : 64;
+        LAFS_TRY(lafs_resize(&p->piece, (size_t)p->pieces, (size_t)room, sizeof *p->piece, err));
+        p->room = room;
+    }
+    p->piece[p->pieces++] = {p->next, cost};
+    *out = p->next;
+    p->next += cost;
+    p->now = now;
+    if (now > p->most) p->most = now;
+    return LAFS_OK;
+}
+static void plan_free(struct plan *p, void *at)
+{
+    for (int i = 0; i < p->pieces; i++) {
+        if (p->piece[i].p != at) continue;
+        p->now -= p->piece[i].size;
+        p->piece[i] = p->piece[--p->pieces];
+        return;
+    }
+}
+
+static lafs_status make_plan(struct lafs_dev **out, struct lafs_dev *d, struct lafs_err *err)
+{
+    static const uintptr_t FIRST = (uintptr_t)1 << 56; /* above all that a process or a GPU has */
+    struct lafs_dev *p;
+    *out = NULL;
+    LAFS_TRY(lafs_alloc0(&p, 1, sizeof *p, err));
+    if (lafs_alloc0(&p->plan, 1, sizeof *p->plan, err) != LAFS_OK) {
+        lafs_free(p);
+        return LAFS_FAILED;
+    }
+    p->number = d->number;
+    memcpy(p->text, d->text, sizeof p->text);
+    p->plan->next = (char *)FIRST;
+    *out = p;
+    return LAFS_OK;
+}
+
+static size_t planned(const struct lafs_dev *d)
+{
+    size_t sum = d->plan->most;
+    for (int i = 0; i < SCRATCH_KINDS; i++)
+        if (d->scratch[i].size && !lafs_add_ok(sum, cost_of(d->scratch[i].size), &sum)) return SIZE_MAX;
+    return sum;
+}
+
+/* -- memory that ops need for themselves -- */
+
+/* Makes it `size` bytes; what was in it is gone. */
+static lafs_status resize_scratch(struct lafs_dev *d, enum scratch kind, size_t size, struct lafs_err *err)
+{
+    static char nowhere;
+    if (d->plan) {
+        d->scratch[kind] = {&nowhere, size};
+        return LAFS_OK;
+    }
     runtime_wait(d); /* what is queued may still use it */
     runtime_free(d, d->scratch[kind].p);
     d->scratch[kind] = {NULL, 0};
-    size += size / 8 + 1;
-    if (runtime_alloc(d, &d->scratch[kind].p, size, &err) != LAFS_OK) {
+    LAFS_TRY(runtime_alloc(d, &d->scratch[kind].p, size, err));
+    d->scratch[kind].size = size;
+    return LAFS_OK;
+}
+
+void *dev_scratch(struct lafs_dev *d, enum scratch kind, size_t size)
+{
+    struct lafs_err err = {LAFS_OK, {0}};
+    if (d->scratch[kind].size >= size && d->scratch[kind].p) return d->scratch[kind].p;
+    /* A plan has what is wanted; elsewhere some more, since the next one may want some more. */
+    if (resize_scratch(d, kind, d->plan ? size : size + size / 8 + 1, &err) != LAFS_OK) {
         if (d->err.status == LAFS_OK) d->err = err;
         return NULL;
     }
-    d->scratch[kind].size = size;
     return d->scratch[kind].p;
 }
 
+static lafs_status reserve(struct lafs_dev *d, const struct lafs_dev *plan, struct lafs_err *err)
+{
+    for (int i = 0; i < SCRATCH_KINDS; i++)
+        if (plan->scratch[i].size > d->scratch[i].size)
+            LAFS_TRY(resize_scratch(d, (enum scratch)i, plan->scratch[i].size, err));
+    return LAFS_OK;
+}
+
+/* -- copies -- */
+
 void dev_upload(struct lafs_dev *d, void *to, const void *from, size_t size)
 {
+    if (d->plan) return;
     while (size) {
         if (d->stage.used == STAGE_SIZE) {
             runtime_mark(d, d->stage.now);
@@ -41,6 +143,19 @@ void dev_upload(struct lafs_dev *d, void *to, const void *from, size_t size)
         to = (char *)to + n, from = (const char *)from + n, size -= n;
     }
 }
+void dev_download(struct lafs_dev *d, void *to, const void *from, size_t size)
+{
+    if (d->plan) memset(to, 0, size);
+    else runtime_download(d, to, from, size);
+}
+void dev_copy(struct lafs_dev *d, void *to, const void *from, size_t size)
+{
+    if (!d->plan) runtime_copy(d, to, from, size);
+}
+void dev_zero(struct lafs_dev *d, void *p, size_t size)
+{
+    if (!d->plan) runtime_zero(d, p, size);
+}
 
 void *dev_scratch_from(struct lafs_dev *d, enum scratch kind, const void *host, size_t size)
 {
@@ -52,6 +167,12 @@ void *dev_scratch_from(struct lafs_dev *d, enum scratch kind, const void *host, 
 static void close_device(struct lafs_dev *d)
 {
     if (!d) return;
+    if (d->plan) {
+        lafs_free(d->plan->piece);
+        lafs_free(d->plan);
+        lafs_free(d);
+        return;
+    }
     for (int i = 0; i < SCRATCH_KINDS; i++) runtime_free(d, d->scratch[i].p);
     product_close(d);
     runtime_close(d);
@@ -79,15 +200,22 @@ static const char *describe(struct lafs_dev *d) { return d->text; }
 /* Zeros when it returns, also for the work of another handle of the same GPU, whose stream knows nothing of ours. */
 static lafs_status alloc_zeroed(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err)
 {
+    if (d->plan) return plan_alloc(d->plan, out, size, err);
     LAFS_TRY(runtime_alloc(d, out, size, err));
     runtime_zero(d, *out, size);
     runtime_wait(d);
     return LAFS_OK;
 }
 
+static void free_memory(struct lafs_dev *d, void *p)
+{
+    if (d->plan) plan_free(d->plan, p);
+    else runtime_free(d, p);
+}
+
 static lafs_status wait_for_all(struct lafs_dev *d, struct lafs_err *err)
 {
-    runtime_wait(d);
+    if (!d->plan) runtime_wait(d);
     if (d->err.status != LAFS_OK && err) *err = d->err;
     return d->err.status;
 }
@@ -100,12 +228,16 @@ static void fill(struct lafs_ops *ops)
     ops->close = close_device;
     ops->describe = describe;
     ops->alloc = alloc_zeroed;
-    ops->free = runtime_free;
+    ops->free = free_memory;
     ops->upload = dev_upload;
-    ops->download = runtime_download;
-    ops->copy = runtime_copy;
-    ops->zero = runtime_zero;
+    ops->download = dev_download;
+    ops->copy = dev_copy;
+    ops->zero = dev_zero;
     ops->sync = wait_for_all;
+    ops->memory = runtime_memory;
+    ops->plan = make_plan;
+    ops->planned = planned;
+    ops->reserve = reserve;
     ops_elementwise(ops);
     ops_linear(ops);
     ops_transformer(ops);

@@ -37,8 +37,10 @@ enum scratch { SCRATCH_A, SCRATCH_B, SCRATCH_ROWS, SCRATCH_SUMS, SCRATCH_PARTS, 
  * may use its own again at once. A block is used again when its mark has been passed. */
 enum { STAGES = 4, STAGE_SIZE = 4 << 20 };
 
+struct plan; /* cuda.cu */
 struct lafs_dev {
     int number;
+    struct plan *plan;    /* of a plan (the table's `plan`): memory is counted, nothing computed; NULL: a GPU */
     void *stream;         /* cudaStream_t; all work of a device is on one */
     void *products;       /* what product.cu keeps */
     void *mark[STAGES];   /* cudaEvent_t, behind the last copy from a stage */
@@ -60,6 +62,10 @@ lafs_status runtime_open(struct lafs_dev *d, const char *arg, struct lafs_err *e
 void runtime_close(struct lafs_dev *d);
 void runtime_use(struct lafs_dev *d); /* the calling thread's launches and calls go to this device from now on */
 lafs_status runtime_alloc(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err); /* 256-byte aligned */
+/* Bytes that can still be taken, and that there are. */
+lafs_status runtime_memory(struct lafs_dev *d, size_t *available, size_t *all, struct lafs_err *err);
+/* A GPU's memory is given out in blocks of this many bytes; several small pieces may share one. */
+enum { MEMORY_BLOCK = 2 << 20 };
 void runtime_free(struct lafs_dev *d, void *p);
 /* Queued; failures are sticky. */
 /* `from` is in the stages and is left alone until a mark behind it has been passed. */
@@ -72,8 +78,12 @@ void runtime_zero(struct lafs_dev *d, void *p, size_t size);
 /* Waits for all that is queued. */
 void runtime_wait(struct lafs_dev *d);
 
+/* -- what ops use; on a plan nothing happens -- */
 /* Queues a copy from the host, whose memory has been read on return. */
 void dev_upload(struct lafs_dev *d, void *to, const void *from, size_t size);
+void dev_download(struct lafs_dev *d, void *to, const void *from, size_t size); /* complete on return; a plan's: 0 */
+void dev_copy(struct lafs_dev *d, void *to, const void *from, size_t size);
+void dev_zero(struct lafs_dev *d, void *p, size_t size);
 /* Remembers a failure inside an op; the first one stays. */
 void dev_failed(struct lafs_dev *d, const char *what, const char *why);
 /* At least `size` bytes, whose content nobody relies on; NULL when there are none (the failure is remembered). */
@@ -102,7 +112,7 @@ struct product {
 static inline int64_t lda_of(const struct product *p) { return p->lda ? p->lda : p->form == PRODUCT_TN ? p->m : p->k; }
 static inline int64_t ldb_of(const struct product *p) { return p->ldb ? p->ldb : p->form == PRODUCT_NT ? p->k : p->n; }
 static inline int64_t ldc_of(const struct product *p) { return p->ldc ? p->ldc : p->n; }
-/* An element's bits do not depend on m in forms NT and NN. */
+/* An element's bits do not depend on m in forms NT and NN. Not on a plan: see linear.cu. */
 void product_run(struct lafs_dev *d, const struct product *p);
 /* The product of fp32 matrices, taken as `precision` says: linear.cu. */
 void multiply(struct lafs_dev *d, enum lafs_precision precision, struct product p);
@@ -160,6 +170,7 @@ void launch(struct lafs_dev *d, void (*kernel)(P...), const char *name, struct g
         dev_failed(d, name, "more blocks than a launch can have");
         return;
     }
+    if (d->plan) return;
     runtime_use(d);
     if (shared > 48 * 1024)
         (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
@@ -248,6 +259,7 @@ template <class... P, class... A>
 void launch(struct lafs_dev *d, void (*kernel)(P...), const char *name, struct grid g, int threads, size_t shared,
             A... a)
 {
+    if (d->plan) return; /* its addresses are no memory */
     (sim_check(name, (P)a), ...);
     auto call = [=]() { kernel((P)a...); };
     sim_launch(d, name, g, threads, shared, sim_call<decltype(call)>, &call);

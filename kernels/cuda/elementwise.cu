@@ -56,7 +56,7 @@ static void dropout(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width
 {
     const int64_t rows = lafs_seqs_rows(s);
     if (!drop || !(drop->p > 0)) {
-        if (x != y) runtime_copy(d, y, x, (size_t)(rows * width) * sizeof *y);
+        if (x != y) dev_copy(d, y, x, (size_t)(rows * width) * sizeof *y);
         return;
     }
     LAUNCH(d, dropout_kernel, grid_for(rows * ((width + 7) / 8)), THREADS, 0, s->n, s->dev_off, width, drop_of(drop), x,
@@ -93,7 +93,7 @@ static void rows_scatter(struct lafs_dev *d, int64_t n, int64_t rows, int64_t wi
                          const float *dy, float *dx, int add)
 {
     const int64_t *dev = (const int64_t *)dev_scratch_from(d, SCRATCH_ROWS, row, (size_t)n * sizeof *row);
-    if (!add) runtime_zero(d, dx, (size_t)(rows * width) * sizeof *dx);
+    if (!add) dev_zero(d, dx, (size_t)(rows * width) * sizeof *dx);
     if (dev) LAUNCH(d, rows_scatter_kernel, grid_for(n * width), THREADS, 0, n, width, dev, dy, dx);
 }
 

@@ -3,6 +3,11 @@
 
 enum { PART_K = 4096 /* summands of a part of a long product */ };
 
+static void run_product(struct lafs_dev *d, const struct product *p)
+{
+    if (!d->plan) product_run(d, p);
+}
+
 /* high and, unless NULL, low: bf16. Rows of `width`, ldx floats apart in x, ld apart in the others; zeros between. */
 KERNEL round_kernel(int64_t n, int64_t width, int64_t ldx, int64_t ld, const float *x, uint16_t *high, uint16_t *low)
 {
@@ -66,7 +71,7 @@ static void on_operands(struct lafs_dev *d, enum lafs_precision precision, struc
 
 void multiply(struct lafs_dev *d, enum lafs_precision precision, struct product p)
 {
-    on_operands(d, precision, p, product_run);
+    on_operands(d, precision, p, run_product);
 }
 
 /* c: (parts, m, n). All whole parts in one call, then what is left. */
@@ -78,13 +83,13 @@ static void run_parts(struct lafs_dev *d, const struct product *whole)
     p.step_a = PART_K, p.step_b = PART_K * p.ldb, p.step_c = p.m * p.n;
     p.count = count;
     p.k = PART_K;
-    product_run(d, &p);
+    run_product(d, &p);
     p.a = (const char *)whole->a + count * p.step_a * item;
     p.b = (const char *)whole->b + count * p.step_b * item;
     p.c = whole->c + count * p.step_c;
     p.count = 1;
     p.k = whole->k % PART_K;
-    if (p.k) product_run(d, &p);
+    if (p.k) run_product(d, &p);
 }
 
 void multiply_long(struct lafs_dev *d, enum lafs_precision precision, struct product p)

@@ -222,7 +222,7 @@ static void dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, 
     LAUNCH(d, dino_rows_kernel, grid_of(rows), ROW_BLOCK, shared, g, of_rows);
     LAUNCH(d, dino_pairs_kernel, grid_of(b, chunks), THREADS, shared, g, of_rows, grad, dstudent, part);
     LAUNCH(d, dino_center_kernel, grid_for(k), THREADS, shared, g, of_rows, center_mean, mixed);
-    runtime_zero(d, hit, (size_t)k);
+    dev_zero(d, hit, (size_t)k);
     LAUNCH(d, dino_hits_kernel, grid_for(vt * b), THREADS, 0, g, of_rows, hit);
     LAUNCH(d, dino_end_kernel, grid_of(1), WIDE_BLOCK, shared, g, of_rows, parts, part, blocks, mixed, hit, all,
            (double)((vs - 1) * b), loss, stats);

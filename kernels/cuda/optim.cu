@@ -57,7 +57,7 @@ static void norms(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg,
     LAUNCH(d, norm_piece_kernel, grid_of(pieces), THREADS, THREADS / WARP * sizeof(double), n, dev, dev + n + 1,
            dev + 2 * n + 1, x, part);
     LAUNCH(d, norm_kernel, grid_of(n), THREADS, THREADS / WARP * sizeof(double), dev, part, part + pieces);
-    runtime_download(d, norm, part + pieces, (size_t)n * sizeof *norm);
+    dev_download(d, norm, part + pieces, (size_t)n * sizeof *norm);
 }
 
 KERNEL adamw_kernel(int64_t n, const int64_t *first, const struct step *step, double beta1, double beta2, double eps,

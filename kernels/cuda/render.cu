@@ -18,7 +18,7 @@ struct view { /* a view as the kernel takes it */
 };
 struct room { /* of each view: two pictures, what lies between passes, weights of a resize; multiples of 16 bytes */
     size_t picture, between, weights;
-    int taps;                /* weights of an output, at most */
+    int taps, outs;          /* weights of an output, at most; outputs of a row or column, at most */
 };
 static size_t room_size(const struct room *r) { return 2 * r->picture + r->between + r->weights; }
 
@@ -335,19 +335,23 @@ KERNEL render_kernel(const struct view *views, struct room room, uint8_t *rooms)
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 static size_t round_up(size_t n) { return (n + 15) / 16 * 16; }
 
-/* What the view's pictures and weights need. */
+/* What the view's pictures and weights need: as if a crop of the whole source and a blur were among them, so that sizes
+ * alone decide, not what was drawn, and memory planned for some views is enough for others like them. */
 static void measure(const struct view *v, struct room *r)
 {
     const struct lafs_viewplan *plan = &v->plan;
     size_t w = (size_t)v->w, h = (size_t)v->h;
     const size_t n = (size_t)plan->out_size;
+    const int taps = (int)(4 * fmax((double)larger(w, h) / (double)n, 1)) + 3;
+    if (taps > r->taps) r->taps = taps;
+    r->between = larger(r->between, round_up(larger(w * h, larger(w, h) * n) * 3));
+    r->picture = larger(r->picture, round_up(larger(w * h, n * n) * 3));
     for (int i = 0; i < plan->ops; i++) {
         const struct lafs_view_op *op = &plan->op[i];
         if (op->kind == LAFS_OP_CROP_BICUBIC || op->kind == LAFS_OP_CROP_BILINEAR) {
             const double stretch = fmax((double)fmaxf(op->a[2], op->a[3]) / plan->out_size, 1);
-            const int taps = (int)(4 * stretch) + 3;
-            if (taps > r->taps) r->taps = taps;
-            r->weights = larger(r->weights, round_up(n * (size_t)(r->taps + 2) * sizeof(int32_t)));
+            const int wanted = (int)(4 * stretch) + 3;
+            if (wanted > r->taps) r->taps = wanted;
             r->between = larger(r->between, round_up((size_t)op->a[2] * n * 3));
             w = h = n;
         } else if (op->kind == LAFS_OP_BLUR) {
@@ -355,6 +359,8 @@ static void measure(const struct view *v, struct room *r)
         }
         r->picture = larger(r->picture, round_up(w * h * 3));
     }
+    if (plan->out_size > r->outs) r->outs = plan->out_size;
+    r->weights = round_up((size_t)r->outs * (size_t)(r->taps + 2) * sizeof(int32_t));
 }
 
 struct source {
@@ -409,7 +415,7 @@ static struct view view_of(struct lafs_dev *d, const struct lafs_viewplan *plan,
 static void render_views(struct lafs_dev *d, int64_t n, const struct view *view)
 {
     const size_t most = (size_t)256 << 20;
-    struct room room = {0, 0, 0, 0};
+    struct room room = {0, 0, 0, 0, 0};
     for (int64_t i = 0; i < n; i++)
         if (!view[i].skip) measure(&view[i], &room);
     const int64_t fit = (int64_t)(most / larger(room_size(&room), 1)), slice = fit < 1 ? 1 : fit < n ? fit : n;

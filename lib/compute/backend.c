@@ -83,6 +83,15 @@ lafs_status lafs_backend_open(struct lafs_backend *b, const char *name, struct l
     return lafs_fail(err, LAFS_USAGE, "there is no device '%s'; use cpu, ref, cuda, cuda:N or auto", name);
 }
 
+lafs_status lafs_backend_plan(struct lafs_backend *plan, const struct lafs_backend *b, struct lafs_err *err)
+{
+    *plan = (struct lafs_backend){0};
+    LAFS_TRY(b->ops->plan(&plan->dev, b->dev, err));
+    plan->ops = b->ops;
+    plan->precision = b->precision;
+    return LAFS_OK;
+}
+
 void lafs_backend_close(struct lafs_backend *b)
 {
     if (b->ops) b->ops->close(b->dev);

@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-enum { LAFS_BACKEND_VERSION = 4 };
+enum { LAFS_BACKEND_VERSION = 5 };
 
 struct lafs_dev; /* a backend's state; every backend defines its own */
 
@@ -144,6 +144,18 @@ struct lafs_ops {
     void (*copy)(struct lafs_dev *d, void *to, const void *from, size_t size);
     void (*zero)(struct lafs_dev *d, void *p, size_t size);
     lafs_status (*sync)(struct lafs_dev *d, struct lafs_err *err);
+
+    /* -- a device's own memory: optional, all four; fallback: it has the machine's, and is not asked -- */
+    /* Bytes that can still be taken, and that there are. */
+    lafs_status (*memory)(struct lafs_dev *d, size_t *available, size_t *all, struct lafs_err *err);
+    /* A plan of d: a device that computes nothing and has no memory. alloc gives addresses that nobody may touch, ops
+     * look at host memory only, what is downloaded is 0. Work that is done on it shows what it takes of d. */
+    lafs_status (*plan)(struct lafs_dev **out, struct lafs_dev *d, struct lafs_err *err);
+    /* Bytes that the work on a plan would have taken: of alloc at the worst moment, and of ops for themselves.
+     * SIZE_MAX: more than there can be; alloc has failed. */
+    size_t (*planned)(const struct lafs_dev *plan);
+    /* Takes now what ops took for themselves on the plan: the same work on d will not have to. */
+    lafs_status (*reserve)(struct lafs_dev *d, const struct lafs_dev *plan, struct lafs_err *err);
 
     /* -- elementwise -- */
     void (*scale)(struct lafs_dev *d, int64_t n, float a, float *x);                        /* x *= a */
@@ -359,6 +371,8 @@ struct lafs_backend {
  * bad device number; LAFS_FAILED: the device cannot be used, the message says why. */
 lafs_status lafs_backend_open(struct lafs_backend *b, const char *name, struct lafs_pool *pool, const char **why,
                               struct lafs_err *err);
+/* A plan of b's device (ops->plan, which must be there), with b's precision. Nothing of b is looked at afterwards. */
+lafs_status lafs_backend_plan(struct lafs_backend *plan, const struct lafs_backend *b, struct lafs_err *err);
 void lafs_backend_close(struct lafs_backend *b);
 /* "fp32", "bf16" or "bf16x3"; 0 for another name. */
 int lafs_precision_by_name(const char *name, enum lafs_precision *out);

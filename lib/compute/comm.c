@@ -74,6 +74,13 @@ void lafs_comm_close(struct lafs_comm *c)
     *c = (struct lafs_comm){.size = 1, .local_size = 1};
 }
 
+struct lafs_comm lafs_comm_silent(const struct lafs_comm *c)
+{
+    struct lafs_comm s = *c;
+    s.silent = 1;
+    return s;
+}
+
 void lafs_comm_abort(struct lafs_comm *c, int status)
 {
     if (c->ops) c->ops->abort(status);
@@ -85,21 +92,24 @@ lafs_status lafs_comm_alone(struct lafs_comm *c, lafs_status st)
     return st;
 }
 
+static int has_others(const struct lafs_comm *c) { return lafs_comm_size(c) > 1 && !c->silent; }
+
 lafs_status lafs_comm_gather(struct lafs_comm *c, void *all, size_t each, struct lafs_err *err)
 {
-    return lafs_comm_size(c) > 1 ? lafs_comm_alone(c, c->ops->gather(all, each, err)) : LAFS_OK;
+    return has_others(c) ? lafs_comm_alone(c, c->ops->gather(all, each, err)) : LAFS_OK;
 }
 
 lafs_status lafs_comm_exchange(struct lafs_comm *c, const void *send, void *recv, size_t each, struct lafs_err *err)
 {
-    if (lafs_comm_size(c) > 1) return lafs_comm_alone(c, c->ops->exchange(send, recv, each, err));
+    if (has_others(c)) return lafs_comm_alone(c, c->ops->exchange(send, recv, each, err));
+    if (c && c->silent) return LAFS_OK;
     memcpy(recv, send, each);
     return LAFS_OK;
 }
 
 lafs_status lafs_comm_broadcast(struct lafs_comm *c, void *data, size_t bytes, int root, struct lafs_err *err)
 {
-    return lafs_comm_size(c) > 1 ? lafs_comm_alone(c, c->ops->broadcast(data, bytes, root, err)) : LAFS_OK;
+    return has_others(c) ? lafs_comm_alone(c, c->ops->broadcast(data, bytes, root, err)) : LAFS_OK;
 }
 
 lafs_status lafs_comm_agree_on(struct lafs_comm *c, lafs_status st, void *all, size_t each, struct lafs_err *err)
@@ -107,7 +117,7 @@ lafs_status lafs_comm_agree_on(struct lafs_comm *c, lafs_status st, void *all, s
     struct lafs_err told = {0};
     int failed = 0, first = -1;
     int32_t status = st;
-    if (lafs_comm_size(c) == 1 || c->agreed || c->alone) return st;
+    if (!has_others(c) || c->agreed || c->alone) return st;
     memcpy((char *)all + (size_t)c->rank * each, &status, sizeof status);
     if (st != LAFS_OK) { /* its message counts for more than that of a gathering that fails */
         if (lafs_comm_gather(c, all, each, &told) != LAFS_OK) return st;

@@ -50,12 +50,16 @@ struct lafs_comm {
     int local_rank, local_size;      /* among those on this machine */
     int agreed;                      /* 1: all know of the failure that one of them had */
     int alone;                       /* 1: this one has failed, and the others, somewhere in common, do not know */
+    int silent;                      /* 1: the others are not asked: see lafs_comm_silent */
 };
 /* how: "auto" (as the environment says that mpirun or srun started it), "none", "mpi". The plugin lafs-mpi.so is loaded
  * only when there are others. LAFS_FAILED: the environment promises others, but they cannot be joined. */
 lafs_status lafs_comm_open(struct lafs_comm *c, const char *how, struct lafs_err *err);
 /* After a failure that not all know of, the others are not waited for: they are ended. */
 void lafs_comm_close(struct lafs_comm *c);
+/* One that has c's place among the processes, and exchanges nothing: memory stays as it is, all agree. For
+ * rehearsals. */
+struct lafs_comm lafs_comm_silent(const struct lafs_comm *c);
 /* Ends all processes with this exit status. Returns when there is only one. */
 void lafs_comm_abort(struct lafs_comm *c, int status);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "compute/fit.h"
 
 enum { SIDE = LAFS_CNN_SIDE, CROP = SIDE * SIDE * 3 };
 
@@ -128,4 +129,33 @@ lafs_status lafs_landmarks(struct lafs_embedder *e, int64_t n, const uint8_t *cr
         LAFS_TRY(b->ops->sync(b->dev, err));
     }
     return LAFS_OK;
+}
+
+static lafs_status rehearse(const struct lafs_model *m, const struct lafs_backend *plan, int batch, int purpose,
+                            struct lafs_err *err)
+{
+    const struct lafs_vit_config *c = &m->config.vit;
+    const size_t n = (size_t)batch, width = (size_t)(c->dim > 2 * c->patches ? c->dim : 2 * c->patches);
+    struct lafs_embedder e;
+    uint8_t *crops;
+    float *out = NULL;
+    LAFS_TRY(lafs_alloc0(&crops, n, CROP, err));
+    lafs_status st = lafs_alloc(&out, n, width * sizeof *out, err);
+    if (st == LAFS_OK && (st = lafs_embedder_open(&e, m, plan, batch, purpose, err)) == LAFS_OK) {
+        if (purpose & LAFS_FOR_EMBEDDING) st = lafs_embed(&e, batch, crops, out, err);
+        if (st == LAFS_OK && (purpose & LAFS_FOR_LANDMARKS)) st = lafs_landmarks(&e, batch, crops, out, err);
+        lafs_embedder_close(&e);
+    }
+    lafs_free(out);
+    lafs_free(crops);
+    return st;
+}
+
+lafs_status lafs_embedder_need(const struct lafs_model *m, const struct lafs_backend *b, int batch, int purpose,
+                               int reserve, size_t *bytes, struct lafs_err *err)
+{
+    struct lafs_rehearsal r;
+    LAFS_TRY(lafs_rehearsal_open(&r, b, NULL, err));
+    lafs_status st = rehearse(m, &r.plan[0], batch, purpose, err);
+    return lafs_rehearsal_close(&r, st, reserve, bytes, err);
 }

@@ -302,6 +302,20 @@ static lafs_status cut_views(struct lafs_feed *f, int64_t v, int64_t first, int 
     return b->ops->sync(b->dev, err); /* host arrays are used again */
 }
 
+/* The tokens of all views of n images, planned and decoded. */
+static lafs_status make_tokens(struct lafs_feed *f, int n, struct lafs_err *err)
+{
+    render(f, n);
+    for (int64_t v = 0; v < f->views; v++) {
+        float *tokens = f->out->tokens + token_start(f, v, n) * token_width(f);
+        for (int i = 0; i < n; i += CHUNK) {
+            int m = n - i < CHUNK ? n - i : CHUNK;
+            LAFS_TRY(cut_views(f, v, v * n + i, m, n, tokens + i * tokens_of(f, v) * token_width(f), err));
+        }
+    }
+    return f->b->ops->sync(f->b->dev, err);
+}
+
 static lafs_status next_of_index(struct lafs_feed *f, int64_t epoch, int64_t position, int n, struct lafs_err *err)
 {
     if (f->order_epoch != epoch) {
@@ -316,15 +330,27 @@ static lafs_status next_of_index(struct lafs_feed *f, int64_t epoch, int64_t pos
             if (err) *err = f->errs[i];
             return LAFS_FAILED;
         }
-    render(f, n);
-    for (int64_t v = 0; v < f->views; v++) {
-        float *tokens = f->out->tokens + token_start(f, v, n) * token_width(f);
-        for (int i = 0; i < n; i += CHUNK) {
-            int m = n - i < CHUNK ? n - i : CHUNK;
-            LAFS_TRY(cut_views(f, v, v * n + i, m, n, tokens + i * tokens_of(f, v) * token_width(f), err));
-        }
+    return make_tokens(f, n, err);
+}
+
+lafs_status lafs_feed_rehearse(struct lafs_feed *f, struct lafs_err *err)
+{
+    const int n = f->c.micro, side = f->ix->pixels.size > 0 ? f->ix->pixels.size : SIDE;
+    const size_t bytes = (size_t)side * (size_t)side * 3;
+    struct lafs_viewplan plan[LAFS_MAX_VIEWS];
+    uint8_t *blank;
+    LAFS_TRY(lafs_alloc0(&blank, (size_t)n, bytes, err));
+    f->out = &f->slot[0];
+    for (int i = 0; i < n; i++) {
+        f->key[i] = "";
+        f->source[i] = (struct lafs_image){.w = side, .h = side, .px = blank + (size_t)i * bytes};
+        lafs_plan_pretrain(&f->c.views, side, side, f->c.seed, 0, f->key[i], plan);
+        for (int64_t v = 0; v < f->views; v++) f->plan[v * n + i] = plan[v];
     }
-    return f->b->ops->sync(f->b->dev, err);
+    lafs_status st = make_tokens(f, n, err);
+    for (int i = 0; i < n; i++) f->source[i] = (struct lafs_image){0};
+    lafs_free(blank);
+    return st;
 }
 
 /* -- from a stream -- */

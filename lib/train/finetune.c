@@ -10,8 +10,10 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "compute/fit.h"
 #include "data/face.h"
 #include "data/loader.h"
+#include "model/embed.h"
 #include "train/ahead.h"
 #include "train/sched.h"
 
@@ -252,9 +254,10 @@ static lafs_status build(struct lafs_finetune *t, struct lafs_err *err)
     LAFS_TRY(carve(t, err));
     if (t->c.plan_only) return LAFS_OK;
     LAFS_TRY(lafs_params_place(ps, t->b, err));
-    LAFS_TRY(lafs_params_fill(ps, t->b, t->c.seed, err));
+    if (!t->c.rehearsal) LAFS_TRY(lafs_params_fill(ps, t->b, t->c.seed, err));
     int64_t skip = t->split.first * t->c.model.vit.dim;
-    if (t->split_on) LAFS_TRY(lafs_params_fill_part(ps, t->classifier, skip, t->b, t->c.seed, err));
+    if (t->split_on && !t->c.rehearsal)
+        LAFS_TRY(lafs_params_fill_part(ps, t->classifier, skip, t->b, t->c.seed, err));
     if (has_cnn(t) && t->c.landmarks_on_grid) lafs_cnn_start_on_grid(&t->model.cnn, t->b, ps->value);
     LAFS_TRY(lafs_optim_init(&t->optim, t->b, ps, err));
     if (t->c.layer_decay != 1) lafs_optim_layer_decay(&t->optim, t->c.layer_decay, t->c.model.vit.depth);
@@ -756,4 +759,113 @@ lafs_status lafs_finetune_restore(struct lafs_finetune *t, const struct lafs_st 
     t->best_epoch = cursor[3];
     if (t->frozen_cnn) LAFS_TRY(read_array(t, st, "frozen.", t->frozen_cnn, err));
     return lafs_finetune_keep_frozen(t, err);
+}
+
+/* -- what it takes -- */
+
+/* What `make` does with pictures of that side. */
+static lafs_status rehearse_batch(struct lafs_finetune *t, int side, struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->c.ahead ? t->c.ahead : t->b;
+    const int64_t n = t->c.micro;
+    const size_t bytes = (size_t)side * (size_t)side * 3;
+    uint8_t *blank;
+    LAFS_TRY(lafs_alloc0(&blank, (size_t)n, bytes, err));
+    for (int64_t i = 0; i < n; i++) {
+        lafs_plan_train(&t->c.views, side, side, t->c.seed, 0, "", &t->plan[i]);
+        t->source_at[i] = blank + (size_t)i * bytes;
+        t->w[i] = t->h[i] = side;
+        t->crop_at[i] = t->slot[0].crops + i * CROP;
+    }
+    b->ops->render(b->dev, n, t->plan, t->source_at, t->w, t->h, NULL, t->crop_at);
+    lafs_free(blank);
+    return b->ops->sync(b->dev, err);
+}
+
+/* Between steps, and when the model is saved. */
+static lafs_status rehearse_rest(struct lafs_finetune *t, struct lafs_err *err)
+{
+    struct lafs_embedder e;
+    struct lafs_model m;
+    uint8_t *crops;
+    float *emb;
+    lafs_status st = LAFS_OK;
+    if (t->split_on && t->turns.rank == 0) {
+        memset(&m, 0, sizeof m);
+        st = assemble(t, &m, NULL, err);
+        lafs_model_release(&m, t->b);
+    }
+    if (st != LAFS_OK || !t->c.validate) return st;
+    LAFS_TRY(lafs_alloc0(&crops, (size_t)t->c.validate, CROP, err));
+    if ((st = lafs_alloc(&emb, (size_t)t->c.validate, (size_t)t->c.model.vit.dim * sizeof *emb, err)) == LAFS_OK) {
+        st = lafs_embedder_open(&e, &t->model, t->b, t->c.validate, LAFS_FOR_EMBEDDING, err);
+        if (st == LAFS_OK) {
+            st = lafs_embed(&e, t->c.validate, crops, emb, err);
+            lafs_embedder_close(&e);
+        }
+        lafs_free(emb);
+    }
+    lafs_free(crops);
+    return st;
+}
+
+/* The work of a step, and of the end: one pass stands for all. No branch is dropped, since any may be kept. */
+static lafs_status rehearse(struct lafs_finetune *t, struct lafs_err *err)
+{
+    const struct lafs_finetune_report r = {.step = 1};
+    struct lafs_finetune_batch batch = {.images = t->images, .n = t->c.micro};
+    const double weight = regularised(t) ? 1 : 0;
+    struct lafs_target *target = t->slot[0].target;
+    for (int64_t i = 0; i < t->c.micro; i++) target[i] = (struct lafs_target){0, 0, 1};
+    batch.target = target;
+    batch.key_hash = t->slot[0].key_hash;
+    LAFS_TRY(rehearse_batch(t, t->ix->pixels.size > 0 ? t->ix->pixels.size : SIDE, err));
+    LAFS_TRY(settle_frozen(t, err));
+    copy_buffers(t, t->optim.grad, t->model.params.value);
+    if (t->split_on) lafs_split_begin(&t->split, lafs_params_at(&t->model.params, t->classifier));
+    pass_forward(t, &batch, 0);
+    LAFS_TRY(pass_margin(t, &batch, 1, t->result, err));
+    LAFS_TRY(pass_backward(t, &batch, weight, 1, t->result, err));
+    if (t->split_on) lafs_split_end(&t->split, t->optim.grad + t->model.params.p[t->classifier].off);
+    LAFS_TRY(commit(t, &r, err));
+    return rehearse_rest(t, err);
+}
+
+static lafs_status rehearse_all(const struct lafs_finetune_config *c, const struct lafs_index *ix,
+                                const struct lafs_classes *classes, struct lafs_rehearsal *r, struct lafs_err *err)
+{
+    struct lafs_finetune_config own = *c;
+    struct lafs_finetune *t;
+    struct lafs_comm silent;
+    if (c->comm) {
+        silent = lafs_comm_silent(c->comm);
+        own.comm = &silent;
+    }
+    own.ahead = c->ahead ? r->data : NULL;
+    own.rehearsal = 1;
+    own.plan_only = 0;
+    own.model.vit.drop_path = 0;
+    LAFS_TRY(lafs_finetune_open(&t, &own, &r->plan[0], NULL, ix, classes, err));
+    lafs_status st = rehearse(t, err);
+    lafs_finetune_close(t);
+    return st;
+}
+
+lafs_status lafs_finetune_need(const struct lafs_finetune_config *c, const struct lafs_index *ix,
+                               const struct lafs_classes *classes, const struct lafs_backend *b, int reserve,
+                               size_t *bytes, struct lafs_err *err)
+{
+    struct lafs_finetune_config own = *c;
+    struct lafs_finetune *t;
+    struct lafs_rehearsal r;
+    if (b->ops->plan) {
+        LAFS_TRY(lafs_rehearsal_open(&r, b, c->ahead, err));
+        lafs_status st = rehearse_all(c, ix, classes, &r, err);
+        return lafs_rehearsal_close(&r, st, reserve, bytes, err);
+    }
+    own.plan_only = 1;
+    LAFS_TRY(lafs_finetune_open(&t, &own, b, NULL, ix, classes, err));
+    *bytes = lafs_finetune_memory(t);
+    lafs_finetune_close(t);
+    return LAFS_OK;
 }

@@ -44,6 +44,8 @@ struct lafs_finetune_config {
     int split_classes;
     struct lafs_pool *host_pool;    /* threads for the softmax over classes that are split; NULL: none */
     int plan_only;                  /* 1: parameters are declared and memory is counted; no step can follow */
+    int rehearsal;                  /* 1: the backend is a plan (ops->plan): nothing has values */
+    int validate;                   /* faces embedded at once between steps, on the same backend; 0: none are */
     int64_t max_pixels;
     /* a backend of its own on the same device: a thread then makes the next micro-batch on it (and on `pool`) while one
      * is used; NULL: each is made when it is wanted */
@@ -128,5 +130,9 @@ void lafs_finetune_look(struct lafs_finetune *t, struct lafs_finetune_inside *in
 /* Bytes of device memory that the plan takes, and of the host's for what processes exchange; SIZE_MAX: more than there
  * can be. */
 size_t lafs_finetune_memory(const struct lafs_finetune *t);
+/* As lafs_pretrain_need, for an index of pictures of ix->pixels.size. */
+lafs_status lafs_finetune_need(const struct lafs_finetune_config *c, const struct lafs_index *ix,
+                               const struct lafs_classes *classes, const struct lafs_backend *b, int reserve,
+                               size_t *bytes, struct lafs_err *err);
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "compute/fit.h"
 #include "data/views.h"
 #include "train/optim.h"
 #include "train/sched.h"
@@ -177,7 +178,7 @@ static lafs_status build(struct lafs_pretrain *t, struct lafs_err *err)
     LAFS_TRY(carve(t, err));
     if (t->c.plan_only) return LAFS_OK;
     LAFS_TRY(lafs_params_place(ps, b, err));
-    LAFS_TRY(lafs_params_fill(ps, b, t->c.seed, err));
+    if (!t->c.rehearsal) LAFS_TRY(lafs_params_fill(ps, b, t->c.seed, err));
     LAFS_TRY(lafs_optim_init(&t->optim, b, ps, err));
     LAFS_TRY(lafs_alloc0(&t->frozen, (size_t)ps->count, 1, err));
     LAFS_TRY(lafs_arena_reserve(&t->arena, b, err));
@@ -570,4 +571,80 @@ lafs_status lafs_pretrain_save_model(struct lafs_pretrain *t, const struct lafs_
     if (st == LAFS_OK) st = lafs_model_save(&m, t->b, m.params.value, path, meta, metas, err);
     lafs_model_release(&m, t->b);
     return st;
+}
+
+/* -- what it takes -- */
+
+/* The work of a step, and of the end: one pass stands for all. No branch is dropped, since any may be kept. */
+static lafs_status rehearse(struct lafs_pretrain *t, const struct lafs_model *cnn, struct lafs_err *err)
+{
+    const int64_t last = t->c.epochs - 1;
+    const struct lafs_pretrain_report r = {.step = 1, .epoch = last, .momentum = 1};
+    struct lafs_feed_batch batch = {.tokens = t->part, .n = t->c.micro};
+    struct lafs_model m;
+    uint64_t *hash;
+    LAFS_TRY(lafs_alloc0(&hash, (size_t)t->c.micro, sizeof *hash, err));
+    batch.key_hash = hash;
+    lafs_optim_zero_grad(&t->optim);
+    lafs_status st = pass(t, &batch, last, t->c.temp, 1, t->result, err);
+    lafs_free(hash);
+    LAFS_TRY(st);
+    LAFS_TRY(commit(t, &r, err));
+    memset(&m, 0, sizeof m);
+    st = assemble_model(t, cnn, &m, err);
+    lafs_model_release(&m, t->b);
+    return st;
+}
+
+static lafs_status rehearse_all(const struct lafs_pretrain_config *c, const struct lafs_feed_config *f,
+                                const struct lafs_index *ix, const struct lafs_backend *b,
+                                const struct lafs_backend *data, struct lafs_err *err)
+{
+    struct lafs_pretrain_config own = *c;
+    struct lafs_feed *feed;
+    struct lafs_pretrain *t;
+    own.comm = NULL; /* gradients meet in the host's memory */
+    own.rehearsal = 1;
+    own.plan_only = 0;
+    own.model.vit.drop_path = 0;
+    LAFS_TRY(ix ? lafs_feed_index(&feed, f, data, NULL, ix, err) : lafs_feed_stream(&feed, f, data, NULL, err));
+    lafs_status st = ix ? lafs_feed_rehearse(feed, err) : LAFS_OK;
+    if (st == LAFS_OK && (st = lafs_pretrain_open(&t, &own, b, feed, err)) == LAFS_OK) {
+        st = rehearse(t, f->cnn, err);
+        lafs_pretrain_close(t);
+    }
+    lafs_feed_close(feed);
+    return st;
+}
+
+/* Where there are no plans. */
+static lafs_status add_up(const struct lafs_pretrain_config *c, const struct lafs_feed_config *f,
+                          const struct lafs_index *ix, const struct lafs_backend *b, size_t *bytes,
+                          struct lafs_err *err)
+{
+    struct lafs_pretrain_config own = *c;
+    struct lafs_feed_config feed_config = *f;
+    struct lafs_feed *feed;
+    struct lafs_pretrain *t;
+    own.plan_only = feed_config.plan_only = 1;
+    LAFS_TRY(ix ? lafs_feed_index(&feed, &feed_config, b, NULL, ix, err)
+                : lafs_feed_stream(&feed, &feed_config, b, NULL, err));
+    lafs_status st = lafs_pretrain_open(&t, &own, b, feed, err);
+    if (st == LAFS_OK) {
+        if (!lafs_add_ok(lafs_pretrain_memory(t), lafs_feed_memory(feed), bytes)) *bytes = SIZE_MAX;
+        lafs_pretrain_close(t);
+    }
+    lafs_feed_close(feed);
+    return st;
+}
+
+lafs_status lafs_pretrain_need(const struct lafs_pretrain_config *c, const struct lafs_feed_config *f,
+                               const struct lafs_index *ix, const struct lafs_backend *b,
+                               const struct lafs_backend *data, int reserve, size_t *bytes, struct lafs_err *err)
+{
+    struct lafs_rehearsal r;
+    if (!b->ops->plan) return add_up(c, f, ix, b, bytes, err);
+    LAFS_TRY(lafs_rehearsal_open(&r, b, data, err));
+    lafs_status st = rehearse_all(c, f, ix, &r.plan[0], r.data, err);
+    return lafs_rehearsal_close(&r, st, reserve, bytes, err);
 }

@@ -44,6 +44,7 @@ struct lafs_pretrain_config {
     uint64_t seed;
     struct lafs_comm *comm;         /* the processes that share the micro-batches of a step; NULL: this one alone */
     int plan_only;                  /* 1: parameters are declared and memory is counted; no step can follow */
+    int rehearsal;                  /* 1: the backend is a plan (ops->plan): nothing has values */
 };
 /* The paper's numbers for a size; lr for the batch. method_dino as in lafs_pretrain_views_default. */
 lafs_status lafs_pretrain_config_default(struct lafs_pretrain_config *c, const char *size, int method_dino,
@@ -109,5 +110,13 @@ void lafs_pretrain_look(struct lafs_pretrain *t, struct lafs_pretrain_inside *in
 /* Bytes of device memory that the plan takes, and of the host's for what processes exchange; SIZE_MAX: more than there
  * can be. */
 size_t lafs_pretrain_memory(const struct lafs_pretrain *t);
+/* Bytes that training takes with its feed from now on, until its model is saved; SIZE_MAX: more than there can be.
+ * c, f, ix (NULL: a stream): as for lafs_pretrain_open and lafs_feed_index; b, data: the backends that they will be
+ * given. Where the backend makes plans it is all device memory, what ops take for themselves included: a step is
+ * rehearsed. Elsewhere it is lafs_pretrain_memory and lafs_feed_memory. reserve: 1: what ops of b and data take for
+ * themselves is taken now, so that no step takes any. */
+lafs_status lafs_pretrain_need(const struct lafs_pretrain_config *c, const struct lafs_feed_config *f,
+                               const struct lafs_index *ix, const struct lafs_backend *b,
+                               const struct lafs_backend *data, int reserve, size_t *bytes, struct lafs_err *err);
 
 #endif

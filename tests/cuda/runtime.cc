@@ -1,4 +1,5 @@
-/* The simulated device: memory and copies. */
+/* The simulated device: memory and copies. It has LAFS_SIM_MEMORY bytes (1 TiB unless that is set), given out in blocks as
+ * a GPU's. With LAFS_SIM_PEAK=FILE the most that was taken at one time is written to FILE at the end. */
 #include "kernels/cuda/dev.cuh"
 
 #include <map>
@@ -27,6 +28,7 @@ struct range {
 };
 std::map<const char *, struct range> ranges; /* by where the user's part begins; under `lock` */
 std::recursive_mutex lock;
+size_t taken, peak;                          /* bytes, in blocks; under `lock` */
 
 int open_now; /* device memory can be touched */
 
@@ -47,6 +49,21 @@ void set_access(int how)
 }
 
 size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+size_t memory()
+{
+    const char *s = getenv("LAFS_SIM_MEMORY");
+    return s ? strtoull(s, NULL, 10) : (size_t)1 << 40;
+}
+
+void say_peak()
+{
+    const char *path = getenv("LAFS_SIM_PEAK");
+    FILE *f = path ? fopen(path, "w") : NULL;
+    if (!f) return;
+    fprintf(f, "%zu\n", peak);
+    fclose(f);
+}
 
 } // namespace
 
@@ -114,19 +131,33 @@ void runtime_close(struct lafs_dev *d)
 }
 void runtime_use(struct lafs_dev *d) { (void)d; }
 
+lafs_status runtime_memory(struct lafs_dev *d, size_t *available, size_t *all, struct lafs_err *err)
+{
+    (void)d, (void)err;
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    *all = memory();
+    *available = *all > taken ? *all - taken : 0;
+    return LAFS_OK;
+}
+
 /* Whole pages of its own, so that its end is a page's end as far as the alignment allows. */
 lafs_status runtime_alloc(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err)
 {
     (void)d;
     *out = NULL;
-    if (size > (size_t)1 << 40) return lafs_fail(err, LAFS_FAILED, "out of memory: %zu bytes", size);
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    const size_t left = memory() > taken ? memory() - taken : 0;
+    if (size > left || up(size ? size : 1, MEMORY_BLOCK) > left)
+        return lafs_fail(err, LAFS_FAILED, "out of simulated memory: %zu bytes are wanted, %zu are free", size, left);
     const size_t rounded = up(size ? size : 1, ALIGNMENT), mapped = up(rounded, PAGE);
     void *map = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED) return lafs_fail(err, LAFS_FAILED, "out of memory: %zu bytes", size);
     char *p = (char *)map + (mapped - rounded);
     memset(p, 0xff, rounded); /* device memory holds anything */
     ASAN_POISON_MEMORY_REGION(p + size, rounded - size);
-    std::lock_guard<std::recursive_mutex> guard(lock);
+    if (taken == 0 && peak == 0) atexit(say_peak);
+    taken += up(size ? size : 1, MEMORY_BLOCK);
+    if (taken > peak) peak = taken;
     if (!open_now && mprotect(map, mapped, PROT_NONE)) abort();
     ranges[p] = {(char *)map, mapped, size};
     *out = p;
@@ -141,6 +172,7 @@ void runtime_free(struct lafs_dev *d, void *p)
     auto r = ranges.find((const char *)p);
     if (r == ranges.end()) abort();
     ASAN_UNPOISON_MEMORY_REGION(r->first, up(r->second.size ? r->second.size : 1, ALIGNMENT));
+    taken -= up(r->second.size ? r->second.size : 1, MEMORY_BLOCK);
     munmap(r->second.map, r->second.mapped);
     ranges.erase(r);
 }

@@ -1,4 +1,4 @@
-/* A step of training allocates nothing: malloc and its kin are counted in this program. On the training thread while it
+/* What a training says that it needs is what it takes of the device. And a step of training allocates nothing: malloc and its kin are counted in this program. On the training thread while it
  * steps (data is decoded by another thread, which may allocate), and on all threads while it learns from batches that
  * are ready. Not before some steps have been made: scratch memory grows in the first ones. */
 #include "tests/test.h"
@@ -44,6 +44,15 @@ static struct lafs_pool *pool, *data_pool;
 static struct lafs_backend b, data;
 static struct lafs_index *ix;
 static char dir[40];
+
+/* Device memory as the backends give it out. */
+static struct lafs_ops counting;
+static size_t taken;
+static lafs_status counted_alloc(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err)
+{
+    taken += size;
+    return lafs_cpu_ops()->alloc(d, out, size, err);
+}
 
 /* Calls of this thread, or of all, since the counting began; it ends. */
 static int64_t counted(void)
@@ -103,6 +112,9 @@ static void open_all(void)
     REQUIRE_OK(lafs_pool_new(&data_pool, 2, &e), &e);
     REQUIRE_OK(lafs_backend_open(&b, "cpu", pool, NULL, &e), &e);
     REQUIRE_OK(lafs_backend_open(&data, "cpu", data_pool, NULL, &e), &e);
+    counting = *lafs_cpu_ops();
+    counting.alloc = counted_alloc;
+    b.ops = data.ops = &counting;
 }
 
 static void close_all(void)
@@ -173,9 +185,13 @@ static void pretrain(enum lafs_precision precision)
     REQUIRE_OK(lafs_params_fill(&cnn.params, &b, 1, &e), &e);
     struct lafs_feed_config f = {.views = c.views, .points = c.points, .micro = MICRO, .per_epoch = IMAGES / MICRO,
                                  .epochs = c.epochs, .ahead = 1, .cnn = &cnn};
+    size_t need;
+    REQUIRE_OK(lafs_pretrain_need(&c, &f, ix, &b, &data, 0, &need, &e), &e);
+    taken = 0;
     REQUIRE_OK(lafs_feed_index(&feed, &f, &data, data_pool, ix, &e), &e);
     REQUIRE_OK(lafs_pretrain_open(&t, &c, &b, feed, &e), &e);
     pretrain_steps(t, feed);
+    CHECK_INT(taken, need);
     lafs_pretrain_close(t);
     lafs_feed_close(feed);
     lafs_model_release(&cnn, &b);
@@ -219,12 +235,16 @@ TEST(finetuning)
     configure(&c);
     c.ahead = &data;
     REQUIRE_OK(lafs_classes_init(&classes, ix, &e), &e);
+    size_t need;
+    REQUIRE_OK(lafs_finetune_need(&c, ix, &classes, &b, 0, &need, &e), &e);
+    taken = 0;
     REQUIRE_OK(lafs_finetune_open(&t, &c, &b, data_pool, ix, &classes, &e), &e);
     for (int i = 0; i < WARM + STEPS; i++) {
         if (i == WARM) begin_counting(0);
         REQUIRE_OK(lafs_finetune_step(t, &r, &e), &e);
     }
     CHECK_INT(counted(), 0);
+    CHECK_INT(taken, need);
     lafs_finetune_close(t);
     lafs_classes_release(&classes);
     close_all();
