@@ -267,8 +267,10 @@ static lafs_status save_model(struct lafs_err *err)
     const char *path = trainrun_model_path(&s.run, err);
     if (!path) return LAFS_FAILED;
     char training[512];
-    snprintf(training, sizeof training, "%s %s, supervised (stage %" PRId64 "), data %s, %" PRId64 " identities",
-             program.name, lafs_version, o.stage, s.data_digest, s.classes.n);
+    snprintf(training, sizeof training,
+             "%s %s, supervised (stage %" PRId64 "), data %s, %" PRId64 " identities, begun from %s%s%s", program.name,
+             lafs_version, o.stage, s.data_digest, s.classes.n, o.init ? s.init_digest : "nothing",
+             o.landmarks ? ", landmark CNN " : "", s.landmarks_digest);
     const struct lafs_st_meta meta[] = {{"training", training}};
     return lafs_finetune_save_model(s.trainer, path, meta, 1, err);
 }

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/rng.h"
 #include "base/sha256.h"
 #include "cmd/cli.h"
 #include "cmd/trainrun.h"
@@ -136,7 +135,7 @@ static struct {
     struct lafs_feed *feed;
     struct lafs_pretrain *trainer;
     struct trainrun run;
-    char cnn_digest[65], data_digest[65];
+    char cnn_digest[65], data_digest[65], init_digest[65];
 } s;
 
 static lafs_status configure(struct lafs_pretrain_config *c, struct lafs_err *err)
@@ -228,7 +227,7 @@ static void record_options(const struct lafs_pretrain_config *c)
                     (double)c->views.local_scale[0], (double)c->views.local_scale[1], c->views.local_size);
     trainrun_option(r, "points", 0, "sigma %g subset %d %s", o.sigma, c->points.subset,
                     o.ordered ? "ordered" : "shuffled");
-    trainrun_option(r, "init", 0, "%s", o.init ? o.init : "");
+    trainrun_option(r, "init", 0, "%s", s.init_digest);
     trainrun_option(r, "precision", 0, "%s", o.precision);
     trainrun_option(r, "seed", 0, "%" PRId64, cli.seed);
 }
@@ -391,8 +390,9 @@ static lafs_status save_model(struct lafs_err *err)
 {
     const char *path = trainrun_model_path(&s.run, err);
     char training[512];
-    snprintf(training, sizeof training, "%s %s, self-supervised (%s), data %s, landmark CNN %s", program.name,
-             lafs_version, o.method, s.data_digest, s.has_cnn ? s.cnn_digest : "none");
+    snprintf(training, sizeof training, "%s %s, self-supervised (%s), data %s, landmark CNN %s, begun from %s",
+             program.name, lafs_version, o.method, s.data_digest, s.has_cnn ? s.cnn_digest : "none",
+             o.init ? s.init_digest : "nothing");
     const struct lafs_st_meta meta[] = {{"training", training}};
     return path ? lafs_pretrain_save_model(s.trainer, s.has_cnn ? &s.cnn : NULL, path, meta, 1, err) : LAFS_FAILED;
 }
@@ -426,9 +426,7 @@ static lafs_status prepare(struct lafs_pretrain_config *c, const char *const *ar
     lafs_precision_by_name(o.precision, &s.backend.precision);
     if (why) cli_warn("device %s", why);
     LAFS_TRY(open_landmarks(c, err));
-    char digest[65];
-    if (o.init) LAFS_TRY(lafs_sha256_file(o.init, digest, err));
-    if (o.init) s.run.also = lafs_fnv1a(digest, strlen(digest));
+    if (o.init) LAFS_TRY(lafs_sha256_file(o.init, s.init_digest, err));
     LAFS_TRY(open_data(args, n, c, err));
     LAFS_TRY(lafs_pretrain_config_check(c, err));
     trainrun_check_turns(&s.run, c->batch / c->micro);

@@ -60,7 +60,6 @@ static lafs_status compare(struct trainrun *t, const char *device, struct lafs_e
     struct { uint64_t options; char version[32], device[160]; } all[LAFS_COMM_MAX], *own = &all[t->comm.rank];
     if (t->comm.size == 1) return LAFS_OK;
     memset(own, 0, sizeof *own);
-    own->options = t->also;
     for (int i = 0; i < t->options; i++)
         own->options = own->options * 31 + lafs_fnv1a(t->value[i], strlen(t->value[i]));
     snprintf(own->version, sizeof own->version, "%s", lafs_version);

@@ -32,7 +32,6 @@ struct trainrun {
     int64_t (*step)(const void *trainer);
     int64_t steps, per_epoch;
     int64_t every, keep;       /* --checkpoint-every, 0: at the end of epochs and every ten minutes; --keep */
-    uint64_t also;             /* of what processes must have in common, beside the options: a hash */
     /* inside */
     struct lafs_comm comm;
     _Atomic int stop;          /* several processes: the signal that came */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/atomicfile.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/sha256.h"
 #include "cmd/printing.h"
@@ -114,6 +115,25 @@ static void put_row(struct lafs_buf *b, const char *name, const struct lafs_diff
     lafs_buf_putc(b, '\n');
 }
 
+/* What tells the runs of side k that are drawn apart; NULL: they are taken as they are. */
+static const char *drawn(const struct comparison *j, int k)
+{
+    const struct lafs_comparison *r = &j->result;
+    if (r->groups[k] < 2) return NULL;
+    return r->level[k] < 0 ? "run" : j->answers[k ? j->c->ofs : 0].seed[r->level[k]].name;
+}
+
+static void put_drawn(struct lafs_buf *b, const struct comparison *j)
+{
+    static const char *const of[] = {"", " of those against"};
+    if (!j->c->bootstrap) return;
+    lafs_buf_puts(b, "\ndrawn: people");
+    for (int k = 0; k < 2; k++)
+        if (drawn(j, k)) lafs_buf_printf(b, "; %s%s (%d)", drawn(j, k), of[k], j->result.groups[k]);
+    if (!drawn(j, 0) && !drawn(j, 1)) lafs_buf_puts(b, " only");
+    lafs_buf_putc(b, '\n');
+}
+
 static lafs_status print_text(const struct comparison *j, struct lafs_err *err)
 {
     const struct verifycompare *c = j->c;
@@ -125,6 +145,7 @@ static lafs_status print_text(const struct comparison *j, struct lafs_err *err)
                     "difference", c->bootstrap ? " 95 % interval" : "", c->bootstrap ? "better in" : "");
     put_row(&b, "accuracy %", &j->result.accuracy, 1);
     put_row(&b, "AUC", &j->result.auc, 0);
+    put_drawn(&b, j);
     return put_out(&b, stdout, err);
 }
 
@@ -154,6 +175,11 @@ static lafs_status print_json(const struct comparison *j, struct lafs_err *err)
     put_int(&b, "bootstrap", j->c->bootstrap);
     put_difference(&b, "accuracy", &j->result.accuracy);
     put_difference(&b, "auc", &j->result.auc);
+    for (int k = 0; k < 2; k++) {
+        put_key(&b, k ? "drawn_against" : "drawn");
+        if (drawn(j, k)) lafs_json_put_string(&b, drawn(j, k), strlen(drawn(j, k)));
+        else lafs_buf_puts(&b, "null");
+    }
     lafs_buf_puts(&b, "}\n");
     return put_out(&b, stdout, err);
 }

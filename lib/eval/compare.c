@@ -17,6 +17,21 @@ void lafs_answers_release(struct lafs_answers *a)
     memset(a, 0, sizeof *a);
 }
 
+static lafs_status take_seeds(struct lafs_answers *a, const struct lafs_json *seeds, struct lafs_err *err)
+{
+    if (!seeds) return LAFS_OK;
+    if (seeds->type != LAFS_JSON_OBJECT || seeds->count < 1 || seeds->count > LAFS_SEEDS_MAX)
+        return lafs_fail(err, LAFS_FAILED, "its seeds are no object of 1 to %d numbers", LAFS_SEEDS_MAX);
+    for (const struct lafs_json *s = seeds->child; s; s = s->next) {
+        struct lafs_seed *to = a->seed + a->seeds++;
+        if (s->type != LAFS_JSON_NUMBER || !s->is_int || strlen(s->key) >= sizeof to->name)
+            return lafs_fail(err, LAFS_FAILED, "its seed '%.40s' is no whole number, or has a long name", s->key);
+        memcpy(to->name, s->key, strlen(s->key) + 1);
+        to->value = s->integer;
+    }
+    return LAFS_OK;
+}
+
 static lafs_status take(struct lafs_answers *a, const struct lafs_json *j, struct lafs_err *err)
 {
     if (j->type != LAFS_JSON_OBJECT) return lafs_fail(err, LAFS_FAILED, "it is no JSON object");
@@ -38,7 +53,7 @@ static lafs_status take(struct lafs_answers *a, const struct lafs_json *j, struc
     }
     a->threshold = threshold->num;
     memcpy(a->pairs, pairs->str, sizeof a->pairs);
-    return LAFS_OK;
+    return take_seeds(a, lafs_json_get(j, "seeds"), err);
 }
 
 lafs_status lafs_answers_parse(struct lafs_answers *a, const char *text, size_t size, struct lafs_err *err)
@@ -70,16 +85,85 @@ lafs_status lafs_answers_read(struct lafs_answers *a, const char *path, struct l
 
 /* -- comparing -- */
 
+struct side {
+    const struct lafs_answers *model; /* (models) */
+    int models, groups, level;        /* as in lafs_comparison */
+    int *group;                       /* (models) */
+    double *share;                    /* (models) of its group */
+    const uint64_t *order;            /* (models, n) pairs by ascending score */
+};
 struct versus {
     const struct lafs_paired *p;
-    const struct lafs_answers *model[2]; /* of, against */
-    int models[2];
-    uint64_t *order;   /* (models[0] + models[1], n) pairs by ascending score of each model */
+    struct side side[2]; /* of, against */
+    uint64_t *order;     /* of both */
     uint64_t seed;
     int64_t replicates;
-    int32_t *weight;   /* (threads, people) */
-    double *value;     /* (2, replicates) differences of accuracy and of AUC */
+    int32_t *weight;     /* (threads, people) */
+    int *times;          /* (threads, models of both) how often each group was drawn */
+    double *value;       /* (2, replicates) differences of accuracy and of AUC */
 };
+
+/* -- runs -- */
+
+static int seeds_agree(const struct lafs_answers *a, const struct lafs_answers *b, int levels)
+{
+    for (int l = 0; l < levels; l++)
+        if (a->seed[l].value != b->seed[l].value) return 0;
+    return 1;
+}
+
+/* How many seeds of level l there are under the outer ones of model i; *at: which of them model i has. */
+static int siblings(const struct side *s, int i, int l, int *at)
+{
+    int n = 0;
+    for (int k = 0; k < s->models; k++) {
+        int known = !seeds_agree(s->model + k, s->model + i, l);
+        for (int h = 0; h < k && !known; h++) known = seeds_agree(s->model + h, s->model + k, l + 1);
+        if (at && !known && seeds_agree(s->model + k, s->model + i, l + 1)) *at = n;
+        n += !known;
+    }
+    return n;
+}
+
+static lafs_status check_seeds(const struct side *s, struct lafs_err *err)
+{
+    const int levels = s->model[0].seeds;
+    for (int i = 1; i < s->models; i++) {
+        const struct lafs_answers *first = s->model, *a = s->model + i;
+        int other = a->seeds != levels;
+        for (int l = 0; l < levels && !other; l++) other = strcmp(a->seed[l].name, first->seed[l].name) != 0;
+        if (other)
+            return lafs_fail(err, LAFS_USAGE, "runs 1 and %d of a side do not state the same kinds of seeds", i + 1);
+        for (int k = 0; levels && k < i; k++)
+            if (seeds_agree(a, s->model + k, levels))
+                return lafs_fail(err, LAFS_USAGE, "runs %d and %d of a side are of the same seeds", k + 1, i + 1);
+    }
+    return LAFS_OK;
+}
+
+static lafs_status group_runs(struct side *s, int64_t replicates, struct lafs_err *err)
+{
+    int levels = s->model[0].seeds;
+    lafs_status st = check_seeds(s, err);
+    if (st != LAFS_OK && replicates > 0) return st;
+    if (st != LAFS_OK) levels = 0; /* curves in one picture need not be of one recipe */
+    LAFS_TRY(lafs_alloc0(&s->group, (size_t)s->models, sizeof *s->group, err));
+    LAFS_TRY(lafs_alloc0(&s->share, (size_t)s->models, sizeof *s->share, err));
+    s->level = -1, s->groups = levels ? 1 : s->models;
+    for (int l = 0; l < levels && s->groups == 1; l++) {
+        s->groups = siblings(s, 0, l, NULL);
+        if (s->groups > 1) s->level = l;
+    }
+    for (int i = 0; i < s->models; i++) {
+        s->group[i] = levels ? 0 : i;
+        if (s->level >= 0) siblings(s, i, s->level, s->group + i);
+        s->share[i] = 1;
+        for (int l = s->level + 1; l < levels; l++) s->share[i] /= siblings(s, i, l, NULL);
+    }
+    return LAFS_OK;
+}
+
+/* -- figures -- */
 
 /* The share of couples of a genuine and an impostor pair that are in the right order, ties half: from the lowest score
  * up, a group of equal scores at a time. */
@@ -100,17 +184,21 @@ static double auc(const struct lafs_paired *p, const uint64_t *order, const int3
     return genuines > 0 && impostors > 0 ? right / (genuines * impostors) : NAN;
 }
 
-/* Means of both figures over a side's models; with r, over as many drawn from them. */
-static void side(const struct versus *v, int k, const int32_t *w, struct lafs_rng *r, double mean[2])
+/* Means of both figures over a side's groups; with r, over those drawn from them. times: room for a number a group. */
+static void means(const struct versus *v, int k, const int32_t *w, struct lafs_rng *r, int *times, double mean[2])
 {
-    int n = v->models[k], first = k ? v->models[0] : 0;
+    const struct side *s = &v->side[k];
+    const int drawn = r && s->groups > 1 ? s->groups - 1 : s->groups;
+    for (int g = 0; g < s->groups; g++) times[g] = drawn == s->groups;
+    for (int i = 0; drawn < s->groups && i < drawn; i++) times[lafs_rng_below(r, (uint64_t)s->groups)]++;
     mean[0] = mean[1] = 0;
-    for (int i = 0; i < n; i++) {
-        int m = r && n > 1 ? (int)lafs_rng_below(r, (uint64_t)n) : i;
+    for (int m = 0; m < s->models; m++) {
+        const double share = s->share[m] * times[s->group[m]] / drawn;
         struct lafs_paired p = *v->p;
-        p.score = v->model[k][m].score;
-        mean[0] += lafs_boot_accuracy(&p, v->model[k][m].threshold, w) / n;
-        mean[1] += auc(&p, v->order + (int64_t)(first + m) * p.n, w) / n;
+        if (share == 0) continue;
+        p.score = s->model[m].score;
+        mean[0] += share * lafs_boot_accuracy(&p, s->model[m].threshold, w);
+        mean[1] += share * auc(&p, s->order + (int64_t)m * p.n, w);
     }
 }
 
@@ -118,12 +206,13 @@ static void replicate(void *arg, int64_t number, int worker)
 {
     struct versus *v = arg;
     int32_t *w = v->weight + worker * v->p->people;
+    int *times = v->times + worker * (v->side[0].models + v->side[1].models);
     double mean[2][2];
     lafs_boot_draw(w, v->p->people, v->seed, number);
     for (int k = 0; k < 2; k++) {
         struct lafs_rng r;
         lafs_rng_init(&r, lafs_rng_key(v->seed, LAFS_RNG_BOOTSTRAP, (uint64_t)number, (uint64_t)k + 1, 0));
-        side(v, k, w, &r, mean[k]);
+        means(v, k, w, &r, times, mean[k]);
     }
     for (int f = 0; f < 2; f++) v->value[f * v->replicates + number] = mean[0][f] - mean[1][f];
 }
@@ -131,20 +220,20 @@ static void replicate(void *arg, int64_t number, int worker)
 static lafs_status check(const struct versus *v, struct lafs_err *err)
 {
     const struct lafs_paired *p = v->p;
-    if (v->models[0] < 1 || v->models[1] < 1 || v->replicates < 0 || p->people < 1 || p->n < 1 || p->n > INT32_MAX)
-        return lafs_fail(err, LAFS_USAGE, "%d models against %d on %lld pairs, %lld replicates", v->models[0],
-                         v->models[1], (long long)p->n, (long long)v->replicates);
+    const int ofs = v->side[0].models, againsts = v->side[1].models;
+    if (ofs < 1 || againsts < 1 || v->replicates < 0 || p->people < 1 || p->n < 1 || p->n > INT32_MAX)
+        return lafs_fail(err, LAFS_USAGE, "%d models against %d on %lld pairs, %lld replicates", ofs, againsts,
+                         (long long)p->n, (long long)v->replicates);
     for (int64_t i = 0; i < p->n; i++)
         if (p->pa[i] < 0 || p->pa[i] >= p->people || p->pb[i] < 0 || p->pb[i] >= p->people)
             return lafs_fail(err, LAFS_USAGE, "pair %lld has no person", (long long)i + 1);
     for (int k = 0; k < 2; k++)
-        for (int m = 0; m < v->models[k]; m++) {
-            if (v->model[k][m].n != p->n)
-                return lafs_fail(err, LAFS_USAGE, "%lld scores for %lld pairs", (long long)v->model[k][m].n,
-                                 (long long)p->n);
+        for (int m = 0; m < v->side[k].models; m++) {
+            const struct lafs_answers *a = v->side[k].model + m;
+            if (a->n != p->n)
+                return lafs_fail(err, LAFS_USAGE, "%lld scores for %lld pairs", (long long)a->n, (long long)p->n);
             for (int64_t i = 0; i < p->n; i++)
-                if (isnan(v->model[k][m].score[i]))
-                    return lafs_fail(err, LAFS_USAGE, "pair %lld has no score", (long long)i + 1);
+                if (isnan(a->score[i])) return lafs_fail(err, LAFS_USAGE, "pair %lld has no score", (long long)i + 1);
         }
     return LAFS_OK;
 }
@@ -153,14 +242,16 @@ static lafs_status sort_all(struct versus *v, struct lafs_err *err)
 {
     uint64_t *tmp;
     size_t all;
-    if (!lafs_mul_ok((size_t)v->models[0] + (size_t)v->models[1], (size_t)v->p->n, &all))
+    if (!lafs_mul_ok((size_t)v->side[0].models + (size_t)v->side[1].models, (size_t)v->p->n, &all))
         return lafs_fail(err, LAFS_FAILED, "out of memory");
     LAFS_TRY(lafs_alloc(&v->order, all, sizeof *v->order, err));
     LAFS_TRY(lafs_alloc(&tmp, (size_t)v->p->n, sizeof *tmp, err));
     uint64_t *at = v->order;
-    for (int k = 0; k < 2; k++)
-        for (int m = 0; m < v->models[k]; m++, at += v->p->n)
-            lafs_order_f32(v->model[k][m].score, v->p->n, at, tmp);
+    for (int k = 0; k < 2; k++) {
+        v->side[k].order = at;
+        for (int m = 0; m < v->side[k].models; m++, at += v->p->n)
+            lafs_order_f32(v->side[k].model[m].score, v->p->n, at, tmp);
+    }
     lafs_free(tmp);
     return LAFS_OK;
 }
@@ -183,27 +274,42 @@ lafs_status lafs_compare(const struct lafs_paired *p, const struct lafs_answers 
                          const struct lafs_answers *against, int againsts, int64_t replicates, uint64_t seed,
                          struct lafs_pool *pool, struct lafs_comparison *out, struct lafs_err *err)
 {
-    struct versus v = {
-        .p = p, .model = {of, against}, .models = {ofs, againsts}, .seed = seed, .replicates = replicates};
-    size_t weights;
+    const size_t threads = (size_t)(pool ? lafs_pool_threads(pool) : 1);
+    struct versus v = {.p = p,
+                       .side = {{.model = of, .models = ofs}, {.model = against, .models = againsts}},
+                       .seed = seed,
+                       .replicates = replicates};
+    size_t weights, times;
     lafs_status st;
     memset(out, 0, sizeof *out);
     LAFS_TRY(check(&v, err));
-    if (!lafs_mul_ok((size_t)(pool ? lafs_pool_threads(pool) : 1), (size_t)p->people, &weights))
+    if (!lafs_mul_ok(threads, (size_t)p->people, &weights) ||
+        !lafs_mul_ok(threads, (size_t)ofs + (size_t)againsts, &times))
         return lafs_fail(err, LAFS_FAILED, "out of memory");
+    LAFS_TRY_GOTO(st, group_runs(&v.side[0], replicates, err), done);
+    LAFS_TRY_GOTO(st, group_runs(&v.side[1], replicates, err), done);
     LAFS_TRY_GOTO(st, sort_all(&v, err), done);
     LAFS_TRY_GOTO(st, lafs_alloc(&v.weight, weights, sizeof *v.weight, err), done);
+    LAFS_TRY_GOTO(st, lafs_alloc(&v.times, times, sizeof *v.times, err), done);
     LAFS_TRY_GOTO(st, lafs_alloc(&v.value, (size_t)replicates + 1, 2 * sizeof *v.value, err), done);
     double mean[2][2];
     for (int64_t i = 0; i < p->people; i++) v.weight[i] = 1; /* the data as they are */
-    for (int k = 0; k < 2; k++) side(&v, k, v.weight, NULL, mean[k]);
+    for (int k = 0; k < 2; k++) {
+        means(&v, k, v.weight, NULL, v.times, mean[k]);
+        out->groups[k] = v.side[k].groups, out->level[k] = v.side[k].level;
+    }
     out->accuracy.of = mean[0][0], out->accuracy.against = mean[1][0];
     out->auc.of = mean[0][1], out->auc.against = mean[1][1];
     lafs_pool_for(pool, replicates, replicate, &v);
     summarise(&v, 0, &out->accuracy);
     summarise(&v, 1, &out->auc);
 done:
+    for (int k = 0; k < 2; k++) {
+        lafs_free(v.side[k].group);
+        lafs_free(v.side[k].share);
+    }
     lafs_free(v.order);
+    lafs_free(v.times);
     lafs_free(v.weight);
     lafs_free(v.value);
     return st;

@@ -39,6 +39,28 @@ expect_status 0 lafs-verify -p pairs.txt --compare one.json --compare two.json -
 has json '"models": 1, "models_against": 2, "bootstrap": 1000, "accuracy": {"of": 0.6666666666666666, "against": 0.8333333333333333,'
 ok "a difference with its interval"
 
+has json ', "drawn": null, "drawn_against": "run"}'
+[ "$(tail -n 1 text)" = "drawn: people only" ] || fail_ "what was drawn: $(cat text)"
+seeds() { sed "s/^{/{\"seeds\": {$1}, /" "$2"; }
+seeds '"pretrain": 1, "finetune": 1' one.json >p1f1.json
+seeds '"pretrain": 1, "finetune": 2' one.json >p1f2.json
+seeds '"pretrain": 2, "finetune": 1' two.json >p2f1.json
+seeds '"finetune": 1' two.json >f1.json
+seeds '"finetune": 2' part.json >f2.json
+expect_status 0 lafs-verify -p pairs.txt --compare f1.json --compare f2.json p1f1.json p2f1.json p1f2.json >text
+[ "$(tail -n 1 text)" = "drawn: people; pretrain (2); finetune of those against (2)" ] || fail_ "what was drawn: $(cat text)"
+grep -Eq '^accuracy % +83\.33 ' text || fail_ "a pretraining weighs by its runs: $(cat text)" # 4/6 by two runs, and 1
+expect_status 0 lafs-verify -p pairs.txt --compare one.json --json p1f1.json p1f2.json >json
+has json ', "drawn": "finetune", "drawn_against": null}'
+expect_status 2 lafs-verify -p pairs.txt --compare f1.json p1f1.json p2f1.json p1f1.json
+message "runs 1 and 3 of a side are of the same seeds"
+expect_status 2 lafs-verify -p pairs.txt --compare f1.json p1f1.json f2.json
+message "runs 1 and 2 of a side do not state the same kinds of seeds"
+seeds '"finetune": "x"' one.json >odd.json
+expect_status 1 lafs-verify -p pairs.txt --compare f1.json odd.json
+message "'odd.json': its seed 'finetune' is no whole number"
+ok "runs that share a seed are drawn together"
+
 for j in 1 4; do lafs-verify -p pairs.txt --compare one.json --json -j $j two.json part.json >json$j; done
 same json1 json4
 lafs-verify -p pairs.txt --compare one.json --json --seed 2 two.json part.json >json2

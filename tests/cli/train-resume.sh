@@ -68,3 +68,24 @@ for kind in $kinds; do
     message "--lr was"
     ok "options-$kind: changed options are refused by name"
 done
+
+# A run says by its digest where it began: the model may move, but not change; and the model that it leaves says so, too.
+digest=$(sha256sum <whole-f/model.safetensors | cut -d' ' -f1)
+mkdir elsewhere
+cp whole-f/model.safetensors elsewhere/part
+cp whole-f/model.safetensors elsewhere/other
+printf ' ' >>elsewhere/other
+for kind in $kinds; do
+    if [ $kind = f ]; then command="$finetune --epochs 1 --warmup 0"; else command="$pretrain --epochs 1 --warmup 0"; fi
+    for init in whole-f/model.safetensors elsewhere/part; do
+        # shellcheck disable=SC2086
+        expect_status 0 $command -o from-$kind --init $init faces.lafs
+    done
+    has from-$kind/config.json "\"init\": \"$digest\""
+    lafs-show from-$kind/model.safetensors >shown
+    has shown "begun from $digest"
+    # shellcheck disable=SC2086
+    expect_status 2 $command -o from-$kind --init elsewhere/other faces.lafs
+    message "--init was"
+    ok "init-$kind: where a run began, by its digest"
+done
