@@ -9,7 +9,8 @@
 enum {
     ROWS = 96,      /* rows of a 1x1 tile: a multiple of every block of conv_kernels.inc */
     MAX_GROUPS = 16, /* partial sums of a weight gradient */
-    CHANNELS = 64   /* of a depthwise weight gradient's tile: a multiple of every vector */
+    CHANNELS = 64,  /* of a depthwise weight gradient's tile: a multiple of every vector */
+    NEAR = 4096     /* floats of a plane that should stay in the nearest cache */
 };
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -240,6 +241,7 @@ void lafs_cpu_conv_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, const fl
 struct weight_grad {
     const struct lafs_conv *g;
     int64_t oh, ow, groups, size, blocks;
+    int64_t strip; /* output rows at a time */
     const float *x, *dy;
     float *sum; /* (groups, size) */
     const struct lafs_conv_kernels *kern;
@@ -392,6 +394,26 @@ static void depthwise_back(void *arg, int64_t q, int worker)
     }
 }
 
+/* The same for what dw_back_row takes. Tile: `block` rows of dx, counted through all images. */
+static void depthwise_back_rows(void *arg, int64_t tile, int worker)
+{
+    (void)worker;
+    const struct depthwise *o = arg;
+    const struct lafs_conv *g = o->g;
+    struct lafs_dw_row r = {.ow = g->w, .w = o->ow, .c = g->c, .k = g->k, .stride = g->stride, .taps = o->taps,
+                            .cw = o->cw};
+    for (int64_t q = tile * o->block; q < min64((tile + 1) * o->block, g->n * g->h); q++) {
+        int64_t i = q / g->h, iy = q % g->h;
+        for (int ky = 0; ky < g->k; ky++) {
+            int64_t oy = iy + (g->k - 1) / 2 - ky;
+            int seen = oy >= 0 && oy % g->stride == 0 && oy / g->stride < o->oh;
+            r.row[ky] = seen ? o->x + (i * o->oh + oy / g->stride) * o->ow * g->c : NULL;
+        }
+        r.y = o->y + q * g->w * g->c;
+        o->kern->dw_back_row(&r);
+    }
+}
+
 void lafs_cpu_depthwise_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, const float *dy, const float *w, float *dx)
 {
     if (g->k > LAFS_CONV_MAX_K) {
@@ -402,30 +424,54 @@ void lafs_cpu_depthwise_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, con
     int same = g->stride == 1 && g->k % 2; /* then it is a depthwise convolution itself, with flipped taps */
     if (!begin_depthwise(&o, d, g, w, same)) return;
     if (same) lafs_pool_for(d->pool, (g->n * o.oh + o.block - 1) / o.block, depthwise_rows, &o);
+    else if (g->stride == 2 && (g->k == 3 || g->k == 5) && g->c >= o.kern->lanes)
+        lafs_pool_for(d->pool, (g->n * g->h + o.block - 1) / o.block, depthwise_back_rows, &o);
     else lafs_pool_for(d->pool, g->n * g->h, depthwise_back, &o);
 }
 
-/* Tile: one group of images and CHANNELS channels; rows of images outside, vectors of channels inside, so that rows
- * stay in cache. Group's sum: (vectors, k*k, lanes). */
+/* Fetches share `part` of `parts` of the pixels of strip r of image m, channels [from, to). */
+static void fetch_strip(const struct weight_grad *o, int64_t m, int64_t r, int64_t from, int64_t to, int64_t part,
+                        int64_t parts)
+{
+    enum { LINE = 16 };
+    const struct lafs_conv *g = o->g;
+    int64_t first = r * g->stride * g->w, rows = min64(o->strip, o->oh - r), n = min64(rows * g->stride, g->h) * g->w;
+    const float *x = o->x + (m * g->h * g->w + first) * g->c, *dy = o->dy + (m * o->oh + r) * o->ow * g->c;
+    n = min64(n, g->h * g->w - first);
+    for (int64_t i = n * part / parts; i < n * (part + 1) / parts; i++)
+        for (int64_t c = from; c < to; c += LINE) __builtin_prefetch(x + i * g->c + c, 0, 2);
+    n = rows * o->ow;
+    for (int64_t i = n * part / parts; i < n * (part + 1) / parts; i++)
+        for (int64_t c = from; c < to; c += LINE) __builtin_prefetch(dy + i * g->c + c, 0, 2);
+}
+
+/* Tile: one group of images and CHANNELS channels. Strips of rows, which stay in cache, outside, vectors of channels
+ * inside; pixels lie far apart, so while one strip is worked on the next is fetched. Group's sum: (vectors, k*k,
+ * lanes). */
 static void depthwise_grad(void *arg, int64_t i, int worker)
 {
-    (void)worker;
     const struct weight_grad *o = arg;
     const struct lafs_conv *g = o->g;
     int64_t group = i / o->blocks, lanes = o->kern->lanes, size = (int64_t)g->k * g->k * lanes;
-    int64_t from = i % o->blocks * CHANNELS, to = min64(from + CHANNELS, g->c);
+    int64_t from = i % o->blocks * CHANNELS, to = min64(from + CHANNELS, g->c), end = group_start(o, group + 1);
+    int64_t vectors = (to - from + lanes - 1) / lanes;
     float *sum = o->sum + group * o->size + from / lanes * size;
-    memset(sum, 0, (size_t)((to - from + lanes - 1) / lanes * size) * sizeof *sum);
-    for (int64_t r = group_start(o, group) * o->oh; r < group_start(o, group + 1) * o->oh; r++) {
-        const float *row[LAFS_CONV_MAX_K];
-        rows_under(g, o->x, r / o->oh, r % o->oh, NULL, row);
-        for (int64_t c = from; c < to; c += lanes)
-            for (int ky = 0; ky < g->k; ky++)
-                if (row[ky])
-                    o->kern->dw_weight_row(o->ow, g->w, g->c, g->k, g->stride, (int)min64(lanes, to - c),
-                                           o->dy + r * o->ow * g->c + c, row[ky] + c,
-                                           sum + (c - from) / lanes * size + ky * g->k * lanes, lanes);
-    }
+    memset(sum, 0, (size_t)(vectors * size) * sizeof *sum);
+    for (int64_t m = group_start(o, group); m < end; m++)
+        for (int64_t r = 0; r < o->oh; r += o->strip) {
+            int last = r + o->strip >= o->oh;
+            for (int64_t v = 0; v < vectors; v++) {
+                int64_t c = from + v * lanes;
+                struct lafs_dw_grad t = {.h = g->h, .w = g->w, .ow = o->ow, .c = g->c, .k = g->k, .stride = g->stride,
+                                         .n = (int)min64(lanes, to - c), .from = r, .to = min64(r + o->strip, o->oh),
+                                         .x = o->x + m * g->h * g->w * g->c + c,
+                                         .dy = o->dy + m * o->oh * o->ow * g->c + c,
+                                         .plane = lafs_cpu_scratch(o->d, worker), .sum = sum + v * size};
+                if (!last || m + 1 < end)
+                    fetch_strip(o, last ? m + 1 : m, last ? 0 : r + o->strip, from, to, v, vectors);
+                o->kern->dw_weight(&t);
+            }
+        }
 }
 
 void lafs_cpu_depthwise_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy, float *dw)
@@ -438,6 +484,9 @@ void lafs_cpu_depthwise_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, con
     int64_t kk = (int64_t)g->k * g->k, lanes = lafs_conv_kernels()->lanes;
     if (!begin_grad(&o, d, g, x, dy, round_up(g->c, lanes) * kk)) return;
     o.blocks = (g->c + CHANNELS - 1) / CHANNELS;
+    int64_t wide = (g->w + g->k) * lanes, plane = NEAR / wide;
+    o.strip = min64(plane > g->k ? (plane - g->k) / g->stride + 1 : 1, o.oh); /* no result depends on it */
+    if (!lafs_cpu_reserve(d, (size_t)(((o.strip - 1) * g->stride + g->k) * wide) * sizeof *x)) return;
     lafs_pool_for(d->pool, o.groups * o.blocks, depthwise_grad, &o);
     if (o.groups == 0) return;
     add_groups(&o);

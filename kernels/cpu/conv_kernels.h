@@ -38,6 +38,18 @@ struct lafs_dw_row {
     float *y;           /* (ow, c) */
 };
 
+/* The gradient of the taps of one vector of channels, over output rows [from, to) of an image: pointers are at its
+ * first channel. */
+struct lafs_dw_grad {
+    int64_t h, w, ow, c;
+    int k, stride;
+    int n;               /* lanes that there are */
+    int64_t from, to;
+    const float *x, *dy; /* (h,w,c), (oh,ow,c) */
+    float *plane;        /* room for ((to - from - 1)*stride + k, w + 2*((k - 1)/2), lanes) */
+    float *sum;          /* (k*k, lanes) */
+};
+
 /* A depthwise convolution of one vector of channels whose input rows lie padded in a plane: no tap leaves a row. */
 struct lafs_dw_plane {
     int64_t oh, ow;
@@ -82,9 +94,11 @@ struct lafs_conv_kernels {
     void (*scale)(int64_t n, const float *s, enum lafs_act act, float *y);
     /* y[j] = sum over t < n of a[t][j] b[t][j], j < c */
     void (*dot_taps)(int n, const float *const *a, const float *const *b, int64_t c, float *y);
-    /* sum[kx (stride of ld)][j] += sum over ox of dy[ox][j] x[ox stride + kx - p][j], j < lanes (n of them valid) */
-    void (*dw_weight_row)(int64_t ow, int64_t w, int64_t c, int k, int stride, int n, const float *dy, const float *x,
-                          float *sum, int64_t ld);
+    /* One row of a depthwise convolution's gradient by its input: r->row[ky] is the row of outputs, (w,c), that saw it
+     * under tap row ky, or NULL; y (ow,c) is written. Stride 2, k 3 or 5, as many channels as lanes; no bias, act. */
+    void (*dw_back_row)(const struct lafs_dw_row *r);
+    /* Each tap's sum += sum over rows and pixels, in order, of dy x. */
+    void (*dw_weight)(const struct lafs_dw_grad *t);
     /* mean[j] of x (rows,c), squares[j] = sum over rows of (x - mean)^2 */
     void (*bn_moments)(int64_t rows, int64_t c, const float *x, float *mean, float *squares);
     void (*bn_norm)(const struct lafs_bn_tile *t);   /* y = act(z); y may be x */
