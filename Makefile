@@ -186,9 +186,14 @@ $B/tests/unit/backend: | $(PLUGINS)
 
 # Several processes without MPI: a plugin that meets in shared memory.
 RANKS := $B/tests/ranks/lafs-mpi.so
-$(RANKS): tests/ranks/shm.c lib/compute/comm.h
+$(RANKS): tests/ranks/shm.c tests/ranks/meet.h lib/compute/comm.h
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE -O1 -fPIC -shared $(WARN) -I. -Ilib -o $@ $<
+# NCCL without GPUs: the simulated ones of those processes exchange by it.
+NCCL := $B/tests/ranks/libnccl.so.2
+$(NCCL): tests/ranks/nccl.c tests/ranks/meet.h tests/ranks/stream.h
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE -O1 -fPIC -shared $(WARN) -I. -o $@ $<
 
 # 512-bit kernels on processors without AVX-512: the same sources over intrinsics written out, in the tests of ops and of
 # what composes them. Tiles have an emulation of their own (tests/ops/amx.c).
@@ -249,7 +254,7 @@ CHECK := $(foreach c,$(CHECK),$(if $(findstring $T,$c),$c))
 endif
 
 .PHONY: check
-check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(GPU_SIZES)) $(if $(filter %/train-ranks.sh %/train-ranks-trouble.sh %/slurm.sh,$(CHECK)),$(RANKS) $(MPI_PLUGIN)) $(if $(filter $(INJECT_TESTS) %/train-ranks-trouble.sh,$(CHECK)),$(SHIM)) $(if $(filter %/lafs-shard-trouble.sh,$(CHECK)),$B/tests/unit/stream) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
+check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(GPU_SIZES)) $(if $(filter %/train-ranks.sh %/train-ranks-trouble.sh %/slurm.sh %/cuda/ranks.sh,$(CHECK)),$(RANKS) $(NCCL) $(MPI_PLUGIN)) $(if $(filter $(INJECT_TESTS) %/train-ranks-trouble.sh,$(CHECK)),$(SHIM)) $(if $(filter %/lafs-shard-trouble.sh,$(CHECK)),$B/tests/unit/stream) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
 	@CC='$(CC)' SAN='$(SAN)' tests/run $B $(CHECK)
 
 .PHONY: check-interop

@@ -378,7 +378,7 @@ static lafs_status prepare(struct lafs_finetune_config *c, const char *path, str
     c->host_pool = cli_pool();
     c->validate = o.pairs && s.run.comm.rank == 0 ? VALIDATE_BATCH : 0;
     record_options(c);
-    return o.dry_run ? LAFS_OK : take_memory(c, err);
+    return LAFS_OK;
 }
 
 /* The same, knowing the run. */
@@ -402,12 +402,14 @@ static lafs_status go(const char *path, struct lafs_err *err)
     struct lafs_finetune_config c;
     LAFS_TRY(trainrun_join(&s.run, o.ranks, err));
     LAFS_TRY(lafs_comm_agree(&s.run.comm, prepare(&c, path, err), err));
+    LAFS_TRY(trainrun_link(&s.run, o.ranks, &s.backend, err));
     if (o.dry_run) {
         if (s.run.comm.rank) return LAFS_OK;
         c.plan_only = 1;
         LAFS_TRY(lafs_finetune_open(&s.trainer, &c, &s.backend, cli_pool(), s.ix, &s.classes, err));
         return dry_run(&c, err);
     }
+    LAFS_TRY(lafs_comm_agree(&s.run.comm, take_memory(&c, err), err));
     LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, s.backend.ops->describe(s.backend.dev), err));
     LAFS_TRY(lafs_comm_agree(&s.run.comm, begin(&c, err), err));
     if (lafs_finetune_same(s.trainer, err) != LAFS_OK) return lafs_err_prefix(err, "at the start, from '%s'", o.run);

@@ -432,7 +432,7 @@ static lafs_status prepare(struct lafs_pretrain_config *c, const char *const *ar
     trainrun_check_turns(&s.run, c->batch / c->micro);
     LAFS_TRY(trainrun_open_data(&s.run, err));
     record_options(c);
-    return o.dry_run ? LAFS_OK : take_memory(c, err);
+    return LAFS_OK;
 }
 
 /* The same, knowing the run. */
@@ -456,6 +456,7 @@ static lafs_status go(const char *const *args, int n, struct lafs_err *err)
     struct lafs_pretrain_config c;
     LAFS_TRY(trainrun_join(&s.run, o.ranks, err));
     LAFS_TRY(lafs_comm_agree(&s.run.comm, prepare(&c, args, n, err), err));
+    LAFS_TRY(trainrun_link(&s.run, o.ranks, &s.backend, err));
     if (o.dry_run) {
         if (s.run.comm.rank) return LAFS_OK;
         c.plan_only = 1;
@@ -463,6 +464,7 @@ static lafs_status go(const char *const *args, int n, struct lafs_err *err)
         LAFS_TRY(lafs_pretrain_open(&s.trainer, &c, &s.backend, s.feed, err));
         return dry_run(&c, err);
     }
+    LAFS_TRY(lafs_comm_agree(&s.run.comm, take_memory(&c, err), err));
     LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, s.backend.ops->describe(s.backend.dev), err));
     LAFS_TRY(lafs_comm_agree(&s.run.comm, begin(&c, err), err));
     if (lafs_pretrain_same(s.trainer, err) != LAFS_OK) return lafs_err_prefix(err, "at the start, from '%s'", o.run);

@@ -159,6 +159,15 @@ lafs_status trainrun_join(struct trainrun *t, const char *ranks, struct lafs_err
     return LAFS_OK;
 }
 
+lafs_status trainrun_link(struct trainrun *t, const char *ranks, const struct lafs_backend *b, struct lafs_err *err)
+{
+    struct lafs_err why;
+    LAFS_TRY(lafs_comm_link(&t->comm, b, ranks, &why, err));
+    if (why.status != LAFS_OK) cli_warn("gradients go through the machine's memory and MPI: %s", why.msg);
+    if (t->comm.link) cli_note("the processes' GPUs exchange by NCCL");
+    return LAFS_OK;
+}
+
 void trainrun_leave(struct trainrun *t) { lafs_comm_close(&t->comm); }
 
 int trainrun_fail(struct trainrun *t, struct lafs_err *err)

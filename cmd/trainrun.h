@@ -51,7 +51,7 @@ struct trainrun {
 
 /* The option --ranks. */
 #define TRAINRUN_RANKS(where) \
-    {"ranks", 0, CLI_CHOICE, &where, "auto|none|mpi", \
+    {"ranks", 0, CLI_CHOICE, &where, "auto|none|mpi|nccl", \
      "share each step with the processes that mpirun or srun started", 0, 0, "auto", .no_effect = 1}
 
 /* Before any thread is started: signals are blocked, for the thread that waits for them. */
@@ -59,6 +59,8 @@ void trainrun_init(struct trainrun *t);
 /* After that: joins the processes that mpirun or srun started. Without -j, the processors of a machine are shared among
  * the processes there; --device cuda is a GPU of its own for each. Only the first process warns and notes. */
 lafs_status trainrun_join(struct trainrun *t, const char *ranks, struct lafs_err *err);
+/* Links their GPUs, if it is not the CPU that they compute on. What is done in common, once all have b. */
+lafs_status trainrun_link(struct trainrun *t, const char *ranks, const struct lafs_backend *b, struct lafs_err *err);
 /* Leaves them, or ends them all. */
 void trainrun_leave(struct trainrun *t);
 /* The exit status of a failure, said by one process; those that do not know of it are ended. */

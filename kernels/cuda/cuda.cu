@@ -173,6 +173,7 @@ static void close_device(struct lafs_dev *d)
         lafs_free(d);
         return;
     }
+    link_close(d);
     for (int i = 0; i < SCRATCH_KINDS; i++) runtime_free(d, d->scratch[i].p);
     product_close(d);
     runtime_close(d);
@@ -249,6 +250,7 @@ static void fill(struct lafs_ops *ops)
     ops_optim(ops);
     ops_render(ops);
     ops_scan(ops);
+    ops_link(ops);
 }
 
 extern "C" __attribute__((visibility("default"))) const struct lafs_ops *lafs_plugin_ops(void)

@@ -26,6 +26,7 @@
 
 #include "compute/backend.h"
 
+struct link;
 enum { WARP = 32, THREADS = 256 /* of a block, where nothing says otherwise */ };
 
 /* -- the device, on the host's side: cuda.cu, and runtime.cu or tests/cuda/runtime.cc -- */
@@ -43,6 +44,7 @@ struct lafs_dev {
     struct plan *plan;    /* of a plan (the table's `plan`): memory is counted, nothing computed; NULL: a GPU */
     void *stream;         /* cudaStream_t; all work of a device is on one */
     void *products;       /* what product.cu keeps */
+    struct link *link;    /* to other processes' GPUs: link.cu */
     void *mark[STAGES];   /* cudaEvent_t, behind the last copy from a stage */
     struct {
         char *p;          /* (STAGES, STAGE_SIZE), pinned */
@@ -77,6 +79,7 @@ void runtime_copy(struct lafs_dev *d, void *to, const void *from, size_t size);
 void runtime_zero(struct lafs_dev *d, void *p, size_t size);
 /* Waits for all that is queued. */
 void runtime_wait(struct lafs_dev *d);
+int runtime_busy(struct lafs_dev *d); /* 1: some of it is not done yet */
 
 /* -- what ops use; on a plan nothing happens -- */
 /* Queues a copy from the host, whose memory has been read on return. */
@@ -130,6 +133,9 @@ void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const float *
 void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, float *out);
 static inline int64_t parts_of(int64_t rows) { return (rows + SUM_ROWS - 1) / SUM_ROWS; }
 
+/* Leaves the other processes' GPUs, if it has joined any: link.cu */
+void link_close(struct lafs_dev *d);
+
 /* -- groups of ops: each file sets its slots -- */
 void ops_elementwise(struct lafs_ops *ops);
 void ops_linear(struct lafs_ops *ops);
@@ -142,6 +148,7 @@ void ops_loss(struct lafs_ops *ops);
 void ops_optim(struct lafs_ops *ops);
 void ops_render(struct lafs_ops *ops);
 void ops_scan(struct lafs_ops *ops);
+void ops_link(struct lafs_ops *ops);
 
 struct grid {
     int64_t x, y, z;

@@ -51,8 +51,9 @@ lafs_status runtime_open(struct lafs_dev *d, const char *arg, struct lafs_err *e
     }
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
-    snprintf(d->text, sizeof d->text, "cuda:%d, %s, compute capability %d.%d, CUDA %d.%d, driver for %d.%d", number,
-             prop.name, prop.major, prop.minor, runtime / 1000, runtime % 1000 / 10, driver / 1000, driver % 1000 / 10);
+    /* No number: processes compare what they compute on. */
+    snprintf(d->text, sizeof d->text, "cuda, %s, compute capability %d.%d, CUDA %d.%d, driver for %d.%d", prop.name,
+             prop.major, prop.minor, runtime / 1000, runtime % 1000 / 10, driver / 1000, driver % 1000 / 10);
     return LAFS_OK;
 }
 
@@ -146,6 +147,17 @@ void runtime_zero(struct lafs_dev *d, void *p, size_t size)
 {
     runtime_use(d);
     if (size) check(d, "zero", cudaMemsetAsync(p, 0, size, stream_of(d)));
+}
+int runtime_busy(struct lafs_dev *d)
+{
+    runtime_use(d);
+    const cudaError_t e = cudaStreamQuery(stream_of(d));
+    if (e == cudaErrorNotReady) {
+        cudaGetLastError(); /* that is no failure */
+        return 1;
+    }
+    check(d, "a kernel", e);
+    return 0;
 }
 void runtime_wait(struct lafs_dev *d)
 {

@@ -126,6 +126,8 @@ struct lafs_bottleneck {
     const float *project, *project_b; /* (out,mid), (out) */
 };
 
+enum { LAFS_LINK_ID = 128 /* bytes */ };
+
 struct lafs_ops {
     uint32_t version; /* LAFS_BACKEND_VERSION */
     const char *name; /* "ref", "cpu", "cuda" */
@@ -344,6 +346,18 @@ struct lafs_ops {
      * x, y (m); c may be -INFINITY, all x > 0. All device memory. */
     void (*scan)(struct lafs_dev *d, int64_t nq, int64_t m, int64_t dim, const int8_t *q, const float *c,
                  const float *a, const int8_t *g, const float *x, const float *y, uint64_t *hits);
+
+    /* -- devices of several processes, one each, that exchange by themselves: optional, all five; fallback: through the
+     *    host (compute/comm.h, which is what calls them) -- */
+    /* id: LAFS_LINK_ID bytes, made by one process and told to the others; NULL: could there be one? */
+    lafs_status (*link_id)(struct lafs_dev *d, void *id, struct lafs_err *err);
+    /* Of all `size` processes; returns when all have come, or within a minute. */
+    lafs_status (*link_open)(struct lafs_dev *d, const void *id, int rank, int size, struct lafs_err *err);
+    /* After that, in common: `gather` and `exchange` of struct lafs_comm_ops, on device memory. All that was queued
+     * before is complete on return. After a failure there is no link any more. */
+    lafs_status (*link_gather)(struct lafs_dev *d, void *all, size_t each, struct lafs_err *err);
+    lafs_status (*link_exchange)(struct lafs_dev *d, const void *send, void *recv, size_t each, struct lafs_err *err);
+    void (*link_close)(struct lafs_dev *d); /* no link: nothing happens */
 };
 
 /* The built-in backends. */

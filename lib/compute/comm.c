@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "compute/backend.h"
 #include "compute/plugin.h"
 
 /* How many processes the launcher says that there are; 0: there was none. OpenMPI's mpirun, MPICH's and srun's PMI,
@@ -59,8 +60,8 @@ lafs_status lafs_comm_open(struct lafs_comm *c, const char *how, struct lafs_err
     *c = single;
     long expected = promised();
     if (!strcmp(how, "none") || (!strcmp(how, "auto") && expected < 2)) return LAFS_OK;
-    if (strcmp(how, "auto") && strcmp(how, "mpi"))
-        return lafs_fail(err, LAFS_USAGE, "'%s' is no way to find other processes; use auto, none or mpi", how);
+    if (strcmp(how, "auto") && strcmp(how, "mpi") && strcmp(how, "nccl"))
+        return lafs_fail(err, LAFS_USAGE, "'%s' is no way to find other processes; use auto, none, mpi or nccl", how);
     lafs_status st = join(c, expected, err);
     if (st == LAFS_OK) return LAFS_OK;
     if (expected > 1) lafs_err_prefix(err, "cannot join the other processes");
@@ -70,6 +71,7 @@ lafs_status lafs_comm_open(struct lafs_comm *c, const char *how, struct lafs_err
 
 void lafs_comm_close(struct lafs_comm *c)
 {
+    if (c->link) c->link->ops->link_close(c->link->dev);
     if (c->ops) c->ops->close();
     *c = (struct lafs_comm){.size = 1, .local_size = 1};
 }
@@ -143,4 +145,74 @@ lafs_status lafs_comm_agree(struct lafs_comm *c, lafs_status st, struct lafs_err
 {
     int32_t status[LAFS_COMM_MAX];
     return lafs_comm_agree_on(c, st, status, sizeof *status, err);
+}
+
+/* -- linked devices -- */
+
+/* Agrees, but not on a failure of c: there is another way. */
+static lafs_status agree_quietly(struct lafs_comm *c, lafs_status st, struct lafs_err *why)
+{
+    struct lafs_comm asked = *c;
+    st = lafs_comm_agree(&asked, st, why);
+    c->alone = asked.alone;
+    return st;
+}
+
+/* Before anything is done about it: does it make sense to this process? */
+static lafs_status can_link(const struct lafs_backend *b, const char *how, struct lafs_err *why)
+{
+    if (!strcmp(how, "mpi")) return lafs_fail(why, LAFS_USAGE, "--ranks mpi");
+    if (!b->ops->link_id) return lafs_fail(why, LAFS_USAGE, "device '%s' has no link to others", b->ops->name);
+    return b->ops->link_id(b->dev, NULL, why);
+}
+
+static lafs_status link_devices(struct lafs_comm *c, const struct lafs_backend *b, const char *how,
+                                struct lafs_err *why)
+{
+    unsigned char id[LAFS_LINK_ID] = {0};
+    lafs_status st;
+    LAFS_TRY(agree_quietly(c, can_link(b, how, why), why));
+    st = LAFS_OK;
+    if (c->rank == 0) st = b->ops->link_id(b->dev, id, why);
+    LAFS_TRY(agree_quietly(c, st, why));
+    LAFS_TRY(lafs_comm_broadcast(c, id, sizeof id, 0, why));
+    st = b->ops->link_open(b->dev, id, c->rank, c->size, why);
+    const lafs_status all = agree_quietly(c, st, why);
+    if (all == LAFS_OK) c->link = b;
+    else b->ops->link_close(b->dev);
+    return all;
+}
+
+lafs_status lafs_comm_link(struct lafs_comm *c, const struct lafs_backend *b, const char *how, struct lafs_err *why,
+                           struct lafs_err *err)
+{
+    *why = (struct lafs_err){0};
+    const int must = !strcmp(how, "nccl");
+    if (lafs_comm_size(c) == 1) return LAFS_OK;
+    const lafs_status st = link_devices(c, b, how, why);
+    if (st != LAFS_OK && (must || c->alone)) {
+        if (err) *err = *why;
+        c->agreed = !c->alone;
+        return st;
+    }
+    if (!strcmp(how, "mpi") || !b->ops->link_id) *why = (struct lafs_err){0}; /* nobody has asked for it */
+    return LAFS_OK;
+}
+
+int lafs_comm_linked(const struct lafs_comm *c, const struct lafs_backend *b)
+{
+    return c && c->link && c->link->ops == b->ops;
+}
+
+lafs_status lafs_comm_link_gather(struct lafs_comm *c, void *all, size_t each, struct lafs_err *err)
+{
+    if (!has_others(c)) return LAFS_OK;
+    return lafs_comm_alone(c, c->link->ops->link_gather(c->link->dev, all, each, err));
+}
+
+lafs_status lafs_comm_link_exchange(struct lafs_comm *c, const void *send, void *recv, size_t each,
+                                    struct lafs_err *err)
+{
+    if (!has_others(c)) return LAFS_OK;
+    return lafs_comm_alone(c, c->link->ops->link_exchange(c->link->dev, send, recv, each, err));
 }

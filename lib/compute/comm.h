@@ -22,6 +22,8 @@
 
 #include "base/err.h"
 
+struct lafs_backend;
+
 enum { LAFS_COMM_VERSION = 1, LAFS_COMM_MAX = 4096 /* processes */ };
 
 /* What a plugin provides, exported as the static table that this function returns. Memory is the host's. */
@@ -48,11 +50,13 @@ struct lafs_comm {
     int rank, size;
     int node;                        /* lowest rank on this machine */
     int local_rank, local_size;      /* among those on this machine */
+    const struct lafs_backend *link; /* whose devices exchange by themselves; NULL: through the host */
     int agreed;                      /* 1: all know of the failure that one of them had */
     int alone;                       /* 1: this one has failed, and the others, somewhere in common, do not know */
     int silent;                      /* 1: the others are not asked: see lafs_comm_silent */
 };
-/* how: "auto" (as the environment says that mpirun or srun started it), "none", "mpi". The plugin lafs-mpi.so is loaded
+/* how: "auto" (as the environment says that mpirun or srun started it), "none", "mpi", or "nccl", which is the same
+ * here. The plugin lafs-mpi.so is loaded
  * only when there are others. LAFS_FAILED: the environment promises others, but they cannot be joined. */
 lafs_status lafs_comm_open(struct lafs_comm *c, const char *how, struct lafs_err *err);
 /* After a failure that not all know of, the others are not waited for: they are ended. */
@@ -76,6 +80,18 @@ lafs_status lafs_comm_agree(struct lafs_comm *c, lafs_status st, struct lafs_err
 lafs_status lafs_comm_agree_on(struct lafs_comm *c, lafs_status st, void *all, size_t each, struct lafs_err *err);
 /* A status of what is done partly in common: unless it is LAFS_OK, or all know, this process is alone. */
 lafs_status lafs_comm_alone(struct lafs_comm *c, lafs_status st);
+
+/* Links the processes' devices (backend.h, link_id), each b's own device, for c's lifetime: c->link. how: "auto", "mpi"
+ * (not linked) or "nccl" (LAFS_FAILED, agreed on, where they cannot be). What is done in common. why: empty, or with
+ * "auto" and devices that should be linked, why they are not. */
+lafs_status lafs_comm_link(struct lafs_comm *c, const struct lafs_backend *b, const char *how, struct lafs_err *why,
+                           struct lafs_err *err);
+/* Are devices of b, or of a plan of it, linked? */
+int lafs_comm_linked(const struct lafs_comm *c, const struct lafs_backend *b);
+/* As those above, on memory of linked devices; what was queued on the device before is complete on return. */
+lafs_status lafs_comm_link_gather(struct lafs_comm *c, void *all, size_t each, struct lafs_err *err);
+lafs_status lafs_comm_link_exchange(struct lafs_comm *c, const void *send, void *recv, size_t each,
+                                    struct lafs_err *err);
 
 static inline int lafs_comm_rank(const struct lafs_comm *c) { return c ? c->rank : 0; }
 static inline int lafs_comm_size(const struct lafs_comm *c) { return c && c->size > 1 ? c->size : 1; }

@@ -343,7 +343,7 @@ void lafs_finetune_set_best(struct lafs_finetune *t, double figure, int64_t epoc
 
 size_t lafs_finetune_memory(const struct lafs_finetune *t)
 {
-    size_t rest = lafs_fold_memory(t->c.comm, common(t).size);
+    size_t rest = lafs_fold_memory(t->c.comm, t->b, common(t).size);
     if (t->split_on) rest += lafs_split_memory(&t->split);
     return lafs_add_ok(t->arena.used, rest, &rest) ? lafs_optim_memory(&t->model.params, rest) : SIZE_MAX;
 }

@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 
-enum { SHARE = 1 << 16 /* numbers that two processes exchange at once: 256 KiB */ };
+enum { SHARE = 1 << 16 /* 256 KiB */, LINKED_ROUND = 1 << 23 /* 32 MiB of all processes */ };
 
 static int is_average(const struct lafs_param *p) { return !p->trainable && p->ndim > 0; } /* others are counters */
 
@@ -17,15 +17,24 @@ static lafs_status list_averages(struct lafs_fold *f, const struct lafs_params *
     return LAFS_OK;
 }
 
-static int64_t share_of(int64_t size, int64_t ranks)
+/* Numbers that two processes exchange at once. A device is worth asking for more, but what all send it must fit. */
+static int64_t share_of(int64_t size, int64_t ranks, int linked)
 {
-    return (size + ranks - 1) / ranks < SHARE ? (size + ranks - 1) / ranks : SHARE;
+    const int64_t even = (size + ranks - 1) / ranks;
+    const int64_t most = linked && LINKED_ROUND / ranks > SHARE ? LINKED_ROUND / ranks : SHARE;
+    return even < most ? even : most;
 }
 
-size_t lafs_fold_memory(const struct lafs_comm *comm, int64_t size)
+size_t lafs_fold_memory(const struct lafs_comm *comm, const struct lafs_backend *b, int64_t size)
 {
-    const int64_t ranks = lafs_comm_size(comm), share = share_of(size, ranks);
+    const int64_t ranks = lafs_comm_size(comm), share = share_of(size, ranks, lafs_comm_linked(comm, b));
     return ranks == 1 ? 0 : (size_t)(2 * ranks * share + size / ranks + share) * sizeof(float);
+}
+
+static lafs_status take(const struct lafs_fold *f, float **out, int64_t count, struct lafs_err *err)
+{
+    if (!f->linked) return lafs_alloc0(out, (size_t)count, sizeof(float), err);
+    return f->b->ops->alloc(f->b->dev, (void **)out, (size_t)count * sizeof(float), err);
 }
 
 lafs_status lafs_fold_init(struct lafs_fold *f, struct lafs_comm *comm, const struct lafs_backend *b, int64_t size,
@@ -35,19 +44,22 @@ lafs_status lafs_fold_init(struct lafs_fold *f, struct lafs_comm *comm, const st
     *f = (struct lafs_fold){.comm = comm, .b = b, .size = size, .keep = (float)(1 - (double)momentum)};
     if (ps) LAFS_TRY(list_averages(f, ps, err));
     if (ranks == 1) return LAFS_OK;
-    f->share = share_of(size, ranks);
+    f->linked = lafs_comm_linked(comm, b);
+    f->share = share_of(size, ranks, f->linked);
     f->rounds = (size + ranks * f->share - 1) / (ranks * f->share);
-    LAFS_TRY(lafs_alloc0(&f->send, (size_t)(ranks * f->share), sizeof(float), err));
-    LAFS_TRY(lafs_alloc0(&f->got, (size_t)(ranks * f->share), sizeof(float), err));
-    return lafs_alloc0(&f->own, (size_t)(f->rounds * f->share), sizeof(float), err);
+    LAFS_TRY(take(f, &f->send, ranks * f->share, err));
+    LAFS_TRY(take(f, &f->got, ranks * f->share, err));
+    return take(f, &f->own, f->rounds * f->share, err);
 }
 
 void lafs_fold_release(struct lafs_fold *f)
 {
+    float *owned[] = {f->send, f->got, f->own};
+    for (int i = 0; i < 3; i++) {
+        if (f->linked) f->b->ops->free(f->b->dev, owned[i]);
+        else lafs_free(owned[i]);
+    }
     lafs_free(f->average);
-    lafs_free(f->send);
-    lafs_free(f->got);
-    lafs_free(f->own);
     memset(f, 0, sizeof *f);
 }
 
@@ -59,25 +71,38 @@ static int64_t round_of(const struct lafs_fold *f, int64_t round, int64_t *to)
     return from;
 }
 
-lafs_status lafs_fold_begin(struct lafs_fold *f, const float *sum, struct lafs_err *err)
+/* This process's numbers of a round: how many, from *first on. There may be none in the last one. */
+static int64_t own_of(const struct lafs_fold *f, int64_t round, int64_t *first)
 {
-    const int64_t rank = lafs_comm_rank(f->comm);
-    if (lafs_comm_size(f->comm) == 1) return LAFS_OK;
-    for (int64_t i = 0; i < f->rounds; i++) {
-        int64_t to, from = round_of(f, i, &to) + rank * f->share, n = to - from < f->share ? to - from : f->share;
-        if (n > 0) f->b->ops->download(f->b->dev, f->own + i * f->share, sum + from, (size_t)n * sizeof(float));
-    }
-    return f->b->ops->sync(f->b->dev, err);
+    int64_t to, from = round_of(f, round, &to);
+    *first = from + lafs_comm_rank(f->comm) * f->share;
+    if (*first >= to) return 0;
+    return to - *first < f->share ? to - *first : f->share;
 }
 
-/* own (n): the numbers from `first` on. */
+lafs_status lafs_fold_begin(struct lafs_fold *f, const float *sum, struct lafs_err *err)
+{
+    const struct lafs_backend *b = f->b;
+    if (lafs_comm_size(f->comm) == 1) return LAFS_OK;
+    for (int64_t i = 0; i < f->rounds; i++) {
+        int64_t first, n = own_of(f, i, &first);
+        if (n == 0) continue;
+        (f->linked ? b->ops->copy : b->ops->download)(b->dev, f->own + i * f->share, sum + first,
+                                                      (size_t)n * sizeof(float));
+    }
+    return f->linked ? LAFS_OK : lafs_comm_alone(f->comm, b->ops->sync(b->dev, err));
+}
+
+/* own (n): the numbers from `first` on. Those among them that are averages decay. */
 static void decay(const struct lafs_fold *f, int64_t first, int64_t n, float *own)
 {
     for (int i = 0; i < f->averages; i++) {
         const struct lafs_fold_average *a = &f->average[i];
         int64_t from = a->off > first ? a->off : first, to = a->off + a->size;
         if (to > first + n) to = first + n;
-        for (int64_t j = from; j < to; j++) own[j - first] *= f->keep;
+        if (from >= to) continue;
+        if (f->linked) f->b->ops->scale(f->b->dev, to - from, f->keep, own + from - first);
+        for (int64_t j = from; j < to && !f->linked; j++) own[j - first] *= f->keep;
     }
 }
 
@@ -91,38 +116,67 @@ static lafs_status add_alone(struct lafs_fold *f, float *sum, const float *part)
     return LAFS_OK;
 }
 
+/* own += x, both on the host or both on the device: the same bits. */
+static void add(const struct lafs_fold *f, int64_t n, const float *x, float *own)
+{
+    if (f->linked) f->b->ops->axpy(f->b->dev, n, 1, x, own);
+    for (int64_t j = 0; j < n && !f->linked; j++) own[j] += x[j];
+}
+
+/* Everybody's contributions to this process's share of a round, into f->got. */
+static lafs_status exchange(struct lafs_fold *f, int64_t round, const float *part, int has_part, struct lafs_err *err)
+{
+    const struct lafs_backend *b = f->b;
+    const size_t each = (size_t)f->share * sizeof(float);
+    int64_t to, from = round_of(f, round, &to);
+    const int full = to - from == lafs_comm_size(f->comm) * f->share;
+    if (f->linked) {
+        if (full) return lafs_comm_link_exchange(f->comm, part + from, f->got, each, err);
+        b->ops->copy(b->dev, f->send, part + from, (size_t)(to - from) * sizeof(float));
+        return lafs_comm_link_exchange(f->comm, f->send, f->got, each, err);
+    }
+    if (has_part) b->ops->download(b->dev, f->send, part + from, (size_t)(to - from) * sizeof(float));
+    LAFS_TRY(lafs_comm_alone(f->comm, b->ops->sync(b->dev, err)));
+    return lafs_comm_exchange(f->comm, f->send, f->got, each, err);
+}
+
 lafs_status lafs_fold_add(struct lafs_fold *f, float *sum, const float *part, int active, struct lafs_err *err)
 {
-    const int64_t ranks = lafs_comm_size(f->comm), rank = lafs_comm_rank(f->comm);
-    if (ranks == 1) return add_alone(f, sum, part);
+    if (lafs_comm_size(f->comm) == 1) return add_alone(f, sum, part);
     for (int64_t i = 0; i < f->rounds; i++) {
-        int64_t to, from = round_of(f, i, &to), first = from + rank * f->share;
-        int64_t n = to - first < f->share ? to - first : f->share; /* may be none in the last round */
+        int64_t first, n = own_of(f, i, &first);
         float *own = f->own + i * f->share;
-        if (rank < active)
-            f->b->ops->download(f->b->dev, f->send, part + from, (size_t)(to - from) * sizeof(float));
-        LAFS_TRY(f->b->ops->sync(f->b->dev, err));
-        LAFS_TRY(lafs_comm_exchange(f->comm, f->send, f->got, (size_t)f->share * sizeof(float), err));
+        LAFS_TRY(exchange(f, i, part, lafs_comm_rank(f->comm) < active, err));
         for (int r = 0; r < active && n > 0; r++) {
-            const float *x = f->got + r * f->share;
             decay(f, first, n, own);
-            for (int64_t j = 0; j < n; j++) own[j] += x[j];
+            add(f, n, f->got + r * f->share, own);
         }
     }
     return LAFS_OK;
 }
 
+/* The sums of a round, everywhere. */
+static lafs_status collect(struct lafs_fold *f, int64_t round, float *sum, struct lafs_err *err)
+{
+    const struct lafs_backend *b = f->b;
+    const size_t each = (size_t)f->share * sizeof(float);
+    int64_t to, from = round_of(f, round, &to);
+    float *mine = f->got + lafs_comm_rank(f->comm) * f->share;
+    if (f->linked) {
+        b->ops->copy(b->dev, mine, f->own + round * f->share, each);
+        LAFS_TRY(lafs_comm_link_gather(f->comm, f->got, each, err));
+        b->ops->copy(b->dev, sum + from, f->got, (size_t)(to - from) * sizeof(float));
+        return LAFS_OK;
+    }
+    memcpy(mine, f->own + round * f->share, each);
+    LAFS_TRY(lafs_comm_gather(f->comm, f->got, each, err));
+    b->ops->upload(b->dev, sum + from, f->got, (size_t)(to - from) * sizeof(float));
+    return lafs_comm_alone(f->comm, b->ops->sync(b->dev, err)); /* got is used again */
+}
+
 lafs_status lafs_fold_end(struct lafs_fold *f, float *sum, struct lafs_err *err)
 {
-    const int64_t rank = lafs_comm_rank(f->comm);
-    if (lafs_comm_size(f->comm) == 1) return LAFS_OK;
-    for (int64_t i = 0; i < f->rounds; i++) {
-        int64_t to, from = round_of(f, i, &to);
-        memcpy(f->got + rank * f->share, f->own + i * f->share, (size_t)f->share * sizeof(float));
-        LAFS_TRY(lafs_comm_gather(f->comm, f->got, (size_t)f->share * sizeof(float), err));
-        f->b->ops->upload(f->b->dev, sum + from, f->got, (size_t)(to - from) * sizeof(float));
-        LAFS_TRY(f->b->ops->sync(f->b->dev, err)); /* got is used again */
-    }
+    for (int64_t i = 0; i < f->rounds; i++) LAFS_TRY(collect(f, i, sum, err));
     return LAFS_OK;
 }
 

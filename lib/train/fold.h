@@ -69,7 +69,8 @@ struct lafs_fold {
     float keep;
     /* several processes: the numbers are cut into rounds of ranks x share; of each round, process r owns share r */
     int64_t share, rounds;
-    float *send, *got;             /* (ranks, share) host */
+    int linked;                    /* 1: what follows is on the device, which exchanges by itself */
+    float *send, *got;             /* (ranks, share) host; send of a linked device: for a round that is not full */
     float *own;                    /* (rounds, share) host: the sum of what is this process's */
 };
 /* Of `size` numbers. ps: the table of an array of parameters whose BatchNorm statistics are averages with this
@@ -77,8 +78,8 @@ struct lafs_fold {
 lafs_status lafs_fold_init(struct lafs_fold *f, struct lafs_comm *comm, const struct lafs_backend *b, int64_t size,
                            const struct lafs_params *ps, float momentum, struct lafs_err *err);
 void lafs_fold_release(struct lafs_fold *f);
-/* Bytes of host memory that it takes; for so many numbers. */
-size_t lafs_fold_memory(const struct lafs_comm *comm, int64_t size);
+/* Bytes of memory that it takes for so many numbers: the host's, or that of linked devices. */
+size_t lafs_fold_memory(const struct lafs_comm *comm, const struct lafs_backend *b, int64_t size);
 /* sum, part: (size) device. Processes 0 to active - 1 have a part. */
 lafs_status lafs_fold_begin(struct lafs_fold *f, const float *sum, struct lafs_err *err);
 lafs_status lafs_fold_add(struct lafs_fold *f, float *sum, const float *part, int active, struct lafs_err *err);

@@ -243,7 +243,8 @@ int64_t lafs_pretrain_steps(const struct lafs_pretrain *t)
 
 size_t lafs_pretrain_memory(const struct lafs_pretrain *t)
 {
-    size_t rest = lafs_fold_memory(t->c.comm, t->model.params.size) + lafs_fold_memory(t->c.comm, t->c.head.out);
+    size_t rest = lafs_fold_memory(t->c.comm, t->b, t->model.params.size) +
+                  lafs_fold_memory(t->c.comm, t->b, t->c.head.out);
     return lafs_add_ok(t->arena.used, rest, &rest) ? lafs_optim_memory(&t->model.params, rest) : SIZE_MAX;
 }
 
@@ -603,7 +604,12 @@ static lafs_status rehearse_all(const struct lafs_pretrain_config *c, const stru
     struct lafs_pretrain_config own = *c;
     struct lafs_feed *feed;
     struct lafs_pretrain *t;
-    own.comm = NULL; /* gradients meet in the host's memory */
+    struct lafs_comm silent;
+    own.comm = NULL; /* gradients meet in the host's memory, unless devices are linked */
+    if (lafs_comm_linked(c->comm, b)) {
+        silent = lafs_comm_silent(c->comm);
+        own.comm = &silent;
+    }
     own.rehearsal = 1;
     own.plan_only = 0;
     own.model.vit.drop_path = 0;

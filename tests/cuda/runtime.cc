@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "tests/cuda/sim.h"
+#include "tests/ranks/stream.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -117,8 +118,12 @@ static void settle(struct lafs_dev *d, int stage)
 
 lafs_status runtime_open(struct lafs_dev *d, const char *arg, struct lafs_err *err)
 {
-    if (*arg && (arg[0] != '0' || arg[1]))
-        return lafs_fail(err, LAFS_FAILED, "there is one simulated device, number 0");
+    static struct sim_stream stream = {sim_enter, sim_leave};
+    const char *gpus = getenv("LAFS_SIM_GPUS");
+    const int count = gpus ? (int)strtol(gpus, NULL, 10) : 1;
+    if (strtol(arg, NULL, 10) >= count)
+        return lafs_fail(err, LAFS_FAILED, "there is one simulated device, number 0, or LAFS_SIM_GPUS");
+    d->stream = &stream;
     snprintf(d->text, sizeof d->text, "simulated GPU (a test's)");
     if (!(d->stage.p = (char *)malloc((size_t)STAGES * STAGE_SIZE)))
         return lafs_fail(err, LAFS_FAILED, "out of memory: stages");
@@ -232,6 +237,11 @@ void runtime_zero(struct lafs_dev *d, void *p, size_t size)
     sim_enter();
     memset(p, 0, size);
     sim_leave();
+}
+int runtime_busy(struct lafs_dev *d)
+{
+    runtime_wait(d);
+    return 0;
 }
 void runtime_wait(struct lafs_dev *d)
 {

@@ -1,25 +1,14 @@
 /* lafs-mpi.so for tests: processes of one machine that meet in a shared file, where there is no MPI, and under
  * sanitizers. It sees what MPI does not: whether all do the same thing, of the same size. Who they are is in the environment that OpenMPI's mpirun would set; LAFS_TEST_MEET names the file. */
-#include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "compute/comm.h"
+#include "tests/ranks/meet.h"
 
-enum { MOST = 8, BOX = 1 << 22 };
 static const int PATIENCE_SECONDS = 100;
-
 enum doing { GATHERING = 1, EXCHANGING, BROADCASTING, LEAVING };
-struct meeting { /* zero at first, as the file is */
-    _Atomic int arrived, round, ended;
-    struct { int what, root; size_t bytes; } does[MOST];
-    char box[MOST][BOX];
-};
 static struct meeting *m;
 static int rank, size;
 
@@ -34,24 +23,12 @@ static lafs_status fail(struct lafs_err *err, const char *why)
     return LAFS_FAILED;
 }
 
-/* All have said what they do. */
-static lafs_status same_for_all(struct lafs_err *err)
-{
-    for (int i = 0; i < size; i++)
-        if (memcmp(&m->does[i], &m->does[rank], sizeof m->does[i])) return fail(err, "processes do different things");
-    return LAFS_OK;
-}
-
 static lafs_status barrier(struct lafs_err *err)
 {
     const struct timespec nap = {0, 20000};
     const time_t until = time(NULL) + PATIENCE_SECONDS;
-    int round = m->round;
-    if (atomic_fetch_add(&m->arrived, 1) == size - 1) {
-        m->arrived = 0;
-        m->round = round + 1;
-    }
-    while (m->round == round) {
+    const int round = meet_arrive(m, size);
+    while (!meet_came(m, round)) {
         if (m->ended) _exit(m->ended - 1);
         if (time(NULL) > until) return fail(err, "the other processes do not come");
         nanosleep(&nap, NULL);
@@ -61,16 +38,13 @@ static lafs_status barrier(struct lafs_err *err)
 
 static lafs_status open_meeting(int *r, int *n, int *node, struct lafs_err *err)
 {
-    const char *path = getenv("LAFS_TEST_MEET"), *of = getenv("OMPI_COMM_WORLD_RANK");
-    int fd = path ? open(path, O_RDWR | O_CREAT, 0600) : -1;
-    if (fd < 0 || !of || ftruncate(fd, sizeof *m)) return fail(err, "there is no place to meet");
-    m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    if (m == MAP_FAILED) return fail(err, "cannot map the place to meet");
+    const char *of = getenv("OMPI_COMM_WORLD_RANK"), *all = getenv("OMPI_COMM_WORLD_SIZE");
+    m = meet_open(getenv("LAFS_TEST_MEET"));
+    if (!m || !of || !all) return fail(err, "there is no place to meet");
     rank = *r = atoi(of);
-    size = *n = atoi(getenv("OMPI_COMM_WORLD_SIZE"));
+    size = *n = atoi(all);
     *node = 0;
-    return size <= MOST ? barrier(err) : fail(err, "too many");
+    return size <= MEET_MOST ? barrier(err) : fail(err, "too many");
 }
 
 /* What process `from` has put into its box at `at`. */
@@ -78,13 +52,13 @@ static const char *box(int from, size_t at) { return m->box[from] + at; }
 
 static lafs_status put(enum doing what, int root, const void *data, size_t bytes, struct lafs_err *err)
 {
-    if (bytes > BOX) return fail(err, "too large for the box");
+    if (bytes > MEET_BOX) return fail(err, "too large for the box");
     memcpy(m->box[rank], data, bytes);
     m->does[rank].what = (int)what;
     m->does[rank].root = root;
     m->does[rank].bytes = bytes;
     if (barrier(err) != LAFS_OK) return LAFS_FAILED;
-    return same_for_all(err);
+    return meet_same(m, rank, size) ? LAFS_OK : fail(err, "processes do different things");
 }
 
 static lafs_status gather(void *all, size_t each, struct lafs_err *err)
@@ -103,8 +77,8 @@ static lafs_status exchange(const void *send, void *recv, size_t each, struct la
 
 static lafs_status broadcast(void *data, size_t bytes, int root, struct lafs_err *err)
 {
-    for (size_t at = 0; at < bytes; at += BOX) {
-        size_t n = bytes - at < BOX ? bytes - at : BOX;
+    for (size_t at = 0; at < bytes; at += MEET_BOX) {
+        size_t n = bytes - at < MEET_BOX ? bytes - at : MEET_BOX;
         if (put(BROADCASTING, root, (char *)data + at, n, err) != LAFS_OK) return LAFS_FAILED;
         memcpy((char *)data + at, box(root, 0), n);
         if (barrier(err) != LAFS_OK) return LAFS_FAILED;
@@ -121,7 +95,7 @@ static void end_all(int status)
 static void leave(void)
 {
     put(LEAVING, 0, "", 0, NULL);
-    munmap(m, sizeof *m);
+    meet_close(m);
 }
 
 const struct lafs_comm_ops *lafs_plugin_comm(void)

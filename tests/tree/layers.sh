@@ -56,6 +56,7 @@ once 'png\.h' lib/image/png.c
 once 'msgpack.*' lib/data/record.c
 once 'cuda.*' kernels/cuda/dev.cuh
 once 'mpi\.h' kernels/mpi/comm.c
+once 'nccl\.h' kernels/cuda/link.cu
 once 'cublas.*' kernels/cuda/product.cu
 ok "each third-party header is included by one file"
 

@@ -1,6 +1,8 @@
 #include "tests/test.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <string.h>
 
 #include "base/rng.h"
 #include "compute/backend.h"
@@ -114,4 +116,117 @@ TEST(shares)
     }
 }
 
-TEST_MAIN(margin_loss, shares)
+/* -- sums of devices that exchange by themselves: threads are the processes -- */
+
+enum { RANKS = 2, PASSES = 3, NUMBERS = (1 << 23) + 1000003 /* more than a round, and no multiple */ };
+
+static struct {
+    pthread_barrier_t barrier;
+    struct lafs_dev *dev[RANKS];
+    const char *from[RANKS];
+} meeting;
+
+static int rank_of(const struct lafs_dev *d)
+{
+    for (int i = 0; i < RANKS; i++)
+        if (meeting.dev[i] == d) return i;
+    abort();
+}
+static lafs_status link_exchange(struct lafs_dev *d, const void *send, void *recv, size_t each, struct lafs_err *err)
+{
+    const int own = rank_of(d);
+    (void)err;
+    meeting.from[own] = send;
+    pthread_barrier_wait(&meeting.barrier);
+    for (int i = 0; i < RANKS; i++) memcpy((char *)recv + (size_t)i * each, meeting.from[i] + (size_t)own * each, each);
+    pthread_barrier_wait(&meeting.barrier);
+    return LAFS_OK;
+}
+static lafs_status link_gather(struct lafs_dev *d, void *all, size_t each, struct lafs_err *err)
+{
+    const int own = rank_of(d);
+    (void)err;
+    meeting.from[own] = (char *)all + (size_t)own * each;
+    pthread_barrier_wait(&meeting.barrier);
+    for (int i = 0; i < RANKS; i++)
+        if (i != own) memcpy((char *)all + (size_t)i * each, meeting.from[i], each);
+    pthread_barrier_wait(&meeting.barrier);
+    return LAFS_OK;
+}
+
+static float number(int64_t i, int64_t micro)
+{
+    uint32_t h = (uint32_t)(i * 2654435761u + micro * 40503u);
+    h ^= h >> 15;
+    return (float)(h * 2246822519u) * 0x1p-31f - 1;
+}
+
+struct process {
+    int rank, size;
+    struct lafs_backend b;
+    float *sum;
+};
+
+/* The sums of a step, some of them averages. */
+static void step(struct process *p)
+{
+    struct lafs_comm c = {.rank = p->rank, .size = p->size, .link = &p->b};
+    const struct lafs_turns turns = lafs_turns_of(&c, PASSES);
+    struct lafs_params ps;
+    struct lafs_fold f;
+    struct lafs_err e;
+    int id;
+    lafs_params_init(&ps);
+    const int64_t first = NUMBERS / 3, then = NUMBERS / 2;
+    REQUIRE_OK(lafs_params_add(&ps, "w", 1, &first, 1, LAFS_INIT_ZERO, 0, 0, &id, &e), &e);
+    REQUIRE_OK(lafs_params_add(&ps, "running", 1, &then, 0, LAFS_INIT_ZERO, 0, 0, &id, &e), &e);
+    float *part = device(&p->b, NUMBERS, NULL);
+    p->sum = device(&p->b, NUMBERS, NULL);
+    for (int64_t i = 0; i < NUMBERS; i++) p->sum[i] = number(i, -1);
+    REQUIRE_OK(lafs_fold_init(&f, &c, &p->b, NUMBERS, &ps, 0.1f, &e), &e);
+    CHECK_INT(f.linked, p->size > 1);
+    CHECK(p->size == 1 || f.rounds == 2);
+    REQUIRE_OK(lafs_fold_begin(&f, p->sum, &e), &e);
+    for (int64_t i = 0; i < lafs_turns_max(&turns); i++) {
+        const int active = lafs_turns_active(&turns, i);
+        for (int64_t j = 0; j < NUMBERS && p->rank < active; j++) part[j] = number(j, lafs_turns_micro(&turns, i));
+        REQUIRE_OK(lafs_fold_add(&f, p->sum, part, active, &e), &e);
+    }
+    REQUIRE_OK(lafs_fold_end(&f, p->sum, &e), &e);
+    lafs_fold_release(&f);
+    p->b.ops->free(p->b.dev, part);
+    lafs_params_release(&ps, &p->b);
+}
+static void *step_of_thread(void *arg)
+{
+    step(arg);
+    return NULL;
+}
+
+TEST(linked_devices)
+{
+    struct lafs_ops ops = *lafs_cpu_ops();
+    struct process all[RANKS + 1];
+    pthread_t thread[RANKS];
+    struct lafs_err e;
+    ops.link_exchange = link_exchange;
+    ops.link_gather = link_gather;
+    pthread_barrier_init(&meeting.barrier, NULL, RANKS);
+    for (int i = 0; i <= RANKS; i++) {
+        all[i] = (struct process){.rank = i % RANKS, .size = i < RANKS ? RANKS : 1};
+        REQUIRE_OK(lafs_backend_open(&all[i].b, "cpu", NULL, NULL, &e), &e);
+        all[i].b.ops = &ops;
+        if (i < RANKS) meeting.dev[i] = all[i].b.dev;
+    }
+    for (int i = 0; i < RANKS; i++) CHECK(pthread_create(&thread[i], NULL, step_of_thread, &all[i]) == 0);
+    for (int i = 0; i < RANKS; i++) pthread_join(thread[i], NULL);
+    step(&all[RANKS]);
+    for (int i = 0; i < RANKS; i++) CHECK(!memcmp(all[i].sum, all[RANKS].sum, (size_t)NUMBERS * sizeof(float)));
+    for (int i = 0; i <= RANKS; i++) {
+        all[i].b.ops->free(all[i].b.dev, all[i].sum);
+        lafs_backend_close(&all[i].b);
+    }
+    pthread_barrier_destroy(&meeting.barrier);
+}
+
+TEST_MAIN(margin_loss, shares, linked_devices)
