@@ -30,8 +30,19 @@ for c in $cells; do
     has "out/results/tiny/$c.json" "{\"cell\": \"$c\", \"scale\": \"tiny\", \"commit\": "
     has "out/results/tiny/$c.json" '"scores": ['
     hasnt "out/results/tiny/$c.json" s0000 # a name
-    [ "$c" = pixel ] || has "out/results/tiny/$c.json" ' "recipe": "faces 24 epochs 1 synthetic --people 8 -n 1 '
 done
+said() { sed -n "s/^ \"$2\": \(.*\),\$/\1/p" "out/results/tiny/$1.json"; }
+few="few-finetune@$(sed '/^#/d; /^$/d' "$TOP/examples/presets/few-finetune" | sha256sum | cut -c1-12)"
+size="--dim 64 --depth 1 --heads 1 --mlp 64"
+check [ "$(said grid-none-n-k1-p0-f1 recipe)" = "\"finetune people of 4 steps 1 batch 8 --preset $few | $size\"" ]
+check [ -z "$(said pixel recipe)" ]
+case $(said points-lafs-b-k2-p1-f1 recipe) in
+'"cnn synthetic --people 8 -n 1 steps 1 batch 8 --preset '*' | pretrain faces 24 epochs 1 --preset few-pretrain@'*' | finetune '*) ;;
+*) fail_ "a recipe: $(said points-lafs-b-k2-p1-f1 recipe)" ;;
+esac
+check [ "$(said points-lafs-b-k2-p1-f1 seeds)" = '{"pretrain": 1, "finetune": 1}' ]
+check [ "$(said points-none-b-k2-p0-f1 seeds)" = '{"finetune": 1}' ]
+check [ "$(said points-lafs-b-k0-p1-f0 seeds)" = '{"pretrain": 1}' ]
 has out/results/tiny/points-lafs-b.warm-k2-p1-f1.json '"pretrain": {"steps": '
 hasnt out/results/tiny/points-none-b-k2-p0-f1.json '"pretrain"'
 ok "every kind of cell"
@@ -85,13 +96,47 @@ ok "pairs, and those that are wrong"
 
 page=$(cat page)
 for text in '<h1>Few labels' '14 of 14 cells' 'data:image/svg+xml;base64,' 'data:image/jpeg;base64,' 'at landmarks (b)' \
-    'without the shuffle' '<h2>The hardest pairs' \
-    '</html>'; do has "$page" "$text"; done
+    'Of the 8 comparisons that decide, ' '<svg class="forest"' '>people only' 'without the shuffle' '<h2>ROC' '<h2>Curves' \
+    '<h2>What the landmarks look at' '<h2>The hardest pairs' '</html>'; do has "$page" "$text"; done
 hasnt "$page" '="http' # nothing from elsewhere
-hasnt "$page" 'Not all of one recipe'
-expect_status 0 few_shot BATCH=7 report >/dev/null
-has "$page" "another than today's: points-none-b-k2-p0-f1 points-dino"
-ok "the report"
+hasnt "$page" 'Not used'
+expect_status 0 few_shot summary >summary
+check [ "$(cat summary)" = "out/results/tiny/README.md" -o "$(cat summary)" = "$here/out/results/tiny/README.md" ]
+has out/results/tiny/README.md '| grid-none-n-k1-p0-f1 | '
+hasnt out/results/tiny/README.md '<img'
+hasnt out/results/tiny/README.md s0000
+ok "the report, and the tables alone"
+
+# A recipe is what presets say, not where they lie; a cell's holds only what made it.
+stale() { few_shot "$@" stale | sed 's,.*/,,; s,\.json$,,' | sort; }
+stale >none
+same none /dev/null
+cp -r "$TOP/examples/presets" moved
+printf '# a remark\n' >>moved/few-pretrain
+moved="--preset $here/moved/few-pretrain --batch 8 --locals 2 --out-dim 64"
+stale PRESETS="$here/moved" PRETRAIN="$moved" PRETRAIN_WARM="$moved" >none
+same none /dev/null
+printf 'lr = 0.01\n' >>moved/few-pretrain
+stale PRETRAIN="$moved" >got
+printf '%s\n' $cells | grep -e -dino- -e -lafs- | grep -v warm | sort >want
+same got want
+stale BATCH=7 | grep -c . >got
+echo 12 >want # all but the baseline and the one that pretraining alone left on a grid or with CNN (b): that has a CNN
+stale SYNTH="--people 9 -n 1" >got
+printf '%s\n' $cells | grep -- '-b' | sort >want
+same got want
+expect_status 0 few_shot BATCH=7 look >/dev/null
+has "$page" "Not used, since made by another recipe than today's:</b> grid-dino-n-k1-p1-f1, grid-lafs"
+has "$page" 'none of the 8 comparisons that decide is done'
+# What is trained by another recipe is not taken for the new one's.
+mv out/results/tiny/grid-lafs-n-k1-p1-f1.json kept.json
+expect_status 2 few_shot PRETRAIN="$moved --lr 0.02" cells
+message "--lr was"
+expect_status 0 few_shot cells
+sed 's/"date.*//; s/"seconds": [0-9.]*//' kept.json >want
+sed 's/"date.*//; s/"seconds": [0-9.]*//' out/results/tiny/grid-lafs-n-k1-p1-f1.json >got
+same got want
+ok "cells, and runs, of another recipe"
 
 expect_status 0 few_shot -n cells >again
 same again /dev/null
@@ -112,3 +157,51 @@ check [ -s out/results/tiny/final/lbp.json ]
 expect_status 2 few_shot DATA= LABELLED= UNLABELLED= cells
 message "say where the photos are"
 ok "work goes on across machines; the final people apart"
+
+# Verdicts, from cells whose answers are known: 60 people, at landmarks LAFS far above DINO, DINO like none, on a grid below it.
+awk 'BEGIN { for (i = 1; i <= 60; i++) { printf "P%d/a P%d/b 1\n", i, i; printf "P%d/a Q%d/b 0\n", i, i } }' >judged.txt
+sha=$(sha256sum <judged.txt | cut -d' ' -f1)
+mkdir known
+: >recipes
+cell() { # NAME SHIFT SEED: scores of same pairs are higher by so much; recipe and seeds from the name
+    rest=${1##*-p}
+    awk -v name="$1" -v shift="$2" -v state="$3" -v p="${rest%-f*}" -v f="${1##*-f}" -v sha="$sha" '
+        function uniform() { state = (state * 16807) % 2147483647; return state / 2147483647 }
+        BEGIN {
+            for (i = 1; i <= 120; i++) s = s (i > 1 ? ", " : "") sprintf("%.4f", (i % 2) * shift + 0.5 * uniform())
+            printf "{\"cell\": \"%s\", \"commit\": \"c\", \"date\": \"d\", \"machine\": \"m\",\n \"recipe\": \"r\",\n", name
+            printf " \"seeds\": {%s\"finetune\": %d},\n", (p > 0) ? "\"pretrain\": " p ", " : "", f
+            printf " \"protocol\": \"threshold\", \"accuracy\": 0.7, \"accuracy_low\": 0.6, \"accuracy_high\": 0.8, \"auc\": 0.75, "
+            printf "\"eer\": 0.3, \"threshold\": 0.4, \"tar\": {\"1e-2\": 0.1}, \"pairs_sha256\": \"%s\", \"scores\": [%s]}\n", sha, s
+        }' >"known/$1.json"
+    printf '%s\tr\n' "$1" >>recipes
+}
+for p in 1 2; do
+    for f in 1 2; do
+        cell points-lafs-b-k2-p$p-f$f 0.45 1$p$f
+        cell points-dino-b-k2-p$p-f$f 0.2 2$p$f
+    done
+    cell points-none-b-k2-p0-f$p 0.2 3$p
+    cell grid-none-n-k2-p0-f$p 0.4 4$p
+    cell grid-dino-n-k2-p1-f$p 0.1 5$p
+done
+known() { (cd "$TOP/examples/few-shot" && AS=$1 BIN="$LAFS_BIN" RECIPES="$here/recipes" ./report known "$here/none" "$here/none" \
+    "$here/known" "$here/judged.txt" $(cut -f1 "$here/recipes")); }
+known markdown >tables
+has tables 'Of the 8 comparisons that decide, 1 came out as claimed, 0 the other way round, 1 cannot be told apart, and 6 are not done.'
+line() { grep -E "^\| $1 \| 2 \| \**$2 − $3\** \|" tables; }
+line 'at landmarks \(b\)' LAFS DINO | grep -Eq '\| as claimed \| 0\.[0-9]+ \| people, pretraining; 4, 4 runs \|$' || fail_ "$(cat tables)"
+line 'at landmarks \(b\)' DINO none | grep -q '| not told apart | .* | people, pretraining / fine-tuning; 4, 2 runs |$' ||
+    fail_ "$(cat tables)"
+line 'on a grid' DINO none | grep -q '| worse | .* | people, fine-tuning; 2, 2 runs |$' || fail_ "$(cat tables)"
+line 'on a grid' LAFS DINO | grep -q '| not done |' || fail_ "$(cat tables)"
+for f in 1 2; do for p in 1 2; do cell points-lafs-b-k2-p$p-f$f 0.01 1$p$f; done; done
+known html >tables
+has tables '1 the other way round, 1 cannot be told apart, and 6 are not done. The hypothesis is refuted.'
+sed -i 's/^points-dino-b.*/points-dino-b-k2-p1-f1\tother/' recipes
+known markdown >tables
+has tables "Not used, since made by another recipe than today's:** points-dino-b-k2-p1-f1"
+echo >>judged.txt
+known markdown >tables
+has tables 'Not used, since judged on other pairs:** '
+ok "verdicts"
