@@ -60,6 +60,7 @@ struct work {
     double *weight;
     uint32_t *acc;       /* of a wide blur */
     uint8_t *wide_blur[2];
+    uint8_t *blur_turned[2];
     uint16_t *blur;
     uint8_t *sharpen;
     const struct lafs_render_kernels *kernels;
@@ -77,12 +78,15 @@ static void lay_out(struct work *k, struct room *r, const struct lafs_viewplan *
 {
     int n = plan->out_size, early = plan->ops == 0 || !is_crop(&plan->op[0]), turns = 0, cw = w, ch = h, pw = w, ph = h;
     size_t plane = blocks16(n) * blocks16(n), taps_across = 1, taps_down = 1, wide = 0, wide_blur = 0, blur = 0,
-           sharpen = 0;
+           turned = 0, sharpen = 0;
     for (int i = 0; i < plan->ops; i++) {
         const struct lafs_view_op *op = &plan->op[i];
         if (op->kind == LAFS_OP_BLUR) {
             if (is_wide(op)) wide_blur = larger(wide_blur, wide_blur_room(pw, ph));
-            else blur = larger(blur, lafs_blur_room(pw, ph));
+            else {
+                blur = larger(blur, lafs_blur_room(pw > ph ? pw : ph));
+                turned = larger(turned, blocks16(pw) * blocks16(ph));
+            }
         }
         if (op->kind == LAFS_OP_SHARPNESS) sharpen = larger(sharpen, 2 * ((size_t)pw + SLACK));
         if (!is_crop(op)) continue;
@@ -111,7 +115,7 @@ static void lay_out(struct work *k, struct room *r, const struct lafs_viewplan *
     k->blur = take(r, blur * sizeof *k->blur);
     k->sharpen = take(r, sharpen);
     k->acc = take(r, wide_blur * sizeof *k->acc);
-    for (int i = 0; i < 2; i++) k->wide_blur[i] = take(r, wide_blur);
+    for (int i = 0; i < 2; i++) k->wide_blur[i] = take(r, wide_blur), k->blur_turned[i] = take(r, turned);
 }
 
 /* Splits and turns a source, 16 rows at a time. */
@@ -143,16 +147,6 @@ static void exchange(struct work *k)
     }
 }
 
-/* Lines of `in` (len of them, `stride` bytes apart) to r->n lines of `out`; with `mirror` in reverse order. */
-static void resize_lines(const struct work *k, const struct lafs_resize *r, const uint8_t *in, size_t stride, int len,
-                         int width, uint8_t *out, size_t out_stride, int mirror)
-{
-    for (int i = 0; i < r->n; i++)
-        k->kernels->blend_lines(in + (size_t)r->first[i] * stride, stride, len - 1 - r->first[i],
-                                r->k + (size_t)i * (size_t)r->taps, r->taps, width,
-                                out + (size_t)(mirror ? r->n - 1 - i : i) * out_stride);
-}
-
 /* Crops the turned picture in[] (lines `stride` bytes apart) into the planes. */
 static void crop(struct work *k, const uint8_t *const in[3], size_t stride, const struct lafs_view_op *op, int n,
                  int mirror)
@@ -165,19 +159,27 @@ static void crop(struct work *k, const uint8_t *const in[3], size_t stride, cons
     k->kernels->weights(&k->across, bicubic, w, k->weight);
     k->kernels->weights(&k->down, bicubic, h, k->weight);
     for (int c = 0; c < 3; c++) {
-        resize_lines(k, &k->across, in[c] + (size_t)left * stride + (size_t)top, stride, w, h, k->wide, h16, mirror);
+        k->kernels->resize(&k->across, in[c] + (size_t)left * stride + (size_t)top, stride, w, h, k->wide, h16, mirror);
         turn(k->wide, h16, h, n, k->wide_turned, n16);
-        resize_lines(k, &k->down, k->wide_turned, n16, h, n, k->p[c], (size_t)n, 0);
+        k->kernels->resize(&k->down, k->wide_turned, n16, h, n, k->p[c], (size_t)n, 0);
     }
     k->w = k->h = n;
 }
 
 static void blur(struct work *k, const struct lafs_view_op *op)
 {
-    struct lafs_box box = box_of(op->a[0]);
+    const struct lafs_box box = box_of(op->a[0]);
+    const size_t w = (size_t)k->w, w16 = blocks16(k->w), h16 = blocks16(k->h);
+    uint8_t *const *t = k->blur_turned;
     for (int c = 0; c < 3; c++) {
-        if (is_wide(op)) lafs_isa_wide_blur()(&box, k->p[c], k->w, k->h, k->wide_blur, k->acc);
-        else k->kernels->blur(&box, k->p[c], k->other[c], k->w, k->h, k->blur);
+        if (is_wide(op)) {
+            lafs_isa_wide_blur()(&box, k->p[c], k->w, k->h, k->wide_blur, k->acc);
+            continue;
+        }
+        turn(k->p[c], w, k->w, k->h, t[0], h16);
+        k->kernels->blur(&box, t[0], h16, k->h, k->w, t[1], h16, k->blur);
+        turn(t[1], h16, k->h, k->w, t[0], w16);
+        k->kernels->blur(&box, t[0], w16, k->w, k->h, k->p[c], w, k->blur);
     }
 }
 
@@ -190,7 +192,7 @@ static void points(struct work *k, const struct lafs_view_op *op, int ops)
     for (int i = 0, to; i < ops; i = to) {
         for (to = i + 1; to < ops && op[to].kind != LAFS_OP_CONTRAST;) to++;
         int mean = (int)((double)sum / (double)n + 0.5);
-        k->kernels->points(k->p, n, op + i, to - i, (float)mean, to < ops ? &sum : NULL);
+        k->kernels->points(k->p, n, op + i, to - i, mean, to < ops ? &sum : NULL);
     }
 }
 

@@ -5,23 +5,67 @@
 
 #include "kernels/cpu/isa.h"
 
-/* -- between RGB and planes, 16 pixels at a time: which of three vectors a byte comes from, and where it is there -- */
+/* -- point operations -- */
 
-#define FROM(wanted, vector, at) ((wanted) == (vector) ? (at) : 128)
-#define SPLIT1(c, v, i) FROM((3 * (i) + (c)) / 16, v, (3 * (i) + (c)) % 16)
-#define JOIN1(v, c, i) FROM((16 * (v) + (i)) % 3, c, (16 * (v) + (i)) / 3)
-#define ROW16(f, a, b)                                                                                          \
-    {                                                                                                           \
-        f(a, b, 0), f(a, b, 1), f(a, b, 2), f(a, b, 3), f(a, b, 4), f(a, b, 5), f(a, b, 6), f(a, b, 7),         \
-            f(a, b, 8), f(a, b, 9), f(a, b, 10), f(a, b, 11), f(a, b, 12), f(a, b, 13), f(a, b, 14), f(a, b, 15) \
+/* factor - 1 in 24 fractional bits, if adding to + floor(steps (to - from) / 2^24) gives the bits that the reference's
+ * floats give, for all bytes: factor is within 0.5 of 1, so nothing of it is lost, and no product comes so close below
+ * a whole number that the floats' two roundings, of 2^-16 at most each, could reach it. Else 0. */
+static int blend_steps(float factor, int32_t *steps)
+{
+    const double all = ((double)factor - 1) * (1 << 24);
+    if (!(fabs(all) < 1 << 23)) return 0;
+    *steps = (int32_t)all;
+    const uint32_t one = (uint32_t)*steps << 8, near = 512 << 8; /* the fraction alone, in 32 bits */
+    uint32_t at = 0, most = 0, least = UINT32_MAX;
+    for (int d = 1; d <= 255; d++) {
+        at += one;
+        most = most > at ? most : at;
+        least = least < at - 1 ? least : at - 1; /* of -d the fraction is 1 - at, but for 0 */
     }
-#define TABLE3(f, a) {ROW16(f, a, 0), ROW16(f, a, 1), ROW16(f, a, 2)}
+    return most < 0 - near && least >= near;
+}
+
+/* Hues that the reference's floats make one less where the quotient is whole, as bits: bit v / 16 % 8 of row v % 16, of
+ * those below 128 and the others. */
+static const uint8_t hue_less[2][16] = {
+    {0x42, 0x03, 0x03, 0x03, 0x43, 0x03, 0x03, 0x03, 0x63, 0x03, 0x03, 0x03, 0x23, 0x03, 0x03, 0x03},
+    {0x08, 0x3f, 0x00, 0x03, 0x00, 0x1f, 0x00, 0x01, 0x08, 0x1f, 0x00, 0x01, 0x00, 0x1f, 0x00, 0x01}};
+static const uint8_t bit_of[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+
+/* -- blur -- */
+
+/* Whether a pass of radius 0 is (c 2^24 + edge d + 2^23) >> 24 with d = b + d - 2 c, a product and not two: it is where
+ * full + 2 edge = 2^24. Where that is 2^24 - 1 (there is nothing else) c is missing from the sum, which does no harm
+ * unless some d leaves less than c above a whole number. */
+static int box_is_near(const struct lafs_box *b)
+{
+    if (b->radius != 0) return 0;
+    if (b->full + 2 * b->edge == 1u << 24) return 1;
+    uint32_t least = UINT32_MAX;
+    for (uint32_t d = 0; d <= 1020; d++) {
+        const uint32_t fraction = (b->edge << 8) * (d - 510) + (1u << 31); /* in 32 bits */
+        least = least < fraction ? least : fraction;
+    }
+    return least >= 255u << 8;
+}
 
 #if defined __x86_64__
 #include <immintrin.h>
 
-static const uint8_t split_table[3][3][16] = {TABLE3(SPLIT1, 0), TABLE3(SPLIT1, 1), TABLE3(SPLIT1, 2)};
-static const uint8_t join_table[3][3][16] = {TABLE3(JOIN1, 0), TABLE3(JOIN1, 1), TABLE3(JOIN1, 2)};
+/* Between RGB and planes, 16 pixels in three vectors at a time. Byte j of vector v is of channel (16 v + j) % 3 =
+ * (v + j) % 3. So for a channel c there is one v for each j, v = c - j (mod 3), and these 16 bytes are all its pixels.
+ * Row c of `mixed`: which pixel stands at j; of `sorted`: at which j a pixel stands. */
+#define MIXED1(c, j) (((16 * (((c) + 15 - (j)) % 3)) + (j)) / 3)
+#define SORTED1(c, i) ((3 * (i) + (c)) % 16)
+#define IS1(k, j) ((j) % 3 == (k) ? 255 : 0)
+#define ROW16(f, a)                                                                                                  \
+    {f(a, 0), f(a, 1), f(a, 2),  f(a, 3),  f(a, 4),  f(a, 5),  f(a, 6),  f(a, 7),                                    \
+     f(a, 8), f(a, 9), f(a, 10), f(a, 11), f(a, 12), f(a, 13), f(a, 14), f(a, 15)}
+static const uint8_t mixed[3][16] = {ROW16(MIXED1, 0), ROW16(MIXED1, 1), ROW16(MIXED1, 2)};
+static const uint8_t sorted[3][16] = {ROW16(SORTED1, 0), ROW16(SORTED1, 1), ROW16(SORTED1, 2)};
+static const uint8_t every_third[2][16] = {ROW16(IS1, 0), ROW16(IS1, 1)};
+/* Bytes j from a where j % 3 is 0, from b where it is 1, else from c. */
+#define THIRDS(a, b, c) _mm_blendv_epi8(_mm_blendv_epi8(c, b, second), a, first)
 
 #define HAS_SHUFFLE 1
 #define LOAD128(p) _mm_loadu_si128((const __m128i *)(const void *)(p))
@@ -35,31 +79,33 @@ static const uint8_t join_table[3][3][16] = {TABLE3(JOIN1, 0), TABLE3(JOIN1, 1),
 #define LANES 16
 typedef int32_t i32_avx512 __attribute__((vector_size(64)));
 typedef uint16_t u16_avx512 __attribute__((vector_size(64)));
+typedef uint8_t u8_avx512 __attribute__((vector_size(64)));
 #define F __m512
 #define I i32_avx512
 #define H u16_avx512
+#define B u8_avx512
 #define SPLAT(x) _mm512_set1_ps(x)
-#define LOADF(p) _mm512_loadu_ps(p)
-#define STOREF(p, v) _mm512_storeu_ps(p, v)
 #define MAX(a, b) _mm512_max_ps(a, b)
 #define MIN(a, b) _mm512_min_ps(a, b)
-#define TRUNC(a) _mm512_roundscale_ps(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC)
-#define ABS(a) _mm512_abs_ps(a)
-#define SIGNED_LIKE(a, s)                                                                                            \
-    _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(a), _mm512_castps_si512(s),                    \
-                                                  _mm512_set1_epi32(INT32_MIN), 0xD8)) /* s where set, else a */
-#define IF_EQ(a, b, x, y) _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ), y, x)
-#define IF_LT(a, b, x, y) _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x)
 #define INT_OF(a) (I)_mm512_cvttps_epi32(a)
 #define FLOAT_OF(a) _mm512_cvtepi32_ps((__m512i)(a))
 #define LOAD_U8(p) (I)_mm512_cvtepu8_epi32(LOAD128(p))
 #define STORE16(p, v) STORE128(p, _mm512_cvtusepi32_epi8(_mm512_max_epi32((__m512i)(v)[0], _mm512_setzero_si512())))
 #define LOAD_U8H(p) (H)_mm512_cvtepu8_epi16(LOAD256(p))
-#define STORE_U8H(p, v) STORE256(p, _mm512_cvtepi16_epi8((__m512i)(v)))
+#define STORE_U8H(p, v) STORE256(p, _mm512_cvtusepi16_epi8((__m512i)(v)))
 #define ZIP_LO16(a, b) (I)_mm512_unpacklo_epi16((__m512i)(a), (__m512i)(b))
 #define ZIP_HI16(a, b) (I)_mm512_unpackhi_epi16((__m512i)(a), (__m512i)(b))
 #define MADD(a, b) (I)_mm512_madd_epi16((__m512i)(a), (__m512i)(b))
 #define PACK16(a, b) (H)_mm512_packus_epi32((__m512i)(a), (__m512i)(b))
+#define MULHI(a, b) (H)_mm512_mulhi_epi16((__m512i)(a), (__m512i)(b))
+#define MULHIU(a, b) (H)_mm512_mulhi_epu16((__m512i)(a), (__m512i)(b))
+#define ZIP_LO8(a, b) (H)_mm512_unpacklo_epi8((__m512i)(a), (__m512i)(b))
+#define ZIP_HI8(a, b) (H)_mm512_unpackhi_epi8((__m512i)(a), (__m512i)(b))
+#define PACK8(a, b) (B)_mm512_packus_epi16((__m512i)(a), (__m512i)(b))
+#define MAX8(a, b) (B)_mm512_max_epu8((__m512i)(a), (__m512i)(b))
+#define MIN8(a, b) (B)_mm512_min_epu8((__m512i)(a), (__m512i)(b))
+#define SELECT8(mask, x, y) (B)_mm512_ternarylogic_epi32((__m512i)(mask), (__m512i)(x), (__m512i)(y), 0xCA)
+#define SHUFFLE8(table, at) (B)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(LOAD128(table)), (__m512i)(at))
 #include "kernels/cpu/render_kernels.inc"
 
 #define FN(name) name##_avx2
@@ -67,19 +113,14 @@ typedef uint16_t u16_avx512 __attribute__((vector_size(64)));
 #define LANES 8
 typedef int32_t i32_avx2 __attribute__((vector_size(32)));
 typedef uint16_t u16_avx2 __attribute__((vector_size(32)));
+typedef uint8_t u8_avx2 __attribute__((vector_size(32)));
 #define F __m256
 #define I i32_avx2
 #define H u16_avx2
+#define B u8_avx2
 #define SPLAT(x) _mm256_set1_ps(x)
-#define LOADF(p) _mm256_loadu_ps(p)
-#define STOREF(p, v) _mm256_storeu_ps(p, v)
 #define MAX(a, b) _mm256_max_ps(a, b)
 #define MIN(a, b) _mm256_min_ps(a, b)
-#define TRUNC(a) _mm256_round_ps(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC)
-#define ABS(a) _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
-#define SIGNED_LIKE(a, s) _mm256_or_ps(a, _mm256_and_ps(s, _mm256_set1_ps(-0.0f)))
-#define IF_EQ(a, b, x, y) _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_EQ_OQ))
-#define IF_LT(a, b, x, y) _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ))
 #define INT_OF(a) (I)_mm256_cvttps_epi32(a)
 #define FLOAT_OF(a) _mm256_cvtepi32_ps((__m256i)(a))
 #define LOAD_U8(p) (I)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
@@ -96,6 +137,15 @@ typedef uint16_t u16_avx2 __attribute__((vector_size(32)));
 #define ZIP_HI16(a, b) (I)_mm256_unpackhi_epi16((__m256i)(a), (__m256i)(b))
 #define MADD(a, b) (I)_mm256_madd_epi16((__m256i)(a), (__m256i)(b))
 #define PACK16(a, b) (H)_mm256_packus_epi32((__m256i)(a), (__m256i)(b))
+#define MULHI(a, b) (H)_mm256_mulhi_epi16((__m256i)(a), (__m256i)(b))
+#define MULHIU(a, b) (H)_mm256_mulhi_epu16((__m256i)(a), (__m256i)(b))
+#define ZIP_LO8(a, b) (H)_mm256_unpacklo_epi8((__m256i)(a), (__m256i)(b))
+#define ZIP_HI8(a, b) (H)_mm256_unpackhi_epi8((__m256i)(a), (__m256i)(b))
+#define PACK8(a, b) (B)_mm256_packus_epi16((__m256i)(a), (__m256i)(b))
+#define MAX8(a, b) (B)_mm256_max_epu8((__m256i)(a), (__m256i)(b))
+#define MIN8(a, b) (B)_mm256_min_epu8((__m256i)(a), (__m256i)(b))
+#define SELECT8(mask, x, y) (B)_mm256_blendv_epi8((__m256i)(y), (__m256i)(x), (__m256i)(mask))
+#define SHUFFLE8(table, at) (B)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(LOAD128(table)), (__m256i)(at))
 #include "kernels/cpu/render_kernels.inc"
 #endif
 
@@ -105,6 +155,7 @@ typedef float f32x4 __attribute__((vector_size(16)));
 typedef int32_t i32x4 __attribute__((vector_size(16)));
 typedef uint16_t u16x8 __attribute__((vector_size(16)));
 typedef uint8_t u8x8 __attribute__((vector_size(8)));
+typedef uint8_t u8x16 __attribute__((vector_size(16)));
 #define EACH4(type, expression)                       \
     ({                                                \
         type r_ = {0};                                \
@@ -115,12 +166,6 @@ typedef uint8_t u8x8 __attribute__((vector_size(8)));
 static inline f32x4 choose4(i32x4 mask, f32x4 x, f32x4 y)
 {
     return (f32x4)((mask & (i32x4)x) | (~mask & (i32x4)y));
-}
-static inline f32x4 loadf4(const float *p)
-{
-    f32x4 v;
-    memcpy(&v, p, sizeof v);
-    return v;
 }
 static inline i32x4 load_u8_4(const uint8_t *p) { return EACH4(i32x4, p[i]); }
 static inline void store16_4(uint8_t *p, const i32x4 v[4])
@@ -136,7 +181,8 @@ static inline u16x8 load_u8h_8(const uint8_t *p)
 }
 static inline void store_u8h_8(uint8_t *p, u16x8 h)
 {
-    u8x8 v = __builtin_convertvector(h, u8x8);
+    u8x8 v = {0};
+    for (int i = 0; i < 8; i++) v[i] = (uint8_t)(h[i] > 255 ? 255 : h[i]);
     memcpy(p, &v, sizeof v);
 }
 static inline i32x4 zip4(u16x8 a, u16x8 b, int from)
@@ -150,7 +196,33 @@ static inline i32x4 madd4(i32x4 a, i32x4 b)
 static inline u16x8 pack4(i32x4 a, i32x4 b)
 {
     u16x8 r = {0};
-    for (int i = 0; i < 4; i++) r[i] = (uint16_t)a[i], r[4 + i] = (uint16_t)b[i];
+    for (int i = 0; i < 8; i++) {
+        const int32_t v = i < 4 ? a[i] : b[i - 4];
+        r[i] = (uint16_t)(v < 0 ? 0 : v > 65535 ? 65535 : v);
+    }
+    return r;
+}
+static inline u16x8 upper8(u16x8 a, u16x8 b, int has_sign)
+{
+    u16x8 r = {0};
+    for (int i = 0; i < 8; i++)
+        r[i] = (uint16_t)((has_sign ? (uint32_t)((int16_t)a[i] * (int16_t)b[i]) : (uint32_t)a[i] * b[i]) >> 16);
+    return r;
+}
+static inline u8x16 choose16(u8x16 mask, u8x16 x, u8x16 y) { return (mask & x) | (~mask & y); }
+static inline u8x16 pack16(u16x8 a, u16x8 b)
+{
+    u8x16 r = {0};
+    for (int i = 0; i < 16; i++) {
+        const int16_t v = (int16_t)(i < 8 ? a[i] : b[i - 8]);
+        r[i] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+    }
+    return r;
+}
+static inline u8x16 shuffle16(const uint8_t table[16], u8x16 at)
+{
+    u8x16 r = {0};
+    for (int i = 0; i < 16; i++) r[i] = at[i] > 127 ? 0 : table[at[i] & 15];
     return r;
 }
 
@@ -160,16 +232,10 @@ static inline u16x8 pack4(i32x4 a, i32x4 b)
 #define F f32x4
 #define I i32x4
 #define H u16x8
+#define B u8x16
 #define SPLAT(x) ((f32x4){x, x, x, x})
-#define LOADF(p) loadf4(p)
-#define STOREF(p, v) memcpy(p, &(v), sizeof(v))
 #define MAX(a, b) choose4((a) > (b), a, b)
 #define MIN(a, b) choose4((a) < (b), a, b)
-#define TRUNC(a) __builtin_convertvector(__builtin_convertvector(a, i32x4), f32x4)
-#define ABS(a) ((f32x4)((i32x4)(a) & 0x7FFFFFFF))
-#define SIGNED_LIKE(a, s) ((f32x4)((i32x4)(a) | ((i32x4)(s) & INT32_MIN)))
-#define IF_EQ(a, b, x, y) choose4((a) == (b), x, y)
-#define IF_LT(a, b, x, y) choose4((a) < (b), x, y)
 #define INT_OF(a) __builtin_convertvector(a, i32x4)
 #define FLOAT_OF(a) __builtin_convertvector(a, f32x4)
 #define LOAD_U8(p) load_u8_4(p)
@@ -180,6 +246,15 @@ static inline u16x8 pack4(i32x4 a, i32x4 b)
 #define ZIP_HI16(a, b) zip4(a, b, 4)
 #define MADD(a, b) madd4(a, b)
 #define PACK16(a, b) pack4(a, b)
+#define MULHI(a, b) upper8(a, b, 1)
+#define MULHIU(a, b) upper8(a, b, 0)
+#define ZIP_LO8(a, b) (H) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HI8(a, b) (H) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define PACK8(a, b) pack16(a, b)
+#define MAX8(a, b) choose16((B)((a) > (b)), a, b)
+#define MIN8(a, b) choose16((B)((a) < (b)), a, b)
+#define SELECT8(mask, x, y) choose16(mask, x, y)
+#define SHUFFLE8(table, at) shuffle16(table, at)
 #undef HAS_SHUFFLE
 #include "kernels/cpu/render_kernels.inc"
 

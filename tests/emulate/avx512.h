@@ -194,6 +194,63 @@ EMU emu_i emu_pack32(emu_i a, emu_i b) /* to unsigned 16 bits, saturated; of eac
     }
     return (emu_i)v;
 }
+EMU emu_i emu_interleave8(emu_i a, emu_i b, int from)
+{
+    emu_u8 x = (emu_u8)a, y = (emu_u8)b, v;
+    EMU_EACH(32)
+    {
+        const int lane = i / 8 * 16, k = i % 8;
+        v[lane + 2 * k] = x[lane + from + k];
+        v[lane + 2 * k + 1] = y[lane + from + k];
+    }
+    return (emu_i)v;
+}
+EMU emu_i emu_pack16(emu_i a, emu_i b) /* the same from 16 bits with a sign to 8 without */
+{
+    emu_i16 x = (emu_i16)a, y = (emu_i16)b;
+    emu_u8 v;
+    EMU_EACH(64)
+    {
+        const int lane = i / 16 * 8, k = i % 16, n = k < 8 ? x[lane + k] : y[lane + k - 8];
+        v[i] = (uint8_t)(n < 0 ? 0 : n > 255 ? 255 : n);
+    }
+    return (emu_i)v;
+}
+EMU emu_i emu_upper16(emu_i a, emu_i b, int sign) /* halves of products */
+{
+    emu_u16 x = (emu_u16)a, y = (emu_u16)b;
+    EMU_EACH(32)
+    {
+        const uint32_t product = sign ? (uint32_t)((int16_t)x[i] * (int16_t)y[i]) : (uint32_t)x[i] * y[i];
+        x[i] = (uint16_t)(product >> 16);
+    }
+    return (emu_i)x;
+}
+EMU emu_i emu_max8(emu_i a, emu_i b)
+{
+    emu_u8 x = (emu_u8)a, y = (emu_u8)b;
+    EMU_EACH(64) x[i] = x[i] > y[i] ? x[i] : y[i];
+    return (emu_i)x;
+}
+EMU emu_i emu_min8(emu_i a, emu_i b)
+{
+    emu_u8 x = (emu_u8)a, y = (emu_u8)b;
+    EMU_EACH(64) x[i] = x[i] < y[i] ? x[i] : y[i];
+    return (emu_i)x;
+}
+/* Of the same 128 bits of a; 0 where the top bit of `at` is set. */
+EMU emu_i emu_shuffle8(emu_i a, emu_i at)
+{
+    emu_u8 x = (emu_u8)a, p = (emu_u8)at, v;
+    EMU_EACH(64) v[i] = p[i] & 128 ? 0 : x[(i & 48) + (p[i] & 15)];
+    return (emu_i)v;
+}
+EMU emu_i emu_broadcast128(__m128i a)
+{
+    emu_i v;
+    EMU_EACH(4) memcpy((char *)&v + 16 * i, &a, sizeof a);
+    return v;
+}
 /* Byte i is byte at[i] of the 128 of a and b. */
 EMU emu_i emu_permute8(emu_i a, emu_i at, emu_i b)
 {
@@ -226,6 +283,15 @@ EMU emu_i emu_blend8(uint64_t mask, emu_i a, emu_i b)
 #define _mm512_unpacklo_epi16(a, b) emu_interleave16(a, b, 0)
 #define _mm512_unpackhi_epi16(a, b) emu_interleave16(a, b, 4)
 #define _mm512_packus_epi32(a, b) emu_pack32(a, b)
+#define _mm512_unpacklo_epi8(a, b) emu_interleave8(a, b, 0)
+#define _mm512_unpackhi_epi8(a, b) emu_interleave8(a, b, 8)
+#define _mm512_packus_epi16(a, b) emu_pack16(a, b)
+#define _mm512_mulhi_epi16(a, b) emu_upper16(a, b, 1)
+#define _mm512_mulhi_epu16(a, b) emu_upper16(a, b, 0)
+#define _mm512_max_epu8(a, b) emu_max8(a, b)
+#define _mm512_min_epu8(a, b) emu_min8(a, b)
+#define _mm512_shuffle_epi8(a, at) emu_shuffle8(a, at)
+#define _mm512_broadcast_i32x4(a) emu_broadcast128(a)
 #define _mm512_permutex2var_epi8(a, at, b) emu_permute8(a, at, b)
 #define _mm512_movepi8_mask(a) emu_signs8(a)
 #define _mm512_mask_blend_epi8(mask, a, b) emu_blend8(mask, a, b)
@@ -262,10 +328,10 @@ EMU __m128i emu_narrow32to8(emu_i a) /* saturated */
     EMU_EACH(16) v[i] = ((emu_u32)a)[i] > 255 ? 255 : (uint8_t)((emu_u32)a)[i];
     return (__m128i)v;
 }
-EMU __m256i emu_narrow16to8(emu_i a) /* cut off */
+EMU __m256i emu_narrow16to8(emu_i a)
 {
     emu_32u8 v;
-    EMU_EACH(32) v[i] = (uint8_t)((emu_u16)a)[i];
+    EMU_EACH(32) v[i] = ((emu_u16)a)[i] > 255 ? 255 : (uint8_t)((emu_u16)a)[i];
     return (__m256i)v;
 }
 EMU __m256i emu_half(emu_i a, int upper)
@@ -279,7 +345,7 @@ EMU __m256i emu_half(emu_i a, int upper)
 #define _mm512_cvtepu8_epi32(a) emu_widen8to32(a)
 #define _mm512_cvtepu8_epi16(a) emu_widen8to16(a)
 #define _mm512_cvtusepi32_epi8(a) emu_narrow32to8(a)
-#define _mm512_cvtepi16_epi8(a) emu_narrow16to8(a)
+#define _mm512_cvtusepi16_epi8(a) emu_narrow16to8(a)
 #define _mm512_castsi512_si256(a) emu_half(a, 0)
 #define _mm512_extracti64x4_epi64(a, upper) emu_half(a, upper)
 

@@ -248,6 +248,39 @@ TEST(hue_of_every_colour)
     ops_close(&o);
 }
 
+/* Blends in whole numbers: factors that are exact in them, factors with which the reference's floats round a sum up to
+ * a whole number, some far from 1, and those next to the limits of the former. */
+TEST(blends_by_difficult_factors)
+{
+    enum { SIDE = 256 };
+    static const float factor[] = {0.518918872f, 0.548837245f, 0.620967686f, 0.726851821f, 0.802469134f, 0.835294187f,
+                                   0.946808457f, 1.14728677f,  0.5f,         0.50000006f,  0.6f,         0.75f,
+                                   0.9f,         0.99999994f,  1,            1.00000012f,  1.1f,         1.25f,
+                                   1.49999988f,  1.5f,         1.7f,         0,            2,            10};
+    struct ops_set o;
+    ops_open(&o);
+    uint8_t *px = malloc(SIDE * SIDE * 3), *a = malloc(SIDE * SIDE * 3), *b = malloc(SIDE * SIDE * 3);
+    const uint8_t *src = px;
+    int side = SIDE;
+    for (size_t k = 0; k < 3 * sizeof factor / sizeof *factor; k++)
+        for (int z = 0; z < 3; z++) {
+            for (int i = 0; i < SIDE * SIDE; i++) {
+                const int x = i & 255, y = i >> 8;
+                px[3 * i] = (uint8_t)x, px[3 * i + 1] = (uint8_t)y;
+                px[3 * i + 2] = (uint8_t)(z == 0 ? 7 * x + 13 * y : z);
+            }
+            struct lafs_viewplan p = {.out_size = SIDE, .ops = 1, .clean_ops = 1};
+            p.op[0] = (struct lafs_view_op){LAFS_OP_BRIGHTNESS + (int)(k % 3), {factor[k / 3]}};
+            o.ref.ops->render(o.ref.dev, 1, &p, &src, &side, &side, NULL, &a);
+            o.cpu.ops->render(o.cpu.dev, 1, &p, &src, &side, &side, NULL, &b);
+            if (memcmp(a, b, SIDE * SIDE * 3)) FAIL_("operation %d by %.9g", p.op[0].kind, p.op[0].a[0]);
+        }
+    free(px);
+    free(a);
+    free(b);
+    ops_close(&o);
+}
+
 TEST(only_what_is_asked)
 {
     struct ops_set o;
@@ -315,4 +348,4 @@ TEST(impossible_plans_are_refused)
 }
 
 TEST_MAIN(random_plans, random_plans_without_vector_extensions, large_sources, drawn_plans, hue_of_every_colour,
-          only_what_is_asked, impossible_plans_are_refused)
+          blends_by_difficult_factors, only_what_is_asked, impossible_plans_are_refused)
