@@ -190,11 +190,9 @@ lafs_status lafs_comm_link(struct lafs_comm *c, const struct lafs_backend *b, co
     const int must = !strcmp(how, "nccl");
     if (lafs_comm_size(c) == 1) return LAFS_OK;
     const lafs_status st = link_devices(c, b, how, why);
-    if (st != LAFS_OK && (must || c->alone)) {
-        if (err) *err = *why;
-        c->agreed = !c->alone;
-        return st;
-    }
+    if (st != LAFS_OK && (must || c->alone) && err) *err = *why;
+    if (c->alone) return st;
+    if (st != LAFS_OK) LAFS_TRY(lafs_comm_agree(c, must ? st : LAFS_OK, err)); /* to one of them it may matter */
     if (!strcmp(how, "mpi") || !b->ops->link_id) *why = (struct lafs_err){0}; /* nobody has asked for it */
     return LAFS_OK;
 }

@@ -68,6 +68,11 @@ done
 expect_status 2 ranks 2 $grid -q --device cpu --ranks nccl -o none faces.lafs
 message "device 'cpu' has no link to others"
 check [ "$(wc -l <stderr)" -eq 1 ]
+# shellcheck disable=SC2086,SC2016
+expect_status 1 ranks 2 env LD_LIBRARY_PATH="$PWD/broken" sh -c '[ $OMPI_COMM_WORLD_RANK = 1 ] || shift 2; exec "$0" "$@"' \
+    lafs-finetune --ranks nccl ${grid#* } -q -o none faces.lafs
+message "process 1 of 2: "
+check [ ! -e none ]
 # One GPU for two processes is not enough.
 # shellcheck disable=SC2086
 expect_status 1 ranks 2 env LAFS_SIM_GPUS=1 $grid -q -o none faces.lafs
@@ -76,11 +81,11 @@ ok "NCCL that is old, broken or refuses: through the host, to the bit; an error 
 
 # A process that has gone, or that does not come: the other one ends, and the run can be gone on with.
 # shellcheck disable=SC2086
-expect_status 1 ranks 2 env LAFS_TEST_NCCL=gone:4 LAFS_NCCL_SECONDS=2 timeout -s KILL 60 $grid -q -o run faces.lafs
-message "process 0 of 2: NCCL cannot exchange: remote process exited (has another process ended?)"
+expect_status 1 ranks 2 env LAFS_TEST_NCCL=gone:4 timeout -s KILL 60 $grid -q -o run faces.lafs
+message " of 2: NCCL cannot exchange: remote process exited (has another process ended?)"
 # shellcheck disable=SC2086
 expect_status 1 ranks 2 env LAFS_TEST_NCCL=stuck:3 LAFS_NCCL_SECONDS=1 timeout -s KILL 60 $grid -q -o run faces.lafs
-message "NCCL cannot gather: nothing has come from the other processes' GPUs for 1 s"
+message ": nothing has come from the other processes' GPUs for 1 s"
 # shellcheck disable=SC2086
 expect_status 0 ranks 2 $grid -q -o run faces.lafs
 equal whole-grid run

@@ -3,7 +3,7 @@
  * state is asked for. LAFS_TEST_NCCL makes it fail:
  *   old      it is of version 2.9
  *   usage    process 1 cannot join
- *   gone:N   the N-th operation of process 0 finds that another process has gone
+ *   gone:N   the N-th operation finds that another process has gone
  *   stuck:N  the N-th operation of process 1 never comes to the others */
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,7 +92,7 @@ static int begin(struct comm *c, enum doing doing, size_t bytes)
     c->m->does[c->rank].what = (int)doing;
     c->m->does[c->rank].bytes = bytes;
     c->stuck = c->rank == 1 && fault("stuck", c->count - 1);
-    if (c->rank == 0 && fault("gone", c->count - 1)) c->state = REMOTE_ERROR;
+    if (fault("gone", c->count - 1)) c->state = REMOTE_ERROR;
     else if (!c->stuck) c->round = meet_arrive(c->m, c->size);
     return IN_PROGRESS;
 }
