@@ -267,17 +267,37 @@ static void add_groups(const struct weight_grad *o)
         for (int64_t j = 0; j < o->size; j++) o->sum[j] += o->sum[k * o->size + j];
 }
 
-/* The taps of output row oy of image i: col (ow, k*k*c). */
-static void gather_row(const struct weight_grad *o, int64_t i, int64_t oy, float *col)
+/* sum (out, k*k*c) += dy^T taps for n pixels of an output row from ox on: the k*c floats from `under` on, which lie
+ * stride*c apart, are what they see under tap row ky. */
+static void add_taps(const struct weight_grad *o, const float *dy, const float *under, int ky, int64_t n, float *sum)
 {
     const struct lafs_conv *g = o->g;
-    int64_t p = (g->k - 1) / 2;
-    for (int64_t ox = 0; ox < o->ow; ox++)
-        for (int t = 0; t < g->k * g->k; t++, col += g->c) {
-            int64_t iy = oy * g->stride + t / g->k - p, ix = ox * g->stride + t % g->k - p;
-            if (iy < 0 || iy >= g->h || ix < 0 || ix >= g->w) memset(col, 0, (size_t)g->c * sizeof *col);
-            else memcpy(col, o->x + ((i * g->h + iy) * g->w + ix) * g->c, (size_t)g->c * sizeof *col);
+    int64_t wide = g->k * g->c;
+    struct lafs_cross_tile t = {.depth = n, .m = g->out, .n = wide, .a = dy, .b = under, .c = sum + ky * wide,
+                                .lda = g->out, .ldb = g->stride * g->c, .ldc = g->k * wide};
+    o->kern->cross(&t);
+}
+
+/* Output row q, counted through all images. taps: (k*c) */
+static void dense_grad_row(const struct weight_grad *o, int64_t q, float *taps, float *sum)
+{
+    const struct lafs_conv *g = o->g;
+    const float *dy = o->dy + q * o->ow * g->out, *row[LAFS_CONV_MAX_K];
+    int64_t lo, hi, p = (g->k - 1) / 2, c = g->c;
+    rows_under(g, o->x, q / o->oh, q % o->oh, NULL, row);
+    interior(g, o->ow, &lo, &hi);
+    for (int ky = 0; ky < g->k; ky++) {
+        if (!row[ky]) continue;
+        if (lo < hi) add_taps(o, dy + lo * g->out, row[ky] + (lo * g->stride - p) * c, ky, hi - lo, sum);
+        for (int64_t ox = 0; ox < o->ow; ox++) {
+            if (ox == lo) ox = hi;
+            if (ox >= o->ow) break;
+            memset(taps, 0, (size_t)(g->k * c) * sizeof *taps);
+            for (int64_t kx = 0, ix = ox * g->stride - p; kx < g->k; kx++, ix++)
+                if (ix >= 0 && ix < g->w) memcpy(taps + kx * c, row[ky] + ix * c, (size_t)c * sizeof *taps);
+            add_taps(o, dy + ox * g->out, taps, ky, 1, sum);
         }
+    }
 }
 
 /* Group's sum (out, k*k*c) = dy^T taps. */
@@ -285,27 +305,28 @@ static void dense_grad(void *arg, int64_t group, int worker)
 {
     const struct weight_grad *o = arg;
     const struct lafs_conv *g = o->g;
-    int64_t first = group_start(o, group), end = group_start(o, group + 1), hw = o->oh * o->ow,
-            depth = g->k * g->k * g->c;
+    int64_t first = group_start(o, group), end = group_start(o, group + 1), hw = o->oh * o->ow;
     float *sum = o->sum + group * o->size;
     if (g->k == 1 && g->stride == 1) {
         lafs_cpu_gemm(1, 0, g->out, g->c, (end - first) * hw, o->dy + first * hw * g->out, g->out,
                       o->x + first * hw * g->c, g->c, 0, sum, g->c);
         return;
     }
-    float *col = lafs_cpu_scratch(o->d, worker); /* (oh*ow, depth) */
-    for (int64_t i = first; i < end; i++) {
-        for (int64_t oy = 0; oy < o->oh; oy++) gather_row(o, i, oy, col + oy * o->ow * depth);
-        lafs_cpu_gemm(1, 0, g->out, depth, hw, o->dy + i * hw * g->out, g->out, col, depth, i > first, sum, depth);
-    }
+    memset(sum, 0, (size_t)o->size * sizeof *sum);
+    for (int64_t q = first * o->oh; q < end * o->oh; q++)
+        dense_grad_row(o, q, lafs_cpu_scratch(o->d, worker), sum);
 }
 
 void lafs_cpu_conv_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *dy, float *dw)
 {
+    if (g->k > LAFS_CONV_MAX_K) {
+        lafs_ref_conv_bwd_w(d, g, x, dy, dw);
+        return;
+    }
     struct weight_grad o;
     int64_t kk = (int64_t)g->k * g->k, depth = kk * g->c;
     if (!begin_grad(&o, d, g, x, dy, g->out * depth)) return;
-    if ((kk > 1 || g->stride > 1) && !lafs_cpu_reserve(d, (size_t)(o.oh * o.ow * depth) * sizeof *x)) return;
+    if (!lafs_cpu_reserve(d, (size_t)(g->k * g->c) * sizeof *x)) return;
     lafs_pool_for(d->pool, o.groups, dense_grad, &o);
     if (o.groups == 0) return;
     add_groups(&o);
@@ -372,29 +393,8 @@ void lafs_cpu_depthwise(struct lafs_dev *d, const struct lafs_conv *g, const flo
     lafs_pool_for(d->pool, (g->n * o.oh + o.block - 1) / o.block, depthwise_rows, &o);
 }
 
-/* Row iy of dx of image i: every pixel gathers from the outputs that it was a tap of. */
-static void depthwise_back(void *arg, int64_t q, int worker)
-{
-    (void)worker;
-    const struct depthwise *o = arg;
-    const struct lafs_conv *g = o->g;
-    int64_t i = q / g->h, iy = q % g->h, p = (g->k - 1) / 2;
-    const float *a[LAFS_CONV_MAX_K * LAFS_CONV_MAX_K], *b[LAFS_CONV_MAX_K * LAFS_CONV_MAX_K];
-    for (int64_t ix = 0; ix < g->w; ix++) {
-        int n = 0;
-        for (int t = 0; t < g->k * g->k; t++) {
-            int64_t oy = iy + p - t / g->k, ox = ix + p - t % g->k;
-            if (oy < 0 || ox < 0 || oy % g->stride || ox % g->stride || oy / g->stride >= o->oh ||
-                ox / g->stride >= o->ow)
-                continue;
-            a[n] = o->x + ((i * o->oh + oy / g->stride) * o->ow + ox / g->stride) * g->c;
-            b[n++] = o->taps + t * o->cw;
-        }
-        o->kern->dot_taps(n, a, b, g->c, o->y + (q * g->w + ix) * g->c);
-    }
-}
-
-/* The same for what dw_back_row takes. Tile: `block` rows of dx, counted through all images. */
+/* Every pixel of dx gathers from the outputs that it was a tap of. Tile: `block` rows of dx, counted through all
+ * images. */
 static void depthwise_back_rows(void *arg, int64_t tile, int worker)
 {
     (void)worker;
@@ -424,9 +424,7 @@ void lafs_cpu_depthwise_bwd_x(struct lafs_dev *d, const struct lafs_conv *g, con
     int same = g->stride == 1 && g->k % 2; /* then it is a depthwise convolution itself, with flipped taps */
     if (!begin_depthwise(&o, d, g, w, same)) return;
     if (same) lafs_pool_for(d->pool, (g->n * o.oh + o.block - 1) / o.block, depthwise_rows, &o);
-    else if (g->stride == 2 && (g->k == 3 || g->k == 5) && g->c >= o.kern->lanes)
-        lafs_pool_for(d->pool, (g->n * g->h + o.block - 1) / o.block, depthwise_back_rows, &o);
-    else lafs_pool_for(d->pool, g->n * g->h, depthwise_back, &o);
+    else lafs_pool_for(d->pool, (g->n * g->h + o.block - 1) / o.block, depthwise_back_rows, &o);
 }
 
 /* Fetches share `part` of `parts` of the pixels of strip r of image m, channels [from, to). */
@@ -465,7 +463,7 @@ static void depthwise_grad(void *arg, int64_t i, int worker)
                 struct lafs_dw_grad t = {.h = g->h, .w = g->w, .ow = o->ow, .c = g->c, .k = g->k, .stride = g->stride,
                                          .n = (int)min64(lanes, to - c), .from = r, .to = min64(r + o->strip, o->oh),
                                          .x = o->x + m * g->h * g->w * g->c + c,
-                                         .dy = o->dy + m * o->oh * o->ow * g->c + c,
+                                         .dy = o->dy + (m * o->oh + r) * o->ow * g->c + c,
                                          .plane = lafs_cpu_scratch(o->d, worker), .sum = sum + v * size};
                 if (!last || m + 1 < end)
                     fetch_strip(o, last ? m + 1 : m, last ? 0 : r + o->strip, from, to, v, vectors);

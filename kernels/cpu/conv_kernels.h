@@ -38,6 +38,14 @@ struct lafs_dw_row {
     float *y;           /* (ow, c) */
 };
 
+/* c (m,n) += a^T b, a (depth,m), b (depth,n): each element one chain that goes on from c. */
+struct lafs_cross_tile {
+    int64_t depth, m, n;
+    const float *a, *b;
+    float *c;
+    int64_t lda, ldb, ldc;
+};
+
 /* The gradient of the taps of one vector of channels, over output rows [from, to) of an image: pointers are at its
  * first channel. */
 struct lafs_dw_grad {
@@ -45,7 +53,9 @@ struct lafs_dw_grad {
     int k, stride;
     int n;               /* lanes that there are */
     int64_t from, to;
-    const float *x, *dy; /* (h,w,c), (oh,ow,c) */
+    const float *x;      /* (..,w,c): input rows from `top` on, as far as they are needed */
+    int64_t top;
+    const float *dy;     /* (to-from,ow,c) */
     float *plane;        /* room for ((to - from - 1)*stride + k, w + 2*((k - 1)/2), lanes) */
     float *sum;          /* (k*k, lanes) */
 };
@@ -92,13 +102,12 @@ struct lafs_conv_kernels {
     void (*dw_planes)(const struct lafs_dw_planes *p);
     /* y[i] = act(y[i] s), i < n vectors; s (lanes) */
     void (*scale)(int64_t n, const float *s, enum lafs_act act, float *y);
-    /* y[j] = sum over t < n of a[t][j] b[t][j], j < c */
-    void (*dot_taps)(int n, const float *const *a, const float *const *b, int64_t c, float *y);
     /* One row of a depthwise convolution's gradient by its input: r->row[ky] is the row of outputs, (w,c), that saw it
-     * under tap row ky, or NULL; y (ow,c) is written. Stride 2, k 3 or 5, as many channels as lanes; no bias, act. */
+     * under tap row ky, or NULL; y (ow,c) is written; no bias, act. */
     void (*dw_back_row)(const struct lafs_dw_row *r);
     /* Each tap's sum += sum over rows and pixels, in order, of dy x. */
     void (*dw_weight)(const struct lafs_dw_grad *t);
+    void (*cross)(const struct lafs_cross_tile *t);
     /* mean[j] of x (rows,c), squares[j] = sum over rows of (x - mean)^2 */
     void (*bn_moments)(int64_t rows, int64_t c, const float *x, float *mean, float *squares);
     void (*bn_norm)(const struct lafs_bn_tile *t);   /* y = act(z); y may be x */
