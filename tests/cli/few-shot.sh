@@ -18,7 +18,8 @@ few_shot() {
     (unset MAKEFLAGS MFLAGS MAKELEVEL && make -s -j2 -C "$TOP/examples/few-shot" \
         OUT="$here/out" BIN="$LAFS_BIN" LABELLED="$here/people.lafs" UNLABELLED="$here/more.lafs" SCALE=tiny FACES=24 \
         SYNTH="--people 8 -n 1" SHOTS="1 2" PRETRAIN_SEEDS=1 FINETUNE_SEEDS=1 EPOCHS=1 CNN_STEPS=1 FINETUNE_STEPS=1 \
-        BATCH=8 JOBS=1 SIZE="--dim 64 --depth 1 --heads 1 --mlp 64" CELLS="$cells" \
+        BATCH=8 CNN_BATCH=8 JOBS=1 FINETUNE="--preset ../presets/few-finetune" \
+        SIZE="--dim 64 --depth 1 --heads 1 --mlp 64" CELLS="$cells" \
         PRETRAIN="--preset ../presets/few-pretrain --batch 8 --locals 2 --out-dim 64" \
         PRETRAIN_WARM="--preset ../presets/few-pretrain --batch 8 --locals 2 --out-dim 64" "$@")
 }
