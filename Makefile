@@ -231,6 +231,7 @@ $(SIM)/lafs-cuda.so: $(SIM_OBJ)
 
 GPU_BENCH := $B/tests/gpu/bench
 GPU_SIZES := $B/tests/gpu/sizes
+GPU_RECORDING := $B/tests/gpu/recording
 CUDA_OPS := $(addprefix $B/tests/ops/,elementwise linear transformer images loss)
 
 CLI_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/cli/*.sh)))
@@ -254,7 +255,7 @@ CHECK := $(foreach c,$(CHECK),$(if $(findstring $T,$c),$c))
 endif
 
 .PHONY: check
-check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(GPU_SIZES)) $(if $(filter %/train-ranks.sh %/train-ranks-trouble.sh %/slurm.sh %/cuda/ranks.sh,$(CHECK)),$(RANKS) $(NCCL) $(MPI_PLUGIN)) $(if $(filter $(INJECT_TESTS) %/train-ranks-trouble.sh,$(CHECK)),$(SHIM)) $(if $(filter %/lafs-shard-trouble.sh,$(CHECK)),$B/tests/unit/stream) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
+check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(GPU_SIZES) $(GPU_RECORDING)) $(if $(filter %/train-ranks.sh %/train-ranks-trouble.sh %/slurm.sh %/cuda/ranks.sh,$(CHECK)),$(RANKS) $(NCCL) $(MPI_PLUGIN)) $(if $(filter $(INJECT_TESTS) %/train-ranks-trouble.sh,$(CHECK)),$(SHIM)) $(if $(filter %/lafs-shard-trouble.sh,$(CHECK)),$B/tests/unit/stream) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
 	@CC='$(CC)' SAN='$(SAN)' tests/run $B $(CHECK)
 
 .PHONY: check-interop
@@ -309,15 +310,15 @@ $(BENCH_SRC:tests/bench/%.c=bench-%): bench-%: $B/tests/bench/%
 
 # -- on a machine with a GPU: tests, speed; and what such a machine needs that has no packages of ours, in one file --
 
-$(GPU_BENCH) $(GPU_SIZES): $B/%: $B/%.o $B/liblafs.a
+$(GPU_BENCH) $(GPU_SIZES) $(GPU_RECORDING): $B/%: $B/%.o $B/liblafs.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 .PHONY: check-gpu bench-gpu pack-gpu
-check-gpu: $(PROGRAMS) $(PLUGIN) $(CUDA_OPS) $(GPU_SIZES)
+check-gpu: $(PROGRAMS) $(PLUGIN) $(CUDA_OPS) $(GPU_SIZES) $(GPU_RECORDING)
 	@tests/gpu/check $B
 bench-gpu: $(PLUGIN) $(GPU_BENCH)
 	@LAFS_BACKEND_PATH="$${LAFS_BACKEND_PATH:-$(CURDIR)/$B}" $(GPU_BENCH)
 PACK ?= build/lafs-gpu.tar.gz
-pack-gpu: $(PROGRAMS) $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(GPU_SIZES)
+pack-gpu: $(PROGRAMS) $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(GPU_SIZES) $(GPU_RECORDING)
 	@tests/gpu/pack $B '$(PACK)'
 
 # -- installation --
@@ -343,4 +344,4 @@ install: $(PROGRAMS) $(PLUGIN) $(MPI_PLUGIN)
 clean:
 	rm -rf build bin
 
--include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $B/tests/torch/driver.d $(FUZZ_SRC:%.c=$B/%.d) $(BENCH_SRC:%.c=$B/%.d) $(EMULATED_OBJ:.o=.d) $(SIM_OBJ:.o=.d) $(GPU_BENCH).d $(GPU_SIZES).d $(CUDA_OBJ:.o=.d) $B/mpi/kernels/mpi/comm.d $B/mpi/lib/base/err.d
+-include $(LIB_OBJ:.o=.d) $(COMMON_OBJ:.o=.d) $(CMD_SRC:%.c=$B/%.d) $(TEST_SRC:%.c=$B/%.d) $B/tests/torch/driver.d $(FUZZ_SRC:%.c=$B/%.d) $(BENCH_SRC:%.c=$B/%.d) $(EMULATED_OBJ:.o=.d) $(SIM_OBJ:.o=.d) $(GPU_BENCH).d $(GPU_SIZES).d $(GPU_RECORDING).d $(CUDA_OBJ:.o=.d) $B/mpi/kernels/mpi/comm.d $B/mpi/lib/base/err.d

@@ -1,5 +1,6 @@
 /* The device, the table, and the plugin's entry. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "kernels/cuda/dev.cuh"
 
@@ -96,6 +97,7 @@ static lafs_status resize_scratch(struct lafs_dev *d, enum scratch kind, size_t 
         return LAFS_OK;
     }
     runtime_wait(d); /* what is queued may still use it */
+    d->moves++;
     runtime_free(d, d->scratch[kind].p);
     d->scratch[kind] = {NULL, 0};
     LAFS_TRY(runtime_alloc(d, &d->scratch[kind].p, size, err));
@@ -107,6 +109,10 @@ void *dev_scratch(struct lafs_dev *d, enum scratch kind, size_t size)
 {
     struct lafs_err err = {LAFS_OK, {0}};
     if (d->scratch[kind].size >= size && d->scratch[kind].p) return d->scratch[kind].p;
+    if (d->recording) { /* nothing is taken meanwhile: the op is not recorded, and so all are to be done */
+        d->recording->failed = 1;
+        return NULL;
+    }
     /* A plan has what is wanted; elsewhere some more, since the next one may want some more. */
     if (resize_scratch(d, kind, d->plan ? size : size + size / 8 + 1, &err) != LAFS_OK) {
         if (d->err.status == LAFS_OK) d->err = err;
@@ -125,9 +131,26 @@ static lafs_status reserve(struct lafs_dev *d, const struct lafs_dev *plan, stru
 
 /* -- copies -- */
 
+/* An upload that is recorded: from memory of the recording's own. */
+static void keep_upload(struct lafs_dev *d, void *to, const void *from, size_t size)
+{
+    struct lafs_recording *r = d->recording;
+    if (size > KEPT_UPLOADS - r->used) {
+        r->failed = 1;
+        return;
+    }
+    memcpy(r->kept + r->used, from, size);
+    if (size) runtime_send(d, to, r->kept + r->used, size);
+    r->used += (size + 255) / 256 * 256; /* KEPT_UPLOADS is a multiple */
+}
+
 void dev_upload(struct lafs_dev *d, void *to, const void *from, size_t size)
 {
     if (d->plan) return;
+    if (d->recording) {
+        keep_upload(d, to, from, size);
+        return;
+    }
     while (size) {
         if (d->stage.used == STAGE_SIZE) {
             runtime_mark(d, d->stage.now);
@@ -162,6 +185,49 @@ void *dev_scratch_from(struct lafs_dev *d, enum scratch kind, const void *host, 
     void *p = dev_scratch(d, kind, size);
     if (p) dev_upload(d, p, host, size);
     return p;
+}
+
+/* -- recordings -- */
+
+static void forget(struct lafs_dev *d, struct lafs_recording *r)
+{
+    if (!r) return;
+    runtime_wait(d);
+    runtime_forget(d, r);
+    lafs_free(r);
+}
+
+static int record(struct lafs_dev *d)
+{
+    const char *wanted = getenv("LAFS_CUDA_GRAPHS");
+    struct lafs_recording *r;
+    if (d->plan || d->recording || d->err.status != LAFS_OK || (wanted && !strcmp(wanted, "no"))) return 0;
+    if (lafs_alloc0(&r, 1, sizeof *r, NULL) != LAFS_OK) return 0;
+    if (!runtime_record(d, r)) {
+        forget(d, r);
+        return 0;
+    }
+    d->recording = r;
+    return 1;
+}
+
+static struct lafs_recording *recorded(struct lafs_dev *d)
+{
+    struct lafs_recording *r = d->recording;
+    d->recording = NULL;
+    const int ok = runtime_recorded(d, r) && !r->failed && d->err.status == LAFS_OK;
+    r->moves = d->moves;
+    if (ok) return r;
+    d->err.status = LAFS_OK; /* as it was: who does the work now will see what is wrong */
+    forget(d, r);
+    return NULL;
+}
+
+static int replay(struct lafs_dev *d, struct lafs_recording *r)
+{
+    if (r->moves != d->moves) return 0;
+    runtime_replay(d, r);
+    return 1;
 }
 
 static void close_device(struct lafs_dev *d)
@@ -239,6 +305,10 @@ static void fill(struct lafs_ops *ops)
     ops->plan = make_plan;
     ops->planned = planned;
     ops->reserve = reserve;
+    ops->record = record;
+    ops->recorded = recorded;
+    ops->replay = replay;
+    ops->forget = forget;
     ops_elementwise(ops);
     ops_linear(ops);
     ops_transformer(ops);

@@ -55,8 +55,19 @@ struct lafs_dev {
         void *p;
         size_t size;
     } scratch[SCRATCH_KINDS];
+    int moves;            /* how often scratch memory has changed its place */
+    struct lafs_recording *recording; /* under way; NULL: none */
     struct lafs_err err;  /* the first failure; reported by sync */
     char text[512];       /* what describe returns */
+};
+
+/* What is uploaded while it is recorded, and what the runtime made of it. */
+enum { KEPT_UPLOADS = 1 << 20 };
+struct lafs_recording {
+    char *kept;           /* (KEPT_UPLOADS) pinned */
+    size_t used;
+    int failed, moves;    /* moves: of the device, when it was recorded */
+    void *graph;          /* cudaGraphExec_t */
 };
 
 /* Opens a device by its number ("" is 0), made usable; its description, its stream, its stages and their marks. */
@@ -70,7 +81,7 @@ lafs_status runtime_memory(struct lafs_dev *d, size_t *available, size_t *all, s
 enum { MEMORY_BLOCK = 2 << 20 };
 void runtime_free(struct lafs_dev *d, void *p);
 /* Queued; failures are sticky. */
-/* `from` is in the stages and is left alone until a mark behind it has been passed. */
+/* `from` is in the stages and is left alone until a mark behind it has been passed; or in a recording. */
 void runtime_send(struct lafs_dev *d, void *to, const void *from, size_t size);
 void runtime_mark(struct lafs_dev *d, int stage);  /* behind all that is queued */
 void runtime_await(struct lafs_dev *d, int stage); /* until its last mark has been passed; none: not at all */
@@ -80,6 +91,11 @@ void runtime_zero(struct lafs_dev *d, void *p, size_t size);
 /* Waits for all that is queued. */
 void runtime_wait(struct lafs_dev *d);
 int runtime_busy(struct lafs_dev *d); /* 1: some of it is not done yet */
+/* Between the two, which return 0 on failure, nothing may be called but launches, sends, copies and zeros. */
+int runtime_record(struct lafs_dev *d, struct lafs_recording *r); /* takes `kept` as well */
+int runtime_recorded(struct lafs_dev *d, struct lafs_recording *r);
+void runtime_replay(struct lafs_dev *d, struct lafs_recording *r);
+void runtime_forget(struct lafs_dev *d, struct lafs_recording *r); /* after the last replay of it is done */
 
 /* -- what ops use; on a plan nothing happens -- */
 /* Queues a copy from the host, whose memory has been read on return. */
@@ -233,6 +249,8 @@ DEVICE void copies_wait() { asm volatile("cp.async.wait_all;" : : : "memory"); }
 #else
 /* == the simulator's bodies ======================================================================================= */
 
+#include <functional>
+
 #define KERNEL static void
 #define KERNEL_FOR(threads) static void
 #define DEVICE static inline
@@ -252,6 +270,9 @@ void sim_block_sync();
 const char *sim_warp_meet(const char *purpose, const void *bring, size_t size);
 void sim_copy_async(float *to, const float *from);
 void sim_copies_wait();
+/* 1: the launch is recorded, and done when the recording is replayed. */
+int sim_recording(struct lafs_dev *d);
+void sim_record(struct lafs_dev *d, std::function<void()> what);
 /* Runs body(arg) in every thread of the grid. */
 void sim_launch(struct lafs_dev *d, const char *name, struct grid g, int threads, size_t shared,
                 void (*body)(const void *), const void *arg);
@@ -269,7 +290,9 @@ void launch(struct lafs_dev *d, void (*kernel)(P...), const char *name, struct g
     if (d->plan) return; /* its addresses are no memory */
     (sim_check(name, (P)a), ...);
     auto call = [=]() { kernel((P)a...); };
-    sim_launch(d, name, g, threads, shared, sim_call<decltype(call)>, &call);
+    if (sim_recording(d))
+        sim_record(d, [=]() { sim_launch(d, name, g, threads, shared, sim_call<decltype(call)>, &call); });
+    else sim_launch(d, name, g, threads, shared, sim_call<decltype(call)>, &call);
 }
 
 DEVICE int thread_index() { return sim_at.thread; }

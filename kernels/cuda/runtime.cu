@@ -164,3 +164,45 @@ void runtime_wait(struct lafs_dev *d)
     runtime_use(d);
     check(d, "a kernel", cudaStreamSynchronize(stream_of(d)));
 }
+
+/* -- recordings: CUDA graphs -- */
+
+/* No failure here is told: what cannot be recorded is done. */
+static int done(cudaError_t e)
+{
+    if (e == cudaSuccess) return 1;
+    cudaGetLastError();
+    return 0;
+}
+
+int runtime_record(struct lafs_dev *d, struct lafs_recording *r)
+{
+    runtime_use(d);
+    return done(cudaHostAlloc((void **)&r->kept, KEPT_UPLOADS, cudaHostAllocDefault)) &&
+           done(cudaStreamBeginCapture(stream_of(d), cudaStreamCaptureModeThreadLocal));
+}
+
+int runtime_recorded(struct lafs_dev *d, struct lafs_recording *r)
+{
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t made = NULL;
+    runtime_use(d);
+    if (!done(cudaStreamEndCapture(stream_of(d), &graph))) return 0;
+    const int ok = !r->failed && done(cudaGraphInstantiateWithFlags(&made, graph, 0));
+    (void)done(cudaGraphDestroy(graph));
+    r->graph = made;
+    return ok;
+}
+
+void runtime_replay(struct lafs_dev *d, struct lafs_recording *r)
+{
+    runtime_use(d);
+    check(d, "a recording", cudaGraphLaunch((cudaGraphExec_t)r->graph, stream_of(d)));
+}
+
+void runtime_forget(struct lafs_dev *d, struct lafs_recording *r)
+{
+    runtime_use(d);
+    if (r->graph) check(d, "a recording", cudaGraphExecDestroy((cudaGraphExec_t)r->graph));
+    if (r->kept) check(d, "a recording", cudaFreeHost(r->kept));
+}

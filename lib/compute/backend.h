@@ -26,9 +26,10 @@
 extern "C" {
 #endif
 
-enum { LAFS_BACKEND_VERSION = 5 };
+enum { LAFS_BACKEND_VERSION = 6 };
 
 struct lafs_dev; /* a backend's state; every backend defines its own */
+struct lafs_recording;
 
 /* How the operands of products are taken; sums, and all else, are fp32 at least. */
 enum lafs_precision {
@@ -158,6 +159,17 @@ struct lafs_ops {
     size_t (*planned)(const struct lafs_dev *plan);
     /* Takes now what ops took for themselves on the plan: the same work on d will not have to. */
     lafs_status (*reserve)(struct lafs_dev *d, const struct lafs_dev *plan, struct lafs_err *err);
+
+    /* -- recordings, of work that is done again and again on the same memory: optional, all four; fallback: to do it -- */
+    /* What is queued from here on is not done, but recorded: ops, copies, zeros, and uploads, whose content is kept. No
+     * alloc, free, download or sync until it has been `recorded`. 0: nothing can be recorded. */
+    int (*record)(struct lafs_dev *d);
+    /* The end of it; NULL: it could not be recorded (ops wanted more memory, say), and is still to be done. The
+     * recording is the caller's, until it is forgotten. */
+    struct lafs_recording *(*recorded)(struct lafs_dev *d);
+    /* Queues all of it. 0: it is out of date, since ops have taken other memory; nothing was queued. */
+    int (*replay)(struct lafs_dev *d, struct lafs_recording *r);
+    void (*forget)(struct lafs_dev *d, struct lafs_recording *r); /* NULL is fine */
 
     /* -- elementwise -- */
     void (*scale)(struct lafs_dev *d, int64_t n, float a, float *x);                        /* x *= a */

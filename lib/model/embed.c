@@ -25,10 +25,18 @@ static lafs_status carve(struct lafs_embedder *e, int n, struct lafs_err *err)
     return LAFS_OK;
 }
 
+/* What was recorded is of memory that is given back. */
+static void forget(struct lafs_embedder *e)
+{
+    lafs_repeat_forget(&e->embeddings_again, e->backend);
+    lafs_repeat_forget(&e->landmarks_again, e->backend);
+}
+
 static lafs_status plan(struct lafs_embedder *e, int n, struct lafs_err *err)
 {
     const struct lafs_backend *b = e->backend;
     const float *value = e->model->params.value;
+    forget(e);
     lafs_arena_release(&e->arena, b);
     LAFS_TRY(carve(e, n, err));
     LAFS_TRY(lafs_arena_reserve(&e->arena, b, err));
@@ -73,6 +81,7 @@ lafs_status lafs_embedder_open(struct lafs_embedder *e, const struct lafs_model 
 void lafs_embedder_close(struct lafs_embedder *e)
 {
     if (!e->backend) return;
+    forget(e);
     lafs_model_work_release(&e->work);
     lafs_cnn_work_release(&e->cnn);
     lafs_arena_release(&e->arena, e->backend);
@@ -87,6 +96,34 @@ static void mirror(const uint8_t *in, uint8_t *out)
         for (int x = 0; x < SIDE; x++) memcpy(out + (y * SIDE + x) * 3, in + (y * SIDE + SIDE - 1 - x) * 3, 3);
 }
 
+struct crops {
+    struct lafs_embedder *e;
+    int64_t n;
+};
+/* From n crops, and their mirrors, on the device to embeddings. */
+static void compute_embeddings(void *arg)
+{
+    struct lafs_embedder *e = ((struct crops *)arg)->e;
+    const struct lafs_backend *b = e->backend;
+    const int64_t images = 2 * ((struct crops *)arg)->n;
+    b->ops->u8_to_f32(b->dev, images * CROP, e->crops, e->images);
+    lafs_model_forward(&e->work, b, e->model->params.value, NULL, images, e->images, NULL, NULL, e->emb);
+}
+static void compute_landmarks(void *arg)
+{
+    struct lafs_embedder *e = ((struct crops *)arg)->e;
+    const struct lafs_backend *b = e->backend;
+    const int64_t n = ((struct crops *)arg)->n;
+    b->ops->u8_to_f32(b->dev, n * CROP, e->crops, e->images);
+    lafs_cnn_forward(&e->cnn, b, e->model->params.value, NULL, n, e->images, NULL, e->landmarks);
+}
+static void compute(struct lafs_embedder *e, int64_t n, struct lafs_repeat *again, void (*what)(void *arg))
+{
+    struct crops of = {e, n};
+    if (n == e->batch) lafs_repeat(again, e->backend, what, &of);
+    else what(&of);
+}
+
 /* n <= batch: images first, then their mirrors. */
 static lafs_status embed_batch(struct lafs_embedder *e, int64_t n, const uint8_t *crops, float *emb,
                                struct lafs_err *err)
@@ -96,8 +133,7 @@ static lafs_status embed_batch(struct lafs_embedder *e, int64_t n, const uint8_t
     b->ops->upload(b->dev, e->crops, crops, (size_t)(n * CROP));
     for (int64_t i = 0; i < n; i++) mirror(crops + i * CROP, e->flipped + i * CROP);
     b->ops->upload(b->dev, e->crops + n * CROP, e->flipped, (size_t)(n * CROP));
-    b->ops->u8_to_f32(b->dev, 2 * n * CROP, e->crops, e->images);
-    lafs_model_forward(&e->work, b, e->model->params.value, NULL, 2 * n, e->images, NULL, NULL, e->emb);
+    compute(e, n, &e->embeddings_again, compute_embeddings);
     b->ops->download(b->dev, e->host, e->emb, (size_t)(2 * n * d) * sizeof(float));
     LAFS_TRY(b->ops->sync(b->dev, err));
     for (int64_t i = 0; i < n * d; i++) emb[i] = e->host[i] + e->host[n * d + i];
@@ -123,8 +159,7 @@ lafs_status lafs_landmarks(struct lafs_embedder *e, int64_t n, const uint8_t *cr
         int64_t m = n - i < e->batch ? n - i : e->batch;
         LAFS_TRY(make_room(e, m, err));
         b->ops->upload(b->dev, e->crops, crops + i * CROP, (size_t)(m * CROP));
-        b->ops->u8_to_f32(b->dev, m * CROP, e->crops, e->images);
-        lafs_cnn_forward(&e->cnn, b, e->model->params.value, NULL, m, e->images, NULL, e->landmarks);
+        compute(e, m, &e->landmarks_again, compute_landmarks);
         b->ops->download(b->dev, landmarks + i * r2, e->landmarks, (size_t)(m * r2) * sizeof(float));
         LAFS_TRY(b->ops->sync(b->dev, err));
     }

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "compute/backend.h"
+#include "compute/repeat.h"
 #include "model/part_fvit.h"
 
 /* A model for inference: crops in host memory in, results in host memory out. One caller at a time. Memory is planned
@@ -22,6 +23,7 @@ struct lafs_embedder {
     uint8_t *crops, *flipped;       /* flipped: host */
     float *images, *emb, *landmarks;
     float *host;                    /* (2*batch, D) */
+    struct lafs_repeat embeddings_again, landmarks_again; /* whole batches are alike */
 };
 enum { LAFS_FOR_EMBEDDING = 1, LAFS_FOR_LANDMARKS = 2 };
 /* purpose: LAFS_FOR_*: what it will be asked for. The model's values must stay as they are. */

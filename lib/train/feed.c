@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "compute/repeat.h"
 #include "data/face.h"
 #include "data/loader.h"
 #include "data/views.h"
@@ -39,6 +40,7 @@ struct lafs_feed {
     const uint8_t **source_at;
     int *w, *h;
     struct lafs_cnn_work cnn;
+    struct lafs_repeat cnn_again;         /* on CHUNK crops */
     float *images, *landmarks, *points;   /* (CHUNK, CROP), (CHUNK, R, 2), the same */
     float *host_landmarks, *host_points;  /* (CHUNK, R, 2) */
     int64_t *off, *dev_off;               /* (CHUNK + 1) */
@@ -183,6 +185,7 @@ void lafs_feed_close(struct lafs_feed *f)
         for (int i = 0; i < f->c.micro; i++) lafs_image_release(&f->source[i]);
     lafs_ahead_free(f->ahead);
     lafs_fetch_close(f->fetch);
+    lafs_repeat_forget(&f->cnn_again, f->b);
     lafs_cnn_work_release(&f->cnn);
     lafs_arena_release(&f->arena, f->b);
     lafs_sample_release(&f->sample);
@@ -247,6 +250,13 @@ static void render(struct lafs_feed *f, int n)
     f->b->ops->render(f->b->dev, j, f->plan, f->source_at, f->w, f->h, f->clean ? f->clean_at : NULL, f->augmented_at);
 }
 
+/* Of the CHUNK crops in f->images. */
+static void find_in_chunk(void *arg)
+{
+    struct lafs_feed *f = arg;
+    lafs_cnn_forward(&f->cnn, f->b, f->c.cnn->params.value, NULL, CHUNK, f->images, NULL, f->landmarks);
+}
+
 /* Landmarks (n,R,2) of n clean crops into host_landmarks. */
 static lafs_status find_landmarks(struct lafs_feed *f, int n, const uint8_t *clean, struct lafs_err *err)
 {
@@ -257,7 +267,8 @@ static lafs_status find_landmarks(struct lafs_feed *f, int n, const uint8_t *cle
         return LAFS_OK;
     }
     b->ops->u8_to_f32(b->dev, (int64_t)n * CROP, clean, f->images);
-    lafs_cnn_forward(&f->cnn, b, f->c.cnn->params.value, NULL, n, f->images, NULL, f->landmarks);
+    if (n == CHUNK) lafs_repeat(&f->cnn_again, b, find_in_chunk, f);
+    else lafs_cnn_forward(&f->cnn, b, f->c.cnn->params.value, NULL, n, f->images, NULL, f->landmarks);
     b->ops->download(b->dev, f->host_landmarks, f->landmarks, (size_t)n * r2 * sizeof(float));
     return b->ops->sync(b->dev, err);
 }

@@ -20,10 +20,16 @@ for model in m grid; do
         limit=0.00001
         [ $precision = fp32 ] || limit=0.02
         check within $limit $((9 * 64)) cpu.txt cuda.txt
-        # shellcheck disable=SC2086
-        lafs-embed $how --device cuda --batch 3 -o other.mp faces.lafs
-        values other.mp embedding $((9 * 64)) >other.txt
-        same other.txt cuda.txt
+        # Of three whole batches the second is recorded, and replayed like the third; or none is.
+        for graphs in yes no; do
+            rm -f replays
+            # shellcheck disable=SC2086
+            LAFS_CUDA_GRAPHS=$graphs LAFS_SIM_REPLAYS=replays lafs-embed $how --device cuda --batch 3 -o other.mp faces.lafs
+            values other.mp embedding $((9 * 64)) >other.txt
+            same other.txt cuda.txt
+            [ $graphs = no ] || check [ "$(cat replays)" = 2 ]
+        done
+        check [ ! -e replays ]
     done
 done
 ok "embeddings, in fp32 and bf16"
@@ -33,7 +39,25 @@ for device in cpu cuda; do
     values $device.mp landmarks $((9 * 98)) >$device.txt
 done
 check within 0.00001 $((9 * 98)) cpu.txt cuda.txt
+f=faces.lafs
+LAFS_SIM_REPLAYS=replays lafs-landmark -q --device cuda --batch 72 -m m.safetensors -o many.mp $f $f $f $f $f $f $f $f
+check [ "$(cat replays)" = 1 ]
+values many.mp landmarks $((72 * 98)) >many.txt
+for i in 1 2 3 4 5 6 7 8; do cat cuda.txt; done >eight.txt
+same many.txt eight.txt
 ok "landmarks"
+
+# Views come in chunks of 64: the landmark CNN is recorded on the second, and replayed.
+lafs-synth -q --people 8 -n 8 --aligned -o many.tar
+for device in cpu cuda; do
+    LAFS_SIM_REPLAYS=replays lafs-pretrain -q -j 2 --device $device --dim 64 --heads 1 --mlp 64 --depth 1 --patches 49 \
+        --patch 16 --batch 64 --epochs 1 --warmup 0 --locals 0 --out-dim 64 --hidden 64 --bottleneck 32 \
+        --landmarks m.safetensors -o run-$device many.lafs
+    losses run-$device >$device.txt
+done
+check within 0.001 1 cpu.txt cuda.txt
+check [ "$(cat replays)" = 1 ]
+ok "views' landmarks in training"
 
 expect_status 0 lafs-landmark --device auto --batch 4 -m m.safetensors -o auto.mp faces.lafs
 message "device cuda: simulated GPU"

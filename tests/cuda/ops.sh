@@ -14,6 +14,10 @@ for t in elementwise linear transformer images loss; do
     ok "kernels behind tests/ops/$t.c"
 done
 
+"$LAFS_BUILD/tests/gpu/recording" >"$launches.log" 2>&1 || { cat "$launches.log" >&2; complain "recording"; }
+[ "$(grep -c '^ok ' "$launches.log")" = 4 ] || complain "not all of tests/gpu/recording.c ran"
+ok "what is recorded is replayed"
+
 # KERNEL or KERNEL_FOR(..) name(..), a line's beginning or behind template <..>; those over the precision of products run
 # in each.
 kernels=$(sed -n 's/^\(template <[^>]*> \)\{0,1\}KERNEL\(_FOR([A-Z_]*)\)\{0,1\} \([a-z0-9_]*\)(.*/\3/p' kernels/cuda/*.cu)

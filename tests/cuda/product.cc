@@ -43,8 +43,13 @@ template <class T> static void all_of(const struct product *p, const T *a, const
         multiply(p, a + i * p->step_a, b + i * p->step_b, p->c + i * p->step_c);
 }
 
-void product_run(struct lafs_dev *, const struct product *p)
+void product_run(struct lafs_dev *d, const struct product *p)
 {
+    if (sim_recording(d)) {
+        const struct product later = *p;
+        sim_record(d, [=]() { product_run(d, &later); });
+        return;
+    }
     sim_check_pointer("product", p->a);
     sim_check_pointer("product", p->b);
     sim_check_pointer("product", p->bias);

@@ -1,5 +1,9 @@
 /* The simulated device: memory and copies. It has LAFS_SIM_MEMORY bytes (1 TiB unless that is set), given out in blocks as
- * a GPU's. With LAFS_SIM_PEAK=FILE the most that was taken at one time is written to FILE at the end. */
+ * a GPU's. With LAFS_SIM_PEAK=FILE the most that was taken at one time is written to FILE at the end.
+ *
+ * While something is recorded nothing is done, and what CUDA forbids then ends the program: memory taken or given back,
+ * waiting, downloads, uploads through the stages. With LAFS_SIM_REPLAYS=FILE the number of replays is written to FILE at
+ * the end. */
 #include "kernels/cuda/dev.cuh"
 
 #include <map>
@@ -41,6 +45,9 @@ struct sent { /* a copy from a stage that nobody has waited for */
 };
 std::vector<struct sent> sent; /* under `lock` */
 
+using actions = std::vector<std::function<void()>>;
+long replays;
+
 void set_access(int how)
 {
     if (open_now == (how != PROT_NONE)) return;
@@ -55,6 +62,15 @@ size_t memory()
 {
     const char *s = getenv("LAFS_SIM_MEMORY");
     return s ? strtoull(s, NULL, 10) : (size_t)1 << 40;
+}
+
+void say_replays()
+{
+    const char *path = getenv("LAFS_SIM_REPLAYS");
+    FILE *f = path ? fopen(path, "w") : NULL;
+    if (!f) return;
+    fprintf(f, "%ld\n", replays);
+    fclose(f);
 }
 
 void say_peak()
@@ -98,11 +114,19 @@ void sim_refuse(const char *what, const char *why)
     abort();
 }
 
+int sim_recording(struct lafs_dev *d) { return d->recording != NULL; }
+void sim_record(struct lafs_dev *d, std::function<void()> what) { ((actions *)d->recording->graph)->push_back(what); }
+static void not_recorded(struct lafs_dev *d, const char *what)
+{
+    if (d && d->recording) sim_refuse(what, "not while something is recorded");
+}
+
 /* A copy from a stage is made at once here, but counts as under way until it has been waited for: its source must be
  * what it was by then. */
 enum { SETTLE_ALL = -1 };
 static void settle(struct lafs_dev *d, int stage)
 {
+    not_recorded(d, "waiting");
     std::lock_guard<std::recursive_mutex> guard(lock);
     for (size_t i = 0; i < sent.size();) {
         const struct sent *s = &sent[i];
@@ -148,7 +172,7 @@ lafs_status runtime_memory(struct lafs_dev *d, size_t *available, size_t *all, s
 /* Whole pages of its own, so that its end is a page's end as far as the alignment allows. */
 lafs_status runtime_alloc(struct lafs_dev *d, void **out, size_t size, struct lafs_err *err)
 {
-    (void)d;
+    not_recorded(d, "taking memory");
     *out = NULL;
     std::lock_guard<std::recursive_mutex> guard(lock);
     const size_t left = memory() > taken ? memory() - taken : 0;
@@ -171,8 +195,8 @@ lafs_status runtime_alloc(struct lafs_dev *d, void **out, size_t size, struct la
 
 void runtime_free(struct lafs_dev *d, void *p)
 {
-    (void)d;
     if (!p) return;
+    not_recorded(d, "giving memory back");
     std::lock_guard<std::recursive_mutex> guard(lock);
     auto r = ranges.find((const char *)p);
     if (r == ranges.end()) abort();
@@ -206,6 +230,14 @@ static void move(void *to, const void *from, size_t size, int to_device, int fro
 }
 void runtime_send(struct lafs_dev *d, void *to, const void *from, size_t size)
 {
+    const struct lafs_recording *r = d->recording;
+    if (r) {
+        const char *kept = (const char *)from;
+        if (kept < r->kept || size > (size_t)(r->kept + KEPT_UPLOADS - kept))
+            sim_refuse("an upload", "its source is in no recording");
+        sim_record(d, [=]() { move(to, from, size, 1, 0); });
+        return;
+    }
     const char *p = (const char *)from, *end = d->stage.p + (size_t)STAGES * STAGE_SIZE;
     if (p < d->stage.p || p > end || size > (size_t)(end - p)) sim_refuse("an upload", "its source is in no stage");
     move(to, from, size, 1, 0);
@@ -214,6 +246,7 @@ void runtime_send(struct lafs_dev *d, void *to, const void *from, size_t size)
 }
 void runtime_mark(struct lafs_dev *d, int stage)
 {
+    not_recorded(d, "an event");
     std::lock_guard<std::recursive_mutex> guard(lock);
     for (struct sent &s : sent)
         if (s.dev == d) s.mark |= 1u << stage;
@@ -221,22 +254,26 @@ void runtime_mark(struct lafs_dev *d, int stage)
 void runtime_await(struct lafs_dev *d, int stage) { settle(d, stage); }
 void runtime_download(struct lafs_dev *d, void *to, const void *from, size_t size)
 {
-    (void)d;
+    not_recorded(d, "a download");
     move(to, from, size, 0, 1);
     close_memory();
 }
 void runtime_copy(struct lafs_dev *d, void *to, const void *from, size_t size)
 {
-    (void)d;
-    move(to, from, size, 1, 1);
+    if (sim_recording(d)) sim_record(d, [=]() { move(to, from, size, 1, 1); });
+    else move(to, from, size, 1, 1);
 }
-void runtime_zero(struct lafs_dev *d, void *p, size_t size)
+static void clear(void *p, size_t size)
 {
-    (void)d;
     if (!size) return;
     sim_enter();
     memset(p, 0, size);
     sim_leave();
+}
+void runtime_zero(struct lafs_dev *d, void *p, size_t size)
+{
+    if (sim_recording(d)) sim_record(d, [=]() { clear(p, size); });
+    else clear(p, size);
 }
 int runtime_busy(struct lafs_dev *d)
 {
@@ -247,4 +284,24 @@ void runtime_wait(struct lafs_dev *d)
 {
     settle(d, SETTLE_ALL);
     close_memory();
+}
+
+int runtime_record(struct lafs_dev *d, struct lafs_recording *r)
+{
+    not_recorded(d, "a recording");
+    if (!(r->kept = (char *)malloc(KEPT_UPLOADS))) return 0;
+    r->graph = new actions;
+    return 1;
+}
+int runtime_recorded(struct lafs_dev *, struct lafs_recording *) { return 1; }
+void runtime_replay(struct lafs_dev *d, struct lafs_recording *r)
+{
+    not_recorded(d, "a replay");
+    if (replays++ == 0) atexit(say_replays);
+    for (const auto &what : *(const actions *)r->graph) what();
+}
+void runtime_forget(struct lafs_dev *, struct lafs_recording *r)
+{
+    delete (actions *)r->graph;
+    free(r->kept);
 }

@@ -62,7 +62,7 @@ TEST(built_in)
 
 TEST(every_slot_is_filled)
 {
-    /* A NULL in the table would be a crash in a model. Memory of their own these two do not have. */
+    /* A NULL in the table would be a crash in a model. These two have no memory of their own, and record nothing. */
     const size_t own = offsetof(struct lafs_ops, memory) / sizeof(void *), behind = offsetof(struct lafs_ops, scale) / sizeof(void *);
     const void *const *ref = (const void *const *)(const void *)&lafs_ref_ops, *const *cpu =
                                                                                    (const void *const *)(const void *)
@@ -157,7 +157,7 @@ TEST(plugin_no_good)
     unlink(file);
     rmdir(dir);
     CHECK(fails(plugin_dir("empty"), "has no lafs_plugin_ops"));
-    CHECK(fails(plugin_dir("old"), "has interface version 46, this program needs 5"));
+    CHECK(fails(plugin_dir("old"), "has interface version 47, this program needs 6"));
 }
 
 TEST(automatic_without)
