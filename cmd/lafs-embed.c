@@ -38,6 +38,7 @@ static struct {
     struct lafs_embedder embedder;
     uint8_t *crops, *packed; /* (batch, 112, 112, 3) */
     float *emb;              /* (batch, D) */
+    int64_t room;            /* faces that memory was planned for */
     enum lafs_baseline baseline;
     char digest[65];
 } s;
@@ -50,6 +51,41 @@ static void finish(struct filter_item *it, const float *emb, int64_t dim)
     lafs_face_del(&it->in);
 }
 
+static lafs_status need(void *arg, int64_t batch, enum lafs_precision precision, size_t *bytes, struct lafs_err *err)
+{
+    struct lafs_backend b = s.backend;
+    (void)arg;
+    b.precision = precision;
+    return lafs_embedder_need(&s.model, &b, (int)batch, LAFS_FOR_EMBEDDING, 0, bytes, err);
+}
+
+/* A device that makes plans is asked whether so many faces at once fit, before they are computed; what ops take for
+ * themselves is taken. */
+static lafs_status take_memory(int64_t batch, struct lafs_err *err)
+{
+    const struct lafs_backend *b = &s.backend;
+    const struct lafs_fit_work w = {need, NULL, batch, 1, 0, 0, b->precision};
+    struct lafs_fit f;
+    size_t available, all;
+    char text[256];
+    LAFS_TRY(b->ops->memory(b->dev, &available, &all, err));
+    LAFS_TRY(lafs_fit(&f, &w, available, err));
+    if (f.fits) return lafs_embedder_need(&s.model, b, (int)batch, LAFS_FOR_EMBEDDING, 1, &f.need, err);
+    lafs_fit_say(&f, "--batch", text, sizeof text);
+    return lafs_fail(err, LAFS_FAILED, "%" PRId64 " faces at once do not fit into the memory of %s: %s", batch,
+                     b->ops->describe(b->dev), text);
+}
+
+/* Room is made as the embedder makes it (model/embed.h): for the first faces, then for the whole batch. */
+static lafs_status make_room(int64_t n, struct lafs_err *err)
+{
+    const int64_t want = s.room ? o.batch : n;
+    if (!s.backend.ops->plan || n <= s.room) return LAFS_OK;
+    if (s.room) lafs_embedder_forget(&s.embedder);
+    s.room = want;
+    return take_memory(want, err);
+}
+
 static lafs_status embed(void *arg, struct filter_item *items, int n)
 {
     (void)arg;
@@ -57,6 +93,7 @@ static lafs_status embed(void *arg, struct filter_item *items, int n)
     faces_decode(items, n, NULL, s.crops);
     for (int i = 0; i < n; i++)
         if (items[i].status == LAFS_OK) memcpy(s.packed + good++ * FACE_BYTES, s.crops + i * FACE_BYTES, FACE_BYTES);
+    LAFS_TRY(make_room(good, &items[0].err));
     LAFS_TRY(lafs_embed(&s.embedder, good, s.packed, s.emb, &items[0].err));
     good = 0;
     for (int i = 0; i < n; i++)
@@ -89,32 +126,6 @@ static lafs_status header(void *arg, const struct lafs_header *in, struct lafs_h
     return o.model ? lafs_model_check_pixels(&s.model, &in->pixels, err) : LAFS_OK;
 }
 
-static lafs_status need(void *arg, int64_t batch, enum lafs_precision precision, size_t *bytes, struct lafs_err *err)
-{
-    struct lafs_backend b = s.backend;
-    (void)arg;
-    b.precision = precision;
-    return lafs_embedder_need(&s.model, &b, (int)batch, LAFS_FOR_EMBEDDING, 0, bytes, err);
-}
-
-/* A device that makes plans is asked whether so many faces fit, before the first is read; what ops take for themselves
- * is taken. */
-static lafs_status take_memory(struct lafs_err *err)
-{
-    const struct lafs_backend *b = &s.backend;
-    const struct lafs_fit_work w = {need, NULL, o.batch, 1, 0, b->precision};
-    struct lafs_fit f;
-    size_t available, all;
-    char text[256];
-    if (!b->ops->plan) return LAFS_OK;
-    LAFS_TRY(b->ops->memory(b->dev, &available, &all, err));
-    LAFS_TRY(lafs_fit(&f, &w, available, err));
-    if (f.fits) return lafs_embedder_need(&s.model, b, (int)o.batch, LAFS_FOR_EMBEDDING, 1, &f.need, err);
-    lafs_fit_say(&f, "--batch", text, sizeof text);
-    return lafs_fail(err, LAFS_FAILED, "%" PRId64 " faces at once do not fit into the memory of %s: %s", o.batch,
-                     b->ops->describe(b->dev), text);
-}
-
 static lafs_status open_model(struct lafs_err *err)
 {
     const char *why = NULL;
@@ -122,7 +133,6 @@ static lafs_status open_model(struct lafs_err *err)
     lafs_precision_by_name(o.precision, &s.backend.precision);
     if (why) cli_warn("device %s", why);
     LAFS_TRY(load_model(&s.model, &s.backend, o.model, 0, s.digest, err));
-    LAFS_TRY(take_memory(err));
     LAFS_TRY(lafs_embedder_open(&s.embedder, &s.model, &s.backend, (int)o.batch, LAFS_FOR_EMBEDDING, err));
     LAFS_TRY(lafs_alloc(&s.crops, (size_t)o.batch, FACE_BYTES, err));
     LAFS_TRY(lafs_alloc(&s.packed, (size_t)o.batch, FACE_BYTES, err));

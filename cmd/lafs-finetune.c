@@ -226,7 +226,7 @@ static lafs_status need(void *arg, int64_t micro, enum lafs_precision precision,
 static struct lafs_fit_work work_of(struct lafs_finetune_config *c)
 {
     const int64_t least = c->mixup_p > 0 ? 2 : 1; /* a pass that is mixed */
-    return (struct lafs_fit_work){need, c, c->micro, least, c->batch, s.backend.precision};
+    return (struct lafs_fit_work){need, c, c->micro, least, c->batch, s.run.comm.size == 1, s.backend.precision};
 }
 
 /* Memory is planned: it fits, and what ops take for themselves is taken. */
@@ -248,17 +248,12 @@ static lafs_status dry_run(struct lafs_finetune_config *c, struct lafs_err *err)
     for (int i = 0; i < in.params->count; i++) weights += in.params->p[i].trainable ? in.params->p[i].size : 0;
     double forward = lafs_vit_flop(v, v->patches, 1) + 2.0 * v->dim * (double)c->classes +
                      (c->model.parts & LAFS_PART_CNN ? 0.113e9 : 0);
-    double flop = 3 * forward, rate = trainrun_measure(&s.backend, v->dim),
-           seconds = flop * (double)c->batch / rate / 1e9;
     printf("parameters   %" PRId64 " (%" PRId64 " classes)\n", weights, c->classes);
     LAFS_TRY(trainrun_print_memory(&s.backend, &w, err));
     printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n",
            steps, c->epochs, lafs_finetune_steps_per_epoch(c), c->batch, c->images);
     printf("peak lr      %.3g\n", c->lr);
-    printf("work         %.1f GFLOP an image\n", flop / 1e9);
-    printf("time         about %.2f s a step, %.1f hours in all, if all of it ran at the %.0f GFLOP/s of a product "
-           "measured just now\n",
-           seconds, seconds * (double)steps / 3600, rate);
+    trainrun_print_time(&s.backend, v->dim, 3 * forward, c->batch, steps);
     return LAFS_OK;
 }
 
@@ -376,7 +371,7 @@ static lafs_status prepare(struct lafs_finetune_config *c, const char *path, str
     LAFS_TRY(trainrun_open_data(&s.run, err));
     c->ahead = s.run.ahead ? &s.run.data : NULL;
     c->host_pool = cli_pool();
-    c->validate = o.pairs && s.run.comm.rank == 0 ? VALIDATE_BATCH : 0;
+    c->validate = o.pairs && s.run.comm.rank == 0 ? validate_batch(&s.validate) : 0;
     record_options(c);
     return LAFS_OK;
 }

@@ -296,7 +296,7 @@ static lafs_status need(void *arg, int64_t micro, enum lafs_precision precision,
 }
 static struct lafs_fit_work work_of(struct lafs_pretrain_config *c)
 {
-    return (struct lafs_fit_work){need, c, c->micro, 1, c->batch, s.backend.precision};
+    return (struct lafs_fit_work){need, c, c->micro, 1, c->batch, s.run.comm.size == 1, s.backend.precision};
 }
 
 /* Memory is planned: it fits, and what ops take for themselves is taken. */
@@ -311,9 +311,8 @@ static lafs_status take_memory(struct lafs_pretrain_config *c, struct lafs_err *
 
 static lafs_status open_feed(const struct lafs_pretrain_config *c, struct lafs_err *err)
 {
-    struct lafs_feed_config f = feed_config(c);
+    const struct lafs_feed_config f = feed_config(c);
     const struct lafs_backend *b = feed_backend();
-    f.plan_only = c->plan_only;
     return s.ix ? lafs_feed_index(&s.feed, &f, b, f.ahead ? s.run.data_pool : cli_pool(), s.ix, err)
                 : lafs_feed_stream(&s.feed, &f, b, s.reader, err);
 }
@@ -343,17 +342,12 @@ static lafs_status dry_run(struct lafs_pretrain_config *c, struct lafs_err *err)
     lafs_pretrain_look(s.trainer, &in);
     int64_t weights = 0, steps = lafs_pretrain_steps(s.trainer);
     for (int i = 0; i < in.params->count; i++) weights += in.params->p[i].size;
-    double flop = flop_per_image(c), rate = trainrun_measure(&s.backend, c->model.vit.dim);
-    double seconds = flop * (double)c->batch / rate / 1e9;
     printf("parameters   %" PRId64 " (ViT %d wide, %d deep, and the head of %" PRId64 " outputs)\n", weights,
            c->model.vit.dim, c->model.vit.depth, c->head.out);
     LAFS_TRY(trainrun_print_memory(&s.backend, &w, err));
     printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n",
            steps, c->epochs, lafs_pretrain_steps_per_epoch(c), c->batch, c->images);
-    printf("work         %.1f GFLOP an image\n", flop / 1e9);
-    printf("time         about %.2f s a step, %.1f hours in all, if all of it ran at the %.0f GFLOP/s of a product "
-           "measured just now\n",
-           seconds, seconds * (double)steps / 3600, rate);
+    trainrun_print_time(&s.backend, c->model.vit.dim, flop_per_image(c), c->batch, steps);
     return LAFS_OK;
 }
 
@@ -460,8 +454,7 @@ static lafs_status go(const char *const *args, int n, struct lafs_err *err)
     if (o.dry_run) {
         if (s.run.comm.rank) return LAFS_OK;
         c.plan_only = 1;
-        LAFS_TRY(open_feed(&c, err));
-        LAFS_TRY(lafs_pretrain_open(&s.trainer, &c, &s.backend, s.feed, err));
+        LAFS_TRY(lafs_pretrain_open(&s.trainer, &c, &s.backend, NULL, err));
         return dry_run(&c, err);
     }
     LAFS_TRY(lafs_comm_agree(&s.run.comm, take_memory(&c, err), err));

@@ -470,7 +470,8 @@ lafs_status trainrun_check_memory(const struct lafs_backend *b, const struct laf
                      text);
 }
 
-double trainrun_measure(const struct lafs_backend *b, int64_t width)
+/* GF/s of a product of this width. */
+static double measure(const struct lafs_backend *b, int64_t width)
 {
     enum { ROWS = 197, SEQS = 16, ENOUGH = 1024 }; /* wider products are no faster, and take long to measure */
     int64_t off[SEQS + 1];
@@ -502,4 +503,14 @@ double trainrun_measure(const struct lafs_backend *b, int64_t width)
     b->ops->free(b->dev, y);
     b->ops->free(b->dev, dev_off);
     return rate;
+}
+
+void trainrun_print_time(const struct lafs_backend *b, int64_t width, double flop, int64_t batch, int64_t steps)
+{
+    const double rate = measure(b, width), seconds = flop * (double)batch / rate / 1e9;
+    printf("work         %.1f GFLOP an image\n", flop / 1e9);
+    if (rate > 0)
+        printf("time         about %.2f s a step, %.1f hours in all, if all of it ran at the %.0f GFLOP/s of a product "
+               "measured just now\n",
+               seconds, seconds * (double)steps / 3600, rate);
 }

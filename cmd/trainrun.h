@@ -101,7 +101,8 @@ lafs_status trainrun_print_memory(const struct lafs_backend *b, const struct laf
 /* Before the first step, where the device has memory of its own and makes plans: LAFS_FAILED, with what would fit, when
  * training does not. */
 lafs_status trainrun_check_memory(const struct lafs_backend *b, const struct lafs_fit_work *w, struct lafs_err *err);
-/* GF/s of a product of this width on this device, measured for a fraction of a second: for --dry-run. */
-double trainrun_measure(const struct lafs_backend *b, int64_t width);
+/* The lines of --dry-run about work (FLOP an image) and time: by a product of this width, measured for a fraction of a
+ * second, which takes memory; none where that fails. */
+void trainrun_print_time(const struct lafs_backend *b, int64_t width, double flop, int64_t batch, int64_t steps);
 
 #endif

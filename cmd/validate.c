@@ -8,7 +8,7 @@
 #include "eval/metrics.h"
 #include "model/embed.h"
 
-enum { CROP = LAFS_CNN_SIDE * LAFS_CNN_SIDE * 3 };
+enum { CROP = LAFS_CNN_SIDE * LAFS_CNN_SIDE * 3, BATCH = 32 };
 
 /* The number among the wanted photos of an index key, by the longest tail of it that is wanted; -1: none. */
 static int64_t wanted(const struct lafs_strset *photos, const char *key)
@@ -80,6 +80,11 @@ void validate_close(struct validate *v)
     memset(v, 0, sizeof *v);
 }
 
+int validate_batch(const struct validate *v)
+{
+    return v->pairs->photos.count < BATCH ? (int)v->pairs->photos.count : BATCH;
+}
+
 lafs_status validate_run(struct validate *v, const struct lafs_model *m, const struct lafs_backend *b,
                          struct lafs_pool *pool, double *accuracy, struct lafs_err *err)
 {
@@ -91,7 +96,7 @@ lafs_status validate_run(struct validate *v, const struct lafs_model *m, const s
         v->dim = m->config.vit.dim;
         LAFS_TRY(lafs_alloc(&v->emb, (size_t)(n * v->dim), sizeof *v->emb, err));
     }
-    LAFS_TRY(lafs_embedder_open(&e, m, b, VALIDATE_BATCH, LAFS_FOR_EMBEDDING, err));
+    LAFS_TRY(lafs_embedder_open(&e, m, b, BATCH, LAFS_FOR_EMBEDDING, err));
     lafs_status st = lafs_embed(&e, n, v->crops, v->emb, err);
     lafs_embedder_close(&e);
     LAFS_TRY(st);

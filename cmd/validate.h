@@ -7,8 +7,6 @@
 #include "eval/pairs.h"
 #include "model/part_fvit.h"
 
-enum { VALIDATE_BATCH = 32 /* faces embedded at once */ };
-
 struct validate {
     struct lafs_index *ix;
     struct lafs_fetch *fetch;
@@ -21,6 +19,8 @@ struct validate {
 /* LAFS_FAILED names a photo of the pairs that the index does not have, or that is no 112 x 112 crop. */
 lafs_status validate_open(struct validate *v, const char *pairs, const char *index, struct lafs_err *err);
 void validate_close(struct validate *v);
+/* Faces embedded at once, at most. */
+int validate_batch(const struct validate *v);
 /* 10-fold accuracy, by lafs-verify's rule, of the model with its present values. */
 lafs_status validate_run(struct validate *v, const struct lafs_model *m, const struct lafs_backend *b,
                          struct lafs_pool *pool, double *accuracy, struct lafs_err *err);

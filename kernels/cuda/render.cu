@@ -335,17 +335,19 @@ KERNEL render_kernel(const struct view *views, struct room room, uint8_t *rooms)
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 static size_t round_up(size_t n) { return (n + 15) / 16 * 16; }
 
-/* What the view's pictures and weights need: as if a crop of the whole source and a blur were among them, so that sizes
- * alone decide, not what was drawn, and memory planned for some views is enough for others like them. */
+/* What the view's pictures and weights need: as if a crop of the whole source were among its operations, and a blur
+ * behind it, so that sizes alone decide, not what was drawn, and memory planned for some views is enough for others
+ * like them. Pictures of the source's size are wanted by views that do not crop first. */
 static void measure(const struct view *v, struct room *r)
 {
     const struct lafs_viewplan *plan = &v->plan;
     size_t w = (size_t)v->w, h = (size_t)v->h;
     const size_t n = (size_t)plan->out_size;
-    const int taps = (int)(4 * fmax((double)larger(w, h) / (double)n, 1)) + 3;
+    const size_t side = larger(w, h), pixels = plan->kind == LAFS_VIEW_TRAIN ? larger(w * h, n * n) : n * n;
+    const int taps = (int)(4 * fmax((double)side / (double)n, 1)) + 3;
     if (taps > r->taps) r->taps = taps;
-    r->between = larger(r->between, round_up(larger(w * h, larger(w, h) * n) * 3));
-    r->picture = larger(r->picture, round_up(larger(w * h, n * n) * 3));
+    r->between = larger(r->between, round_up(larger(side, n) * n * 3));
+    r->picture = larger(r->picture, round_up(pixels * 3));
     for (int i = 0; i < plan->ops; i++) {
         const struct lafs_view_op *op = &plan->op[i];
         if (op->kind == LAFS_OP_CROP_BICUBIC || op->kind == LAFS_OP_CROP_BILINEAR) {

@@ -160,7 +160,7 @@ struct lafs_ops {
     /* Takes now what ops took for themselves on the plan: the same work on d will not have to. */
     lafs_status (*reserve)(struct lafs_dev *d, const struct lafs_dev *plan, struct lafs_err *err);
 
-    /* -- recordings, of work that is done again and again on the same memory: optional, all four; fallback: to do it -- */
+    /* -- recordings, of work that is done again on the same memory: optional, all four; fallback: to do it -- */
     /* What is queued from here on is not done, but recorded: ops, copies, zeros, and uploads, whose content is kept. No
      * alloc, free, download or sync until it has been `recorded`. 0: nothing can be recorded. */
     int (*record)(struct lafs_dev *d);

@@ -27,15 +27,23 @@ static lafs_status list_choices(struct choices *c, const struct lafs_fit_work *w
     return LAFS_OK;
 }
 
-/* The most items of the choices that fit, by halving. */
+/* The most items of the choices that fit: the whole, otherwise by halving. */
 static lafs_status most(struct lafs_fit_offer *o, const struct lafs_fit_work *w, const struct choices *c,
                         size_t available, struct lafs_err *err)
 {
     int64_t lo = 0, hi = c->count; /* so many first ones are known to fit; the one at hi, and behind, not to */
+    size_t need;
     o->items = 0;
+    if (w->all && w->items < w->whole) {
+        LAFS_TRY(w->need(w->arg, w->whole, o->precision, &need, err));
+        if (need <= available) {
+            o->items = w->whole;
+            o->need = need;
+            return LAFS_OK;
+        }
+    }
     while (lo < hi) {
         const int64_t mid = (lo + hi) / 2;
-        size_t need;
         LAFS_TRY(w->need(w->arg, choice(c, mid), o->precision, &need, err));
         if (need <= available) {
             o->items = choice(c, mid);
@@ -49,7 +57,7 @@ static lafs_status most(struct lafs_fit_offer *o, const struct lafs_fit_work *w,
     return LAFS_OK;
 }
 
-/* In another precision: what was wanted, or less. */
+/* In another precision: what was wanted, or what else fits. */
 static lafs_status try_other(struct lafs_fit *f, const struct lafs_fit_work *w, const struct choices *c,
                              enum lafs_precision precision, struct lafs_err *err)
 {
@@ -98,7 +106,7 @@ void lafs_fit_say(const struct lafs_fit *f, const char *option, char *text, size
     if (f->fits) return;
     if (same->items)
         add(text, size, ": %s %" PRId64 " fits (%.1f MB)", option, same->items, megabytes(same->need));
-    else if (same->need != f->need)
+    else if (same->need < f->need)
         add(text, size, ": not even %s %" PRId64 " fits (%.1f MB)", option, f->least, megabytes(same->need));
     if (other->items)
         add(text, size, "; with --precision %s, %s %" PRId64 " does (%.1f MB)", names[other->precision], option,

@@ -1,6 +1,6 @@
 /* Will it fit? What work takes of a device's memory, known before it is begun; and how much of the work would fit.
  *
- *     struct lafs_fit_work w = {need, arg, micro, 1, batch, precision};
+ *     struct lafs_fit_work w = {need, arg, micro, 1, batch, 1, precision};
  *     LAFS_TRY(lafs_fit(&f, &w, available, err));
  *     if (!f.fits) lafs_fit_say(&f, "--micro", text, sizeof text);
  */
@@ -14,11 +14,12 @@
 
 struct lafs_fit_work {
     /* Bytes of device memory that the work takes with so many items at once, in this precision; more of them take no
-     * less. SIZE_MAX: more than there can be. */
+     * less, unless they are the whole. SIZE_MAX: more than there can be. */
     lafs_status (*need)(void *arg, int64_t items, enum lafs_precision precision, size_t *bytes, struct lafs_err *err);
     void *arg;
     int64_t items, least;          /* wanted at once; no fewer than `least` will do */
     int64_t whole;                 /* > 0: of which items must be a divisor; 0: any number of them will do */
+    int all;                       /* 1: all of the whole at once may take less than a part, and may be offered */
     enum lafs_precision precision; /* wanted */
 };
 struct lafs_fit_offer {

@@ -1,5 +1,5 @@
-/* Work that is done again and again on the same memory: where the backend records, the first time it is done, the second
- * time recorded, and replayed from then on.
+/* Work that is done again and again on the same memory: where the backend records, it is done the first time, recorded
+ * the second time, and replayed from then on.
  *
  *     lafs_repeat(&r, &backend, forward, &of_what);   // queued, as if forward(&of_what) had been called
  *     lafs_repeat_forget(&r, &backend);               // before memory that it works on is given back

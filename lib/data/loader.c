@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "data/face.h"
 
 struct place {
     uint64_t rank;
@@ -35,4 +36,22 @@ lafs_status lafs_epoch_order(const struct lafs_index *ix, uint64_t seed, int64_t
     for (int64_t i = 0; i < ix->samples; i++) order[i] = p[i].at;
     lafs_free(p);
     return LAFS_OK;
+}
+
+void lafs_index_largest(const struct lafs_index *ix, struct lafs_fetch *f, int *w, int *h)
+{
+    const int64_t most = 64, n = ix->samples < most ? ix->samples : most;
+    *w = *h = ix->pixels.size;
+    for (int64_t i = 0; i < n && ix->pixels.size == 0; i++) {
+        struct lafs_err err;
+        struct lafs_sample s;
+        int one_w, one_h;
+        lafs_sample_init(&s);
+        if (lafs_fetch_sample(f, i * (ix->samples / n), &s, &err) == LAFS_OK &&
+            lafs_face_size(&s, &one_w, &one_h, &err) == LAFS_OK) {
+            if (one_w > *w) *w = one_w;
+            if (one_h > *h) *h = one_h;
+        }
+        lafs_sample_release(&s);
+    }
 }

@@ -12,4 +12,8 @@
 lafs_status lafs_epoch_order(const struct lafs_index *ix, uint64_t seed, int64_t epoch, int64_t *order,
                              struct lafs_err *err);
 
+/* The width and height of an index's pictures as its header says, or, where that does not, the largest of 64 records,
+ * spread over it; 0: none can be read. */
+void lafs_index_largest(const struct lafs_index *ix, struct lafs_fetch *f, int *w, int *h);
+
 #endif

@@ -47,6 +47,13 @@ static lafs_status plan(struct lafs_embedder *e, int n, struct lafs_err *err)
     return LAFS_OK;
 }
 
+void lafs_embedder_forget(struct lafs_embedder *e)
+{
+    forget(e);
+    lafs_arena_release(&e->arena, e->backend);
+    e->room = 0;
+}
+
 /* Room for n <= batch crops. A program that is given one face does not pay for sixteen; whoever comes with more than
  * before gets all. */
 static lafs_status make_room(struct lafs_embedder *e, int64_t n, struct lafs_err *err)
@@ -166,8 +173,8 @@ lafs_status lafs_landmarks(struct lafs_embedder *e, int64_t n, const uint8_t *cr
     return LAFS_OK;
 }
 
-static lafs_status rehearse(const struct lafs_model *m, const struct lafs_backend *plan, int batch, int purpose,
-                            struct lafs_err *err)
+lafs_status lafs_embedder_rehearse(const struct lafs_model *m, const struct lafs_backend *plan, int batch, int purpose,
+                                   struct lafs_err *err)
 {
     const struct lafs_vit_config *c = &m->config.vit;
     const size_t n = (size_t)batch, width = (size_t)(c->dim > 2 * c->patches ? c->dim : 2 * c->patches);
@@ -191,6 +198,6 @@ lafs_status lafs_embedder_need(const struct lafs_model *m, const struct lafs_bac
 {
     struct lafs_rehearsal r;
     LAFS_TRY(lafs_rehearsal_open(&r, b, NULL, err));
-    lafs_status st = rehearse(m, &r.plan[0], batch, purpose, err);
+    lafs_status st = lafs_embedder_rehearse(m, &r.plan[0], batch, purpose, err);
     return lafs_rehearsal_close(&r, st, reserve, bytes, err);
 }

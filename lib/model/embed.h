@@ -29,10 +29,15 @@ enum { LAFS_FOR_EMBEDDING = 1, LAFS_FOR_LANDMARKS = 2 };
 /* purpose: LAFS_FOR_*: what it will be asked for. The model's values must stay as they are. */
 lafs_status lafs_embedder_open(struct lafs_embedder *e, const struct lafs_model *m, const struct lafs_backend *b,
                                int batch, int purpose, struct lafs_err *err);
+/* On a plan (ops->plan): an embedder is opened, given `batch` crops, and closed. */
+lafs_status lafs_embedder_rehearse(const struct lafs_model *m, const struct lafs_backend *plan, int batch, int purpose,
+                                   struct lafs_err *err);
 /* Bytes of device memory that an embedder of these takes, where the backend makes plans (ops->plan): `batch` crops are
  * rehearsed. reserve: 1: what ops take for themselves is taken now. */
 lafs_status lafs_embedder_need(const struct lafs_model *m, const struct lafs_backend *b, int batch, int purpose,
                                int reserve, size_t *bytes, struct lafs_err *err);
+/* Gives back the memory that was planned for the first crops. */
+void lafs_embedder_forget(struct lafs_embedder *e);
 void lafs_embedder_close(struct lafs_embedder *e);
 /* crops (n,112,112,3) u8, any n; emb (n,D): embedding of the image + that of its mirror, summed, not normalised. */
 lafs_status lafs_embed(struct lafs_embedder *e, int64_t n, const uint8_t *crops, float *emb, struct lafs_err *err);

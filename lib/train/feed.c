@@ -346,16 +346,19 @@ static lafs_status next_of_index(struct lafs_feed *f, int64_t epoch, int64_t pos
 
 lafs_status lafs_feed_rehearse(struct lafs_feed *f, struct lafs_err *err)
 {
-    const int n = f->c.micro, side = f->ix->pixels.size > 0 ? f->ix->pixels.size : SIDE;
-    const size_t bytes = (size_t)side * (size_t)side * 3;
+    const int n = f->c.micro;
+    int w, h;
     struct lafs_viewplan plan[LAFS_MAX_VIEWS];
     uint8_t *blank;
+    lafs_index_largest(f->ix, f->fetch, &w, &h);
+    if (w < 1) w = h = SIDE;
+    const size_t bytes = (size_t)w * (size_t)h * 3;
     LAFS_TRY(lafs_alloc0(&blank, (size_t)n, bytes, err));
     f->out = &f->slot[0];
     for (int i = 0; i < n; i++) {
         f->key[i] = "";
-        f->source[i] = (struct lafs_image){.w = side, .h = side, .px = blank + (size_t)i * bytes};
-        lafs_plan_pretrain(&f->c.views, side, side, f->c.seed, 0, f->key[i], plan);
+        f->source[i] = (struct lafs_image){.w = w, .h = h, .px = blank + (size_t)i * bytes};
+        lafs_plan_pretrain(&f->c.views, w, h, f->c.seed, 0, f->key[i], plan);
         for (int64_t v = 0; v < f->views; v++) f->plan[v * n + i] = plan[v];
     }
     lafs_status st = make_tokens(f, n, err);

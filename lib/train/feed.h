@@ -55,7 +55,8 @@ lafs_status lafs_feed_next(struct lafs_feed *f, int64_t number, struct lafs_feed
 int lafs_feed_stop(struct lafs_feed *f, double seconds);
 /* Seconds that lafs_feed_next took in all: waiting, or making what was not made ahead. */
 double lafs_feed_waited(const struct lafs_feed *f);
-/* On a feed from an index whose backend is a plan (ops->plan): a micro-batch of blank pictures of the index's size. */
+/* On a feed from an index whose backend is a plan (ops->plan): a micro-batch of blank pictures as large as the
+ * index's (lafs_index_largest). */
 lafs_status lafs_feed_rehearse(struct lafs_feed *f, struct lafs_err *err);
 /* Bytes of device memory that the feed takes; SIZE_MAX: more than there can be. */
 size_t lafs_feed_memory(const struct lafs_feed *f);

@@ -763,18 +763,21 @@ lafs_status lafs_finetune_restore(struct lafs_finetune *t, const struct lafs_st 
 
 /* -- what it takes -- */
 
-/* What `make` does with pictures of that side. */
-static lafs_status rehearse_batch(struct lafs_finetune *t, int side, struct lafs_err *err)
+/* What `make` does with pictures as large as the index's. */
+static lafs_status rehearse_batch(struct lafs_finetune *t, struct lafs_err *err)
 {
     const struct lafs_backend *b = t->c.ahead ? t->c.ahead : t->b;
     const int64_t n = t->c.micro;
-    const size_t bytes = (size_t)side * (size_t)side * 3;
     uint8_t *blank;
+    int w, h;
+    lafs_index_largest(t->ix, t->fetch, &w, &h);
+    if (w < 1) w = h = SIDE;
+    const size_t bytes = (size_t)w * (size_t)h * 3;
     LAFS_TRY(lafs_alloc0(&blank, (size_t)n, bytes, err));
     for (int64_t i = 0; i < n; i++) {
-        lafs_plan_train(&t->c.views, side, side, t->c.seed, 0, "", &t->plan[i]);
+        lafs_plan_train(&t->c.views, w, h, t->c.seed, 0, "", &t->plan[i]);
         t->source_at[i] = blank + (size_t)i * bytes;
-        t->w[i] = t->h[i] = side;
+        t->w[i] = w, t->h[i] = h;
         t->crop_at[i] = t->slot[0].crops + i * CROP;
     }
     b->ops->render(b->dev, n, t->plan, t->source_at, t->w, t->h, NULL, t->crop_at);
@@ -785,10 +788,7 @@ static lafs_status rehearse_batch(struct lafs_finetune *t, int side, struct lafs
 /* Between steps, and when the model is saved. */
 static lafs_status rehearse_rest(struct lafs_finetune *t, struct lafs_err *err)
 {
-    struct lafs_embedder e;
     struct lafs_model m;
-    uint8_t *crops;
-    float *emb;
     lafs_status st = LAFS_OK;
     if (t->split_on && t->turns.rank == 0) {
         memset(&m, 0, sizeof m);
@@ -796,17 +796,7 @@ static lafs_status rehearse_rest(struct lafs_finetune *t, struct lafs_err *err)
         lafs_model_release(&m, t->b);
     }
     if (st != LAFS_OK || !t->c.validate) return st;
-    LAFS_TRY(lafs_alloc0(&crops, (size_t)t->c.validate, CROP, err));
-    if ((st = lafs_alloc(&emb, (size_t)t->c.validate, (size_t)t->c.model.vit.dim * sizeof *emb, err)) == LAFS_OK) {
-        st = lafs_embedder_open(&e, &t->model, t->b, t->c.validate, LAFS_FOR_EMBEDDING, err);
-        if (st == LAFS_OK) {
-            st = lafs_embed(&e, t->c.validate, crops, emb, err);
-            lafs_embedder_close(&e);
-        }
-        lafs_free(emb);
-    }
-    lafs_free(crops);
-    return st;
+    return lafs_embedder_rehearse(&t->model, t->b, t->c.validate, LAFS_FOR_EMBEDDING, err);
 }
 
 /* The work of a step, and of the end: one pass stands for all. No branch is dropped, since any may be kept. */
@@ -819,7 +809,7 @@ static lafs_status rehearse(struct lafs_finetune *t, struct lafs_err *err)
     for (int64_t i = 0; i < t->c.micro; i++) target[i] = (struct lafs_target){0, 0, 1};
     batch.target = target;
     batch.key_hash = t->slot[0].key_hash;
-    LAFS_TRY(rehearse_batch(t, t->ix->pixels.size > 0 ? t->ix->pixels.size : SIDE, err));
+    LAFS_TRY(rehearse_batch(t, err));
     LAFS_TRY(settle_frozen(t, err));
     copy_buffers(t, t->optim.grad, t->model.params.value);
     if (t->split_on) lafs_split_begin(&t->split, lafs_params_at(&t->model.params, t->classifier));

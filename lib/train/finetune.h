@@ -130,7 +130,7 @@ void lafs_finetune_look(struct lafs_finetune *t, struct lafs_finetune_inside *in
 /* Bytes of device memory that the plan takes, and of the host's for what processes exchange; SIZE_MAX: more than there
  * can be. */
 size_t lafs_finetune_memory(const struct lafs_finetune *t);
-/* As lafs_pretrain_need, for an index of pictures of ix->pixels.size. */
+/* As lafs_pretrain_need. */
 lafs_status lafs_finetune_need(const struct lafs_finetune_config *c, const struct lafs_index *ix,
                                const struct lafs_classes *classes, const struct lafs_backend *b, int reserve,
                                size_t *bytes, struct lafs_err *err);

@@ -55,12 +55,29 @@ tiny="-j 2 --device cuda --dim 64 --heads 1 --mlp 64 --patches 49 --patch 16 --b
 exactly --micro 8 twice 20 lafs-pretrain -q $tiny --precision bf16 --locals 1 --out-dim 500 --hidden 64 --bottleneck 32 \
     --landmarks m.safetensors faces.lafs
 ok "lafs-pretrain"
+# Of an index whose pictures are of any size, and verified after its epoch by fewer photos than are embedded at once.
+lafs-synth -q --people 3 -n 3 --size 150 -o any.tar
+for i in 1 2 3 4 5; do
+    echo "s000000/s000000_0001 s000000/s000000_0002 1"
+    echo "s000000/s000000_0001 s000001/s000001_000$((i % 3 + 1)) 0"
+done >pairs
 # shellcheck disable=SC2086
-exactly --micro 8 twice 20 lafs-finetune -q $tiny --stage 3 --landmarks m.safetensors faces.lafs
+exactly --micro 8 twice 20 lafs-finetune -q $tiny --stage 3 --landmarks m.safetensors --pairs pairs \
+    --pairs-index faces.lafs any.lafs
 ok "lafs-finetune"
 
+# All of a batch at once needs no array for what the passes of a step add up, here one of 50 MB.
+parts="lafs-pretrain -q $tiny --landmarks grid --locals 0 --out-dim 100000 --hidden 64 --bottleneck 128 faces.lafs -o out"
+# shellcheck disable=SC2086
+expect_status 1 with 20 $parts --batch 2 --micro 1
+blocks=$(figure "are needed")
+# shellcheck disable=SC2086
+expect_status 1 with $((blocks - 1)) $parts --batch 2 --micro 1
+check [ "$(offer --micro)" = 2 ]
+ok "one pass may need less than two"
+
 # What a dry run says is what the refusal says, and it refuses nothing.
-for program in "lafs-pretrain --locals 1 --out-dim 500 --hidden 64 --bottleneck 32 --landmarks grid" \
+for program in "lafs-pretrain --precision bf16 --locals 1 --out-dim 500 --hidden 64 --bottleneck 32 --landmarks grid" \
     "lafs-finetune --stage 1 --tokens grid"; do
     rm -rf out
     # shellcheck disable=SC2086

@@ -341,6 +341,7 @@ static void draw_views(struct op *o)
     lafs_plan_pretrain(&v, (int)o->dim[0], (int)o->dim[1], 5, 1, key, plans);
     lafs_plan_train(&t, (int)o->dim[0], (int)o->dim[1], 5, 1, key, &plans[VIEWS - 1]);
     o->dim[2] = plans[0].out_size;
+    plans[VIEWS - 3].out_size = (int32_t)below(o, 20, 60); /* less than the one behind it, from more of the source */
     /* One view is of random operations behind a crop. */
     struct lafs_viewplan *p = &plans[VIEWS - 2];
     p->ops = 1;

@@ -1,5 +1,5 @@
-/* What a training says that it needs is what it takes of the device. And a step of training allocates nothing: malloc and its kin are counted in this program. On the training thread while it
- * steps (data is decoded by another thread, which may allocate), and on all threads while it learns from batches that
+/* What a training says that it needs is what it takes of the device. And a step of training allocates nothing: malloc and
+ * its kin are counted in this program. On the training thread while it steps (data is decoded by another thread, which may allocate), and on all threads while it learns from batches that
  * are ready. Not before some steps have been made: scratch memory grows in the first ones. */
 #include "tests/test.h"
 

@@ -63,7 +63,8 @@ TEST(built_in)
 TEST(every_slot_is_filled)
 {
     /* A NULL in the table would be a crash in a model. These two have no memory of their own, and record nothing. */
-    const size_t own = offsetof(struct lafs_ops, memory) / sizeof(void *), behind = offsetof(struct lafs_ops, scale) / sizeof(void *);
+    const size_t own = offsetof(struct lafs_ops, memory) / sizeof(void *);
+    const size_t behind = offsetof(struct lafs_ops, scale) / sizeof(void *);
     const void *const *ref = (const void *const *)(const void *)&lafs_ref_ops, *const *cpu =
                                                                                    (const void *const *)(const void *)
                                                                                        lafs_cpu_ops();

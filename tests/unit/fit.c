@@ -36,7 +36,7 @@ TEST(offers)
     for (int64_t whole = 0; whole <= 60; whole += 60)
         for (int64_t least = 1; least <= 2; least++)
             for (size_t available = 100; available <= 720; available += 7) {
-                const struct lafs_fit f = fit((struct lafs_fit_work){NULL, NULL, 60, least, whole, 0}, available);
+                const struct lafs_fit f = fit((struct lafs_fit_work){NULL, NULL, 60, least, whole, 0, 0}, available);
                 int64_t best[3] = {0, 0, 0};
                 for (int p = 0; p < 3; p++)
                     for (int64_t i = least; i <= 60; i++) {
@@ -60,37 +60,63 @@ TEST(offers)
 TEST(asks_seldom)
 {
     asked = 0;
-    fit((struct lafs_fit_work){NULL, NULL, 4096, 1, 0, 0}, 500);
+    fit((struct lafs_fit_work){NULL, NULL, 4096, 1, 0, 0, 0}, 500);
     CHECK(asked < 50);
     asked = 0;
     int64_t step = 1;
-    fit((struct lafs_fit_work){NULL, &step, 1, 1, 1, 0}, 50); /* there is no smaller choice */
+    fit((struct lafs_fit_work){NULL, &step, 1, 1, 1, 0, 0}, 50); /* there is no smaller choice */
     CHECK(asked <= 3);
 }
 
 TEST(what_is_said)
 {
     char text[256];
-    struct lafs_fit_work w = {need, NULL, 600000, 2, 0, LAFS_PRECISION_FP32};
+    struct lafs_fit_work w = {need, NULL, 600000, 2, 0, 0, LAFS_PRECISION_FP32};
     struct lafs_fit f = fit(w, 3000000);
     lafs_fit_say(&f, "--micro", text, sizeof text);
-    CHECK_STR(text, "6.0 MB are needed, 3.0 MB are free: --micro 299990 fits (3.0 MB); with --precision bf16x3, --micro 600000 "
-                    "does (2.4 MB)");
+    CHECK_STR(text, "6.0 MB are needed, 3.0 MB are free: --micro 299990 fits (3.0 MB); with --precision bf16x3, "
+                    "--micro 600000 does (2.4 MB)");
     f = fit(w, 109);
     lafs_fit_say(&f, "--micro", text, sizeof text);
-    CHECK_STR(text, "6.0 MB are needed, 0.0 MB are free: not even --micro 2 fits (0.0 MB); with --precision bf16x3, --micro 2 does "
-                    "(0.0 MB)");
+    CHECK_STR(text, "6.0 MB are needed, 0.0 MB are free: not even --micro 2 fits (0.0 MB); with --precision bf16x3, "
+                    "--micro 2 does (0.0 MB)");
     char little[24];
     lafs_fit_say(&f, "--micro", little, sizeof little);
     CHECK_INT(strlen(little), sizeof little - 1);
 }
 
+/* Parts of a whole want 500 bytes more than the whole at once. */
+static lafs_status need_of_parts(void *arg, int64_t items, enum lafs_precision p, size_t *bytes, struct lafs_err *err)
+{
+    LAFS_TRY(need(NULL, items, p, bytes, err));
+    if (items < *(const int64_t *)arg) *bytes += 500;
+    return LAFS_OK;
+}
+TEST(the_whole_may_take_less)
+{
+    int64_t whole = 8;
+    char text[256];
+    struct lafs_fit_work w = {need_of_parts, &whole, 2, 1, whole, 1, LAFS_PRECISION_FP32};
+    struct lafs_fit f = fit(w, 615); /* 2 need 620, 8 need 180 */
+    CHECK_INT(f.same.items, 8);
+    CHECK_INT(f.same.need, 180);
+    CHECK_INT(f.other.items, 0);
+    w.all = 0;
+    f = fit(w, 615);
+    CHECK_INT(f.same.items, 1);
+    w.items = whole;
+    f = fit(w, 150); /* a part needs more: that is of no use to anybody */
+    CHECK_INT(f.same.items, 0);
+    lafs_fit_say(&f, "--micro", text, sizeof text);
+    CHECK_STR(text, "0.0 MB are needed, 0.0 MB are free; with --precision bf16x3, --micro 8 does (0.0 MB)");
+}
+
 TEST(failures_are_told)
 {
     struct lafs_fit f;
-    struct lafs_fit_work w = {fails, NULL, 16, 1, 0, LAFS_PRECISION_FP32};
+    struct lafs_fit_work w = {fails, NULL, 16, 1, 0, 0, LAFS_PRECISION_FP32};
     CHECK_INT(lafs_fit(&f, &w, 120, &e), LAFS_FAILED);
     CHECK_STR(e.msg, "no");
 }
 
-TEST_MAIN(offers, asks_seldom, what_is_said, failures_are_told)
+TEST_MAIN(offers, asks_seldom, what_is_said, the_whole_may_take_less, failures_are_told)
