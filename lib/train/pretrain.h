@@ -61,10 +61,10 @@ struct lafs_pretrain_report {
     int64_t step, epoch;      /* number of this step, from 1; its epoch, from 0 */
     double loss, lr, decay, momentum, temp;
     double entropy, kl;       /* of the teacher; spec of dino_loss */
-    double information;       /* nats: entropy of the mean of the teacher's outputs, less their mean entropy */
+    double information;       /* nats, of which view it is: entropy of the mean teacher output less the mean entropy */
     double classes;           /* outputs that are the largest of some view of a micro-batch */
     /* Of the teacher's L2-normalised embeddings of the last micro-batch: mean over dimensions of their deviation, times
-     * sqrt(D), near 0 is collapse; share of the global views of its first 32 images whose most similar other one is of
+     * sqrt(D), near 0 is collapse; share of the global views of up to 32 images whose most similar other one is of
      * the same image. */
     double spread, found;
     double grad_norm;         /* over all tensors, before clipping */

@@ -108,6 +108,16 @@ hasnt out/results/tiny/README.md '<img'
 hasnt out/results/tiny/README.md s0000
 ok "the report, and the tables alone"
 
+# The tables that are committed are of all cells that are (tests/real/few-shot.sh makes them anew).
+for cells_of in "$TOP"/examples/few-shot/results/*/; do
+    for f in "$cells_of"*.json; do
+        accuracy=$(sed -n 's/^ "protocol": "[^"]*", "accuracy": \([0-9.]*\),.*/\1/p' "$f" | head -n 1)
+        grep -Eq "^\| $(basename "$f" .json)( \(not used\))? \| $(printf %.3f "$accuracy") \| " "$cells_of/README.md" ||
+            fail_ "$f is not in $cells_of/README.md: make summary"
+    done
+done
+ok "committed tables are of the committed cells"
+
 # A recipe is what presets say, not where they lie; a cell's holds only what made it.
 stale() { few_shot "$@" stale | sed 's,.*/,,; s,\.json$,,' | sort; }
 stale >none
