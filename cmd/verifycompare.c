@@ -119,7 +119,7 @@ static void put_row(struct lafs_buf *b, const char *name, const struct lafs_diff
 static const char *drawn(const struct comparison *j, int k)
 {
     const struct lafs_comparison *r = &j->result;
-    if (r->groups[k] < 2) return NULL;
+    if (r->groups[k] < 2 || !j->c->bootstrap) return NULL;
     return r->level[k] < 0 ? "run" : j->answers[k ? j->c->ofs : 0].seed[r->level[k]].name;
 }
 

@@ -12,7 +12,7 @@
 
 /* What is used of NCCL, whose binary interface is one from 2.14 on: declared here, so that its header is not needed.
  * Where nvcc finds one, the compiler compares. */
-#if defined(__CUDACC__) && __has_include(<nccl.h>)
+#if defined(__CUDACC__) && !defined(LAFS_NO_NCCL_H) && __has_include(<nccl.h>)
 #include <nccl.h>
 #include <type_traits>
 #define SAME_AS(name) \
@@ -24,7 +24,9 @@ typedef struct { char internal[128]; } ncclUniqueId;
 enum ncclResult_t { ncclSuccess = 0, ncclInvalidUsage = 5, ncclRemoteError = 6, ncclInProgress = 7 };
 enum ncclDataType_t { ncclInt8 = 0 };
 typedef struct ncclConfig ncclConfig_t;
+#ifndef __CUDACC__
 typedef void *cudaStream_t;
+#endif
 #endif
 
 struct nccl_functions {
@@ -252,7 +254,10 @@ void link_close(struct lafs_dev *d)
         code = nccl.ncclCommGetAsyncError(d->link->comm, &state);
         nanosleep(&nap, NULL);
     }
-    if (state == ncclSuccess && nccl.ncclCommDestroy(d->link->comm) == ncclSuccess) d->link->comm = NULL;
+    if (state == ncclSuccess) {
+        nccl.ncclCommDestroy(d->link->comm); /* whatever it says, it is no communicator any more */
+        d->link->comm = NULL;
+    }
     drop(d);
 }
 

@@ -90,6 +90,7 @@ struct side {
     int models, groups, level;        /* as in lafs_comparison */
     int *group;                       /* (models) */
     double *share;                    /* (models) of its group */
+    double (*figure)[2];              /* (models) accuracy and AUC on the people as they are */
     const uint64_t *order;            /* (models, n) pairs by ascending score */
 };
 struct versus {
@@ -184,22 +185,24 @@ static double auc(const struct lafs_paired *p, const uint64_t *order, const int3
     return genuines > 0 && impostors > 0 ? right / (genuines * impostors) : NAN;
 }
 
-/* Means of both figures over a side's groups; with r, over those drawn from them. times: room for a number a group. */
-static void means(const struct versus *v, int k, const int32_t *w, struct lafs_rng *r, int *times, double mean[2])
+static void judge(const struct versus *v, const struct side *s, int m, const int32_t *w, double figure[2])
 {
-    const struct side *s = &v->side[k];
-    const int drawn = r && s->groups > 1 ? s->groups - 1 : s->groups;
-    for (int g = 0; g < s->groups; g++) times[g] = drawn == s->groups;
-    for (int i = 0; drawn < s->groups && i < drawn; i++) times[lafs_rng_below(r, (uint64_t)s->groups)]++;
-    mean[0] = mean[1] = 0;
-    for (int m = 0; m < s->models; m++) {
-        const double share = s->share[m] * times[s->group[m]] / drawn;
-        struct lafs_paired p = *v->p;
-        if (share == 0) continue;
-        p.score = s->model[m].score;
-        mean[0] += share * lafs_boot_accuracy(&p, s->model[m].threshold, w);
-        mean[1] += share * auc(&p, s->order + (int64_t)m * p.n, w);
-    }
+    struct lafs_paired p = *v->p;
+    p.score = s->model[m].score;
+    figure[0] = lafs_boot_accuracy(&p, s->model[m].threshold, w);
+    figure[1] = auc(&p, s->order + (int64_t)m * p.n, w);
+}
+
+/* Adds to mean what drawing runs moves it by, people being as they are. times: room for a number a group. */
+static void draw_runs(const struct side *s, struct lafs_rng *r, int *times, double mean[2])
+{
+    const int drawn = s->groups - 1;
+    if (drawn < 1) return;
+    memset(times, 0, (size_t)s->groups * sizeof *times);
+    for (int i = 0; i < drawn; i++) times[lafs_rng_below(r, (uint64_t)s->groups)]++;
+    for (int m = 0; m < s->models; m++)
+        for (int f = 0; f < 2; f++)
+            mean[f] += s->figure[m][f] * s->share[m] * ((double)times[s->group[m]] / drawn - 1. / s->groups);
 }
 
 static void replicate(void *arg, int64_t number, int worker)
@@ -207,14 +210,38 @@ static void replicate(void *arg, int64_t number, int worker)
     struct versus *v = arg;
     int32_t *w = v->weight + worker * v->p->people;
     int *times = v->times + worker * (v->side[0].models + v->side[1].models);
-    double mean[2][2];
+    double mean[2][2] = {{0}}, figure[2];
     lafs_boot_draw(w, v->p->people, v->seed, number);
     for (int k = 0; k < 2; k++) {
+        const struct side *s = &v->side[k];
         struct lafs_rng r;
+        for (int m = 0; m < s->models; m++) {
+            judge(v, s, m, w, figure);
+            for (int f = 0; f < 2; f++) mean[k][f] += figure[f] * s->share[m] / s->groups;
+        }
         lafs_rng_init(&r, lafs_rng_key(v->seed, LAFS_RNG_BOOTSTRAP, (uint64_t)number, (uint64_t)k + 1, 0));
-        means(v, k, w, &r, times, mean[k]);
+        draw_runs(s, &r, times, mean[k]);
     }
     for (int f = 0; f < 2; f++) v->value[f * v->replicates + number] = mean[0][f] - mean[1][f];
+}
+
+/* The figures of all models on the people as they are, and their means. */
+static lafs_status judge_all(struct versus *v, struct lafs_comparison *out, struct lafs_err *err)
+{
+    double mean[2][2] = {{0}};
+    for (int64_t i = 0; i < v->p->people; i++) v->weight[i] = 1;
+    for (int k = 0; k < 2; k++) {
+        struct side *s = &v->side[k];
+        LAFS_TRY(lafs_alloc(&s->figure, (size_t)s->models, sizeof *s->figure, err));
+        for (int m = 0; m < s->models; m++) {
+            judge(v, s, m, v->weight, s->figure[m]);
+            for (int f = 0; f < 2; f++) mean[k][f] += s->figure[m][f] * s->share[m] / s->groups;
+        }
+        out->groups[k] = s->groups, out->level[k] = s->level;
+    }
+    out->accuracy.of = mean[0][0], out->accuracy.against = mean[1][0];
+    out->auc.of = mean[0][1], out->auc.against = mean[1][1];
+    return LAFS_OK;
 }
 
 static lafs_status check(const struct versus *v, struct lafs_err *err)
@@ -292,14 +319,7 @@ lafs_status lafs_compare(const struct lafs_paired *p, const struct lafs_answers 
     LAFS_TRY_GOTO(st, lafs_alloc(&v.weight, weights, sizeof *v.weight, err), done);
     LAFS_TRY_GOTO(st, lafs_alloc(&v.times, times, sizeof *v.times, err), done);
     LAFS_TRY_GOTO(st, lafs_alloc(&v.value, (size_t)replicates + 1, 2 * sizeof *v.value, err), done);
-    double mean[2][2];
-    for (int64_t i = 0; i < p->people; i++) v.weight[i] = 1; /* the data as they are */
-    for (int k = 0; k < 2; k++) {
-        means(&v, k, v.weight, NULL, v.times, mean[k]);
-        out->groups[k] = v.side[k].groups, out->level[k] = v.side[k].level;
-    }
-    out->accuracy.of = mean[0][0], out->accuracy.against = mean[1][0];
-    out->auc.of = mean[0][1], out->auc.against = mean[1][1];
+    LAFS_TRY_GOTO(st, judge_all(&v, out, err), done);
     lafs_pool_for(pool, replicates, replicate, &v);
     summarise(&v, 0, &out->accuracy);
     summarise(&v, 1, &out->auc);
@@ -307,6 +327,7 @@ done:
     for (int k = 0; k < 2; k++) {
         lafs_free(v.side[k].group);
         lafs_free(v.side[k].share);
+        lafs_free(v.side[k].figure);
     }
     lafs_free(v.order);
     lafs_free(v.times);

@@ -45,11 +45,14 @@ struct lafs_comparison {
  * threshold: -INFINITY for a genuine pair, INFINITY for another). p->score is not used. A replicate draws people as
  * lafs_bootstrap_accuracy does: all models are judged on the same people, so that what is hard for all cancels out.
  *
- * It draws runs, too. Those that share a seed share what it made of them and are no independent ones: they are a group,
- * by the outermost seed of which a side has several, and a group is drawn whole. Of G groups G - 1 are drawn, with
- * replacement: so the variance of their mean is estimated without bias, what runs vary by within a group included. (G
- * of them would give (G - 1) / G of it, half for two: Rao and Wu 1988. Drawing within groups again would count what is
- * within twice: Davison and Hinkley 1997, 3.8.) All groups weigh the same, and all seeds within one.
+ * It draws runs, too, and adds how far that moves the figures of the people as they are: both at once would count
+ * what a run does differently with each person three times. Runs that share a seed share what it made of them and are
+ * no independent ones: they are a group, by the outermost seed of which a side has several, and a group is drawn
+ * whole. Of G groups G - 1 are drawn, with replacement: so the variance of their mean is estimated without bias, what
+ * runs vary by within a group included. (G of them would give (G - 1) / G of it, half for two: Rao and Wu 1988.
+ * Drawing within groups again would count what is within twice: Davison and Hinkley 1997, 3.8.) What a run does
+ * differently with each person is in both parts, so counted twice: intervals of several runs err to the wide side.
+ * All groups weigh the same, and all seeds within one.
  * Replicate r depends on the seed and r alone. replicates 0: no intervals.
  * LAFS_USAGE: numbers that make no sense; runs of a side with other names of seeds, or with the same seeds (without
  * replicates such runs weigh the same each). */

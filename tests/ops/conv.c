@@ -65,6 +65,8 @@ static const struct geometry depth[] = {
     {{2, 8, 30, 64, 3, 1, 64}, 1, LAFS_ACT_RELU},
     {{2, 10, 12, 24, 3, 2, 24}, 0, LAFS_ACT_HSWISH},
     {{1, 9, 21, 40, 5, 2, 40}, 0, LAFS_ACT_NONE},
+    {{2, 9, 41, 24, 3, 2, 24}, 1, LAFS_ACT_NONE},   /* rows of more than eight outputs */
+    {{1, 40, 40, 24, 5, 2, 24}, 0, LAFS_ACT_RELU}, /* several strips */
     {{1, 14, 14, 120, 5, 1, 120}, 1, LAFS_ACT_HSIGMOID},
     {{3, 4, 4, 35, 5, 1, 35}, 0, LAFS_ACT_GELU},
     {{2, 3, 17, 10, 3, 1, 10}, 1, LAFS_ACT_SIGMOID},

@@ -174,6 +174,32 @@ TEST(stated_variance_is_the_true_one)
     CHECK(independent < 0.6 * truth);
 }
 
+/* What runs do differently with each person, and nothing else: of one run it is counted once, of several twice. */
+TEST(differences_with_people_are_not_counted_thrice)
+{
+    enum { EXPERIMENTS = 200, HERE = 60, MOST = 3 };
+    static float right[MOST + 1][HERE];
+    static uint8_t is_same[HERE];
+    static int32_t person[HERE];
+    struct lafs_answers a[MOST + 1];
+    struct lafs_comparison c;
+    struct lafs_rng r;
+    lafs_rng_init(&r, lafs_rng_key(6, LAFS_RNG_TEST, 0, 0, 0));
+    for (int i = 0; i < HERE; i++) is_same[i] = 1, person[i] = i, right[MOST][i] = 1;
+    for (int m = 0; m <= MOST; m++) a[m] = (struct lafs_answers){.n = HERE, .score = right[m], .threshold = 0};
+    struct lafs_paired p = {NULL, is_same, person, person, HERE, HERE};
+    for (int runs = 1; runs <= MOST; runs++) {
+        double stated = 0;
+        for (int e = 0; e < EXPERIMENTS; e++) {
+            for (int m = 0; m < runs; m++)
+                for (int i = 0; i < HERE; i++) right[m][i] = lafs_rng_below(&r, 2) ? 0.5f : -0.5f;
+            REQUIRE_OK(lafs_compare(&p, a, runs, a + MOST, 1, 100, (uint64_t)e, NULL, &c, &err), &err);
+            stated += c.accuracy.by.std * c.accuracy.by.std / EXPERIMENTS;
+        }
+        CHECK_NEAR(stated / (0.25 / (HERE * runs)), runs > 1 ? 2 : 1, 0.2);
+    }
+}
+
 TEST(runs_whose_seeds_make_no_sense_are_refused)
 {
     static const double figure[RUNS] = {0.5, 0.5, 0.5, 0.5, 0.5, 0.5};
@@ -265,6 +291,6 @@ TEST(files_of_answers)
 }
 
 TEST_MAIN(values_are_those_of_the_models, what_is_hard_for_all_cancels_out, no_difference_is_none,
-          runs_that_share_a_seed_are_drawn_together,
-          stated_variance_is_the_true_one, runs_whose_seeds_make_no_sense_are_refused,
+          runs_that_share_a_seed_are_drawn_together, stated_variance_is_the_true_one,
+          differences_with_people_are_not_counted_thrice, runs_whose_seeds_make_no_sense_are_refused,
           seed_decides_threads_do_not, what_cannot_be_compared_is_refused, files_of_answers)
