@@ -56,10 +56,10 @@ struct lafs_comm {
     int silent;                      /* 1: the others are not asked: see lafs_comm_silent */
 };
 /* how: "auto" (as the environment says that mpirun or srun started it), "none", "mpi", or "nccl", which is the same
- * here. The plugin lafs-mpi.so is loaded
- * only when there are others. LAFS_FAILED: the environment promises others, but they cannot be joined. */
+ * here. The plugin lafs-mpi.so is loaded only when there are others. LAFS_FAILED: the environment promises others, but
+ * they cannot be joined. */
 lafs_status lafs_comm_open(struct lafs_comm *c, const char *how, struct lafs_err *err);
-/* After a failure that not all know of, the others are not waited for: they are ended. */
+/* Leaves. After a failure that not all know of, end the others first (lafs_comm_abort): they would wait. */
 void lafs_comm_close(struct lafs_comm *c);
 /* One that has c's place among the processes, and exchanges nothing: memory stays as it is, all agree. For
  * rehearsals. */

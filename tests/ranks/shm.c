@@ -1,5 +1,6 @@
 /* lafs-mpi.so for tests: processes of one machine that meet in a shared file, where there is no MPI, and under
- * sanitizers. It sees what MPI does not: whether all do the same thing, of the same size. Who they are is in the environment that OpenMPI's mpirun would set; LAFS_TEST_MEET names the file. */
+ * sanitizers. It sees what MPI does not: whether all do the same thing, of the same size. Who they are is in the
+ * environment that OpenMPI's mpirun would set; LAFS_TEST_MEET names the file. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
