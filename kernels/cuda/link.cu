@@ -188,25 +188,6 @@ static lafs_status link_id(struct lafs_dev *d, void *id, struct lafs_err *err)
     return LAFS_OK;
 }
 
-static lafs_status link_open(struct lafs_dev *d, const void *id, int rank, int size, struct lafs_err *err)
-{
-    struct link_config config = {sizeof config, CONFIG_MAGIC, LEAST, 0};
-    ncclUniqueId others;
-    struct link *l;
-    memcpy(&others, id, sizeof others);
-    LAFS_TRY(load(err));
-    link_close(d);
-    LAFS_TRY(lafs_alloc0(&l, 1, sizeof *l, err));
-    l->rank = rank;
-    l->size = size;
-    d->link = l;
-    runtime_use(d);
-    static const char what[] = "join the other processes' GPUs";
-    const ncclResult_t begun = nccl.ncclCommInitRankConfig(&l->comm, size, others, rank, (ncclConfig_t *)&config);
-    if (begun != ncclSuccess && begun != ncclInProgress && !l->comm) return refuse(d, what, begun, err);
-    return finish(d, what, begun, err);
-}
-
 static lafs_status missing(struct lafs_err *err) { return lafs_fail(err, LAFS_FAILED, "cuda: there is no link"); }
 
 static lafs_status link_gather(struct lafs_dev *d, void *all, size_t each, struct lafs_err *err)
@@ -240,6 +221,40 @@ static lafs_status link_exchange(struct lafs_dev *d, const void *send, void *rec
     }
     const ncclResult_t ended = nccl.ncclGroupEnd();
     return finish(d, "exchange", code == ncclSuccess || code == ncclInProgress ? ended : code, err);
+}
+
+/* A little of each kind is exchanged before anybody relies on it: NCCL connects the GPUs only then. */
+static lafs_status try_out(struct lafs_dev *d, struct lafs_err *err)
+{
+    enum { EACH = 256 };
+    const size_t all = (size_t)d->link->size * EACH;
+    void *p;
+    LAFS_TRY(runtime_alloc(d, &p, 2 * all, err));
+    runtime_zero(d, p, 2 * all);
+    lafs_status st = link_gather(d, p, EACH, err);
+    if (st == LAFS_OK) st = link_exchange(d, p, (char *)p + all, EACH, err);
+    runtime_free(d, p);
+    return st;
+}
+
+static lafs_status link_open(struct lafs_dev *d, const void *id, int rank, int size, struct lafs_err *err)
+{
+    struct link_config config = {sizeof config, CONFIG_MAGIC, LEAST, 0};
+    ncclUniqueId others;
+    struct link *l;
+    memcpy(&others, id, sizeof others);
+    LAFS_TRY(load(err));
+    link_close(d);
+    LAFS_TRY(lafs_alloc0(&l, 1, sizeof *l, err));
+    l->rank = rank;
+    l->size = size;
+    d->link = l;
+    runtime_use(d);
+    static const char what[] = "join the other processes' GPUs";
+    const ncclResult_t begun = nccl.ncclCommInitRankConfig(&l->comm, size, others, rank, (ncclConfig_t *)&config);
+    if (begun != ncclSuccess && begun != ncclInProgress && !l->comm) return refuse(d, what, begun, err);
+    LAFS_TRY(finish(d, what, begun, err));
+    return try_out(d, err);
 }
 
 void link_close(struct lafs_dev *d)

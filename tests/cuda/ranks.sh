@@ -73,6 +73,11 @@ expect_status 1 ranks 2 env LD_LIBRARY_PATH="$PWD/broken" sh -c '[ $OMPI_COMM_WO
     lafs-finetune --ranks nccl ${grid#* } -q -o none faces.lafs
 message "process 1 of 2: "
 check [ ! -e none ]
+# Who joins, but cannot exchange: found out before anybody relies on it.
+# shellcheck disable=SC2086
+expect_status 0 ranks 2 env LAFS_TEST_NCCL=gone:1 $grid -o host-too faces.lafs
+message "NCCL cannot gather: remote process exited"
+equal whole-grid host-too
 # One GPU for two processes is not enough.
 # shellcheck disable=SC2086
 expect_status 1 ranks 2 env LAFS_SIM_GPUS=1 $grid -q -o none faces.lafs
@@ -81,10 +86,10 @@ ok "NCCL that is old, broken or refuses: through the host, to the bit; an error 
 
 # A process that has gone, or that does not come: the other one ends, and the run can be gone on with.
 # shellcheck disable=SC2086
-expect_status 1 ranks 2 env LAFS_TEST_NCCL=gone:4 timeout -s KILL 60 $grid -q -o run faces.lafs
+expect_status 1 ranks 2 env LAFS_TEST_NCCL=gone:6 timeout -s KILL 60 $grid -q -o run faces.lafs
 message " of 2: NCCL cannot exchange: remote process exited (has another process ended?)"
 # shellcheck disable=SC2086
-expect_status 1 ranks 2 env LAFS_TEST_NCCL=stuck:3 LAFS_NCCL_SECONDS=1 timeout -s KILL 60 $grid -q -o run faces.lafs
+expect_status 1 ranks 2 env LAFS_TEST_NCCL=stuck:5 LAFS_NCCL_SECONDS=1 timeout -s KILL 60 $grid -q -o run faces.lafs
 message ": nothing has come from the other processes' GPUs for 1 s"
 # shellcheck disable=SC2086
 expect_status 0 ranks 2 $grid -q -o run faces.lafs
