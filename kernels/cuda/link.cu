@@ -166,7 +166,7 @@ static lafs_status finish(struct lafs_dev *d, const char *what, ncclResult_t beg
         nanosleep(&nap, NULL);
         if (now() < until) continue;
         drop(d);
-        return lafs_fail(err, LAFS_FAILED,
+        return lafs_fail(err, LAFS_CUT,
                          "NCCL cannot %s: nothing has come from the other processes' GPUs for %.0f s "
                          "(LAFS_NCCL_SECONDS gives them longer)",
                          what, patience());

@@ -127,9 +127,11 @@ lafs_status lafs_comm_agree_on(struct lafs_comm *c, lafs_status st, void *all, s
     for (int i = c->size - 1; i >= 0; i--) {
         memcpy(&status, (char *)all + (size_t)i * each, sizeof status);
         if (status == LAFS_OK) continue;
+        failed++;
+        /* Who waited in vain did so for want of one that failed. */
+        if (first >= 0 && status == LAFS_CUT && told.status != LAFS_CUT) continue;
         first = i;
         told.status = (lafs_status)status;
-        failed++;
     }
     if (first < 0) return LAFS_OK;
     if (err) memcpy(told.msg, err->msg, sizeof told.msg);
@@ -202,15 +204,23 @@ int lafs_comm_linked(const struct lafs_comm *c, const struct lafs_backend *b)
     return c && c->link && c->link->ops == b->ops;
 }
 
+/* A link that waits in vain says LAFS_CUT, so that another's failure is told instead; of a program it is a failure. */
+static lafs_status linked(struct lafs_comm *c, lafs_status st, struct lafs_err *err)
+{
+    if (st == LAFS_CUT) st = LAFS_FAILED;
+    if (st != LAFS_OK && err) err->status = st;
+    return lafs_comm_alone(c, st);
+}
+
 lafs_status lafs_comm_link_gather(struct lafs_comm *c, void *all, size_t each, struct lafs_err *err)
 {
     if (!has_others(c)) return LAFS_OK;
-    return lafs_comm_alone(c, c->link->ops->link_gather(c->link->dev, all, each, err));
+    return linked(c, c->link->ops->link_gather(c->link->dev, all, each, err), err);
 }
 
 lafs_status lafs_comm_link_exchange(struct lafs_comm *c, const void *send, void *recv, size_t each,
                                     struct lafs_err *err)
 {
     if (!has_others(c)) return LAFS_OK;
-    return lafs_comm_alone(c, c->link->ops->link_exchange(c->link->dev, send, recv, each, err));
+    return linked(c, c->link->ops->link_exchange(c->link->dev, send, recv, each, err), err);
 }
