@@ -76,7 +76,7 @@ static lafs_status take_memory(int64_t batch, struct lafs_err *err)
                      b->ops->describe(b->dev), text);
 }
 
-/* Room is made as the embedder makes it (model/embed.h): for the first faces, then for the whole batch. */
+/* For the first faces, then for the whole batch: no less than the embedder makes (model/embed.h). */
 static lafs_status make_room(int64_t n, struct lafs_err *err)
 {
     const int64_t want = s.room ? o.batch : n;
@@ -93,7 +93,7 @@ static lafs_status embed(void *arg, struct filter_item *items, int n)
     faces_decode(items, n, NULL, s.crops);
     for (int i = 0; i < n; i++)
         if (items[i].status == LAFS_OK) memcpy(s.packed + good++ * FACE_BYTES, s.crops + i * FACE_BYTES, FACE_BYTES);
-    LAFS_TRY(make_room(good, &items[0].err));
+    LAFS_TRY(make_room(n, &items[0].err)); /* not for the good ones only: the next batch may have more of them */
     LAFS_TRY(lafs_embed(&s.embedder, good, s.packed, s.emb, &items[0].err));
     good = 0;
     for (int i = 0; i < n; i++)

@@ -53,8 +53,7 @@ struct lafs_dw_grad {
     int k, stride;
     int n;               /* lanes that there are */
     int64_t from, to;
-    const float *x;      /* (..,w,c): input rows from `top` on, as far as they are needed */
-    int64_t top;
+    const float *x;      /* (h,w,c) */
     const float *dy;     /* (to-from,ow,c) */
     float *plane;        /* room for ((to - from - 1)*stride + k, w + 2*((k - 1)/2), lanes) */
     float *sum;          /* (k*k, lanes) */

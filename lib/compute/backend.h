@@ -363,7 +363,7 @@ struct lafs_ops {
      *    host (compute/comm.h, which is what calls them) -- */
     /* id: LAFS_LINK_ID bytes, made by one process and told to the others; NULL: could there be one? */
     lafs_status (*link_id)(struct lafs_dev *d, void *id, struct lafs_err *err);
-    /* Of all `size` processes; returns when all have come, or within a minute. LAFS_CUT: others were waited for in
+    /* Of all `size` processes; returns when all have come, or within three minutes. LAFS_CUT: others were waited for in
      * vain. */
     lafs_status (*link_open)(struct lafs_dev *d, const void *id, int rank, int size, struct lafs_err *err);
     /* After that, in common: `gather` and `exchange` of struct lafs_comm_ops, on device memory. All that was queued

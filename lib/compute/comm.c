@@ -191,7 +191,8 @@ lafs_status lafs_comm_link(struct lafs_comm *c, const struct lafs_backend *b, co
     *why = (struct lafs_err){0};
     const int must = !strcmp(how, "nccl");
     if (lafs_comm_size(c) == 1) return LAFS_OK;
-    const lafs_status st = link_devices(c, b, how, why);
+    lafs_status st = link_devices(c, b, how, why);
+    if (st == LAFS_CUT) st = why->status = LAFS_FAILED; /* of a program it is a failure */
     if (st != LAFS_OK && (must || c->alone) && err) *err = *why;
     if (c->alone) return st;
     if (st != LAFS_OK) LAFS_TRY(lafs_comm_agree(c, must ? st : LAFS_OK, err)); /* to one of them it may matter */
@@ -204,7 +205,7 @@ int lafs_comm_linked(const struct lafs_comm *c, const struct lafs_backend *b)
     return c && c->link && c->link->ops == b->ops;
 }
 
-/* A link that waits in vain says LAFS_CUT, so that another's failure is told instead; of a program it is a failure. */
+/* A link that waits in vain says LAFS_CUT, so that another's failure is told instead. */
 static lafs_status linked(struct lafs_comm *c, lafs_status st, struct lafs_err *err)
 {
     if (st == LAFS_CUT) st = LAFS_FAILED;

@@ -78,6 +78,10 @@ check [ ! -e none ]
 expect_status 0 ranks 2 env LAFS_TEST_NCCL=gone:1 $grid -o host-too faces.lafs
 message "NCCL cannot gather: remote process exited"
 equal whole-grid host-too
+# shellcheck disable=SC2086
+expect_status 1 ranks 2 env LAFS_TEST_NCCL=stuck:1 LAFS_NCCL_SECONDS=1 $grid -q --ranks nccl -o none faces.lafs
+message ": nothing has come from the other processes' GPUs for 1 s"
+check [ ! -e none ]
 # One GPU for two processes is not enough.
 # shellcheck disable=SC2086
 expect_status 1 ranks 2 env LAFS_SIM_GPUS=1 $grid -q -o none faces.lafs
