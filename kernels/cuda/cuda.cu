@@ -121,6 +121,14 @@ void *dev_scratch(struct lafs_dev *d, enum scratch kind, size_t size)
     return d->scratch[kind].p;
 }
 
+/* What ops hold is given back before they take more. */
+static lafs_status memory_left(struct lafs_dev *d, size_t *available, size_t *all, struct lafs_err *err)
+{
+    LAFS_TRY(runtime_memory(d, available, all, err));
+    for (int i = 0; i < SCRATCH_KINDS; i++) *available += cost_of(d->scratch[i].size);
+    return LAFS_OK;
+}
+
 static lafs_status reserve(struct lafs_dev *d, const struct lafs_dev *plan, struct lafs_err *err)
 {
     for (int i = 0; i < SCRATCH_KINDS; i++)
@@ -301,7 +309,7 @@ static void fill(struct lafs_ops *ops)
     ops->copy = dev_copy;
     ops->zero = dev_zero;
     ops->sync = wait_for_all;
-    ops->memory = runtime_memory;
+    ops->memory = memory_left;
     ops->plan = make_plan;
     ops->planned = planned;
     ops->reserve = reserve;

@@ -98,11 +98,12 @@ void lafs_backend_close(struct lafs_backend *b)
     *b = (struct lafs_backend){0};
 }
 
+static const char *const precisions[] = {"fp32", "bf16", "bf16x3"};
+const char *lafs_precision_name(enum lafs_precision p) { return precisions[p]; }
 int lafs_precision_by_name(const char *name, enum lafs_precision *out)
 {
-    static const char *const names[] = {"fp32", "bf16", "bf16x3"};
     for (int i = 0; i < 3; i++)
-        if (!strcmp(name, names[i])) {
+        if (!strcmp(name, precisions[i])) {
             *out = (enum lafs_precision)i;
             return 1;
         }

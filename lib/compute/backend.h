@@ -149,7 +149,7 @@ struct lafs_ops {
     lafs_status (*sync)(struct lafs_dev *d, struct lafs_err *err);
 
     /* -- a device's own memory: optional, all four; fallback: it has the machine's, and is not asked -- */
-    /* Bytes that can still be taken, and that there are. */
+    /* Bytes that can still be taken, what ops hold for themselves included, and that there are. */
     lafs_status (*memory)(struct lafs_dev *d, size_t *available, size_t *all, struct lafs_err *err);
     /* A plan of d: a device that computes nothing and has no memory. alloc gives addresses that nobody may touch, ops
      * look at host memory only, what is downloaded is 0. Work that is done on it shows what it takes of d. */
@@ -402,6 +402,7 @@ lafs_status lafs_backend_open(struct lafs_backend *b, const char *name, struct l
 lafs_status lafs_backend_plan(struct lafs_backend *plan, const struct lafs_backend *b, struct lafs_err *err);
 void lafs_backend_close(struct lafs_backend *b);
 /* "fp32", "bf16" or "bf16x3"; 0 for another name. */
+const char *lafs_precision_name(enum lafs_precision p);
 int lafs_precision_by_name(const char *name, enum lafs_precision *out);
 
 #ifdef __cplusplus

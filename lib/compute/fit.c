@@ -99,7 +99,6 @@ static double megabytes(size_t bytes) { return (double)bytes / 1e6; }
 
 void lafs_fit_say(const struct lafs_fit *f, const char *option, char *text, size_t size)
 {
-    static const char *const names[] = {"fp32", "bf16", "bf16x3"};
     const struct lafs_fit_offer *same = &f->same, *other = &f->other;
     *text = '\0';
     add(text, size, "%.1f MB are needed, %.1f MB are free", megabytes(f->need), megabytes(f->available));
@@ -109,8 +108,8 @@ void lafs_fit_say(const struct lafs_fit *f, const char *option, char *text, size
     else if (same->need < f->need)
         add(text, size, ": not even %s %" PRId64 " fits (%.1f MB)", option, f->least, megabytes(same->need));
     if (other->items)
-        add(text, size, "; with --precision %s, %s %" PRId64 " does (%.1f MB)", names[other->precision], option,
-            other->items, megabytes(other->need));
+        add(text, size, "; with --precision %s, %s %" PRId64 " does (%.1f MB)", lafs_precision_name(other->precision),
+            option, other->items, megabytes(other->need));
 }
 
 lafs_status lafs_rehearsal_open(struct lafs_rehearsal *r, const struct lafs_backend *b, const struct lafs_backend *data,

@@ -6,13 +6,6 @@ set -eu
 . "$TOP/tests/cli/ranks.inc"
 SHIM=$build_/tests/inject/shim.so
 export SHIM
-losses() { sed 's/, "seconds".*//' "$1/log.jsonl"; }
-equal() { # RUN RUN: logs, models and all checkpoints
-    losses "$1" >one.losses
-    losses "$2" >other.losses
-    same one.losses other.losses
-    for f in "$1"/*.safetensors; do same "$f" "$2/${f##*/}"; done
-}
 any_checkpoint() { find "$1" -name 'checkpoint-*' 2>/dev/null | head -n 1; }
 
 lafs-synth -q --people 2 -n 4 --aligned --seed 3 -o faces.tar

@@ -3,13 +3,6 @@
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$TOP/tests/cli/ranks.inc"
-losses() { sed 's/, "seconds".*//' "$1/log.jsonl"; }
-equal() { # RUN RUN: logs, models and all checkpoints
-    losses "$1" >one.losses
-    losses "$2" >other.losses
-    same one.losses other.losses
-    for f in "$1"/*.safetensors; do same "$f" "$2/${f##*/}"; done
-}
 # shellcheck disable=SC2016
 leave_pid='echo $$ >pid.$OMPI_COMM_WORLD_RANK; exec "$@"'
 last_checkpoint() { find "$1" -name 'checkpoint-*' | sed 's/\(.*checkpoint-\)\([0-9]*\)/\2 &/' | sort -n | tail -n 1 | cut -d' ' -f2; }

@@ -6,13 +6,6 @@ set -eu
 . "$TOP/tests/cli/ranks.inc"
 plugins=$LAFS_BIN/tests/cuda/sim
 export LD_LIBRARY_PATH="$LAFS_BIN/tests/ranks" LAFS_SIM_GPUS=3
-losses() { sed 's/, "seconds".*//' "$1/log.jsonl"; }
-equal() { # RUN RUN: logs, models and all checkpoints
-    losses "$1" >one.losses
-    losses "$2" >other.losses
-    same one.losses other.losses
-    for f in "$1"/*.safetensors; do same "$f" "$2/${f##*/}"; done
-}
 
 lafs-synth -q --people 3 -n 3 --aligned --seed 3 -o faces.tar
 lafs-select -q --shots 1 -o few.lafs faces.lafs
