@@ -156,7 +156,8 @@ function forest(   i, at, pass, rows, some, y, v, step) {
     print "</svg>"
 }
 function ablation(v) {
-    return v == "ordered" ? "without the shuffle" : v == "still" ? "without the perturbation" : "without the regulariser"
+    return v == "ordered" ? "without the shuffle" : v == "still" ? "without the perturbation" : \
+        v == "tuned" ? "with a CNN that learns" : "that CNN without its regulariser"
 }
 function part_said(i) {
     return difference[i, 2] == "parts" ? ablation(difference[i, 6]) : of_method(difference[i, 6]) " − " of_method(difference[i, 7])
@@ -218,10 +219,11 @@ function top(   k, ks, i, j, a, arms, arm_, c, parts_, s) {
     end()
 
     heading("What does each part of it add?")
-    table("LAFS at landmarks, 2 shots, CNN (b)|level|accuracy less whole LAFS's|AUC|it is|would see|drawn; runs")
+    table("LAFS at landmarks, 2 shots, CNN (b)|level|less|accuracy|AUC|it is|would see|drawn; runs")
     for (i = 1; i <= d; i++) if (difference[i, 2] == "parts") {
         a = difference[i, 6]
-        row(ablation(a) (a == "free" ? " of landmarks in fine-tuning" : "") "|" level("points-lafs-b." a, 2) "|" answers(i), told(i))
+        row(ablation(a) "|" level("points-lafs-b." a, 2) "|" (difference[i, 7] == "lafs" ? "whole LAFS" : \
+            ablation(difference[i, 7])) "|" answers(i), told(i))
     }
     end()
 

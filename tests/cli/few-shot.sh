@@ -13,12 +13,12 @@ lafs-synth -q --people-from 1000 --people 16 -n 1 --aligned -o more-%06d.tar
 here=$PWD
 cells="pixel points-none-b-k2-p0-f1 points-dino-b-k2-p1-f1 points-lafs-b-k2-p1-f1 grid-none-n-k1-p0-f1 grid-dino-n-k1-p1-f1
     grid-lafs-n-k1-p1-f1 points-lafs-b-k0-p1-f0 points-lafs-b.ordered-k2-p1-f1 points-lafs-b.still-k2-p1-f1
-    points-lafs-b.free-k2-p1-f1 points-lafs-a-k2-p1-f1 points-none-c-k2-p0-f1 points-lafs-b.warm-k2-p1-f1"
+    points-lafs-b.tuned-k2-p1-f1 points-lafs-b.free-k2-p1-f1 points-lafs-a-k2-p1-f1 points-none-c-k2-p0-f1 points-lafs-b.warm-k2-p1-f1"
 few_shot() {
     (unset MAKEFLAGS MFLAGS MAKELEVEL && make -s -j2 -C "$TOP/examples/few-shot" \
         OUT="$here/out" BIN="$LAFS_BIN" LABELLED="$here/people.lafs" UNLABELLED="$here/more.lafs" SCALE=tiny FACES=24 \
-        SYNTH="--people 8 -n 1" SHOTS="1 2" PRETRAIN_SEEDS=1 FINETUNE_SEEDS=1 EPOCHS=1 CNN_STEPS=1 FINETUNE_STEPS=1 \
-        BATCH=8 CNN_BATCH=8 JOBS=1 FINETUNE="--preset ../presets/few-finetune" \
+        SYNTH="--people 8 -n 1" SHOTS="1 2" PRETRAIN_SEEDS=1 FINETUNE_SEEDS=1 EPOCHS=1 STAGE1_STEPS=1 FINETUNE_STEPS=1 \
+        BATCH=8 STAGE1_BATCH=8 JOBS=1 FINETUNE="--preset ../presets/few-finetune --freeze-landmarks" \
         SIZE="--dim 64 --depth 1 --heads 1 --mlp 64" CELLS="$cells" \
         PRETRAIN="--preset ../presets/few-pretrain --batch 8 --locals 2 --out-dim 64" \
         PRETRAIN_WARM="--preset ../presets/few-pretrain --batch 8 --locals 2 --out-dim 64" "$@")
@@ -35,7 +35,7 @@ done
 said() { sed -n "s/^ \"$2\": \(.*\),\$/\1/p" "out/results/tiny/$1.json"; }
 few="few-finetune@$(sed '/^#/d; /^$/d' "$TOP/examples/presets/few-finetune" | sha256sum | cut -c1-12)"
 size="--dim 64 --depth 1 --heads 1 --mlp 64"
-check [ "$(said grid-none-n-k1-p0-f1 recipe)" = "\"finetune people of 4 steps 1 batch 8 --preset $few | $size\"" ]
+check [ "$(said grid-none-n-k1-p0-f1 recipe)" = "\"finetune people of 4 steps 1 batch 8 --preset $few --freeze-landmarks | $size\"" ]
 check [ -z "$(said pixel recipe)" ]
 case $(said points-lafs-b-k2-p1-f1 recipe) in
 '"cnn synthetic --people 8 -n 1 steps 1 batch 8 --preset '*' | pretrain faces 24 epochs 1 --preset few-pretrain@'*' | finetune '*) ;;
@@ -57,7 +57,9 @@ has $run/lafs-b-p1/config.json '"points": "sigma 5 subset 16 shuffled"'
 has $run/lafs-b.still-p1/config.json '"points": "sigma 0 subset 16 shuffled"'
 has $run/lafs-b.ordered-p1/config.json '"points": "sigma 5 subset 16 ordered"'
 check [ "$(option points-lafs-b.free-k2-p1-f1 landmark-reg)" = 0 ]
-check [ "$(option points-lafs-b-k2-p1-f1 landmark-reg)" = 1 ]
+check [ "$(option points-lafs-b.tuned-k2-p1-f1 landmark-reg)" = 1 ]
+check [ "$(option points-lafs-b.tuned-k2-p1-f1 freeze-landmarks)" = 0 ]
+check [ "$(option points-lafs-b-k2-p1-f1 freeze-landmarks)" = 1 ]
 check [ "$(option grid-lafs-n-k1-p1-f1 tokens)" = grid ]
 check [ "$(option points-dino-b-k2-p1-f1 tokens)" = landmark ]
 digest() { sha256sum "$run/$1/model.safetensors" | cut -d' ' -f1; }
@@ -96,7 +98,7 @@ same got want
 ok "pairs, and those that are wrong"
 
 page=$(cat page)
-for text in '<h1>Few labels' '14 of 14 cells' 'data:image/svg+xml;base64,' 'data:image/jpeg;base64,' 'at landmarks (b)' \
+for text in '<h1>Few labels' '15 of 15 cells' 'data:image/svg+xml;base64,' 'data:image/jpeg;base64,' 'at landmarks (b)' \
     'Of the 8 comparisons that decide, ' '<svg class="forest"' '>people only' 'without the shuffle' '<h2>ROC' '<h2>Curves' \
     '<h2>What the landmarks look at' '<h2>The hardest pairs' '</html>'; do has "$page" "$text"; done
 hasnt "$page" '="http' # nothing from elsewhere
@@ -132,7 +134,7 @@ stale PRETRAIN="$moved" >got
 printf '%s\n' $cells | grep -e -dino- -e -lafs- | grep -v warm | sort >want
 same got want
 stale BATCH=7 | grep -c . >got
-echo 12 >want # all but the baseline and the one that pretraining alone left on a grid or with CNN (b): that has a CNN
+echo 13 >want # all but the baseline and the one that pretraining alone left on a grid or with CNN (b): that has a CNN
 stale SYNTH="--people 9 -n 1" >got
 printf '%s\n' $cells | grep -- '-b' | sort >want
 same got want
@@ -153,16 +155,16 @@ expect_status 0 few_shot -n cells >again
 same again /dev/null
 rm -r out/tiny out/results/tiny/grid-none-n-k1-p0-f1.json
 expect_status 0 few_shot cells
-check [ "$(made)" = 14 ]
+check [ "$(made)" = 15 ]
 check [ ! -e $run/lafs-b-p1 ] # its cells are there: it is not made again
 rm out/results/tiny/pixel.json
 expect_status 0 few_shot look >/dev/null
-check [ "$(made)" = 13 ]
-has "$page" '13 of 14 cells'
+check [ "$(made)" = 14 ]
+has "$page" '14 of 15 cells'
 has "$page" 'This report is not complete'
 expect_status 0 few_shot CELLS=pixel cells
 expect_status 0 few_shot plan >plan
-has plan '14 cells, 0 of them to do'
+has plan '15 cells, 0 of them to do'
 expect_status 0 few_shot FINAL=1 CELLS=lbp cells
 check [ -s out/results/tiny/final/lbp.json ]
 expect_status 2 few_shot DATA= LABELLED= UNLABELLED= cells
