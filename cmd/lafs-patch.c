@@ -18,7 +18,7 @@ static struct {
 } o = {.method = "lafs", .sigma = 5, .subset = 36, .patch = 8, .patches = 196};
 
 static const struct cli_option options[] = {
-    {"method", 0, CLI_CHOICE, &o.method, "lafs|dino", "how views are cut: at landmarks, or on a grid over the crop", 0,
+    {"method", 0, CLI_CHOICE, &o.method, "lafs|dino", "how views and faces are cut: at landmarks, or on a grid", 0,
      0, "lafs"},
     {"sigma", 0, CLI_DOUBLE, &o.sigma, "PIXELS", "perturbation of the landmarks of views; 0: none", 0, 112, "5"},
     {"subset", 0, CLI_INT, &o.subset, "N", "patches of a local view", 1, 4096, "36"},
@@ -106,6 +106,8 @@ static lafs_status cut_views(struct worker *w, struct filter_item *it, struct la
         if (!rule.dino) LAFS_TRY(get_landmarks(w, view[v].landmarks, view[v].R, &r, err));
         rule.landmarks = (int)r;
         count[v] = lafs_view_tokens(&rule, view[v].plan.kind, view[v].plan.out_size);
+        if (!count[v])
+            return lafs_fail(err, LAFS_BAD_RECORD, "view %d, of %d pixels, holds no patch", v, view[v].plan.out_size);
         at += count[v];
     }
     if (at > (int64_t)LAFS_MAX_VIEWS * MAX_POINTS) return lafs_fail(err, LAFS_BAD_RECORD, "too many patches");
@@ -135,7 +137,7 @@ static lafs_status cut_views(struct worker *w, struct filter_item *it, struct la
 /* The picture of patches side by side, each turned upright: row k / n, column k % n. */
 static lafs_status mosaic(struct worker *w, struct filter_item *it, int64_t r)
 {
-    int n = (int)ceil(sqrt((double)r)), p = s.rule.patch;
+    int n = (int)ceil(sqrt((double)r)), p = s.rule.patch, by_rows = o.grid || s.rule.dino;
     struct lafs_image im = {0};
     struct lafs_buf jpg;
     lafs_buf_init(&jpg);
@@ -145,7 +147,7 @@ static lafs_status mosaic(struct worker *w, struct filter_item *it, int64_t r)
         for (int x = 0; x < p; x++)
             for (int y = 0; y < p; y++)
                 for (int c = 0; c < 3; c++) {
-                    int first = o.grid ? y : x, second = o.grid ? x : y;
+                    int first = by_rows ? y : x, second = by_rows ? x : y;
                     float v = (w->tokens[((k * p + first) * p + second) * 3 + c] + 1) * 127.5f;
                     int64_t px = ((k / n * p + y) * im.w + k % n * p + x) * 3 + c;
                     im.px[px] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : lroundf(v));
@@ -157,30 +159,40 @@ static lafs_status mosaic(struct worker *w, struct filter_item *it, int64_t r)
     return st;
 }
 
-/* A face: unperturbed patches at its landmarks. */
-static lafs_status cut_face(struct worker *w, struct filter_item *it)
+/* Of a face of `side` pixels: where its *r patches are cut, into w->points; those of DINO's grid need no points. */
+static lafs_status place_patches(struct worker *w, struct filter_item *it, int side, int64_t *r)
 {
     struct lafs_nd a = {0};
-    struct lafs_image im = {0};
-    int64_t r = 0;
+    if (s.rule.dino) {
+        *r = lafs_view_tokens(&s.rule, LAFS_VIEW_GLOBAL, side);
+        return *r ? LAFS_OK : lafs_fail(&it->err, LAFS_BAD_RECORD, "a picture of %d pixels holds no patch", side);
+    }
     if (!o.grid) {
         lafs_status st = lafs_sample_nd(&it->in, "landmarks", &a, &it->err);
         if (st != LAFS_OK && st != LAFS_END) return st;
-        if (st == LAFS_OK && (strcmp(a.type, "<f4") || a.ndim != 2 || a.shape[1] != 2))
+        if (st == LAFS_OK && (strcmp(a.type, "<f4") || a.ndim != 2 || a.shape[1] != 2 || a.shape[0] < 1))
             return lafs_fail(&it->err, LAFS_BAD_RECORD, "field 'landmarks': not an f4 array (R, 2)");
     }
-    LAFS_TRY(get_landmarks(w, a.data, a.shape[0], &r, &it->err));
-    memcpy(w->points, w->landmarks, (size_t)r * 2 * sizeof(float));
+    LAFS_TRY(get_landmarks(w, a.data, a.shape[0], r, &it->err));
+    memcpy(w->points, w->landmarks, (size_t)*r * 2 * sizeof(float));
+    return LAFS_OK;
+}
+
+/* A face: unperturbed patches at its landmarks, or those of a grid. */
+static lafs_status cut_face(struct worker *w, struct filter_item *it)
+{
+    struct lafs_image im = {0};
+    int64_t r = 0, p = s.rule.patch;
     lafs_status st = lafs_face_image(&it->in, cli.max_pixels, &im, &it->err);
-    const int64_t shape[4] = {r, s.rule.patch, s.rule.patch, 3};
     if (st == LAFS_OK && (im.w != im.h || im.w > MAX_SIDE))
         st = lafs_fail(&it->err, LAFS_BAD_RECORD, "the picture is %d x %d pixels: no aligned face", im.w, im.h);
-    if (st == LAFS_OK) st = grow(&w->tokens, &w->tokens_size, (size_t)(r * s.rule.patch * s.rule.patch * 3), &it->err);
+    if (st == LAFS_OK) st = place_patches(w, it, im.w, &r);
+    if (st == LAFS_OK) st = grow(&w->tokens, &w->tokens_size, (size_t)(r * p * p * 3), &it->err);
     if (st == LAFS_OK) st = cut(w, im.px, im.w, r, w->tokens, &it->err);
     lafs_image_release(&im);
     LAFS_TRY(st);
     if (o.mosaic) return mosaic(w, it, r);
-    lafs_sample_set_f32(&it->in, "patches", shape, 4, w->tokens);
+    lafs_sample_set_f32(&it->in, "patches", (int64_t[]){r, p, p, 3}, 4, w->tokens);
     return LAFS_OK;
 }
 

@@ -63,6 +63,23 @@ check [ "$(grep -o '"shape": \[36, 8, 8, 3\]' dino.json | wc -l)" = 8 ]
 hasnt dino.json '"index"'
 ok "patches of views: subset, order, grid of DINO"
 
+# Of a face DINO's grid is as large as the picture, whatever --patches says, and needs no landmarks.
+lafs-show --json --full grid.mp >want.json
+for more in "" "--grid --patches 4"; do
+    expect_status 0 lafs-patch -q --method dino $more -o dino.mp faces.lafs
+    lafs-show --json --full dino.mp >dino.json
+    same want.json dino.json
+done
+expect_status 0 lafs-patch -q --method dino --mosaic -o dm.mp faces.lafs
+lafs-show --json --full mosaic.mp >want.json
+lafs-show --json --full dm.mp >dino.json
+same want.json dino.json
+lafs-synth -q --people 2 --photos 1 --size 224 -o large.mp
+expect_status 0 lafs-patch -q --method dino -o dl.mp large.mp
+lafs-show dl.mp >shown
+has shown 'f4 (784, 8, 8, 3)'
+ok "DINO's grid of faces"
+
 for jobs in 1 4; do
     expect_status 0 lafs-patch -q -j $jobs -o other.mp lv.mp
     same pv.mp other.mp
