@@ -47,7 +47,15 @@ static const struct cli_option table[] = {
 static const struct cli_program program = {"lafs-select", "[OPTION]... -o FILE INDEX|TAR...",
                                            "choose samples of indexes, and write an index of them", table};
 
+/* Of --split. */
+struct part {
+    char name[64];
+    double until; /* cumulative weight, of 1 */
+};
+
 struct job {
+    struct part part[MAX_PARTS];
+    int parts;              /* 0: all goes into one index */
     struct lafs_index **ix; /* (n) the inputs */
     int n;
     struct lafs_index *all;
@@ -309,11 +317,6 @@ static lafs_status choose(struct job *j, struct lafs_err *err)
 
 /* ---- output ---- */
 
-struct part {
-    char name[64];
-    double until; /* cumulative weight, of 1 */
-};
-
 static lafs_status parse_split(const char *text, struct part *part, int *n, struct lafs_err *err)
 {
     const char *p = text;
@@ -362,32 +365,56 @@ static lafs_status write_part(struct job *j, const uint8_t *take, uint8_t *seen,
     return st;
 }
 
+static int outputs(const struct job *j) { return j->parts ? j->parts : 1; }
+
+/* Where part k goes, into an initialised buffer; NULL when out of memory. */
+static const char *part_path(const struct job *j, int k, struct lafs_buf *b)
+{
+    const char *percent = strstr(cli.out, "%s");
+    lafs_buf_clear(b);
+    lafs_buf_put(b, cli.out, percent && j->parts ? (size_t)(percent - cli.out) : strlen(cli.out));
+    if (j->parts) {
+        lafs_buf_puts(b, j->part[k].name);
+        lafs_buf_puts(b, percent + 2);
+    }
+    return lafs_buf_str(b);
+}
+
+static int in_part(const struct job *j, int k, int64_t i)
+{
+    if (j->s.drop[i] != LAFS_KEPT) return 0;
+    if (!j->parts) return 1;
+    double at = lafs_select_place(&j->s, i);
+    return at < j->part[k].until && (k == 0 || at >= j->part[k - 1].until);
+}
+
 static lafs_status write_parts(struct job *j, uint8_t *take, uint8_t *seen, struct lafs_err *err)
 {
-    struct part part[MAX_PARTS];
-    int n = 0;
-    const char *percent = strstr(cli.out, "%s");
-    if (o.split) LAFS_TRY(parse_split(o.split, part, &n, err));
-    if (!o.split) {
-        for (int64_t i = 0; i < j->all->samples; i++) take[i] = j->s.drop[i] == LAFS_KEPT;
-        return write_part(j, take, seen, cli.out, err);
+    struct lafs_buf path;
+    lafs_status st = LAFS_OK;
+    lafs_buf_init(&path);
+    for (int k = 0; st == LAFS_OK && k < outputs(j); k++) {
+        for (int64_t i = 0; i < j->all->samples; i++) take[i] = (uint8_t)in_part(j, k, i);
+        const char *p = part_path(j, k, &path);
+        st = p ? write_part(j, take, seen, p, err) : lafs_buf_check(&path, err);
     }
-    for (int k = 0; k < n; k++) {
-        struct lafs_buf path;
-        for (int64_t i = 0; i < j->all->samples; i++) {
-            double at = lafs_select_place(&j->s, i);
-            take[i] = j->s.drop[i] == LAFS_KEPT && at < part[k].until && (k == 0 || at >= part[k - 1].until);
-        }
-        lafs_buf_init(&path);
-        lafs_buf_put(&path, cli.out, (size_t)(percent - cli.out));
-        lafs_buf_puts(&path, part[k].name);
-        lafs_buf_puts(&path, percent + 2);
-        const char *p = lafs_buf_str(&path);
-        lafs_status st = p ? write_part(j, take, seen, p, err) : lafs_buf_check(&path, err);
-        lafs_buf_release(&path);
-        LAFS_TRY(st);
+    lafs_buf_release(&path);
+    return st;
+}
+
+/* No index that is read is replaced by a part of itself, and no shard by an index. */
+static lafs_status spare_inputs(struct job *j, const char *const *args, int n, struct lafs_err *err)
+{
+    struct lafs_buf path;
+    lafs_status st = LAFS_OK;
+    lafs_buf_init(&path);
+    for (int k = 0; st == LAFS_OK && k < outputs(j); k++) {
+        const char *p = part_path(j, k, &path);
+        st = p ? lafs_writer_spares(p, args, n, err) : lafs_buf_check(&path, err);
+        if (st == LAFS_OK) st = lafs_writer_spares(p, o.not_near.v, o.not_near.n, err);
     }
-    return LAFS_OK;
+    lafs_buf_release(&path);
+    return st;
 }
 
 static const char *const reasons[LAFS_DROPS] = {
@@ -454,6 +481,8 @@ static lafs_status open_inputs(struct job *j, char **args, int n, struct lafs_er
 static lafs_status run(struct job *j, char **args, int n, struct lafs_err *err)
 {
     uint8_t *take = NULL, *seen = NULL;
+    if (o.split) LAFS_TRY(parse_split(o.split, j->part, &j->parts, err));
+    LAFS_TRY(spare_inputs(j, (const char *const *)args, n, err));
     LAFS_TRY(open_inputs(j, args, n, err));
     LAFS_TRY(lafs_select_init(&j->s, j->all, (uint64_t)cli.seed, err));
     LAFS_TRY(choose(j, err));

@@ -55,6 +55,20 @@ printf 'ann/1\nbob/2\n' >want
 same got want
 ok "people, keys, hashes, unions"
 
+cp x.lafs was.lafs
+cp x-000.tar was.tar
+expect_status 2 lafs-select --shots 1 -o x.lafs x.lafs
+message "the input 'x.lafs' would be replaced by the output 'x.lafs'"
+expect_status 2 lafs-select --shots 1 -o x-000.tar y.lafs x.lafs
+message "would be replaced by the output 'x-000.tar'"
+expect_status 2 lafs-select --split x=2,z=1 -o %s.lafs y.lafs x.lafs
+message "the input 'x.lafs' would be replaced by the output 'x.lafs'"
+expect_status 2 lafs-select --not-near y.lafs -o y.lafs x.lafs
+message "the input 'y.lafs' would be replaced by the output 'y.lafs'"
+same x.lafs was.lafs
+same x-000.tar was.tar
+ok "no input is replaced"
+
 expect_status 0 lafs-select --split train=2,test=1 --seed 5 -o part-%s.lafs x.lafs
 check test "$(($(count part-train.lafs) + $(count part-test.lafs)))" = 21
 check test -z "$({ names part-train.lafs; names part-test.lafs; } | tr ' ' '\n' | sort | uniq -d | tr -d '\n')"
