@@ -9,7 +9,8 @@
 #include "data/record.h"
 #include "eval/pairs.h"
 
-/* The photos of one protocol, and where their embeddings are. */
+/* The photos of one protocol, and where their embeddings are. A photo is found by the tail of a record's key:
+ * "Ann/Ann_0001" as "Ann/Ann_0001" and as "lfw/Ann/Ann_0001". */
 struct lafs_wanted {
     const struct lafs_strset *photos; /* borrowed */
     int64_t *row;                     /* (photos->count) row of the embedding, or -1; owned */

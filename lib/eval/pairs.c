@@ -27,15 +27,19 @@ void lafs_strset_release(struct lafs_strset *k)
 
 const char *lafs_strset_at(const struct lafs_strset *k, int64_t id) { return (const char *)k->text.data + k->at[id]; }
 
+/* Of key `id`: it may hold NULs. */
+static size_t length_of(const struct lafs_strset *k, int64_t id)
+{
+    return (id + 1 < k->count ? k->at[id + 1] : k->text.size) - k->at[id] - 1;
+}
+
 /* The slot that holds the key, or the empty one where it belongs. */
 static int64_t find_slot(const struct lafs_strset *k, const char *key, size_t len)
 {
     uint64_t mask = (uint64_t)k->slots - 1, i = lafs_fnv1a(key, len) & mask;
     for (;; i = (i + 1) & mask) {
-        int32_t id = k->slot[i];
-        if (id == 0) return (int64_t)i;
-        const char *have = lafs_strset_at(k, id - 1);
-        if (strncmp(have, key, len) == 0 && have[len] == 0) return (int64_t)i;
+        int64_t id = (int64_t)k->slot[i] - 1;
+        if (id < 0 || (length_of(k, id) == len && !memcmp(lafs_strset_at(k, id), key, len))) return (int64_t)i;
     }
 }
 
@@ -44,10 +48,8 @@ static lafs_status grow_slots(struct lafs_strset *k, struct lafs_err *err)
     struct lafs_strset bigger = *k;
     bigger.slots = k->slots ? k->slots * 2 : 64;
     LAFS_TRY(lafs_alloc0(&bigger.slot, (size_t)bigger.slots, sizeof *bigger.slot, err));
-    for (int64_t i = 0; i < k->count; i++) {
-        const char *key = lafs_strset_at(k, i);
-        bigger.slot[find_slot(&bigger, key, strlen(key))] = (int32_t)i + 1;
-    }
+    for (int64_t i = 0; i < k->count; i++)
+        bigger.slot[find_slot(&bigger, lafs_strset_at(k, i), length_of(k, i))] = (int32_t)i + 1;
     lafs_free(k->slot);
     k->slot = bigger.slot;
     k->slots = bigger.slots;
@@ -418,7 +420,7 @@ struct id_map {
 static lafs_status id_map_init(struct id_map *m, const int64_t *id, int64_t n, struct lafs_err *err)
 {
     *m = (struct id_map){id, n, 0, NULL};
-    if (n == 0 || n > INT32_MAX || id[n - 1] - id[0] >= 16 * n + 1024) return LAFS_OK;
+    if (n == 0 || n > INT32_MAX || (uint64_t)id[n - 1] - (uint64_t)id[0] >= 16 * (uint64_t)n + 1024) return LAFS_OK;
     m->span = id[n - 1] - id[0] + 1;
     LAFS_TRY(lafs_alloc0(&m->table, (size_t)m->span, sizeof *m->table, err));
     for (int64_t i = 0; i < n; i++) m->table[id[i] - id[0]] = (int32_t)i + 1;

@@ -8,10 +8,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-/* A set of wanted keys. Photos are found by the tail of their key: "Ann/Ann_0001" is found as "Ann/Ann_0001" and as
- * "lfw/Ann/Ann_0001". Numbers are given in the order of adding. */
+/* A set of texts, such as keys and names. Numbers are given in the order of adding. */
 struct lafs_strset {
-    struct lafs_buf text;  /* the keys, NUL-terminated, one after the other */
+    struct lafs_buf text;  /* the keys, each with a NUL behind it, one after the other */
     size_t *at;            /* (count) offset of each */
     int64_t count, cap;
     int32_t *slot;         /* open addressing: key number + 1, or 0 */

@@ -116,6 +116,15 @@ TEST(name_set)
     CHECK_INT(k.count, 1000);
     CHECK_INT(lafs_strset_find(&k, "k999xx", 4), 999);
     CHECK_INT(lafs_strset_find(&k, "k9", 1), -1); /* a prefix is another key */
+    /* Names of hostile records: NULs are letters like others, and what lies behind a key is not looked at. */
+    static const char nuls[1 << 16];
+    for (int i = 1; i <= 1000; i++) {
+        REQUIRE_OK(lafs_strset_add(&k, nuls, (size_t)i * 65, &id, &err), &err);
+        CHECK_INT(id, 999 + i);
+    }
+    CHECK_INT(lafs_strset_find(&k, nuls, 65 * 65), 999 + 65);
+    CHECK_INT(lafs_strset_find(&k, nuls, 66), -1);
+    CHECK_INT(lafs_strset_find(&k, "k17", 3), 17);
     lafs_strset_release(&k);
 }
 
@@ -171,6 +180,10 @@ TEST(ijb_files)
     CHECK(lafs_ijb_pairs_read(&p, put("5 9 1\n7 5 0\n"), dense, 3, &err) == LAFS_FAILED);
     CHECK(strstr(err.msg, "line 2: template 7 has no images"));
     CHECK(lafs_ijb_pairs_read(&p, put("5 9 1\n6 5 2\n"), dense, 3, &err) == LAFS_FAILED);
+    const int64_t wide[] = {INT64_MIN, 5, INT64_MAX}; /* further apart than a number of 64 bits can say */
+    REQUIRE_OK(lafs_ijb_pairs_read(&p, put("5 5 1\n"), wide, 3, &err), &err);
+    CHECK(p->count == 1 && p->a[0] == 1 && p->b[0] == 1);
+    lafs_ijb_pairs_free(p);
     unlink(path);
 }
 
