@@ -239,8 +239,9 @@ static lafs_status list_folder(struct tree *t, struct folder *f, DIR *d, struct 
         if (e->d_name[0] == '.') continue;
         int is_dir = e->d_type == DT_DIR;
         struct stat s;
-        if (e->d_type != DT_REG && e->d_type != DT_DIR) {
-            if (fstatat(dirfd(d), e->d_name, &s, 0) == 0) is_dir = S_ISDIR(s.st_mode);
+        /* What leads nowhere stays a file: reading it will say so. */
+        if (e->d_type != DT_REG && e->d_type != DT_DIR && fstatat(dirfd(d), e->d_name, &s, 0) == 0) {
+            is_dir = S_ISDIR(s.st_mode);
             if (!is_dir && !S_ISREG(s.st_mode)) {
                 lafs_env_ignore(t->base.env, e->d_name);
                 continue;
