@@ -53,7 +53,8 @@ struct lafs_dw_grad {
     int k, stride;
     int n;               /* lanes that there are */
     int64_t from, to;
-    const float *x;      /* (h,w,c) */
+    const float *x;      /* (..,w,c): input rows from `top` on, as far as they are needed */
+    int64_t top;
     const float *dy;     /* (to-from,ow,c) */
     float *plane;        /* room for ((to - from - 1)*stride + k, w + 2*((k - 1)/2), lanes) */
     float *sum;          /* (k*k, lanes) */
@@ -89,6 +90,7 @@ struct lafs_bn_tile {
     const float *x, *dy;               /* (rows,c) */
     const float *mean, *scale, *beta;  /* (c) */
     float *sum, *along;                /* (c), see bn_slopes and bn_back */
+    const float *add;                  /* (rows,c) for bn_norm, or NULL */
     float *y;                          /* (rows,c) */
 };
 
@@ -107,9 +109,9 @@ struct lafs_conv_kernels {
     /* Each tap's sum += sum over rows and pixels, in order, of dy x. */
     void (*dw_weight)(const struct lafs_dw_grad *t);
     void (*cross)(const struct lafs_cross_tile *t);
-    /* mean[j] of x (rows,c), squares[j] = sum over rows of (x - mean)^2 */
-    void (*bn_moments)(int64_t rows, int64_t c, const float *x, float *mean, float *squares);
-    void (*bn_norm)(const struct lafs_bn_tile *t);   /* y = act(z); y may be x */
+    /* sums[j] over the rows of x (rows,c), squares[j] = sum over rows of (x - mean)^2 */
+    void (*bn_moments)(int64_t rows, int64_t c, const float *x, float *sums, float *squares);
+    void (*bn_norm)(const struct lafs_bn_tile *t);   /* y = act(z) (+ add); y may be x */
     /* With dz = dy act'(z): sum = sum over rows of dz, along = sum over rows of dz (x - mean). */
     void (*bn_slopes)(const struct lafs_bn_tile *t);
     void (*bn_back)(const struct lafs_bn_tile *t);   /* y = (dz - (sum + (x - mean) along)) scale; y may be dy */

@@ -93,6 +93,12 @@ void lafs_cpu_channel_scale(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c
                             enum lafs_act act, float *y);
 void lafs_cpu_channel_scale_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
                                 enum lafs_act act, const float *dy, float *dx, float *ds);
+/* unit.c */
+void lafs_cpu_unit(struct lafs_dev *d, const struct lafs_bn_unit *u, float momentum, float *run_mean, float *run_var);
+void lafs_cpu_unit_bwd(struct lafs_dev *d, const struct lafs_bn_unit *u, const float *dy, const float *of_y,
+                       const float *add, float *dx, float *of_x, float *dw, float *dgamma, float *dbeta);
+void lafs_cpu_unit_out(struct lafs_dev *d, int64_t rows, int64_t c, const struct lafs_bn_map *x, const float *add,
+                       float *y);
 /* conv.c */
 void lafs_cpu_conv(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w, const float *b,
                    enum lafs_act act, float *y);

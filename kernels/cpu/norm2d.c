@@ -5,18 +5,97 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/cpu/conv_kernels.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/norm2d.h"
 
 static const double eps = 1e-5;
+
+/* -- what tiles have summed -- */
+
+struct lafs_bn_parts lafs_bn_parts_of(int64_t rows, int64_t c, int64_t tile_rows)
+{
+    int64_t tiles = (rows + tile_rows - 1) / tile_rows;
+    return (struct lafs_bn_parts){rows, c, tiles, tile_rows, tiles, rows, NULL};
+}
+
+static int64_t rows_of(const struct lafs_bn_parts *p, int64_t tile)
+{
+    int64_t left = p->cycle_rows - tile % p->cycle * p->tile_rows;
+    return left < p->tile_rows ? left : p->tile_rows;
+}
+
+/* Columns go in blocks, so that lines of `part` are read whole. */
+enum { COLUMNS = 16 };
+static int64_t block_of(const struct lafs_bn_parts *p, int64_t first)
+{
+    return p->c - first < COLUMNS ? p->c - first : COLUMNS;
+}
+
+void lafs_bn_take_moments(const struct lafs_bn_parts *p, float momentum, float *run_mean, float *run_var, float *mean,
+                          float *rstd)
+{
+    double keep = 1 - (double)momentum, rows = (double)p->rows;
+    for (int64_t first = 0; first < p->c; first += COLUMNS) {
+        int64_t n = block_of(p, first);
+        const float *part = p->part + first;
+        double mid[COLUMNS] = {0}, squares[COLUMNS] = {0};
+        for (int64_t t = 0; t < p->tiles; t++)
+            for (int64_t k = 0; k < n; k++) mid[k] += part[2 * t * p->c + k];
+        for (int64_t k = 0; k < n; k++) mid[k] /= rows;
+        for (int64_t t = 0; t < p->tiles; t++)
+            for (int64_t k = 0; k < n; k++) {
+                double of_tile = (double)rows_of(p, t), off = part[2 * t * p->c + k] / of_tile - mid[k];
+                squares[k] += part[(2 * t + 1) * p->c + k] + off * off * of_tile;
+            }
+        for (int64_t k = 0; k < n; k++) {
+            double v = squares[k] / rows, unbiased = p->rows > 1 ? squares[k] / (rows - 1) : v;
+            if (run_mean) run_mean[first + k] = (float)(keep * run_mean[first + k] + (double)momentum * mid[k]);
+            if (run_var) run_var[first + k] = (float)(keep * run_var[first + k] + (double)momentum * unbiased);
+            mean[first + k] = (float)mid[k];
+            rstd[first + k] = (float)(1 / sqrt(v + eps));
+        }
+    }
+}
+
+void lafs_bn_take_running(int64_t c, const float *run_mean, const float *run_var, float *mean, float *rstd)
+{
+    for (int64_t k = 0; k < c; k++) {
+        mean[k] = run_mean[k];
+        rstd[k] = (float)(1 / sqrt((double)run_var[k] + eps));
+    }
+}
+
+void lafs_bn_take_slopes(const struct lafs_bn_parts *p, float *total)
+{
+    for (int64_t first = 0; first < 2 * p->c; first += COLUMNS) {
+        int64_t n = 2 * p->c - first < COLUMNS ? 2 * p->c - first : COLUMNS;
+        double sum[COLUMNS] = {0};
+        for (int64_t t = 0; t < p->tiles; t++)
+            for (int64_t k = 0; k < n; k++) sum[k] += p->part[2 * t * p->c + first + k];
+        for (int64_t k = 0; k < n; k++) total[first + k] = (float)sum[k];
+    }
+}
+
+void lafs_bn_take_gradients(int64_t rows, int64_t c, int train, const float *total, const float *rstd, float *dgamma,
+                            float *dbeta, float *sum, float *along)
+{
+    for (int64_t k = 0; k < c; k++) {
+        double a = total[k], b = (double)total[c + k] * rstd[k];
+        dbeta[k] += (float)a;
+        dgamma[k] += (float)b;
+        sum[k] = train ? (float)(a / (double)rows) : 0;
+        along[k] = train ? (float)(b * rstd[k] / (double)rows) : 0;
+    }
+}
+
+/* -- the ops -- */
 
 /* A pass over the rows in tiles. */
 struct bn {
     const struct lafs_conv_kernels *kern;
     struct lafs_bn_tile t; /* of all rows */
-    int64_t tile_rows;
-    float *part;           /* (tiles, 2, c): what a tile sums */
+    struct lafs_bn_parts p;
 };
 
 static int64_t rows_per_tile(int64_t c)
@@ -28,8 +107,8 @@ static int64_t rows_per_tile(int64_t c)
 static struct lafs_bn_tile tile_of(const struct bn *j, int64_t tile)
 {
     struct lafs_bn_tile t = j->t;
-    int64_t from = tile * j->tile_rows, at = from * t.c;
-    t.rows = from + j->tile_rows < t.rows ? j->tile_rows : t.rows - from;
+    int64_t at = tile * j->p.tile_rows * t.c;
+    t.rows = rows_of(&j->p, tile);
     t.x += at;
     if (t.dy) t.dy += at;
     if (t.y) t.y += at;
@@ -41,7 +120,7 @@ static void moments_tile(void *arg, int64_t tile, int worker)
     const struct bn *j = arg;
     (void)worker;
     struct lafs_bn_tile t = tile_of(j, tile);
-    float *part = j->part + tile * 2 * t.c;
+    float *part = j->p.part + tile * 2 * t.c;
     j->kern->bn_moments(t.rows, t.c, t.x, part, part + t.c);
 }
 
@@ -58,7 +137,7 @@ static void slopes_tile(void *arg, int64_t tile, int worker)
     const struct bn *j = arg;
     (void)worker;
     struct lafs_bn_tile t = tile_of(j, tile);
-    t.sum = j->part + tile * 2 * t.c;
+    t.sum = j->p.part + tile * 2 * t.c;
     t.along = t.sum + t.c;
     j->kern->bn_slopes(&t);
 }
@@ -71,59 +150,24 @@ static void back_tile(void *arg, int64_t tile, int worker)
     j->kern->bn_back(&t);
 }
 
-/* Column k of what tiles have summed, `which` 0 or 1. */
-static double total(const struct bn *j, int64_t tiles, int which, int64_t k)
-{
-    double sum = 0;
-    for (int64_t t = 0; t < tiles; t++) sum += j->part[(2 * t + which) * j->t.c + k];
-    return sum;
-}
-
-/* Mean and sum of squared deviations of column k, from each tile's. */
-static void merge_moments(const struct bn *j, int64_t tiles, int64_t k, double *mean, double *squares)
-{
-    int64_t c = j->t.c;
-    double sum = 0;
-    for (int64_t t = 0; t < tiles; t++) sum += (double)j->part[2 * t * c + k] * (double)tile_of(j, t).rows;
-    *mean = sum / (double)j->t.rows;
-    *squares = total(j, tiles, 1, k);
-    for (int64_t t = 0; t < tiles; t++) {
-        double off = j->part[2 * t * c + k] - *mean;
-        *squares += off * off * (double)tile_of(j, t).rows;
-    }
-}
-
 void lafs_cpu_batchnorm(struct lafs_dev *d, int64_t rows, int64_t c, int train, float momentum, const float *x,
                         const float *gamma, const float *beta, float *run_mean, float *run_var, enum lafs_act act,
                         float *y, float *mean, float *rstd)
 {
     struct bn j = {lafs_conv_kernels(), {.rows = rows, .c = c, .act = act, .x = x, .beta = beta, .y = y},
-                   rows_per_tile(c)};
-    int64_t tiles = (rows + j.tile_rows - 1) / j.tile_rows;
-    float *own = lafs_cpu_shared(d, (size_t)((2 * tiles + 3) * c) * sizeof *own); /* part, mean, rstd, scale */
+                   lafs_bn_parts_of(rows, c, rows_per_tile(c))};
+    float *own = lafs_cpu_shared(d, (size_t)((2 * j.p.tiles + 3) * c) * sizeof *own); /* part, mean, rstd, scale */
     if (!own) return;
-    float *m = own + 2 * tiles * c, *r = m + c, *scale = r + c;
-    j.part = own;
-    if (train) lafs_pool_for(d->pool, tiles, moments_tile, &j);
-    for (int64_t k = 0; k < c; k++) {
-        double mid, squares, v;
-        if (train) {
-            merge_moments(&j, tiles, k, &mid, &squares);
-            v = squares / (double)rows;
-            double unbiased = rows > 1 ? squares / (double)(rows - 1) : v, keep = 1 - (double)momentum;
-            if (run_mean) run_mean[k] = (float)(keep * run_mean[k] + (double)momentum * mid);
-            if (run_var) run_var[k] = (float)(keep * run_var[k] + (double)momentum * unbiased);
-        } else {
-            mid = run_mean[k];
-            v = run_var[k];
-        }
-        m[k] = (float)mid;
-        r[k] = (float)(1 / sqrt(v + eps));
-        scale[k] = r[k] * gamma[k];
-    }
+    float *m = own + 2 * j.p.tiles * c, *r = m + c, *scale = r + c;
+    j.p.part = own;
+    if (train) {
+        lafs_pool_for(d->pool, j.p.tiles, moments_tile, &j);
+        lafs_bn_take_moments(&j.p, momentum, run_mean, run_var, m, r);
+    } else lafs_bn_take_running(c, run_mean, run_var, m, r);
+    for (int64_t k = 0; k < c; k++) scale[k] = r[k] * gamma[k];
     j.t.mean = m;
     j.t.scale = scale;
-    lafs_pool_for(d->pool, tiles, norm_tile, &j);
+    lafs_pool_for(d->pool, j.p.tiles, norm_tile, &j);
     if (mean) memcpy(mean, m, (size_t)c * sizeof *mean);
     if (rstd) memcpy(rstd, r, (size_t)c * sizeof *rstd);
 }
@@ -134,25 +178,20 @@ void lafs_cpu_batchnorm_bwd(struct lafs_dev *d, int64_t rows, int64_t c, int tra
 {
     struct bn j = {lafs_conv_kernels(),
                    {.rows = rows, .c = c, .act = act, .x = x, .dy = dy, .mean = mean, .beta = beta, .y = dx},
-                   rows_per_tile(c)};
-    int64_t tiles = (rows + j.tile_rows - 1) / j.tile_rows;
-    float *own = lafs_cpu_shared(d, (size_t)((2 * tiles + 3) * c) * sizeof *own); /* part, sum, along, scale */
+                   lafs_bn_parts_of(rows, c, rows_per_tile(c))};
+    /* part, total, sum, along, scale */
+    float *own = lafs_cpu_shared(d, (size_t)((2 * j.p.tiles + 5) * c) * sizeof *own);
     if (!own) return;
-    float *sum = own + 2 * tiles * c, *along = sum + c, *scale = along + c;
+    float *total = own + 2 * j.p.tiles * c, *sum = total + 2 * c, *along = sum + c, *scale = along + c;
     for (int64_t k = 0; k < c; k++) scale[k] = rstd[k] * gamma[k];
-    j.part = own;
+    j.p.part = own;
     j.t.scale = scale;
-    lafs_pool_for(d->pool, tiles, slopes_tile, &j);
-    for (int64_t k = 0; k < c; k++) {
-        double a = total(&j, tiles, 0, k), b = total(&j, tiles, 1, k) * rstd[k];
-        dbeta[k] += (float)a;
-        dgamma[k] += (float)b;
-        sum[k] = train ? (float)(a / (double)rows) : 0;
-        along[k] = train ? (float)(b * rstd[k] / (double)rows) : 0;
-    }
+    lafs_pool_for(d->pool, j.p.tiles, slopes_tile, &j);
+    lafs_bn_take_slopes(&j.p, total);
+    lafs_bn_take_gradients(rows, c, train, total, rstd, dgamma, dbeta, sum, along);
     j.t.sum = sum;
     j.t.along = along;
-    if (dx) lafs_pool_for(d->pool, tiles, back_tile, &j);
+    if (dx) lafs_pool_for(d->pool, j.p.tiles, back_tile, &j);
 }
 
 struct channel {

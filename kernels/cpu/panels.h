@@ -45,6 +45,20 @@ static inline void lafs_panels_pack(const struct lafs_conv_kernels *kern, const 
     }
 }
 
+/* w (depth, cols) into panels (depth, wide); columns from cols on are zero. */
+static inline void lafs_panels_turn(const struct lafs_conv_kernels *kern, const float *w, int64_t cols, int64_t depth,
+                                    float *to)
+{
+    for (int64_t i = 0; i < lafs_panels_of(kern, cols); i++) {
+        struct lafs_panel p = lafs_panel_at(kern, cols, i);
+        int64_t there = cols - p.first < p.wide ? cols - p.first : p.wide;
+        for (int64_t q = 0; q < depth; q++, to += p.wide) {
+            memcpy(to, w + q * cols + p.first, (size_t)there * sizeof *to);
+            memset(to + there, 0, (size_t)(p.wide - there) * sizeof *to);
+        }
+    }
+}
+
 /* b (n), zeros behind up to `rounded`. */
 static inline void lafs_bias_pack(const float *b, int64_t n, int64_t rounded, float *to)
 {

@@ -144,6 +144,12 @@ size_t lafs_ref_bottlenecks_size(int count, const struct lafs_bottleneck *g);
 void lafs_ref_bottlenecks_pack(struct lafs_dev *d, int count, const struct lafs_bottleneck *g, void *packed);
 void lafs_ref_bottlenecks(struct lafs_dev *d, int64_t n, int count, const struct lafs_bottleneck *g,
                           const void *packed, const float *x, float *y);
+/* unit.c */
+void lafs_ref_unit(struct lafs_dev *d, const struct lafs_bn_unit *u, float momentum, float *run_mean, float *run_var);
+void lafs_ref_unit_bwd(struct lafs_dev *d, const struct lafs_bn_unit *u, const float *dy, const float *of_y,
+                       const float *add, float *dx, float *of_x, float *dw, float *dgamma, float *dbeta);
+void lafs_ref_unit_out(struct lafs_dev *d, int64_t rows, int64_t c, const struct lafs_bn_map *x, const float *add,
+                       float *y);
 /* render.c */
 void lafs_ref_render(struct lafs_dev *d, int64_t n, const struct lafs_viewplan *plan, const uint8_t *const *source,
                      const int *w, const int *h, uint8_t *const *clean, uint8_t *const *augmented);

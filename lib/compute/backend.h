@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-enum { LAFS_BACKEND_VERSION = 6 };
+enum { LAFS_BACKEND_VERSION = 7 };
 
 struct lafs_dev; /* a backend's state; every backend defines its own */
 struct lafs_recording;
@@ -107,6 +107,24 @@ static inline int64_t lafs_conv_side(int64_t side, int k, int stride)
 {
     return (side + 2 * ((k - 1) / 2) - k) / stride + 1;
 }
+
+/* A map of a network in training, kept as its convolution left it. Where mean is not NULL it stands for
+ * act((conv - mean) rstd gamma + beta), else for conv itself. */
+struct lafs_bn_map {
+    float *conv;               /* (n,h,w,c) */
+    const float *gamma, *beta; /* (c) */
+    float *mean, *rstd;        /* (c) */
+    enum lafs_act act;
+};
+
+/* A unit of a network in training: a convolution from what x stands for to y, which has a mean. */
+struct lafs_bn_unit {
+    struct lafs_conv g; /* 1x1: k and stride 1; or depthwise: out = c */
+    int depthwise;
+    const float *w;     /* (out,c), or (c,1,k,k) */
+    int train;          /* y is normed by its own statistics; 0: by running ones */
+    struct lafs_bn_map x, y;
+};
 
 /* An inverted bottleneck whose BatchNorms are folded into its convolutions, from x (h,w,c):
  *     t = act(x expand^T + expand_b)               (h,w,mid)
@@ -286,6 +304,19 @@ struct lafs_ops {
                           enum lafs_act act, float *y);
     void (*channel_scale_bwd)(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
                               enum lafs_act act, const float *dy, float *dx, float *ds);
+    /* Units: optional, all three; fallback linear or depthwise, batchnorm, axpy, over maps stored as what they stand
+     * for. `unit` writes y.conv, the convolution of x; y.mean and y.rstd, and run_mean and run_var (out), as batchnorm
+     * says. */
+    void (*unit)(struct lafs_dev *d, const struct lafs_bn_unit *u, float momentum, float *run_mean, float *run_var);
+    /* dy, dx: the gradients of what y and x stand for; dx, which is not dy, is written, plus, for 1x1, add unless NULL.
+     * dw (as w), and dgamma and dbeta (out) of y, +=. The slopes (2,c) of a map are the sums over its rows of dz and of
+     * dz (conv - mean), dz the gradient of what its act is given: where x has a mean they are written to of_x unless
+     * NULL; of_y: what the unit behind this one wrote so of the same map and the same dy, or NULL. */
+    void (*unit_bwd)(struct lafs_dev *d, const struct lafs_bn_unit *u, const float *dy, const float *of_y,
+                     const float *add, float *dx, float *of_x, float *dw, float *dgamma, float *dbeta);
+    /* y (rows,c) = what x, which has a mean, stands for, + add unless NULL; y may be add. */
+    void (*unit_out)(struct lafs_dev *d, int64_t rows, int64_t c, const struct lafs_bn_map *x, const float *add,
+                     float *y);
     /* Per row of t (n,width): theta = (t - min)/(max - min) * range; arg (n,2) receives the places of min and max. */
     void (*minmax)(struct lafs_dev *d, int64_t n, int64_t width, float range, const float *t, float *theta,
                    int32_t *arg);

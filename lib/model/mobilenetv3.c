@@ -17,7 +17,7 @@ static const struct block {
     {3, 240, 80, 0, LAFS_ACT_HSWISH, 2},  {3, 200, 80, 0, LAFS_ACT_HSWISH, 1},  {3, 184, 80, 0, LAFS_ACT_HSWISH, 1},
     {3, 184, 80, 0, LAFS_ACT_HSWISH, 1},  {3, 480, 112, 1, LAFS_ACT_HSWISH, 1}, {3, 672, 112, 1, LAFS_ACT_HSWISH, 1},
     {5, 672, 160, 1, LAFS_ACT_HSWISH, 2}, {5, 960, 160, 1, LAFS_ACT_HSWISH, 1}, {5, 960, 160, 1, LAFS_ACT_HSWISH, 1}};
-enum { FIRST = 16, FIRST_SIDE = 56, LAST_SIDE = 4, RANGE = 111, MAPS = 6 };
+enum { FIRST = 16, FIRST_SIDE = 56, LAST_SIDE = 4, RANGE = 111, MAPS = 6, WIDEST = 960 };
 static const float BN_MOMENTUM = LAFS_CNN_MOMENTUM;
 /* Sides of all maps, for the offsets of their rows; 1: rows of their own. */
 static const int map_side[MAPS] = {56, 28, 14, 7, 4, 1};
@@ -141,10 +141,10 @@ static size_t largest_map(void)
 
 #define TAKE(n) lafs_arena_take(a, n, sizeof(float))
 
-static void carve_unit(struct lafs_cnn_unit *u, size_t values, size_t c, struct lafs_arena *a)
+static void carve_unit(struct lafs_cnn_unit *u, size_t values, size_t c, int stored, struct lafs_arena *a)
 {
     u->conv = TAKE(values);
-    u->out = TAKE(values);
+    u->out = stored ? TAKE(values) : NULL;
     u->mean = TAKE(c);
     u->rstd = TAKE(c);
 }
@@ -158,28 +158,31 @@ static void carve_se(struct lafs_cnn_stage *s, size_t n, size_t e, int keep, str
     s->pre2 = keep ? TAKE(n * e) : NULL;
 }
 
-static void carve_kept(struct lafs_cnn_work *w, size_t n, struct lafs_arena *a)
+/* Where the backend has ops for units, what a map becomes by BatchNorm and activation is stored for others only. */
+static void carve_kept(struct lafs_cnn_work *w, size_t n, const struct lafs_ops *op, struct lafs_arena *a)
 {
-    carve_unit(&w->first, n * FIRST_SIDE * FIRST_SIDE * FIRST, FIRST, a);
+    int stored = !op->unit;
+    carve_unit(&w->first, n * FIRST_SIDE * FIRST_SIDE * FIRST, FIRST, 1, a);
     for (int i = 0; i < LAFS_CNN_BLOCKS; i++) {
         struct lafs_cnn_stage *s = &w->stage[i];
         struct shape h = shape_of(i);
         size_t e = (size_t)net[i].e, o = (size_t)net[i].o, in = n * (size_t)(h.side * h.side),
                out = n * (size_t)(h.out_side * h.out_side);
-        carve_unit(&s->u1, in * e, e, a);
-        carve_unit(&s->u2, out * e, e, a);
-        carve_unit(&s->u3, out * o, o, a);
+        carve_unit(&s->u1, in * e, e, stored, a);
+        carve_unit(&s->u2, out * e, e, stored || net[i].se, a);
+        carve_unit(&s->u3, out * o, o, stored, a);
         if (net[i].se) carve_se(s, n, e, 1, a);
         s->scaled = net[i].se ? TAKE(out * e) : s->u2.out;
-        s->sum = h.residual ? TAKE(out * o) : s->u3.out;
+        s->sum = h.residual || !stored ? TAKE(out * o) : s->u3.out;
     }
+    for (int k = 0; k < 2 && !stored; k++) w->slopes[k] = TAKE(2 * WIDEST);
     w->da = TAKE(n * largest_map());
     w->db = TAKE(n * largest_map());
     w->dc = TAKE(n * largest_map());
     w->draw = TAKE(n * 2 * (size_t)w->cnn->landmarks);
     w->dmean = TAKE(n * LAFS_CNN_OUT);
-    w->dgate = TAKE(n * 960);
-    w->dhid = TAKE(n * 240);
+    w->dgate = TAKE(n * WIDEST);
+    w->dhid = TAKE(n * WIDEST / 4);
 }
 
 /* The blocks as ops->bottlenecks takes them. */
@@ -267,7 +270,7 @@ lafs_status lafs_cnn_plan(struct lafs_cnn_work *w, const struct lafs_cnn *m, int
     }
     w->dev_off = lafs_arena_take(a, MAPS * (n + 1), sizeof(int64_t));
     w->one = TAKE(1);
-    if (mode == LAFS_CNN_KEEP) carve_kept(w, n, a);
+    if (mode == LAFS_CNN_KEEP) carve_kept(w, n, b->ops, a);
     else carve_folded(w, n, b->ops, a);
     w->mean = TAKE(n * LAFS_CNN_OUT);
     w->dropped = TAKE(n * LAFS_CNN_OUT);
@@ -403,6 +406,64 @@ static void block_kept(struct lafs_cnn_work *w, const struct lafs_backend *b, co
     op->axpy(b->dev, values, 1, in, s->sum);
 }
 
+static struct lafs_bn_map normed(const struct lafs_cnn_unit *u, const struct lafs_bn_place *bn, const float *value,
+                                 enum lafs_act act)
+{
+    return (struct lafs_bn_map){u->conv, value + bn->gamma, value + bn->beta, u->mean, u->rstd, act};
+}
+
+/* A block's units: expansion, depthwise, projection. */
+struct block_units {
+    struct lafs_bn_unit expand, depth, project;
+};
+static struct block_units units_of(const struct lafs_cnn_work *w, const float *value, int i)
+{
+    const struct lafs_cnn_stage *s = &w->stage[i];
+    const struct lafs_cnn_block *k = &w->cnn->block[i];
+    const struct block *n = &net[i];
+    struct shape h = shape_of(i);
+    struct block_units u = {
+        .expand = {.g = {w->n, h.side, h.side, h.c, 1, 1, n->e}, .w = value + k->expand_w, .train = w->train},
+        .depth = {.g = {w->n, h.side, h.side, n->e, n->k, n->stride, n->e}, .depthwise = 1, .w = value + k->depth_w,
+                  .train = w->train},
+        .project = {.g = {w->n, h.out_side, h.out_side, n->e, 1, 1, n->o}, .w = value + k->project_w,
+                    .train = w->train}};
+    u.expand.x = (struct lafs_bn_map){.conv = i ? w->stage[i - 1].sum : w->first.out};
+    u.expand.y = u.depth.x = normed(&s->u1, &k->bn1, value, n->act);
+    u.depth.y = normed(&s->u2, &k->bn2, value, n->se ? LAFS_ACT_NONE : n->act);
+    u.project.x = n->se ? (struct lafs_bn_map){.conv = s->scaled} : u.depth.y;
+    u.project.y = normed(&s->u3, &k->bn3, value, LAFS_ACT_NONE);
+    return u;
+}
+
+static void unit(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *running,
+                 const struct lafs_bn_unit *u, const struct lafs_bn_place *bn)
+{
+    float *stat = running ? running : (float *)value; /* as in normalise */
+    b->ops->unit(b->dev, u, BN_MOMENTUM, stat + bn->mean, stat + bn->var);
+    if (running) b->ops->axpy(b->dev, 1, 1, w->one, running + bn->tracked);
+}
+
+/* block_kept where the backend has ops for units. */
+static void block_units(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *running,
+                        int i)
+{
+    const struct lafs_ops *op = b->ops;
+    struct lafs_cnn_stage *s = &w->stage[i];
+    const struct lafs_cnn_block *k = &w->cnn->block[i];
+    struct shape h = shape_of(i);
+    const struct block_units u = units_of(w, value, i);
+    int64_t rows = w->n * h.out_side * h.out_side;
+    unit(w, b, value, running, &u.expand, &k->bn1);
+    unit(w, b, value, running, &u.depth, &k->bn2);
+    if (net[i].se) {
+        op->unit_out(b->dev, rows, net[i].e, &u.depth.y, NULL, s->u2.out);
+        excite(w, b, value, i);
+    }
+    unit(w, b, value, running, &u.project, &k->bn3);
+    op->unit_out(b->dev, rows, net[i].o, &u.project.y, h.residual ? u.expand.x.conv : NULL, s->sum);
+}
+
 static void block_folded(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, int i,
                          const float *in)
 {
@@ -446,7 +507,8 @@ void lafs_cnn_forward(struct lafs_cnn_work *w, const struct lafs_backend *b, con
     const float *in = w->first.out;
     int chained = w->mode != LAFS_CNN_KEEP && op->bottlenecks;
     for (int i = 0; i < LAFS_CNN_BLOCKS && !chained; i++) {
-        if (w->mode == LAFS_CNN_KEEP) block_kept(w, b, value, running, i, in);
+        if (w->mode == LAFS_CNN_KEEP && op->unit) block_units(w, b, value, running, i);
+        else if (w->mode == LAFS_CNN_KEEP) block_kept(w, b, value, running, i, in);
         else block_folded(w, b, value, i, in);
         in = w->stage[i].sum;
     }
@@ -528,13 +590,40 @@ static void block_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, con
     d[1] = low;
 }
 
+/* block_bwd where the backend has ops for units. */
+static void block_units_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *grad,
+                            int i, float *d[3])
+{
+    const struct lafs_ops *op = b->ops;
+    const struct lafs_cnn_block *k = &w->cnn->block[i];
+    const struct block_units u = units_of(w, value, i);
+    const float *add = shape_of(i).residual ? d[0] : NULL;
+    float *mid = d[2], *low = d[1], *of_u2 = net[i].se ? NULL : w->slopes[0], *of_u1 = w->slopes[1];
+    op->unit_bwd(b->dev, &u.project, d[0], NULL, NULL, mid, of_u2, grad + k->project_w, grad + k->bn3.gamma,
+                 grad + k->bn3.beta);
+    if (net[i].se) {
+        excite_bwd(w, b, value, grad, i, mid, low);
+        float *t = mid;
+        mid = low;
+        low = t;
+    }
+    op->unit_bwd(b->dev, &u.depth, mid, of_u2, NULL, low, of_u1, grad + k->depth_w, grad + k->bn2.gamma,
+                 grad + k->bn2.beta);
+    op->unit_bwd(b->dev, &u.expand, low, of_u1, add, mid, NULL, grad + k->expand_w, grad + k->bn1.gamma,
+                 grad + k->bn1.beta);
+    d[2] = d[0];
+    d[0] = mid;
+    d[1] = low;
+}
+
 void lafs_cnn_body_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *dmap,
                             float *grad, float *dimages)
 {
     const struct lafs_conv g = {w->n, LAFS_CNN_SIDE, LAFS_CNN_SIDE, 3, 3, 2, FIRST};
     float *d[3] = {w->da, w->db, w->dc};
     if (dmap != w->da) b->ops->copy(b->dev, w->da, dmap, (size_t)(w->n * 16 * LAFS_CNN_OUT) * sizeof(float));
-    for (int i = LAFS_CNN_BLOCKS - 1; i >= 0; i--) block_bwd(w, b, value, grad, i, d);
+    for (int i = LAFS_CNN_BLOCKS - 1; i >= 0; i--)
+        (b->ops->unit ? block_units_bwd : block_bwd)(w, b, value, grad, i, d);
     normalise_bwd(w, b, value, grad, &w->first, &w->cnn->first_bn, w->n * FIRST_SIDE * FIRST_SIDE, FIRST,
                   LAFS_ACT_HSWISH, d[0], d[0]);
     b->ops->conv_bwd_w(b->dev, &g, w->images, d[0], grad + w->cnn->first_w);

@@ -54,7 +54,7 @@ enum lafs_cnn_mode { LAFS_CNN_FOLDED = 0, LAFS_CNN_KEEP = 1 };
 
 /* Activations of one unit (convolution, BatchNorm, activation). */
 struct lafs_cnn_unit {
-    float *conv, *out;              /* (n, h, w, c): before BatchNorm, after the activation */
+    float *conv, *out;              /* (n, h, w, c): before BatchNorm, after the activation; out NULL: not stored */
     float *mean, *rstd;             /* (c) */
 };
 struct lafs_cnn_stage {
@@ -88,6 +88,7 @@ struct lafs_cnn_work {
     int32_t *arg;                   /* (n,2) */
     float *draw, *dmean;            /* (n,2R), (n,160) */
     float *da, *db, *dc;            /* scratch of the largest map */
+    float *slopes[2];               /* (2, max e): what one unit's backward pass leaves for the next; else NULL */
     float *dgate, *dhid;            /* (n, max e), (n, max e/4) */
 };
 /* Called twice, around lafs_arena_reserve. Of b only the table is looked at: what it packs decides on the memory. */

@@ -526,7 +526,9 @@ static inline int run_case(const struct op_case *c, const struct op_devices *v, 
 static inline int empty_slot(const struct lafs_ops *cuda)
 {
     static const size_t optional[] = {offsetof(struct lafs_ops, separable), offsetof(struct lafs_ops, bottlenecks_size),
-                                      offsetof(struct lafs_ops, bottlenecks_pack), offsetof(struct lafs_ops, bottlenecks)};
+                                      offsetof(struct lafs_ops, bottlenecks_pack), offsetof(struct lafs_ops, bottlenecks),
+                                      offsetof(struct lafs_ops, unit), offsetof(struct lafs_ops, unit_bwd),
+                                      offsetof(struct lafs_ops, unit_out)};
     const char *have = (const char *)cuda, *want = (const char *)&lafs_ref_ops;
     static const char none[sizeof(void *)];
     for (size_t at = offsetof(struct lafs_ops, open); at < sizeof(struct lafs_ops); at += sizeof(void *)) {

@@ -161,7 +161,7 @@ TEST(plugin_no_good)
     unlink(file);
     rmdir(dir);
     CHECK(fails(plugin_dir("empty"), "has no lafs_plugin_ops"));
-    CHECK(fails(plugin_dir("old"), "has interface version 47, this program needs 6"));
+    CHECK(fails(plugin_dir("old"), "has interface version 48, this program needs 7"));
 }
 
 TEST(automatic_without)
