@@ -19,7 +19,7 @@ void *lafs_cpu_shared(struct lafs_dev *d, size_t size);
 /* elementwise.c */
 void lafs_cpu_scale(struct lafs_dev *d, int64_t n, float a, float *x);
 void lafs_cpu_axpy(struct lafs_dev *d, int64_t n, float a, const float *x, float *y);
-void lafs_cpu_lerp(struct lafs_dev *d, int64_t n, double m, const float *x, float *y);
+void lafs_cpu_lerp(struct lafs_dev *d, int64_t n, const double *m, const float *x, float *y);
 void lafs_cpu_act_bwd(struct lafs_dev *d, int64_t n, enum lafs_act act, const float *pre, const float *dy, float *dx);
 void lafs_cpu_dropout(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_drop *drop,
                       const float *x, float *y);
@@ -60,19 +60,20 @@ void lafs_cpu_l2norm(struct lafs_dev *d, int64_t rows, int64_t width, const floa
 void lafs_cpu_l2norm_bwd(struct lafs_dev *d, int64_t rows, int64_t width, const float *y, const float *norm,
                          const float *dy, float *dx, int add);
 void lafs_cpu_dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, const float *student,
-                        const float *teacher, const float *center, float temp_s, float temp_t, float grad_scale,
-                        double *loss, float *dstudent, float *center_mean, double *stats);
+                        const float *teacher, const float *center, const float *temp, float grad_scale, double *loss,
+                        float *dstudent, float *center_mean, double *stats);
 size_t lafs_cpu_margin_scratch(int64_t b, int64_t dim, int64_t classes);
 void lafs_cpu_margin_loss(struct lafs_dev *d, enum lafs_precision precision, int64_t b, int64_t dim, int64_t classes,
                           const float *emb, const float *weight, const struct lafs_target *target,
                           enum lafs_margin kind, float s, float m, float grad_scale, void *scratch, double *loss,
                           float *demb, float *dweight, float *logits);
-void lafs_cpu_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale,
+void lafs_cpu_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, const float *weight, float grad_scale,
                   double *loss, float *da);
 /* optim.c */
 void lafs_cpu_norms(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const float *x, double *norm);
-void lafs_cpu_adamw(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const double *norm, double beta1,
-                    double beta2, double eps, float *p, const float *g, float *m, float *v);
+void lafs_cpu_adamw(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const struct lafs_rate *rate,
+                    const double *norm, double beta1, double beta2, double eps, float *p, const float *g, float *m,
+                    float *v);
 /* patch.c */
 void lafs_cpu_patch_cut(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed,
                         const float *images, const float *landmarks, float *tokens);

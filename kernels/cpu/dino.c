@@ -199,16 +199,16 @@ LAFS_INLINE void center_tile(const struct dino *j, int64_t tile)
 LAFS_ISA_TILES(center, struct dino, center_tile(j, tile))
 
 void lafs_cpu_dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, const float *student,
-                        const float *teacher, const float *center, float temp_s, float temp_t, float grad_scale,
-                        double *loss, float *dstudent, float *center_mean, double *stats)
+                        const float *teacher, const float *center, const float *temp, float grad_scale, double *loss,
+                        float *dstudent, float *center_mean, double *stats)
 {
     const int64_t blocks = (k + BLOCK - 1) / BLOCK, rows = vt * b;
     int64_t pairs = 0, kl_pairs = vt > 0 ? vs - 1 : 0, hits = 0;
     for (int t = 0; t < vt; t++) pairs += vs - (t < vs);
     struct dino j = {.d = d, .b = b, .k = k, .vs = vs, .vt = vt, .student = student, .teacher = teacher,
-                     .center = center, .inv_s = 1 / temp_s, .inv_t = 1 / temp_t, .dstudent = dstudent,
+                     .center = center, .inv_s = 1 / temp[0], .inv_t = 1 / temp[1], .dstudent = dstudent,
                      .center_mean = center_mean};
-    j.factor = pairs ? (float)(grad_scale / ((double)(pairs * b) * temp_s)) : 0;
+    j.factor = pairs ? (float)(grad_scale / ((double)(pairs * b) * temp[0])) : 0;
     size_t room = (size_t)(vs + vt) * sizeof(struct view) + (size_t)(vt > vs ? vt : vs) * BLOCK * sizeof(float);
     j.image = lafs_cpu_shared(d, (size_t)b * sizeof *j.image + (size_t)rows * sizeof *j.row +
                                      (size_t)blocks * sizeof *j.mixed + (size_t)k);

@@ -65,9 +65,9 @@ void lafs_cpu_axpy(struct lafs_dev *d, int64_t n, float a, const float *x, float
     lafs_pool_for(d->pool, tiles(n), lafs_isa_axpy(), &j);
 }
 
-void lafs_cpu_lerp(struct lafs_dev *d, int64_t n, double m, const float *x, float *y)
+void lafs_cpu_lerp(struct lafs_dev *d, int64_t n, const double *m, const float *x, float *y)
 {
-    struct flat j = {.n = n, .a = (float)m, .rest = (float)(1 - m), .x = x, .y = y};
+    struct flat j = {.n = n, .a = (float)*m, .rest = (float)(1 - *m), .x = x, .y = y};
     lafs_pool_for(d->pool, tiles(n), lafs_isa_lerp(), &j);
 }
 

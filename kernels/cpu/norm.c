@@ -77,16 +77,16 @@ LAFS_INLINE void mse_tile(const struct mse *j, int64_t tile)
 }
 LAFS_ISA_TILES(mse, struct mse, mse_tile(j, tile))
 
-void lafs_cpu_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale,
+void lafs_cpu_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, const float *weight, float grad_scale,
                   double *loss, float *da)
 {
     int64_t tiles = (n + TILE - 1) / TILE;
     struct mse j = {.n = n, .a = a, .b = b, .da = da};
-    j.factor = (float)(grad_scale * 2.0 * weight / (double)n);
+    j.factor = (float)(grad_scale * 2.0 * *weight / (double)n);
     j.part = lafs_cpu_shared(d, (size_t)(tiles + 1) * sizeof *j.part);
     if (!j.part) return;
     lafs_pool_for(d->pool, tiles, lafs_isa_mse(), &j);
     double sum = 0;
     for (int64_t t = 0; t < tiles; t++) sum += j.part[t];
-    *loss = n ? weight * sum / (double)n : 0;
+    *loss = n ? *weight * sum / (double)n : 0;
 }

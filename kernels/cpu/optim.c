@@ -8,6 +8,7 @@ enum { TILE = 1 << 14 }; /* floats of a tile; none spans two segments */
 struct optim {
     int64_t n;
     const struct lafs_segment *seg;
+    const struct lafs_rate *rate;
     const int64_t *first;   /* (n+1): number of the first tile of each segment */
     const double *norm;
     double beta1, beta2, eps;
@@ -65,14 +66,15 @@ void lafs_cpu_norms(struct lafs_dev *d, int64_t n, const struct lafs_segment *se
 LAFS_INLINE void adamw_tile(const struct optim *j, int64_t tile)
 {
     int64_t from, to;
-    const struct lafs_segment *s = tile_range(j, tile, &from, &to);
+    const int64_t at = tile_range(j, tile, &from, &to) - j->seg;
+    const struct lafs_rate *s = &j->rate[at];
     if (s->skip) return;
-    double norm = s->clip > 0 ? j->norm[s - j->seg] : 0;
+    double norm = s->clip > 0 ? j->norm[at] : 0;
     float clip = s->clip > 0 && s->clip < norm + 1e-6 ? (float)(s->clip / (norm + 1e-6)) : 1;
     float b1 = (float)j->beta1, r1 = (float)(1 - j->beta1), b2 = (float)j->beta2, r2 = (float)(1 - j->beta2);
     float shrink = (float)((double)s->lr * s->decay), eps = (float)j->eps;
-    float step = (float)(s->lr / (1 - pow(j->beta1, (double)s->step)));
-    float root = (float)(1 / sqrt(1 - pow(j->beta2, (double)s->step)));
+    float step = (float)(s->lr / s->correct1);
+    float root = (float)(1 / sqrt(s->correct2));
     const float *g = j->g;
     float *p = j->p, *m = j->m, *v = j->v;
     LAFS_EACH
@@ -85,11 +87,12 @@ LAFS_INLINE void adamw_tile(const struct optim *j, int64_t tile)
 }
 LAFS_ISA_TILES(adamw, struct optim, adamw_tile(j, tile))
 
-void lafs_cpu_adamw(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const double *norm, double beta1,
-                    double beta2, double eps, float *p, const float *g, float *m, float *v)
+void lafs_cpu_adamw(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const struct lafs_rate *rate,
+                    const double *norm, double beta1, double beta2, double eps, float *p, const float *g, float *m,
+                    float *v)
 {
-    struct optim j = {
-        .n = n, .seg = seg, .norm = norm, .beta1 = beta1, .beta2 = beta2, .eps = eps, .p = p, .g = g, .m = m, .v = v};
+    struct optim j = {.n = n, .seg = seg, .rate = rate, .norm = norm, .beta1 = beta1, .beta2 = beta2, .eps = eps,
+                      .p = p, .g = g, .m = m, .v = v};
     j.first = number_tiles(d, n, seg, 0);
     if (j.first) lafs_pool_for(d->pool, j.first[n], lafs_isa_adamw(), &j);
 }

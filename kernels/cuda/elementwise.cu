@@ -21,14 +21,15 @@ static void axpy(struct lafs_dev *d, int64_t n, float a, const float *x, float *
     LAUNCH(d, axpy_kernel, grid_for(n), THREADS, 0, n, a, x, y);
 }
 
-KERNEL lerp_kernel(int64_t n, float keep, float take, const float *x, float *y)
+KERNEL lerp_kernel(int64_t n, const double *m, const float *x, float *y)
 {
     const int64_t i = global_index();
+    const float keep = (float)*m, take = (float)(1 - *m);
     if (i < n) y[i] = keep * y[i] + take * x[i];
 }
-static void lerp(struct lafs_dev *d, int64_t n, double m, const float *x, float *y)
+static void lerp(struct lafs_dev *d, int64_t n, const double *m, const float *x, float *y)
 {
-    LAUNCH(d, lerp_kernel, grid_for(n), THREADS, 0, n, (float)m, (float)(1 - m), x, y);
+    LAUNCH(d, lerp_kernel, grid_for(n), THREADS, 0, n, m, x, y);
 }
 
 KERNEL act_bwd_kernel(int64_t n, enum lafs_act act, const float *pre, const float *dy, float *dx)
@@ -80,8 +81,7 @@ KERNEL rows_gather_kernel(int64_t n, int64_t width, const int64_t *row, const fl
 }
 static void rows_gather(struct lafs_dev *d, int64_t n, int64_t width, const int64_t *row, const float *x, float *y)
 {
-    const int64_t *dev = (const int64_t *)dev_scratch_from(d, SCRATCH_ROWS, row, (size_t)n * sizeof *row);
-    if (dev) LAUNCH(d, rows_gather_kernel, grid_for(n * width), THREADS, 0, n, width, dev, x, y);
+    LAUNCH(d, rows_gather_kernel, grid_for(n * width), THREADS, 0, n, width, row, x, y);
 }
 
 KERNEL rows_scatter_kernel(int64_t n, int64_t width, const int64_t *row, const float *dy, float *dx)
@@ -92,9 +92,8 @@ KERNEL rows_scatter_kernel(int64_t n, int64_t width, const int64_t *row, const f
 static void rows_scatter(struct lafs_dev *d, int64_t n, int64_t rows, int64_t width, const int64_t *row,
                          const float *dy, float *dx, int add)
 {
-    const int64_t *dev = (const int64_t *)dev_scratch_from(d, SCRATCH_ROWS, row, (size_t)n * sizeof *row);
     if (!add) dev_zero(d, dx, (size_t)(rows * width) * sizeof *dx);
-    if (dev) LAUNCH(d, rows_scatter_kernel, grid_for(n * width), THREADS, 0, n, width, dev, dy, dx);
+    LAUNCH(d, rows_scatter_kernel, grid_for(n * width), THREADS, 0, n, width, row, dy, dx);
 }
 
 void ops_elementwise(struct lafs_ops *ops)

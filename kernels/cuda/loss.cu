@@ -40,19 +40,20 @@ static void l2norm_bwd(struct lafs_dev *d, int64_t rows, int64_t width, const fl
 }
 
 /* One block: landmarks of a batch are few. */
-KERNEL_FOR(WIDE_BLOCK) mse_kernel(int64_t n, const float *a, const float *b, float weight, float grad_scale,
-                                      double *loss, float *da)
+KERNEL_FOR(WIDE_BLOCK) mse_kernel(int64_t n, const float *a, const float *b, const float *weight, float grad_scale,
+                                  double *loss, float *da)
 {
+    const double w = *weight;
     double sum = 0;
     for (int64_t i = thread_index(); i < n; i += block_threads()) {
         const double diff = (double)a[i] - b[i];
         sum += diff * diff;
-        if (da) da[i] += (float)(grad_scale * 2.0 * weight / (double)n * diff);
+        if (da) da[i] += (float)(grad_scale * 2.0 * w / (double)n * diff);
     }
     sum = block_sum(sum, shared_memory<double>());
-    if (thread_index() == 0) *loss = n ? weight * sum / (double)n : 0;
+    if (thread_index() == 0) *loss = n ? w * sum / (double)n : 0;
 }
-static void mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale,
+static void mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, const float *weight, float grad_scale,
                 double *loss, float *da)
 {
     LAUNCH(d, mse_kernel, grid_of(1), WIDE_BLOCK, WIDE_BLOCK / WARP * sizeof(double), n, a, b, weight, grad_scale, loss,
@@ -70,9 +71,10 @@ struct row_stats {
 struct dino {
     int64_t b, k;
     int vs, vt;
-    const float *student, *teacher, *center;
-    double inv_s, inv_t; /* 1 / temperature */
+    const float *student, *teacher, *center, *temp;
+    double inv_s, inv_t; /* 1 / temperature: filled in by kernels */
 };
+DEVICE void dino_temperatures(struct dino *g) { g->inv_s = 1 / (double)g->temp[0], g->inv_t = 1 / (double)g->temp[1]; }
 DEVICE double dino_z(const struct dino *g, int64_t row, int64_t j)
 {
     if (row < g->vs * g->b) return g->student[row * g->k + j] * g->inv_s;
@@ -97,6 +99,7 @@ KERNEL_FOR(ROW_BLOCK) dino_rows_kernel(struct dino g, struct row_stats *stats)
 {
     double *room = shared_memory<double>();
     const int64_t row = block_x();
+    dino_temperatures(&g);
     double top = -INFINITY, sum = 0, along = 0; /* sum of exp(z - top), and of exp(z - top) z */
     int64_t place = INT64_MAX;
     for (int64_t j = thread_index(); j < g.k; j += block_threads()) {
@@ -122,10 +125,13 @@ DEVICE double dino_lq(const struct dino *g, const struct row_stats *of_teacher, 
 {
     return dino_z(g, (g->vs + t) * g->b + i, j) - of_teacher[t * g->b + i].lse;
 }
-/* A block has an image and DINO_CHUNK classes: its part of the loss, of the KL, and dstudent. */
-KERNEL dino_pairs_kernel(struct dino g, const struct row_stats *stats, double grad, float *dstudent, double *part)
+/* A block has an image and DINO_CHUNK classes: its part of the loss, of the KL, and dstudent. scale: of that, but for
+ * the student's temperature. */
+KERNEL dino_pairs_kernel(struct dino g, const struct row_stats *stats, double scale, float *dstudent, double *part)
 {
     double *room = shared_memory<double>(), loss = 0, kl = 0;
+    const double grad = scale / (double)g.temp[0];
+    dino_temperatures(&g);
     const int64_t i = block_x(), first = (int64_t)block_y() * DINO_CHUNK;
     const int64_t end = first + DINO_CHUNK < g.k ? first + DINO_CHUNK : g.k;
     const struct row_stats *of_teacher = stats + g.vs * g.b;
@@ -165,6 +171,7 @@ KERNEL dino_center_kernel(struct dino g, const struct row_stats *stats, float *m
 {
     const int64_t j = global_index(), rows = g.vt * g.b;
     double sum = 0, share = 0;
+    dino_temperatures(&g);
     for (int64_t r = 0; j < g.k && r < rows; r++) {
         sum += g.teacher[r * g.k + j];
         share += expf((float)(dino_z(&g, g.vs * g.b + r, j) - stats[g.vs * g.b + r].lse));
@@ -202,10 +209,10 @@ KERNEL_FOR(WIDE_BLOCK) dino_end_kernel(struct dino g, const struct row_stats *st
     out[4] = sum[5];
 }
 static void dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, const float *student,
-                      const float *teacher, const float *center, float temp_s, float temp_t, float grad_scale,
-                      double *loss, float *dstudent, float *center_mean, double *stats)
+                      const float *teacher, const float *center, const float *temp, float grad_scale, double *loss,
+                      float *dstudent, float *center_mean, double *stats)
 {
-    const struct dino g = {b, k, vs, vt, student, teacher, center, 1 / (double)temp_s, 1 / (double)temp_t};
+    const struct dino g = {b, k, vs, vt, student, teacher, center, temp, 0, 0};
     const int64_t rows = (vs + vt) * b, chunks = (k + DINO_CHUNK - 1) / DINO_CHUNK, parts = chunks * b;
     const int64_t blocks = (k + THREADS - 1) / THREADS;
     int64_t pairs = 0;
@@ -217,10 +224,10 @@ static void dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, 
     struct row_stats *of_rows = (struct row_stats *)room;
     double *part = (double *)(room + rows_size), *mixed = part + 2 * parts;
     uint8_t *hit = (uint8_t *)(room + rows_size + parts_size);
-    const double all = (double)(pairs * b), grad = pairs ? grad_scale / (all * temp_s) : 0;
+    const double all = (double)(pairs * b), scale = pairs ? grad_scale / all : 0;
     const size_t shared = 2 * WARP * sizeof(double);
     LAUNCH(d, dino_rows_kernel, grid_of(rows), ROW_BLOCK, shared, g, of_rows);
-    LAUNCH(d, dino_pairs_kernel, grid_of(b, chunks), THREADS, shared, g, of_rows, grad, dstudent, part);
+    LAUNCH(d, dino_pairs_kernel, grid_of(b, chunks), THREADS, shared, g, of_rows, scale, dstudent, part);
     LAUNCH(d, dino_center_kernel, grid_for(k), THREADS, shared, g, of_rows, center_mean, mixed);
     dev_zero(d, hit, (size_t)k);
     LAUNCH(d, dino_hits_kernel, grid_for(vt * b), THREADS, 0, g, of_rows, hit);
@@ -240,7 +247,7 @@ struct margin {
     float *unit, *u;          /* (b,dim): e^, sum_c g w^ */
     float *inv_e, *inv_w;     /* (b) (classes) */
     double *lse, *row_loss;   /* (b) */
-    struct lafs_target *target;
+    const struct lafs_target *target;
 };
 static size_t room_of(int64_t n, size_t item) { return ((size_t)n * item + 255) / 256 * 256; }
 /* Places in scratch; returns their size. */
@@ -259,7 +266,6 @@ static size_t carve(struct margin *g, char *at)
     TAKE(inv_w, g->classes);
     TAKE(lse, g->b);
     TAKE(row_loss, g->b);
-    TAKE(target, g->b);
 #undef TAKE
     return (size_t)(at - start);
 }
@@ -369,7 +375,7 @@ static void margin_loss(struct lafs_dev *d, enum lafs_precision precision, int64
     struct margin g = {b, dim, classes, ld, kind, s, m, grad_scale / (double)b};
     if (precision == LAFS_PRECISION_BF16) precision = LAFS_PRECISION_BF16X3;
     carve(&g, (char *)scratch);
-    dev_upload(d, g.target, target, (size_t)b * sizeof *target);
+    g.target = target;
     LAUNCH(d, unit_kernel, grid_for(b * WARP), THREADS, 0, b, dim, emb, g.inv_e, g.unit);
     LAUNCH(d, unit_kernel, grid_for(classes * WARP), THREADS, 0, classes, dim, weight, g.inv_w, NULL);
     multiply(d, precision, {PRODUCT_NT, b, classes, dim, 0, g.unit, weight, NULL, 0, g.cosine, 0, 0, ld});

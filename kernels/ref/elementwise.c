@@ -67,10 +67,10 @@ void lafs_ref_axpy(struct lafs_dev *d, int64_t n, float a, const float *x, float
     for (int64_t i = 0; i < n; i++) y[i] += a * x[i];
 }
 
-void lafs_ref_lerp(struct lafs_dev *d, int64_t n, double m, const float *x, float *y)
+void lafs_ref_lerp(struct lafs_dev *d, int64_t n, const double *m, const float *x, float *y)
 {
     (void)d;
-    const float keep = (float)m, take = (float)(1 - m);
+    const float keep = (float)*m, take = (float)(1 - *m);
     for (int64_t i = 0; i < n; i++) y[i] = keep * y[i] + take * x[i];
 }
 

@@ -125,17 +125,17 @@ static void dino_stats(const struct dino *g, unsigned char *hit, double *stats)
 }
 
 void lafs_ref_dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, const float *student,
-                        const float *teacher, const float *center, float temp_s, float temp_t, float grad_scale,
-                        double *loss, float *dstudent, float *center_mean, double *stats)
+                        const float *teacher, const float *center, const float *temp, float grad_scale, double *loss,
+                        float *dstudent, float *center_mean, double *stats)
 {
-    struct dino g = {b, k, vs, vt, student, teacher, center, temp_s, temp_t, NULL, NULL};
+    struct dino g = {b, k, vs, vt, student, teacher, center, temp[0], temp[1], NULL, NULL};
     struct lafs_err err = {0};
     unsigned char *hit = NULL;
     if (lafs_alloc(&g.lse_s, (size_t)(vs * b), sizeof(double), &err) == LAFS_OK &&
         lafs_alloc(&g.lse_t, (size_t)(vt * b), sizeof(double), &err) == LAFS_OK &&
         lafs_alloc0(&hit, (size_t)k, 1, &err) == LAFS_OK) {
-        for (int64_t r = 0; r < vs * b; r++) g.lse_s[r] = log_sum_exp(k, student + r * k, NULL, temp_s);
-        for (int64_t r = 0; r < vt * b; r++) g.lse_t[r] = log_sum_exp(k, teacher + r * k, center, temp_t);
+        for (int64_t r = 0; r < vs * b; r++) g.lse_s[r] = log_sum_exp(k, student + r * k, NULL, g.temp_s);
+        for (int64_t r = 0; r < vt * b; r++) g.lse_t[r] = log_sum_exp(k, teacher + r * k, center, g.temp_t);
         dino_forward(&g, loss, &stats[1]);
         dino_stats(&g, hit, stats);
         if (dstudent) dino_backward(&g, grad_scale, dstudent);
@@ -242,7 +242,7 @@ void lafs_ref_margin_loss(struct lafs_dev *d, enum lafs_precision precision, int
         }
 }
 
-void lafs_ref_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale,
+void lafs_ref_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, const float *weight, float grad_scale,
                   double *loss, float *da)
 {
     (void)d;
@@ -250,7 +250,7 @@ void lafs_ref_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b,
     for (int64_t i = 0; i < n; i++) {
         double diff = (double)a[i] - b[i];
         sum += diff * diff;
-        if (da) da[i] += (float)(grad_scale * 2.0 * weight / (double)n * diff);
+        if (da) da[i] += (float)(grad_scale * 2.0 * *weight / (double)n * diff);
     }
-    *loss = n ? weight * sum / (double)n : 0;
+    *loss = n ? *weight * sum / (double)n : 0;
 }

@@ -41,7 +41,7 @@ float lafs_ref_path(const struct lafs_drop *path, int64_t seq);
 /* elementwise.c */
 void lafs_ref_scale(struct lafs_dev *d, int64_t n, float a, float *x);
 void lafs_ref_axpy(struct lafs_dev *d, int64_t n, float a, const float *x, float *y);
-void lafs_ref_lerp(struct lafs_dev *d, int64_t n, double m, const float *x, float *y);
+void lafs_ref_lerp(struct lafs_dev *d, int64_t n, const double *m, const float *x, float *y);
 void lafs_ref_act_bwd(struct lafs_dev *d, int64_t n, enum lafs_act act, const float *pre, const float *dy, float *dx);
 void lafs_ref_dropout(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_drop *drop,
                       const float *x, float *y);
@@ -82,19 +82,20 @@ void lafs_ref_l2norm(struct lafs_dev *d, int64_t rows, int64_t width, const floa
 void lafs_ref_l2norm_bwd(struct lafs_dev *d, int64_t rows, int64_t width, const float *y, const float *norm,
                          const float *dy, float *dx, int add);
 void lafs_ref_dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, const float *student,
-                        const float *teacher, const float *center, float temp_s, float temp_t, float grad_scale,
-                        double *loss, float *dstudent, float *center_mean, double *stats);
+                        const float *teacher, const float *center, const float *temp, float grad_scale, double *loss,
+                        float *dstudent, float *center_mean, double *stats);
 size_t lafs_ref_margin_scratch(int64_t b, int64_t dim, int64_t classes);
 void lafs_ref_margin_loss(struct lafs_dev *d, enum lafs_precision precision, int64_t b, int64_t dim, int64_t classes,
                           const float *emb, const float *weight, const struct lafs_target *target,
                           enum lafs_margin kind, float s, float m, float grad_scale, void *scratch, double *loss,
                           float *demb, float *dweight, float *logits);
-void lafs_ref_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale,
+void lafs_ref_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, const float *weight, float grad_scale,
                   double *loss, float *da);
 /* optim.c */
 void lafs_ref_norms(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const float *x, double *norm);
-void lafs_ref_adamw(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const double *norm, double beta1,
-                    double beta2, double eps, float *p, const float *g, float *m, float *v);
+void lafs_ref_adamw(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const struct lafs_rate *rate,
+                    const double *norm, double beta1, double beta2, double eps, float *p, const float *g, float *m,
+                    float *v);
 /* patch.c */
 void lafs_ref_patch_cut(struct lafs_dev *d, const struct lafs_seqs *s, int side, int p, int transposed,
                         const float *images, const float *landmarks, float *tokens);

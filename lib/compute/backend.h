@@ -89,13 +89,16 @@ struct lafs_target {
     float lambda;
 };
 
-/* A parameter tensor inside the flat arrays, and how one optimiser step treats it. Host memory. */
+/* A parameter tensor inside the flat arrays. Host memory. */
 struct lafs_segment {
     int64_t off, size;
-    float lr, decay;       /* this step's, layer-wise scale included */
-    float clip;            /* > 0: gradient *= min(1, clip / (its norm + 1e-6)) */
-    int64_t step;          /* this tensor's update count, 1 for the first: bias correction */
-    int32_t skip;          /* 1: no update at all this step (moments and count untouched) */
+};
+/* How one optimiser step treats it. Device memory. */
+struct lafs_rate {
+    float lr, decay;            /* this step's, layer-wise scale included */
+    float clip;                 /* > 0: gradient *= min(1, clip / (its norm + 1e-6)) */
+    int32_t skip;               /* 1: no update at all this step (moments untouched) */
+    double correct1, correct2;  /* 1 - beta1^n, 1 - beta2^n, n this tensor's update count, 1 for the first */
 };
 
 struct lafs_conv {  /* geometry of a convolution; padding (k-1)/2 on all sides */
@@ -179,8 +182,9 @@ struct lafs_ops {
     lafs_status (*reserve)(struct lafs_dev *d, const struct lafs_dev *plan, struct lafs_err *err);
 
     /* -- recordings, of work that is done again on the same memory: optional, all four; fallback: to do it -- */
-    /* What is queued from here on is not done, but recorded: ops, copies, zeros, and uploads, whose content is kept. No
-     * alloc, free, download or sync until it has been `recorded`. 0: nothing can be recorded. */
+    /* What is queued from here on is not done, but recorded: ops, copies, zeros, and uploads, whose content is kept, as
+     * are numbers that ops take by value. What is to vary lies in device memory. No alloc, free, download or sync until
+     * it has been `recorded`. 0: nothing can be recorded. */
     int (*record)(struct lafs_dev *d);
     /* The end of it; NULL: it could not be recorded (ops wanted more memory, say), and is still to be done. The
      * recording is the caller's, until it is forgotten. */
@@ -192,8 +196,8 @@ struct lafs_ops {
     /* -- elementwise -- */
     void (*scale)(struct lafs_dev *d, int64_t n, float a, float *x);                        /* x *= a */
     void (*axpy)(struct lafs_dev *d, int64_t n, float a, const float *x, float *y);         /* y += a x */
-    /* y = (float)m y + (float)(1-m) x: EMA; m in double, since 1-m may be tiny */
-    void (*lerp)(struct lafs_dev *d, int64_t n, double m, const float *x, float *y);
+    /* y = (float)m y + (float)(1-m) x: EMA; m (1) in double, since 1-m may be tiny */
+    void (*lerp)(struct lafs_dev *d, int64_t n, const double *m, const float *x, float *y);
     /* dx = dy act'(pre); dx may be dy */
     void (*act_bwd)(struct lafs_dev *d, int64_t n, enum lafs_act act, const float *pre, const float *dy, float *dx);
     /* y may be x; its own backward */
@@ -253,7 +257,7 @@ struct lafs_ops {
                           const float *kv, int64_t ldkv, const float *out, const float *lse, const float *dout,
                           float *dq, float *dkv);
     /* y (n,width) = x[row[i]]; and its backward: dx[row[i]] = dy[i], all other rows of dx zero; or, when add,
-     * dx[row[i]] += dy[i] and nothing else. row: host, ascending. */
+     * dx[row[i]] += dy[i] and nothing else. row (n): ascending. */
     void (*rows_gather)(struct lafs_dev *d, int64_t n, int64_t width, const int64_t *row, const float *x, float *y);
     void (*rows_scatter)(struct lafs_dev *d, int64_t n, int64_t rows, int64_t width, const int64_t *row,
                          const float *dy, float *dx, int add);
@@ -347,16 +351,16 @@ struct lafs_ops {
     void (*l2norm_bwd)(struct lafs_dev *d, int64_t rows, int64_t width, const float *y, const float *norm,
                        const float *dy, float *dx, int add);
     /* DINO. student (vs*b, k), teacher (vt*b, k), view-major; student view i < vt is the same view as teacher view i.
-     * loss (1, double) = mean over pairs t != s and over b of -sum softmax((T-c)/temp_t) log softmax(S/temp_s).
+     * loss (1, double) = mean over pairs t != s and over b of -sum softmax((T-c)/temp[1]) log softmax(S/temp[0]).
      * dstudent (vs*b,k), or NULL, written, = d loss * grad_scale. center_mean (k) = mean of all teacher rows.
      * stats (5, double): mean teacher entropy, mean KL(teacher view 0 || student of the pairs), mean max probability of
      * the teacher, share of classes that are some teacher row's maximum, entropy of the mean of the teacher rows. */
     void (*dino_loss)(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, const float *student,
-                      const float *teacher, const float *center, float temp_s, float temp_t, float grad_scale,
-                      double *loss, float *dstudent, float *center_mean, double *stats);
+                      const float *teacher, const float *center, const float *temp, float grad_scale, double *loss,
+                      float *dstudent, float *center_mean, double *stats);
     /* Margin softmax. emb (b,dim), weight (classes,dim), both normalised inside. logits = s (cos - m y) (CosFace) or
      * s cos(acos(cos) + m y) (ArcFace where y > 0, cos cut to +-(1-1e-7)), y the soft target; loss (1,double) = mean
-     * soft cross-entropy. target: host. demb written (NULL: forward only), dweight +=; both times grad_scale.
+     * soft cross-entropy. target (b). demb written (NULL: forward only), dweight +=; both times grad_scale.
      * logits (b,classes) or NULL. scratch: margin_scratch bytes of device memory. The scale makes small errors large:
      * LAFS_PRECISION_BF16 is taken for LAFS_PRECISION_BF16X3 here. */
     size_t (*margin_scratch)(int64_t b, int64_t dim, int64_t classes);
@@ -364,17 +368,19 @@ struct lafs_ops {
                         const float *emb, const float *weight, const struct lafs_target *target, enum lafs_margin kind,
                         float s, float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
                         float *logits);
-    /* loss (1,double) = weight * mean((a-b)^2); da (n), unless NULL, += grad_scale * its gradient. */
-    void (*mse)(struct lafs_dev *d, int64_t n, const float *a, const float *b, float weight, float grad_scale,
+    /* loss (1,double) = weight * mean((a-b)^2), weight (1); da (n), unless NULL, += grad_scale * its gradient. */
+    void (*mse)(struct lafs_dev *d, int64_t n, const float *a, const float *b, const float *weight, float grad_scale,
                 double *loss, float *da);
 
     /* -- optimiser, over flat arrays -- */
-    /* norm[i] (host, n) = L2 norm of segment i of x, summed in double. Complete on return. */
+    /* norm[i] (n) = L2 norm of segment i of x, summed in double. */
     void (*norms)(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const float *x, double *norm);
-    /* One AdamW step in PyTorch's order: p -= lr decay p; moments; p -= lr/bc1 m / (sqrt(v)/sqrt(bc2) + eps). norm:
-     * from `norms`, for clipping; NULL when no segment clips. The betas are double: 1 - 0.999f is off by 1.3e-5. */
-    void (*adamw)(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const double *norm, double beta1,
-                  double beta2, double eps, float *p, const float *g, float *m, float *v);
+    /* One AdamW step in PyTorch's order: p -= lr decay p; moments; p -= lr/c1 m / (sqrt(v)/sqrt(c2) + eps), c1 and c2
+     * the corrections of rate (n). norm (n): from `norms`, for clipping; NULL when no segment clips. The betas are
+     * double: 1 - 0.999f is off by 1.3e-5. */
+    void (*adamw)(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const struct lafs_rate *rate,
+                  const double *norm, double beta1, double beta2, double eps, float *p, const float *g, float *m,
+                  float *v);
 
     /* -- views -- */
     /* Carries out plan[i] on source[i] (h[i], w[i], 3 u8, host pointers). clean[i], augmented[i]: (out_size, out_size,

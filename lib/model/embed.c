@@ -127,7 +127,7 @@ static void compute_landmarks(void *arg)
 static void compute(struct lafs_embedder *e, int64_t n, struct lafs_repeat *again, void (*what)(void *arg))
 {
     struct crops of = {e, n};
-    if (n == e->batch) lafs_repeat(again, e->backend, what, &of);
+    if (n == e->batch) lafs_repeat(again, e->backend, NULL, 0, what, &of);
     else what(&of);
 }
 

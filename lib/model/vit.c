@@ -234,6 +234,19 @@ lafs_status lafs_vit_plan(struct lafs_vit_work *w, const struct lafs_vit *v, int
 
 /* -- which sequences a branch computes -- */
 
+/* A block's passes, at 2e14 FLOP/s, against 60 launches of 5 us each. Neither was measured. Where the host is slower a
+ * recording gains what it saves there; elsewhere launching costs nothing, and dropping gains. */
+static const double SECONDS_PER_FLOP = 1 / 2e14, LAUNCHING_SECONDS = 60 * 5e-6;
+
+int lafs_vit_alike(const struct lafs_vit_work *w, const struct lafs_backend *b)
+{
+    const struct lafs_vit_config *c = &w->vit->config;
+    const double rows = (double)(w->max_tokens + w->max_seqs);
+    const double block = 3 * 2 * rows * c->dim * (4.0 * c->heads * LAFS_HEAD_WIDTH + 2.0 * c->mlp);
+    if (!b->ops->record || !(c->drop_path > 0)) return b->ops->record != NULL;
+    return !w->pack && block * SECONDS_PER_FLOP <= LAUNCHING_SECONDS;
+}
+
 /* The drop-path of branch k = 2l (attention of block l) or 2l+1 (its MLP). */
 static uint32_t site_of(int k) { return 4u * (uint32_t)(k / 2) + (k % 2 ? 3 : 1); }
 
@@ -260,6 +273,18 @@ static void choose(struct lafs_vit_work *w, int k)
     b->keys = w->dev_keys + k * w->max_seqs;
 }
 
+/* All of them. */
+static void choose_all(struct lafs_vit_work *w)
+{
+    for (int k = 0; k < 2 * w->vit->config.depth; k++)
+        w->branches[k] = (struct lafs_vit_branch){.some.s = w->rows, .cls.s = w->heads, .keys = w->keys};
+}
+/* What ops are told of a branch's sequences. */
+static const struct lafs_some *among(const struct lafs_vit_work *w, const struct lafs_some *some)
+{
+    return w->whole ? NULL : some;
+}
+
 /* Sequences with their CLS row, single rows, and what each branch keeps of them. */
 static void lay_out(struct lafs_vit_work *w, const struct lafs_backend *b, const struct lafs_seqs *tokens,
                     const uint64_t *keys, const uint64_t *host_keys)
@@ -274,11 +299,16 @@ static void lay_out(struct lafs_vit_work *w, const struct lafs_backend *b, const
     w->tokens = *tokens;
     w->rows = (struct lafs_seqs){n, w->rows_off, w->dev_rows_off, tokens->max_len + 1};
     w->heads = (struct lafs_seqs){n, w->heads_off, w->dev_heads_off, 1};
+    b->ops->upload(b->dev, w->dev_rows_off, w->rows_off, (size_t)(n + 1) * sizeof *w->rows_off);
+    b->ops->upload(b->dev, w->dev_heads_off, w->heads_off, (size_t)(n + 1) * sizeof *w->heads_off);
+    w->whole = lafs_vit_alike(w, b) || (b->ops->record && !keys);
+    if (w->whole) {
+        choose_all(w);
+        return;
+    }
     if (keys && host_keys) memcpy(w->host_keys, host_keys, (size_t)n * sizeof *keys);
     else if (keys) b->ops->download(b->dev, w->host_keys, keys, (size_t)n * sizeof *keys);
     for (size_t k = 0; k < sets; k++) choose(w, (int)k);
-    b->ops->upload(b->dev, w->dev_rows_off, w->rows_off, (size_t)(n + 1) * sizeof *w->rows_off);
-    b->ops->upload(b->dev, w->dev_heads_off, w->heads_off, (size_t)(n + 1) * sizeof *w->heads_off);
     b->ops->upload(b->dev, w->dev_sets, w->sets, sets * (2 * most + 1) * sizeof *w->sets);
     if (keys) b->ops->upload(b->dev, w->dev_keys, w->host_keys + most, sets * most * sizeof *w->host_keys);
 }
@@ -340,7 +370,7 @@ static void attention_forward(struct lafs_vit_work *w, const struct lafs_backend
     int64_t ldq = 3 * wide, ldkv = 3 * wide;
     if (p.last) {
         q = w->cls_q, kv = w->qkv[l], ldq = wide, ldkv = 2 * wide;
-        op->rows_gather(b->dev, s->n, d, s->off, w->y1[l], w->cls_y1);
+        op->rows_gather(b->dev, s->n, d, s->dev_off, w->y1[l], w->cls_y1);
         op->linear(b->dev, b->precision, out, d, wide, w->cls_y1, value + k->qkv_w, NULL, LAFS_ACT_NONE, NULL,
                    NULL, w->cls_q);
         op->linear(b->dev, b->precision, s, d, 2 * wide, w->y1[l], value + k->qkv_w + wide * d, NULL,
@@ -381,7 +411,7 @@ void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, con
     op->linear(b->dev, b->precision, &w->tokens, lafs_token_width(c), d, tokens, value + v->embed_w, value + v->embed_b,
                LAFS_ACT_NONE, NULL, NULL, w->proj);
     op->assemble(b->dev, &w->rows, d, w->proj, value + v->cls, value + v->pos, &first.embed, w->x[0]);
-    op->add_norm(b->dev, &w->rows, d, w->x[0], NULL, NULL, NULL, NULL, &w->branches[0].some,
+    op->add_norm(b->dev, &w->rows, d, w->x[0], NULL, NULL, NULL, NULL, among(w, &w->branches[0].some),
                  value + v->block[0].norm1_g, value + v->block[0].norm1_b, NULL, w->y1[0], w->mean1[0], w->rstd1[0]);
     for (int l = 0; l < c->depth; l++) {
         const struct lafs_vit_block *k = &v->block[l], *next = k + 1;
@@ -389,16 +419,17 @@ void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, con
         const struct drops s = drops_of(w, l);
         float **x = w->x + 2 * l;
         attention_forward(w, b, value, l);
-        if (p.last) op->rows_gather(b->dev, seqs->n, d, w->rows_off, x[0], x[1]);
-        op->add_norm(b->dev, p.stream, d, p.last ? x[1] : x[0], p.att_out, w->branch, &s.att, &s.att_path, p.mlp_in,
-                     value + k->norm2_g, value + k->norm2_b, x[1], w->y2[l], w->mean2[l], w->rstd2[l]);
+        if (p.last) op->rows_gather(b->dev, seqs->n, d, w->dev_rows_off, x[0], x[1]);
+        op->add_norm(b->dev, p.stream, d, p.last ? x[1] : x[0], among(w, p.att_out), w->branch, &s.att, &s.att_path,
+                     among(w, p.mlp_in), value + k->norm2_g, value + k->norm2_b, x[1], w->y2[l], w->mean2[l],
+                     w->rstd2[l]);
         mlp_forward(w, b, value, l);
         if (p.last)
-            op->add_norm(b->dev, p.stream, d, x[1], p.mlp_in, w->branch, &s.out, &s.out_path, NULL, value + v->head_g,
-                         value + v->head_b, x[2], emb, w->cls_mean, w->cls_rstd);
+            op->add_norm(b->dev, p.stream, d, x[1], among(w, p.mlp_in), w->branch, &s.out, &s.out_path, NULL,
+                         value + v->head_g, value + v->head_b, x[2], emb, w->cls_mean, w->cls_rstd);
         else
-            op->add_norm(b->dev, p.stream, d, x[1], p.mlp_in, w->branch, &s.out, &s.out_path,
-                         &w->branches[2 * (l + 1)].some, value + next->norm1_g, value + next->norm1_b, x[2],
+            op->add_norm(b->dev, p.stream, d, x[1], among(w, p.mlp_in), w->branch, &s.out, &s.out_path,
+                         among(w, &w->branches[2 * (l + 1)].some), value + next->norm1_g, value + next->norm1_b, x[2],
                          w->y1[l + 1], w->mean1[l + 1], w->rstd1[l + 1]);
     }
 }
@@ -423,9 +454,9 @@ static void mlp_backward(struct lafs_vit_work *w, const struct lafs_backend *b, 
     op->act_bwd(b->dev, rows * c->mlp, LAFS_ACT_GELU, w->pre[l], w->dwide, w->dwide);
     op->linear_bwd_w(b->dev, b->precision, rows, d, c->mlp, w->y2[l], w->dwide, grad + k->fc1_w, grad + k->fc1_b);
     op->linear_bwd_x(b->dev, b->precision, s, d, c->mlp, w->dwide, value + k->fc1_w, w->dy);
-    op->add_norm_bwd(b->dev, p.stream, d, p.mlp_in, w->dy, w->x[2 * l + 1], w->mean2[l], w->rstd2[l],
-                     value + k->norm2_g, p.att_out, &drop.att, &drop.att_path, dx, w->branch, grad + k->norm2_g,
-                     grad + k->norm2_b);
+    op->add_norm_bwd(b->dev, p.stream, d, among(w, p.mlp_in), w->dy, w->x[2 * l + 1], w->mean2[l], w->rstd2[l],
+                     value + k->norm2_g, among(w, p.att_out), &drop.att, &drop.att_path, dx, w->branch,
+                     grad + k->norm2_g, grad + k->norm2_b);
 }
 
 /* From attention's gradient in w->datt to that of y1 in w->dy. In the last block queries are of CLS rows only. */
@@ -452,7 +483,7 @@ static void qkv_backward(struct lafs_vit_work *w, const struct lafs_backend *b, 
     op->linear_bwd_w(b->dev, b->precision, rows, d, 2 * wide, w->y1[l], w->dwide, grad_kv, NULL);
     op->linear_bwd_x(b->dev, b->precision, s, d, 2 * wide, w->dwide, value_kv, w->dy);
     op->linear_bwd_x(b->dev, b->precision, cls, d, wide, w->cls_dq, value_q, w->branch);
-    op->rows_scatter(b->dev, cls->n, rows, d, s->off, w->branch, w->dy, 1);
+    op->rows_scatter(b->dev, cls->n, rows, d, s->dev_off, w->branch, w->dy, 1);
 }
 
 /* Through the attention of block l: w->dx becomes the gradient of x[2l], w->branch that of the MLP's branch before it.
@@ -470,9 +501,9 @@ static void attention_backward(struct lafs_vit_work *w, const struct lafs_backen
                      grad + k->out_w, grad + k->out_b);
     op->linear_bwd_x(b->dev, b->precision, &p.att_out->s, wide, d, w->branch, value + k->out_w, w->datt);
     qkv_backward(w, b, value, grad, l);
-    if (p.last) op->rows_scatter(b->dev, w->rows.n, lafs_seqs_rows(&w->rows), d, w->rows_off, w->cls_dx, w->dx, 0);
-    op->add_norm_bwd(b->dev, &w->rows, d, &p.att->some, w->dy, w->x[2 * l], w->mean1[l], w->rstd1[l],
-                     value + k->norm1_g, l ? &w->branches[2 * l - 1].some : NULL, l ? &s.out : NULL,
+    if (p.last) op->rows_scatter(b->dev, w->rows.n, lafs_seqs_rows(&w->rows), d, w->dev_rows_off, w->cls_dx, w->dx, 0);
+    op->add_norm_bwd(b->dev, &w->rows, d, among(w, &p.att->some), w->dy, w->x[2 * l], w->mean1[l], w->rstd1[l],
+                     value + k->norm1_g, l ? among(w, &w->branches[2 * l - 1].some) : NULL, l ? &s.out : NULL,
                      l ? &s.out_path : NULL, w->dx, l ? w->branch : NULL, grad + k->norm1_g, grad + k->norm1_b);
 }
 
@@ -486,7 +517,7 @@ void lafs_vit_backward(struct lafs_vit_work *w, const struct lafs_backend *b, co
     const struct drops last = drops_of(w, c->depth - 1), first = drops_of(w, 0);
     op->zero(b->dev, w->cls_dx, (size_t)(n * d) * sizeof(float));
     op->add_norm_bwd(b->dev, &w->heads, d, NULL, demb, w->x[2 * c->depth], w->cls_mean, w->cls_rstd, value + v->head_g,
-                     &w->branches[2 * c->depth - 1].cls, &last.out, &last.out_path, w->cls_dx, w->branch,
+                     among(w, &w->branches[2 * c->depth - 1].cls), &last.out, &last.out_path, w->cls_dx, w->branch,
                      grad + v->head_g, grad + v->head_b);
     for (int l = c->depth - 1; l >= 0; l--) {
         mlp_backward(w, b, value, grad, l, l + 1 == c->depth ? w->cls_dx : w->dx);

@@ -80,7 +80,7 @@ double lafs_vit_flop(const struct lafs_vit_config *c, int64_t patches, int train
 struct lafs_vit_branch {
     struct lafs_some some;         /* with all their rows */
     struct lafs_some cls;          /* with their CLS rows only */
-    uint64_t *keys;                /* (n) device */
+    const uint64_t *keys;          /* (n) device */
 };
 
 /* Activations of one forward pass. Zero it before the first plan; plan again to change the worst case. Rows, seqs: of
@@ -89,9 +89,11 @@ struct lafs_vit_work {
     const struct lafs_vit *vit;
     int64_t max_tokens, max_seqs;
     int keep;                      /* 1: keeps what backward needs */
+    int pack;                      /* set behind the plan: 1: what drop-path drops is in no case computed */
     /* of the last forward pass */
     struct lafs_seqs tokens, rows, heads; /* without CLS (the caller's), with CLS, one row each */
     const uint64_t *keys;
+    int whole;                     /* 1: no branch is packed; what drop-path drops is computed, and multiplied by 0 */
     const float *in;               /* the tokens that came in: must stay until backward is done */
     struct lafs_vit_branch *branches; /* (2L) owned: attention and MLP of each block */
     /* host memory, owned */
@@ -120,6 +122,10 @@ struct lafs_vit_work {
 lafs_status lafs_vit_plan(struct lafs_vit_work *w, const struct lafs_vit *v, int64_t max_tokens, int64_t max_seqs,
                           int keep, struct lafs_arena *a, struct lafs_err *err);
 void lafs_vit_work_release(struct lafs_vit_work *w); /* host memory; the arena is the caller's */
+/* 1: passes over sequences of the same lengths queue the same work, whatever the keys hold, so that it can be recorded,
+ * and host_keys are not looked at: on backends that record, where drop-path drops nothing, or a block is computed
+ * sooner than launched. A matter of the plan's sizes alone, so that results do not depend on who records. */
+int lafs_vit_alike(const struct lafs_vit_work *w, const struct lafs_backend *b);
 /* tokens (sum of lengths, p*p*3): sequence i is rows seqs->off[i].. (no CLS: the same seqs as patch_cut takes), each of
  * 1..R tokens, lengths may differ. keys (n) device, one per sequence, or NULL: no dropout, no drop-path (eval).
  * host_keys: the same on the host; NULL: fetched, which waits for the device. emb (n, D) device. Within the planned

@@ -22,6 +22,7 @@ struct lafs_dtrain {
     struct lafs_convnet net;
     struct lafs_optim optim; /* in a step, optim.grad also holds the running statistics that are being updated */
     float *mean;             /* (params.size) device: averaged weights and statistics */
+    double *keep;            /* (1) device: the part of them that a step leaves */
     pthread_mutex_t lock;
     _Atomic int64_t step;
     struct lafs_arena arena;
@@ -42,6 +43,7 @@ static lafs_status carve(struct lafs_dtrain *t, struct lafs_err *err)
     size_t side = (size_t)t->task->side;
     t->image = lafs_arena_take(&t->arena, (size_t)t->c.batch * side * side * 3, sizeof(float));
     t->mean = lafs_arena_take(&t->arena, (size_t)t->net.params.size, sizeof(float));
+    t->keep = lafs_arena_take(&t->arena, 1, sizeof *t->keep);
     return lafs_convnet_plan(&t->work, &t->net, t->c.batch, t->task->side, t->task->side, LAFS_CONVNET_TRAIN, &t->arena,
                              err);
 }
@@ -239,7 +241,8 @@ static lafs_status commit(struct lafs_dtrain *t, const struct lafs_dtrain_report
     if (st == LAFS_OK) {
         copy_statistics(t, t->net.params.value, t->optim.grad);
         double keep = fmin(t->c.average, ((double)t->step + 1) / ((double)t->step + 10));
-        t->b->ops->lerp(t->b->dev, t->net.params.size, keep, t->net.params.value, t->mean);
+        t->b->ops->upload(t->b->dev, t->keep, &keep, sizeof keep);
+        t->b->ops->lerp(t->b->dev, t->net.params.size, t->keep, t->net.params.value, t->mean);
         st = t->b->ops->sync(t->b->dev, err);
         t->step = r->step;
     } else lafs_err_prefix(err, "step %" PRId64, r->step);
@@ -256,10 +259,7 @@ lafs_status lafs_dtrain_step(struct lafs_dtrain *t, struct lafs_dtrain_report *r
     r->wait = lafs_clock_now() - began;
     LAFS_TRY(pass(t, r, err));
     LAFS_TRY(commit(t, r, err));
-    double sum = 0;
-    for (int i = 0; i < t->net.params.count; i++)
-        if (!t->optim.seg[i].skip) sum += t->optim.norm[i] * t->optim.norm[i];
-    r->grad_norm = sqrt(sum);
+    r->grad_norm = lafs_optim_norm(&t->optim);
     r->seconds = lafs_clock_now() - began;
     return LAFS_OK;
 }

@@ -267,7 +267,7 @@ static lafs_status find_landmarks(struct lafs_feed *f, int n, const uint8_t *cle
         return LAFS_OK;
     }
     b->ops->u8_to_f32(b->dev, (int64_t)n * CROP, clean, f->images);
-    if (n == CHUNK) lafs_repeat(&f->cnn_again, b, find_in_chunk, f);
+    if (n == CHUNK) lafs_repeat(&f->cnn_again, b, NULL, 0, find_in_chunk, f);
     else lafs_cnn_forward(&f->cnn, b, f->c.cnn->params.value, NULL, n, f->images, NULL, f->landmarks);
     b->ops->download(b->dev, f->host_landmarks, f->landmarks, (size_t)n * r2 * sizeof(float));
     return b->ops->sync(b->dev, err);

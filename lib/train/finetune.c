@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "compute/fit.h"
+#include "compute/repeat.h"
 #include "data/face.h"
 #include "data/loader.h"
 #include "model/embed.h"
@@ -38,13 +39,16 @@ struct lafs_finetune {
     struct lafs_cnn_work frozen_work;
     float *images, *reversed, *emb, *demb, *logits, *frozen_landmarks, *dlandmarks;
     void *margin_scratch;
-    double *loss;
+    double *loss;                       /* (2) device: cross-entropy, regulariser */
+    struct lafs_target *target;         /* (micro) device */
+    float *weight;                      /* (1) device: of the regulariser, in this step */
     uint64_t *keys;
     float *part;                        /* (params.size) of one pass; optim.grad where a step has one only */
     struct lafs_turns turns;
     struct lafs_fold fold;
     int split_on;
     struct lafs_split split;
+    struct lafs_repeat begin_again, pass_again, update_again;
     double *result;                     /* (ranks, lafs_turns_max, 2) of a step: cross-entropy, regulariser */
     /* data */
     struct lafs_pool *pool;
@@ -181,8 +185,10 @@ static lafs_status carve(struct lafs_finetune *t, struct lafs_err *err)
     } else {
         t->logits = lafs_arena_take(a, n * (size_t)t->c.classes, sizeof(float));
         t->margin_scratch = lafs_arena_take(a, t->b->ops->margin_scratch(t->c.micro, (int64_t)d, t->c.classes), 1);
+        t->target = lafs_arena_take(a, n, sizeof *t->target);
     }
     t->loss = lafs_arena_take(a, 2, sizeof(double));
+    t->weight = lafs_arena_take(a, 1, sizeof(float));
     t->keys = lafs_arena_take(a, n, sizeof(uint64_t));
     t->part = t->turns.passes > 1 ? lafs_arena_take(a, (size_t)t->model.params.size, sizeof(float)) : NULL;
     for (int i = 0; i < LAFS_AHEAD_SLOTS && t->ix; i++) t->slot[i].crops = lafs_arena_take(a, n * CROP, 1);
@@ -302,6 +308,8 @@ lafs_status lafs_finetune_open(struct lafs_finetune **out, const struct lafs_fin
 void lafs_finetune_close(struct lafs_finetune *t)
 {
     if (!t) return;
+    struct lafs_repeat *again[] = {&t->begin_again, &t->pass_again, &t->update_again};
+    for (int i = 0; i < 3; i++) lafs_repeat_forget(again[i], t->b);
     lafs_ahead_free(t->ahead);
     if (t->source)
         for (int64_t i = 0; i < t->c.micro; i++) lafs_image_release(&t->source[i]);
@@ -369,12 +377,17 @@ lafs_status lafs_finetune_keep_frozen(struct lafs_finetune *t, struct lafs_err *
     return LAFS_OK;
 }
 
-/* Copies the running statistics (all that is not trained) between two flat arrays. */
+/* Copies the running statistics (all that is not trained) between two flat arrays: neighbours at once. */
 static void copy_buffers(struct lafs_finetune *t, float *to, const float *from)
 {
-    for (int i = 0; i < t->model.params.count; i++) {
-        const struct lafs_param *p = &t->model.params.p[i];
-        if (!p->trainable) t->b->ops->copy(t->b->dev, to + p->off, from + p->off, (size_t)p->size * sizeof(float));
+    const struct lafs_params *ps = &t->model.params;
+    for (int i = 0, next; i < ps->count; i = next) {
+        const int64_t off = ps->p[i].off;
+        for (next = i; next < ps->count && !ps->p[next].trainable; next++)
+            ;
+        const int64_t end = next < ps->count ? ps->p[next].off : ps->size;
+        if (next > i) t->b->ops->copy(t->b->dev, to + off, from + off, (size_t)(end - off) * sizeof(float));
+        else next++;
     }
 }
 
@@ -387,77 +400,130 @@ static lafs_status settle_frozen(struct lafs_finetune *t, struct lafs_err *err)
     return lafs_finetune_keep_frozen(t, err);
 }
 
+struct pass {
+    struct lafs_finetune *t;
+    const struct lafs_finetune_batch *batch; /* NULL: this process has none */
+    struct what { /* differs from pass to pass; the rest lies in device memory */
+        const float *images;
+        int64_t n, regularised;
+    } of;
+};
+static float share_of(const struct lafs_finetune *t) { return (float)(1.0 / (double)t->turns.passes); }
+
 /* Embeddings of a micro-batch. */
-static void pass_forward(struct lafs_finetune *t, const struct lafs_finetune_batch *batch, int64_t epoch)
+static void queue_forward(struct lafs_finetune *t, const struct what *of)
 {
-    const struct lafs_backend *b = t->b;
     float *running = has_cnn(t) && !t->c.freeze_cnn ? t->part : NULL;
-    for (int64_t i = 0; i < batch->n; i++)
-        t->host_keys[i] = lafs_rng_key(t->c.seed, LAFS_RNG_DROP, (uint64_t)epoch, batch->key_hash[i], 0);
-    b->ops->upload(b->dev, t->keys, t->host_keys, (size_t)batch->n * sizeof *t->host_keys);
-    lafs_model_forward(&t->work, b, t->model.params.value, running, batch->n, batch->images, t->keys, t->host_keys,
+    lafs_model_forward(&t->work, t->b, t->model.params.value, running, of->n, of->images, t->keys, t->host_keys,
                        t->emb);
 }
 
-/* Their gradient, and the loss, of a step that has 1 / share micro-batches. batch NULL: this process has none. All meet
- * here when they split the classes. */
-static lafs_status pass_margin(struct lafs_finetune *t, const struct lafs_finetune_batch *batch, double share,
-                               double result[2], struct lafs_err *err)
+/* Gradients of parameters into t->part, from t->demb; the regulariser. */
+static void queue_backward(struct lafs_finetune *t, const struct what *of)
 {
     const struct lafs_backend *b = t->b;
-    const struct lafs_param *w = &t->model.params.p[t->classifier];
-    if (t->split_on)
-        return lafs_split_pass(&t->split, batch ? batch->n : 0, t->emb, batch ? batch->target : NULL, share, result,
-                               t->demb, err);
-    if (!batch) return LAFS_OK;
-    b->ops->margin_loss(b->dev, b->precision, batch->n, t->c.model.vit.dim, t->c.classes, t->emb,
-                        t->model.params.value + w->off, batch->target, t->c.margin, (float)t->c.scale,
-                        (float)t->c.margin_m, (float)share, t->margin_scratch, t->loss, t->demb, t->part + w->off,
-                        t->logits);
-    b->ops->download(b->dev, result, t->loss, sizeof *result);
+    const int64_t values = of->n * t->c.model.vit.patches * 2;
+    if (of->regularised) {
+        lafs_cnn_forward(&t->frozen_work, b, t->frozen_cnn, NULL, of->n, of->images, NULL, t->frozen_landmarks);
+        b->ops->zero(b->dev, t->dlandmarks, (size_t)values * sizeof(float));
+        /* mean((theta/111 - frozen/111)^2) */
+        b->ops->mse(b->dev, values, t->work.landmarks, t->frozen_landmarks, t->weight, share_of(t), t->loss + 1,
+                    t->dlandmarks);
+    }
+    lafs_model_backward(&t->work, b, t->model.params.value, t->demb, of->regularised ? t->dlandmarks : NULL, t->part);
+}
+
+/* All of a micro-batch, where this process has all classes. */
+static void queue_pass(void *arg)
+{
+    const struct pass *p = arg;
+    struct lafs_finetune *t = p->t;
+    const struct lafs_backend *b = t->b;
+    const int64_t at = t->model.params.p[t->classifier].off;
+    queue_forward(t, &p->of);
+    b->ops->margin_loss(b->dev, b->precision, p->of.n, t->c.model.vit.dim, t->c.classes, t->emb,
+                        t->model.params.value + at, t->target, t->c.margin, (float)t->c.scale, (float)t->c.margin_m,
+                        share_of(t), t->margin_scratch, t->loss, t->demb, t->part + at, t->logits);
+    queue_backward(t, &p->of);
+}
+
+/* What a pass finds in device memory. */
+static void upload_batch(struct lafs_finetune *t, const struct lafs_finetune_batch *batch, int64_t epoch)
+{
+    const struct lafs_backend *b = t->b;
+    for (int64_t i = 0; i < batch->n; i++)
+        t->host_keys[i] = lafs_rng_key(t->c.seed, LAFS_RNG_DROP, (uint64_t)epoch, batch->key_hash[i], 0);
+    b->ops->upload(b->dev, t->keys, t->host_keys, (size_t)batch->n * sizeof *t->host_keys);
+    if (t->target) b->ops->upload(b->dev, t->target, batch->target, (size_t)batch->n * sizeof *t->target);
+}
+
+static lafs_status pass_alone(struct pass *p, double result[2], struct lafs_err *err)
+{
+    struct lafs_finetune *t = p->t;
+    const struct lafs_backend *b = t->b;
+    if (lafs_vit_alike(&t->work.vit, b)) lafs_repeat(&t->pass_again, b, &p->of, sizeof p->of, queue_pass, p);
+    else queue_pass(p);
+    result[1] = 0;
+    b->ops->download(b->dev, result, t->loss, (p->of.regularised ? 2 : 1) * sizeof *result);
     return b->ops->sync(b->dev, err);
 }
 
-/* Gradients of parameters into t->part; weight: of the regulariser, which is result[1]. */
-static lafs_status pass_backward(struct lafs_finetune *t, const struct lafs_finetune_batch *batch, double weight,
-                                 double share, double result[2], struct lafs_err *err)
+/* All processes meet in the middle, for they split the classes; st: how this one has come there. */
+static lafs_status pass_split(struct pass *p, lafs_status st, double result[2], struct lafs_err *err)
 {
+    struct lafs_finetune *t = p->t;
     const struct lafs_backend *b = t->b;
-    const struct lafs_ops *op = b->ops;
-    int64_t n = batch->n, values = n * t->c.model.vit.patches * 2;
-    float *more = NULL;
+    if (st == LAFS_OK && p->batch) queue_forward(t, &p->of);
+    LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
+    st = lafs_split_pass(&t->split, p->batch ? p->of.n : 0, t->emb, p->batch ? p->batch->target : NULL,
+                         1.0 / (double)t->turns.passes, result, t->demb, err);
+    LAFS_TRY(lafs_comm_alone(t->c.comm, st));
+    if (!p->batch) return LAFS_OK;
+    queue_backward(t, &p->of);
     result[1] = 0;
-    if (weight > 0 && t->frozen_cnn) {
-        lafs_cnn_forward(&t->frozen_work, b, t->frozen_cnn, NULL, n, batch->images, NULL, t->frozen_landmarks);
-        op->zero(b->dev, t->dlandmarks, (size_t)values * sizeof(float));
-        /* mean((theta/111 - frozen/111)^2) */
-        op->mse(b->dev, values, t->work.landmarks, t->frozen_landmarks, (float)(weight / (RANGE * RANGE)), (float)share,
-                t->loss + 1, t->dlandmarks);
-        more = t->dlandmarks;
+    if (p->of.regularised) b->ops->download(b->dev, result + 1, t->loss + 1, sizeof *result);
+    return b->ops->sync(b->dev, err);
+}
+
+/* A micro-batch, whose losses are result; batch NULL: this process has none. */
+static lafs_status pass_of(struct lafs_finetune *t, const struct lafs_finetune_batch *batch, lafs_status st,
+                           const struct lafs_finetune_report *r, double result[2], struct lafs_err *err)
+{
+    struct pass p = {.t = t, .batch = batch};
+    if (st == LAFS_OK && batch) {
+        upload_batch(t, batch, r->epoch);
+        p.of = (struct what){batch->images, batch->n, r->landmark_weight > 0 && t->frozen_cnn};
     }
-    lafs_model_backward(&t->work, b, t->model.params.value, t->demb, more, t->part);
-    if (more) op->download(b->dev, result + 1, t->loss + 1, sizeof *result);
-    return op->sync(b->dev, err);
+    if (t->split_on) return pass_split(&p, st, result, err);
+    return st == LAFS_OK && batch ? pass_alone(&p, result, err) : st;
 }
 
 /* Pass i of all processes: this one's micro-batch, if it has one. */
 static lafs_status pass(struct lafs_finetune *t, int64_t i, lafs_batch_fn *next, void *arg,
                         const struct lafs_finetune_report *r, double result[2], struct lafs_err *err)
 {
-    const double share = 1.0 / (double)t->turns.passes;
     const int turn = t->turns.rank < lafs_turns_active(&t->turns, i);
     struct lafs_finetune_batch batch;
     lafs_status st = LAFS_OK;
     if (turn) {
         if (t->part != t->optim.grad) t->b->ops->zero(t->b->dev, t->part, (size_t)common(t).size * sizeof(float));
         st = next(arg, lafs_turns_micro(&t->turns, i), &batch, err);
-        if (st == LAFS_OK) pass_forward(t, &batch, r->epoch);
     }
-    if (t->split_on) LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
-    if (st == LAFS_OK) st = pass_margin(t, turn ? &batch : NULL, share, result, err);
-    if (t->split_on) LAFS_TRY(lafs_comm_alone(t->c.comm, st));
-    if (st == LAFS_OK && turn) st = pass_backward(t, &batch, r->landmark_weight, share, result, err);
-    return lafs_comm_agree(t->c.comm, st, err);
+    return lafs_comm_agree(t->c.comm, pass_of(t, turn ? &batch : NULL, st, r, result, err), err);
+}
+
+/* The start of a step. */
+static void queue_begin(void *arg)
+{
+    struct lafs_finetune *t = arg;
+    lafs_optim_zero_grad(&t->optim);
+    copy_buffers(t, t->optim.grad, t->model.params.value);
+}
+static void begin(struct lafs_finetune *t, const struct lafs_finetune_report *r)
+{
+    const float weight = (float)(r->landmark_weight / (RANGE * RANGE));
+    t->b->ops->upload(t->b->dev, t->weight, &weight, sizeof weight);
+    lafs_repeat(&t->begin_again, t->b, NULL, 0, queue_begin, t);
 }
 
 /* All micro-batches of a step, each by the process whose turn it is: gradients and running statistics are summed, and
@@ -469,8 +535,7 @@ static lafs_status passes(struct lafs_finetune *t, lafs_batch_fn *next, void *ar
     const double share = 1.0 / (double)count;
     double *mine = t->result + t->turns.rank * most * 2;
     const int apart = t->part != t->optim.grad;
-    lafs_optim_zero_grad(&t->optim);
-    copy_buffers(t, t->optim.grad, t->model.params.value);
+    begin(t, r);
     LAFS_TRY(lafs_fold_begin(&t->fold, t->optim.grad, err));
     if (t->split_on) lafs_split_begin(&t->split, lafs_params_at(&t->model.params, t->classifier));
     for (int64_t i = 0; i < most; i++) {
@@ -489,12 +554,20 @@ static lafs_status passes(struct lafs_finetune *t, lafs_batch_fn *next, void *ar
     return LAFS_OK;
 }
 
+static void queue_update(void *arg)
+{
+    struct lafs_finetune *t = arg;
+    lafs_optim_update(&t->optim);
+    copy_buffers(t, t->model.params.value, t->optim.grad);
+}
+
 static lafs_status commit(struct lafs_finetune *t, const struct lafs_finetune_report *r, struct lafs_err *err)
 {
     pthread_mutex_lock(&t->lock);
-    lafs_status st = lafs_optim_step(&t->optim, r->lr, &t->c.decay, 1, 0, t->frozen, err);
+    lafs_status st = lafs_optim_judge(&t->optim, r->lr, &t->c.decay, 1, 0, t->frozen, err);
     if (st == LAFS_OK) {
-        copy_buffers(t, t->model.params.value, t->optim.grad);
+        lafs_repeat(&t->update_again, t->b, NULL, 0, queue_update, t);
+        lafs_optim_count(&t->optim);
         st = t->b->ops->sync(t->b->dev, err);
         t->step = r->step;
     } else lafs_err_prefix(err, "step %" PRId64, r->step);
@@ -539,10 +612,7 @@ lafs_status lafs_finetune_learn(struct lafs_finetune *t, lafs_batch_fn *next, vo
     else st = lafs_fail(err, LAFS_FAILED, "step %" PRId64 ": the loss is not finite", r->step);
     LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
     if (t->split_on) LAFS_TRY(gather_norm(t, err));
-    double sum = 0;
-    for (int i = 0; i < t->model.params.count; i++)
-        if (!t->optim.seg[i].skip) sum += t->optim.norm[i] * t->optim.norm[i];
-    r->grad_norm = sqrt(sum);
+    r->grad_norm = lafs_optim_norm(&t->optim);
     return LAFS_OK;
 }
 
@@ -802,20 +872,17 @@ static lafs_status rehearse_rest(struct lafs_finetune *t, struct lafs_err *err)
 /* The work of a step, and of the end: one pass stands for all. No branch is dropped, since any may be kept. */
 static lafs_status rehearse(struct lafs_finetune *t, struct lafs_err *err)
 {
-    const struct lafs_finetune_report r = {.step = 1};
+    const struct lafs_finetune_report r = {.step = 1, .landmark_weight = regularised(t) ? 1 : 0};
     struct lafs_finetune_batch batch = {.images = t->images, .n = t->c.micro};
-    const double weight = regularised(t) ? 1 : 0;
     struct lafs_target *target = t->slot[0].target;
     for (int64_t i = 0; i < t->c.micro; i++) target[i] = (struct lafs_target){0, 0, 1};
     batch.target = target;
     batch.key_hash = t->slot[0].key_hash;
     LAFS_TRY(rehearse_batch(t, err));
     LAFS_TRY(settle_frozen(t, err));
-    copy_buffers(t, t->optim.grad, t->model.params.value);
+    begin(t, &r);
     if (t->split_on) lafs_split_begin(&t->split, lafs_params_at(&t->model.params, t->classifier));
-    pass_forward(t, &batch, 0);
-    LAFS_TRY(pass_margin(t, &batch, 1, t->result, err));
-    LAFS_TRY(pass_backward(t, &batch, weight, 1, t->result, err));
+    LAFS_TRY(pass_of(t, &batch, LAFS_OK, &r, t->result, err));
     if (t->split_on) lafs_split_end(&t->split, t->optim.grad + t->model.params.p[t->classifier].off);
     LAFS_TRY(commit(t, &r, err));
     return rehearse_rest(t, err);

@@ -55,6 +55,7 @@ lafs_status lafs_fold_init(struct lafs_fold *f, struct lafs_comm *comm, const st
 void lafs_fold_release(struct lafs_fold *f)
 {
     float *owned[] = {f->send, f->got, f->own};
+    if (f->b) lafs_repeat_forget(&f->again, f->b);
     for (int i = 0; i < 3; i++) {
         if (f->linked) f->b->ops->free(f->b->dev, owned[i]);
         else lafs_free(owned[i]);
@@ -107,12 +108,24 @@ static void decay(const struct lafs_fold *f, int64_t first, int64_t n, float *ow
 }
 
 /* A single process: in place, on the device. */
-static lafs_status add_alone(struct lafs_fold *f, float *sum, const float *part)
+struct alone {
+    struct lafs_fold *f;
+    float *sum;
+    const float *part;
+};
+static void add_in_place(void *arg)
 {
+    const struct alone *a = arg;
+    const struct lafs_fold *f = a->f;
     const struct lafs_backend *b = f->b;
     for (int i = 0; i < f->averages; i++)
-        b->ops->scale(b->dev, f->average[i].size, f->keep, sum + f->average[i].off);
-    b->ops->axpy(b->dev, f->size, 1, part, sum);
+        b->ops->scale(b->dev, f->average[i].size, f->keep, a->sum + f->average[i].off);
+    b->ops->axpy(b->dev, f->size, 1, a->part, a->sum);
+}
+static lafs_status add_alone(struct lafs_fold *f, float *sum, const float *part)
+{
+    struct alone a = {f, sum, part};
+    lafs_repeat(&f->again, f->b, &a, sizeof a, add_in_place, &a);
     return LAFS_OK;
 }
 

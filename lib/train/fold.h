@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "compute/comm.h"
+#include "compute/repeat.h"
 #include "compute/tensor.h"
 
 /* -- whose turn it is -- */
@@ -67,6 +68,7 @@ struct lafs_fold {
     struct lafs_fold_average *average; /* (averages), ascending */
     int averages;
     float keep;
+    struct lafs_repeat again;      /* a single process: what is added in place */
     /* several processes: the numbers are cut into rounds of ranks x share; of each round, process r owns share r */
     int64_t share, rounds;
     int linked;                    /* 1: what follows is on the device, which exchanges by itself */

@@ -18,7 +18,10 @@ lafs_status lafs_optim_init(struct lafs_optim *o, const struct lafs_backend *b, 
     LAFS_TRY(b->ops->alloc(b->dev, (void **)&o->grad, bytes, err));
     LAFS_TRY(b->ops->alloc(b->dev, (void **)&o->m, bytes, err));
     LAFS_TRY(b->ops->alloc(b->dev, (void **)&o->v, bytes, err));
+    LAFS_TRY(b->ops->alloc(b->dev, (void **)&o->dev_norm, n * (sizeof *o->dev_norm + sizeof *o->dev_rate), err));
+    o->dev_rate = (struct lafs_rate *)(o->dev_norm + n);
     LAFS_TRY(lafs_alloc0(&o->seg, n, sizeof *o->seg, err));
+    LAFS_TRY(lafs_alloc0(&o->rate, n, sizeof *o->rate, err));
     LAFS_TRY(lafs_alloc0(&o->step, n, sizeof *o->step, err));
     LAFS_TRY(lafs_alloc0(&o->norm, n, sizeof *o->norm, err));
     LAFS_TRY(lafs_alloc0(&o->lr_scale, n, sizeof *o->lr_scale, err));
@@ -44,8 +47,10 @@ void lafs_optim_release(struct lafs_optim *o)
         o->backend->ops->free(o->backend->dev, o->grad);
         o->backend->ops->free(o->backend->dev, o->m);
         o->backend->ops->free(o->backend->dev, o->v);
+        o->backend->ops->free(o->backend->dev, o->dev_norm);
     }
     lafs_free(o->seg);
+    lafs_free(o->rate);
     lafs_free(o->step);
     lafs_free(o->norm);
     lafs_free(o->lr_scale);
@@ -73,26 +78,59 @@ static float decay_of(const struct lafs_decay *d, const struct lafs_param *p)
     return d->cnn >= 0 && cnn ? d->cnn : d->matrix;
 }
 
-lafs_status lafs_optim_step(struct lafs_optim *o, double lr, const struct lafs_decay *decay, double decay_scale,
-                            double clip, const unsigned char *frozen, struct lafs_err *err)
+lafs_status lafs_optim_judge(struct lafs_optim *o, double lr, const struct lafs_decay *decay, double decay_scale,
+                             double clip, const unsigned char *frozen, struct lafs_err *err)
 {
     const struct lafs_backend *b = o->backend;
     const struct lafs_params *ps = o->params;
+    const size_t n = (size_t)ps->count;
     for (int i = 0; i < ps->count; i++) {
-        struct lafs_segment *s = &o->seg[i];
-        s->skip = !ps->p[i].trainable || (frozen && frozen[i]);
-        s->lr = (float)(lr * o->lr_scale[i]);
-        s->decay = (float)(decay_scale * decay_of(decay, &ps->p[i]));
-        s->clip = clip > 0 ? (float)clip : 0;
-        s->step = o->step[i] + 1;
+        const double step = (double)(o->step[i] + 1);
+        o->rate[i] = (struct lafs_rate){
+            .lr = (float)(lr * o->lr_scale[i]),
+            .decay = (float)(decay_scale * decay_of(decay, &ps->p[i])),
+            .clip = clip > 0 ? (float)clip : 0,
+            .skip = !ps->p[i].trainable || (frozen && frozen[i]),
+            .correct1 = 1 - pow(o->beta1, step),
+            .correct2 = 1 - pow(o->beta2, step),
+        };
     }
-    b->ops->norms(b->dev, ps->count, o->seg, o->grad, o->norm);
+    b->ops->upload(b->dev, o->dev_rate, o->rate, n * sizeof *o->rate);
+    b->ops->norms(b->dev, ps->count, o->seg, o->grad, o->dev_norm);
+    b->ops->download(b->dev, o->norm, o->dev_norm, n * sizeof *o->norm);
     LAFS_TRY(b->ops->sync(b->dev, err));
     for (int i = 0; i < ps->count; i++)
-        if (!o->seg[i].skip && !isfinite(o->norm[i]))
+        if (!o->rate[i].skip && !isfinite(o->norm[i]))
             return lafs_fail(err, LAFS_FAILED, "the gradient of '%s' is not finite", ps->p[i].name);
-    b->ops->adamw(b->dev, ps->count, o->seg, o->norm, o->beta1, o->beta2, o->eps, ps->value, o->grad, o->m, o->v);
-    for (int i = 0; i < ps->count; i++)
-        if (!o->seg[i].skip) o->step[i]++;
-    return b->ops->sync(b->dev, err);
+    return LAFS_OK;
+}
+
+void lafs_optim_update(struct lafs_optim *o)
+{
+    const struct lafs_backend *b = o->backend;
+    b->ops->adamw(b->dev, o->params->count, o->seg, o->dev_rate, o->dev_norm, o->beta1, o->beta2, o->eps,
+                  o->params->value, o->grad, o->m, o->v);
+}
+
+void lafs_optim_count(struct lafs_optim *o)
+{
+    for (int i = 0; i < o->params->count; i++)
+        if (!o->rate[i].skip) o->step[i]++;
+}
+
+double lafs_optim_norm(const struct lafs_optim *o)
+{
+    double sum = 0;
+    for (int i = 0; i < o->params->count; i++)
+        if (!o->rate[i].skip) sum += o->norm[i] * o->norm[i];
+    return sqrt(sum);
+}
+
+lafs_status lafs_optim_step(struct lafs_optim *o, double lr, const struct lafs_decay *decay, double decay_scale,
+                            double clip, const unsigned char *frozen, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_optim_judge(o, lr, decay, decay_scale, clip, frozen, err));
+    lafs_optim_update(o);
+    lafs_optim_count(o);
+    return o->backend->ops->sync(o->backend->dev, err);
 }

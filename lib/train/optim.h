@@ -1,6 +1,6 @@
 /* AdamW over the parameters of a model: flat gradient and moments, one segment a tensor.
  *
- * The state (moments, update counts) changes in lafs_optim_step alone. */
+ * The state (moments, update counts) changes in lafs_optim_step alone, or in the two that it consists of. */
 #ifndef LAFS_TRAIN_OPTIM_H
 #define LAFS_TRAIN_OPTIM_H
 
@@ -20,7 +20,10 @@ struct lafs_optim {
     const struct lafs_backend *backend;
     struct lafs_params *params;
     float *grad, *m, *v;       /* (params->size) device */
-    struct lafs_segment *seg;  /* (params->count) host; those of buffers have skip 1 for ever */
+    struct lafs_segment *seg;  /* (params->count) host */
+    struct lafs_rate *rate;    /* (params->count) host: this step's; those of buffers have skip 1 for ever */
+    struct lafs_rate *dev_rate;
+    double *dev_norm;          /* (params->count), behind it dev_rate: device */
     int64_t *step;             /* (params->count) updates made so far */
     float *lr_scale;           /* (params->count) 1, or layer-wise */
     double *norm;              /* (params->count) of the last step's gradients, before clipping */
@@ -40,5 +43,14 @@ void lafs_optim_zero_grad(struct lafs_optim *o);
  * nothing has changed then. */
 lafs_status lafs_optim_step(struct lafs_optim *o, double lr, const struct lafs_decay *decay, double decay_scale,
                             double clip, const unsigned char *frozen, struct lafs_err *err);
+/* The same in parts. What is judged: rates and norms, on the host and on the device; nothing of the state changes. Then
+ * `update` queues the change, the same work in every step, which may be recorded (compute/repeat.h), and `count` says
+ * that it has been queued. */
+lafs_status lafs_optim_judge(struct lafs_optim *o, double lr, const struct lafs_decay *decay, double decay_scale,
+                             double clip, const unsigned char *frozen, struct lafs_err *err);
+void lafs_optim_update(struct lafs_optim *o);
+void lafs_optim_count(struct lafs_optim *o);
+/* L2 norm of all gradients of the last step that counted, before clipping. */
+double lafs_optim_norm(const struct lafs_optim *o);
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "compute/fit.h"
+#include "compute/repeat.h"
 #include "data/views.h"
 #include "train/optim.h"
 #include "train/sched.h"
@@ -22,6 +23,11 @@ enum { TEACHER_VIEWS = 1000 /* added to a view's number: the teacher's own dropo
 enum { COLLAPSE_STEPS = 50 };
 static const double COLLAPSE_ENTROPY = 1e-3, COLLAPSE_SPREAD = 1e-3;
 
+/* What varies from step to step, in device memory, where recorded work finds it. */
+struct varying {
+    double momentum, center_momentum;
+    float temp[2];                     /* student, teacher */
+};
 struct nearest {
     double along;
     int64_t row;
@@ -45,15 +51,18 @@ struct lafs_pretrain {
     float *student_emb, *teacher_emb, *demb; /* (views*micro, D), (globals*micro, D), like the first */
     float *center_mean, *center_sum;   /* (K) */
     float *part;                       /* (params.size) gradient of one pass; optim.grad where a step has one only */
-    double *loss, *stats;              /* (1), (STATS) device */
+    double *found_out;                 /* (RESULTS) device */
+    struct varying *varying;           /* device */
     uint64_t *student_keys, *teacher_keys;   /* device */
     struct lafs_seqs tokens, teacher_tokens, rows, teacher_rows;
     int64_t *off;                      /* host: behind the seqs above */
     int64_t *dev_off;
-    uint64_t *host_keys;               /* (views*micro) */
+    uint64_t *host_keys;               /* (views*micro), then (globals*micro) of the teacher */
     float *host_emb;                   /* (globals*micro, D) */
     struct nearest *nearest;           /* (globals*LOOKED_AT) */
     int collapsed;                     /* steps in a row */
+    int alike;                         /* 1: passes can be recorded */
+    struct lafs_repeat pass_again, update_again;
     struct lafs_turns turns;
     struct lafs_fold fold, center_fold; /* of gradients; of centres */
     double *result;                    /* (ranks, lafs_turns_max, RESULTS) of a step */
@@ -141,7 +150,7 @@ static lafs_status lay_out(struct lafs_pretrain *t, struct lafs_err *err)
     t->teacher_tokens = (struct lafs_seqs){nt, t->off, NULL, view_len(t, 0)};
     t->rows = (struct lafs_seqs){n, rows, NULL, 1};
     t->teacher_rows = (struct lafs_seqs){nt, rows, NULL, 1};
-    LAFS_TRY(lafs_alloc(&t->host_keys, (size_t)n, sizeof *t->host_keys, err));
+    LAFS_TRY(lafs_alloc(&t->host_keys, (size_t)(n + nt), sizeof *t->host_keys, err));
     LAFS_TRY(lafs_alloc(&t->nearest, (size_t)t->c.views.globals * LOOKED_AT, sizeof *t->nearest, err));
     return lafs_alloc(&t->host_emb, (size_t)nt * (size_t)t->c.model.vit.dim, sizeof *t->host_emb, err);
 }
@@ -159,8 +168,8 @@ static lafs_status carve(struct lafs_pretrain *t, struct lafs_err *err)
     t->student_emb = lafs_arena_take(a, n * d, sizeof(float));
     t->teacher_emb = lafs_arena_take(a, nt * d, sizeof(float));
     t->demb = lafs_arena_take(a, n * d, sizeof(float));
-    t->loss = lafs_arena_take(a, 1, sizeof(double));
-    t->stats = lafs_arena_take(a, STATS, sizeof(double));
+    t->found_out = lafs_arena_take(a, RESULTS, sizeof(double));
+    t->varying = lafs_arena_take(a, 1, sizeof *t->varying);
     t->student_keys = lafs_arena_take(a, n, sizeof(uint64_t));
     t->teacher_keys = lafs_arena_take(a, nt, sizeof(uint64_t));
     t->dev_off = lafs_arena_take(a, 2 * (n + 1), sizeof(int64_t));
@@ -190,6 +199,7 @@ static lafs_status build(struct lafs_pretrain *t, struct lafs_err *err)
     LAFS_TRY(lafs_arena_reserve(&t->arena, b, err));
     LAFS_TRY(carve(t, err));
     if (!t->part) t->part = t->optim.grad;
+    t->alike = lafs_vit_alike(&t->student_vit, b) && lafs_vit_alike(&t->teacher_vit, b);
     LAFS_TRY(lafs_fold_init(&t->fold, t->c.comm, b, ps->size, NULL, 0, err));
     LAFS_TRY(lafs_fold_init(&t->center_fold, t->c.comm, b, t->c.head.out, NULL, 0, err));
     const size_t results = (size_t)(t->turns.ranks * lafs_turns_max(&t->turns) * RESULTS);
@@ -224,6 +234,8 @@ lafs_status lafs_pretrain_open(struct lafs_pretrain **out, const struct lafs_pre
 void lafs_pretrain_close(struct lafs_pretrain *t)
 {
     if (!t) return;
+    lafs_repeat_forget(&t->pass_again, t->b);
+    lafs_repeat_forget(&t->update_again, t->b);
     lafs_vit_work_release(&t->student_vit);
     lafs_vit_work_release(&t->teacher_vit);
     lafs_optim_release(&t->optim);
@@ -264,42 +276,65 @@ void lafs_pretrain_look(struct lafs_pretrain *t, struct lafs_pretrain_inside *in
 /* -- one step -- */
 
 static void set_keys(struct lafs_pretrain *t, const struct lafs_feed_batch *batch, int64_t epoch, int64_t count,
-                     int first_view, uint64_t *dev)
+                     int first_view, uint64_t *host, uint64_t *dev)
 {
     for (int64_t i = 0; i < count; i++)
-        t->host_keys[i] = lafs_rng_key(t->c.seed, LAFS_RNG_DROP, (uint64_t)epoch, batch->key_hash[i % t->c.micro],
-                                       (uint64_t)(first_view + i / t->c.micro));
-    t->b->ops->upload(t->b->dev, dev, t->host_keys, (size_t)count * sizeof *t->host_keys);
+        host[i] = lafs_rng_key(t->c.seed, LAFS_RNG_DROP, (uint64_t)epoch, batch->key_hash[i % t->c.micro],
+                               (uint64_t)(first_view + i / t->c.micro));
+    t->b->ops->upload(t->b->dev, dev, host, (size_t)count * sizeof *host);
 }
 
-/* Forward and backward of one micro-batch, of which a step has 1 / share: its part of the gradient += and of the
- * centre; result: its loss and statistics. */
-static lafs_status pass(struct lafs_pretrain *t, const struct lafs_feed_batch *batch, int64_t epoch, double temp,
-                        double share, double result[RESULTS], struct lafs_err *err)
+struct pass {
+    struct lafs_pretrain *t;
+    struct what { /* differs from pass to pass; the rest lies in device memory */
+        const float *tokens;
+        int64_t last;
+    } of;
+};
+
+/* Forward and backward of a micro-batch: its part of the gradient += and of the centre; found_out. */
+static void queue_pass(void *arg)
 {
+    const struct pass *p = arg;
+    struct lafs_pretrain *t = p->t;
     const struct lafs_backend *b = t->b;
     const struct lafs_ops *op = b->ops;
     const struct lafs_params *ps = &t->model.params;
-    const float *student = ps->value;
+    const float *student = ps->value, share = (float)(1.0 / (double)t->turns.passes);
+    const uint64_t *teacher_host = t->host_keys + t->tokens.n;
     int vs = (int)views_of(t), vt = t->c.views.globals;
-    set_keys(t, batch, epoch, t->teacher_tokens.n, TEACHER_VIEWS, t->teacher_keys);
-    lafs_vit_forward(&t->teacher_vit, b, t->teacher, &t->teacher_tokens, batch->tokens,
-                     t->c.teacher_eval ? NULL : t->teacher_keys, t->host_keys, t->teacher_emb);
+    lafs_vit_forward(&t->teacher_vit, b, t->teacher, &t->teacher_tokens, p->of.tokens,
+                     t->c.teacher_eval ? NULL : t->teacher_keys, teacher_host, t->teacher_emb);
     lafs_dino_forward(&t->head, b, ps, t->teacher, &t->teacher_rows, t->teacher_emb, &t->teacher_head);
-    set_keys(t, batch, epoch, t->tokens.n, 0, t->student_keys);
-    lafs_vit_forward(&t->student_vit, b, student, &t->tokens, batch->tokens, t->student_keys, t->host_keys,
+    lafs_vit_forward(&t->student_vit, b, student, &t->tokens, p->of.tokens, t->student_keys, t->host_keys,
                      t->student_emb);
     lafs_dino_forward(&t->head, b, ps, student, &t->rows, t->student_emb, &t->student_head);
     op->dino_loss(b->dev, t->c.micro, t->c.head.out, vs, vt, t->student_head.logits, t->teacher_head.logits, t->center,
-                  (float)t->c.temp_student, (float)temp, (float)share, t->loss, t->student_head.dlogits, t->center_mean,
-                  t->stats);
-    op->scale(b->dev, t->c.head.out, (float)share, t->center_mean);
-    lafs_dino_backward(&t->head, b, ps, student, &t->rows, t->student_emb, &t->student_head,
-                       epoch >= t->c.freeze_last, t->demb, t->part);
+                  t->varying->temp, share, t->found_out, t->student_head.dlogits, t->center_mean, t->found_out + 1);
+    op->scale(b->dev, t->c.head.out, share, t->center_mean);
+    lafs_dino_backward(&t->head, b, ps, student, &t->rows, t->student_emb, &t->student_head, (int)p->of.last, t->demb,
+                       t->part);
     lafs_vit_backward(&t->student_vit, b, student, t->demb, t->part, NULL);
-    op->download(b->dev, result, t->loss, sizeof *result);
-    op->download(b->dev, result + 1, t->stats, STATS * sizeof *result);
-    return op->sync(b->dev, err);
+}
+
+/* result: loss and statistics of a micro-batch. */
+static lafs_status pass(struct lafs_pretrain *t, const struct lafs_feed_batch *batch, int64_t epoch,
+                        double result[RESULTS], struct lafs_err *err)
+{
+    const struct lafs_backend *b = t->b;
+    struct pass p = {t, {batch->tokens, epoch >= t->c.freeze_last}};
+    set_keys(t, batch, epoch, t->teacher_tokens.n, TEACHER_VIEWS, t->host_keys + t->tokens.n, t->teacher_keys);
+    set_keys(t, batch, epoch, t->tokens.n, 0, t->host_keys, t->student_keys);
+    if (t->alike) lafs_repeat(&t->pass_again, b, &p.of, sizeof p.of, queue_pass, &p);
+    else queue_pass(&p);
+    b->ops->download(b->dev, result, t->found_out, RESULTS * sizeof *result);
+    return b->ops->sync(b->dev, err);
+}
+
+static void set_varying(struct lafs_pretrain *t, const struct lafs_pretrain_report *r)
+{
+    const struct varying v = {r->momentum, t->c.center_momentum, {(float)t->c.temp_student, (float)r->temp}};
+    t->b->ops->upload(t->b->dev, t->varying, &v, sizeof v);
 }
 
 /* All micro-batches of a step, each by the process whose turn it is: gradients and centres are summed everywhere. */
@@ -309,6 +344,7 @@ static lafs_status passes(struct lafs_pretrain *t, lafs_next_fn *next, void *arg
     const struct lafs_backend *b = t->b;
     const int64_t most = lafs_turns_max(&t->turns);
     double *mine = t->result + t->turns.rank * most * RESULTS;
+    set_varying(t, r);
     lafs_optim_zero_grad(&t->optim);
     b->ops->zero(b->dev, t->center_sum, (size_t)t->c.head.out * sizeof(float));
     LAFS_TRY(lafs_fold_begin(&t->fold, t->optim.grad, err));
@@ -321,7 +357,7 @@ static lafs_status passes(struct lafs_pretrain *t, lafs_next_fn *next, void *arg
             st = next(arg, lafs_turns_micro(&t->turns, i), &batch, err);
             if (t->part != t->optim.grad) b->ops->zero(b->dev, t->part, (size_t)t->model.params.size * sizeof(float));
             if (st == LAFS_OK)
-                st = pass(t, &batch, r->epoch, r->temp, 1.0 / (double)t->turns.passes, mine + i * RESULTS, err);
+                st = pass(t, &batch, r->epoch, mine + i * RESULTS, err);
         }
         LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
         LAFS_TRY(lafs_fold_add(&t->center_fold, t->center_sum, t->center_mean, active, err));
@@ -425,18 +461,27 @@ static lafs_status check_health(struct lafs_pretrain *t, const struct lafs_pretr
                      COLLAPSE_STEPS);
 }
 
+static void queue_update(void *arg)
+{
+    struct lafs_pretrain *t = arg;
+    const struct lafs_backend *b = t->b;
+    const struct lafs_params *ps = &t->model.params;
+    lafs_optim_update(&t->optim);
+    b->ops->lerp(b->dev, ps->size, &t->varying->momentum, ps->value, t->teacher);
+    b->ops->lerp(b->dev, t->c.head.out, &t->varying->center_momentum, t->center_sum, t->center);
+}
+
 /* The part of a step that changes the state. */
 static lafs_status commit(struct lafs_pretrain *t, const struct lafs_pretrain_report *r, struct lafs_err *err)
 {
     const struct lafs_backend *b = t->b;
-    const struct lafs_params *ps = &t->model.params;
     const struct lafs_decay decay = {.matrix = 1, .vector = 0, .cnn = -1};
     t->frozen[t->head.v] = r->epoch < t->c.freeze_last;
     pthread_mutex_lock(&t->lock);
-    lafs_status st = lafs_optim_step(&t->optim, r->lr, &decay, r->decay, t->c.clip, t->frozen, err);
+    lafs_status st = lafs_optim_judge(&t->optim, r->lr, &decay, r->decay, t->c.clip, t->frozen, err);
     if (st == LAFS_OK) {
-        b->ops->lerp(b->dev, ps->size, r->momentum, ps->value, t->teacher);
-        b->ops->lerp(b->dev, t->c.head.out, t->c.center_momentum, t->center_sum, t->center);
+        lafs_repeat(&t->update_again, b, NULL, 0, queue_update, t);
+        lafs_optim_count(&t->optim);
         t->step = r->step;
         st = b->ops->sync(b->dev, err);
     } else lafs_err_prefix(err, "step %" PRId64, r->step);
@@ -458,10 +503,7 @@ lafs_status lafs_pretrain_learn(struct lafs_pretrain *t, lafs_next_fn *next, voi
     lafs_status st = check_health(t, r, err);
     if (st == LAFS_OK) st = commit(t, r, err);
     LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
-    double sum = 0;
-    for (int i = 0; i < t->model.params.count; i++)
-        if (!t->optim.seg[i].skip) sum += t->optim.norm[i] * t->optim.norm[i];
-    r->grad_norm = sqrt(sum);
+    r->grad_norm = lafs_optim_norm(&t->optim);
     return LAFS_OK;
 }
 
@@ -598,7 +640,7 @@ static lafs_status rehearse(struct lafs_pretrain *t, const struct lafs_model *cn
     LAFS_TRY(lafs_alloc0(&hash, (size_t)t->c.micro, sizeof *hash, err));
     batch.key_hash = hash;
     lafs_optim_zero_grad(&t->optim);
-    lafs_status st = pass(t, &batch, last, t->c.temp, 1, t->result, err);
+    lafs_status st = pass(t, &batch, last, t->result, err);
     lafs_free(hash);
     LAFS_TRY(st);
     LAFS_TRY(commit(t, &r, err));

@@ -119,9 +119,10 @@ OP last_layer(void)
 }
 OP dino(void)
 {
+    static const float temp[2] = {0.1f, 0.04f};
     double loss, stats[5];
-    B->dino_loss(DEV, HEAD_ROWS / 10, K, 10, 2, t.student, t.teacher, t.center, 0.1f, 0.04f, 1, &loss, t.dstudent,
-                 t.center, stats);
+    B->dino_loss(DEV, HEAD_ROWS / 10, K, 10, 2, t.student, t.teacher, t.center, temp, 1, &loss, t.dstudent, t.center,
+                 stats);
 }
 
 enum { CLASSES = 20000, FACES = 64 };
@@ -142,11 +143,13 @@ OP margin(void)
 }
 
 enum { PARAMS = 64000000 };
-static struct lafs_segment segment = {0, PARAMS, 1e-3f, 0.1f, 3, 1, 0};
+static const struct lafs_segment segment = {0, PARAMS};
+static const struct lafs_rate rate = {1e-3f, 0.1f, 3, 0, 0.1, 0.001};
 static double norm;
-OP adamw(void) { B->adamw(DEV, 1, &segment, &norm, 0.9, 0.999, 1e-8, t.p, t.gr, t.m, t.v); }
+static const double keep = 0.996;
+OP adamw(void) { B->adamw(DEV, 1, &segment, &rate, &norm, 0.9, 0.999, 1e-8, t.p, t.gr, t.m, t.v); }
 OP norms(void) { B->norms(DEV, 1, &segment, t.gr, &norm); }
-OP ema(void) { B->lerp(DEV, PARAMS, 0.996, t.gr, t.p); }
+OP ema(void) { B->lerp(DEV, PARAMS, &keep, t.gr, t.p); }
 
 static void optim_setup(void)
 {

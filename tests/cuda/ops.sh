@@ -15,7 +15,7 @@ for t in elementwise linear transformer images loss; do
 done
 
 "$LAFS_BUILD/tests/gpu/recording" >"$launches.log" 2>&1 || { cat "$launches.log" >&2; complain "recording"; }
-[ "$(grep -c '^ok ' "$launches.log")" = 4 ] || complain "not all of tests/gpu/recording.c ran"
+[ "$(grep -c '^ok ' "$launches.log")" = 6 ] || complain "not all of tests/gpu/recording.c ran"
 ok "what is recorded is replayed"
 
 # KERNEL or KERNEL_FOR(..) name(..), a line's beginning or behind template <..>; those over the precision of products run

@@ -43,10 +43,22 @@ static float *floats(int64_t n)
     return p;
 }
 
+static void *constant(const void *host, size_t size)
+{
+    void *p = device(size);
+    be.ops->upload(be.dev, p, host, size);
+    return p;
+}
+
+static const float temperatures[2] = {0.1f, 0.04f};
+static const struct lafs_rate rate = {1e-3f, 0.1f, 3, 0, 0.1, 0.001};
+static const double keep = 0.996;
 static struct {
     float *x, *y, *wide, *pre, *qkv, *dqkv, *heads, *dheads, *lse, *mean, *rstd, *w, *bias, *g, *grad;
     float *student, *teacher, *center, *dstudent, *p, *m, *v, *gradient;
-    double *loss, *stats;
+    double *loss, *stats, *norm, *keep;
+    float *temp;
+    struct lafs_rate *rate;
     struct lafs_drop drop;
 } t;
 static int64_t images; /* of the DINO loss */
@@ -80,14 +92,12 @@ OP add_norm_bwd(void)
 }
 OP dino(void)
 {
-    B->dino_loss(DEV, images, K, VIEWS, 2, t.student, t.teacher, t.center, 0.1f, 0.04f, 1, t.loss, t.dstudent, t.center,
-                 t.stats);
+    B->dino_loss(DEV, images, K, VIEWS, 2, t.student, t.teacher, t.center, t.temp, 1, t.loss, t.dstudent, t.center, t.stats);
 }
-static const struct lafs_segment segment = {0, PARAMS, 1e-3f, 0.1f, 3, 1, 0};
-static double norm;
-OP norms(void) { B->norms(DEV, 1, &segment, t.gradient, &norm); }
-OP adamw(void) { B->adamw(DEV, 1, &segment, &norm, 0.9, 0.999, 1e-8, t.p, t.gradient, t.m, t.v); }
-OP ema(void) { B->lerp(DEV, PARAMS, 0.996, t.gradient, t.p); }
+static const struct lafs_segment segment = {0, PARAMS};
+OP norms(void) { B->norms(DEV, 1, &segment, t.gradient, t.norm); }
+OP adamw(void) { B->adamw(DEV, 1, &segment, t.rate, t.norm, 0.9, 0.999, 1e-8, t.p, t.gradient, t.m, t.v); }
+OP ema(void) { B->lerp(DEV, PARAMS, t.keep, t.gradient, t.p); }
 
 static void finish(void)
 {
@@ -167,10 +177,12 @@ int main(void)
     if (wanted("DINO loss", "")) {
         t.student = floats(VIEWS * images * K), t.teacher = floats(2 * images * K), t.center = floats(K);
         t.dstudent = floats(VIEWS * images * K), t.loss = device(sizeof(double)), t.stats = device(5 * sizeof(double));
+        t.temp = constant(temperatures, sizeof temperatures);
     }
     row("DINO loss", dino, 0, (2.0 * VIEWS + 2) * (double)images * K * sizeof(float));
     if (wanted("norms", "AdamW") || wanted("EMA", "AdamW")) {
         t.p = floats(PARAMS), t.m = floats(PARAMS), t.gradient = floats(PARAMS), t.v = device(PARAMS * sizeof(float));
+        t.norm = device(sizeof *t.norm), t.keep = constant(&keep, sizeof keep), t.rate = constant(&rate, sizeof rate);
     }
     row("norms", norms, 0, sizeof(float) * (double)PARAMS);
     row("AdamW", adamw, 0, 7 * sizeof(float) * (double)PARAMS);

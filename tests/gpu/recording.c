@@ -2,10 +2,14 @@
  * while it records ends the program. */
 #include "tests/test.h"
 
+#include <math.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/rng.h"
 #include "compute/backend.h"
+#include "compute/repeat.h"
+#include "model/vit.h"
 
 enum { N = 1000, BIG = 1 << 20 };
 
@@ -109,6 +113,121 @@ TEST(more_memory_is_wanted)
     lafs_backend_close(&b);
 }
 
+/* -- a model whose dropout is another one in each pass -- */
+
+enum { SEQS = 7, LEN = 9, WIDTH = 32, TOKEN = 192, PASSES = 4 };
+static struct lafs_vit vit;
+static struct lafs_params ps;
+static struct lafs_vit_work w;
+static struct lafs_arena arena;
+static struct lafs_seqs seqs;
+static float *tokens, *demb, *emb, *grad;
+static uint64_t *keys, host_keys[SEQS];
+
+static void carve(void)
+{
+    tokens = lafs_arena_take(&arena, SEQS * LEN * TOKEN, sizeof(float));
+    demb = lafs_arena_take(&arena, SEQS * WIDTH, sizeof(float));
+    emb = lafs_arena_take(&arena, SEQS * WIDTH, sizeof(float));
+    grad = lafs_arena_take(&arena, (size_t)ps.size, sizeof(float));
+    keys = lafs_arena_take(&arena, SEQS, sizeof *keys);
+    seqs.dev_off = lafs_arena_take(&arena, SEQS + 1, sizeof *seqs.dev_off);
+    REQUIRE_OK(lafs_vit_plan(&w, &vit, SEQS * LEN, SEQS, 1, &arena, &e), &e);
+}
+static void make_vit(void)
+{
+    static int64_t off[SEQS + 1];
+    static float host[SEQS * LEN * TOKEN];
+    const struct lafs_vit_config c = {.dim = WIDTH, .depth = 3, .heads = 1, .mlp = 64, .patches = LEN, .patch = 8,
+                                      .dropout = 0.1f, .drop_path = 0.4f};
+    struct lafs_rng r;
+    lafs_params_init(&ps);
+    REQUIRE_OK(lafs_vit_declare(&vit, &c, &ps, &e), &e);
+    REQUIRE_OK(lafs_params_place(&ps, &b, &e), &e);
+    REQUIRE_OK(lafs_params_fill(&ps, &b, 3, &e), &e);
+    for (int i = 0; i <= SEQS; i++) off[i] = i * LEN;
+    carve();
+    REQUIRE_OK(lafs_arena_reserve(&arena, &b, &e), &e);
+    seqs = (struct lafs_seqs){SEQS, off, NULL, LEN};
+    carve();
+    lafs_rng_init(&r, 5);
+    for (int i = 0; i < SEQS * LEN * TOKEN; i++) host[i] = (float)lafs_rng_uniform(&r, -1, 1);
+    b.ops->upload(b.dev, tokens, host, sizeof host);
+    b.ops->upload(b.dev, demb, host, SEQS * WIDTH * sizeof *host);
+    b.ops->upload(b.dev, (void *)seqs.dev_off, off, sizeof off);
+}
+static void both_ways(void *arg)
+{
+    (void)arg;
+    lafs_vit_forward(&w, &b, ps.value, &seqs, tokens, keys, host_keys, emb);
+    lafs_vit_backward(&w, &b, ps.value, demb, grad, NULL);
+}
+
+/* What is recorded with some keys is replayed with others. Where branches are packed the same is computed, but for the
+ * order of the gradients' sums. */
+TEST(a_model)
+{
+    static float kept[2][PASSES][SEQS * WIDTH], slope[2][1 << 17];
+    struct lafs_repeat again = {0};
+    if (!there()) SKIP("no device cuda in LAFS_BACKEND_PATH");
+    make_vit();
+    REQUIRE((size_t)ps.size <= sizeof slope[0] / sizeof(float));
+    for (int way = 0; way < 2; way++) {
+        w.pack = way;
+        CHECK(lafs_vit_alike(&w, &b) == !way);
+        b.ops->zero(b.dev, grad, (size_t)ps.size * sizeof *grad);
+        for (int i = 0; i < PASSES; i++) {
+            for (int j = 0; j < SEQS; j++) host_keys[j] = lafs_rng_key(1, LAFS_RNG_TEST, (uint64_t)i, (uint64_t)j, 0);
+            b.ops->upload(b.dev, keys, host_keys, sizeof host_keys);
+            if (way) both_ways(NULL);
+            else lafs_repeat(&again, &b, "both", 4, both_ways, NULL);
+            b.ops->download(b.dev, kept[way][i], emb, sizeof kept[way][i]);
+        }
+        b.ops->download(b.dev, slope[way], grad, (size_t)ps.size * sizeof *grad);
+    }
+    CHECK(again.kept[0].recording && again.kept[0].times == 1);
+    CHECK(!memcmp(kept[0], kept[1], sizeof kept[0]));
+    CHECK(memcmp(kept[0][1], kept[0][2], sizeof kept[0][1]) && memcmp(kept[0][2], kept[0][3], sizeof kept[0][2]));
+    double off_by = 0, all = 0;
+    for (int64_t i = 0; i < ps.size; i++)
+        off_by += pow((double)slope[0][i] - slope[1][i], 2), all += pow(slope[1][i], 2);
+    CHECK(sqrt(off_by / all) < 1e-6);
+    CHECK_INT(b.ops->sync(b.dev, &e), LAFS_OK);
+    lafs_repeat_forget(&again, &b);
+    lafs_vit_work_release(&w);
+    lafs_arena_release(&arena, &b);
+    lafs_params_release(&ps, &b);
+    lafs_backend_close(&b);
+}
+
+static void double_it(void *arg) { b.ops->scale(b.dev, N, 2, arg); }
+
+/* More keys than are kept: none is taken for another, and what is not used for long is forgotten. */
+TEST(keys_of_recordings)
+{
+    struct lafs_repeat again = {0};
+    float *x[LAFS_REPEATS + 1], want[LAFS_REPEATS + 1];
+    if (!there()) SKIP("no device cuda in LAFS_BACKEND_PATH");
+    for (int i = 0; i <= LAFS_REPEATS; i++) fill(x[i] = device(N), want[i] = (float)(i + 1));
+    for (int round = 0; round < 4; round++)
+        for (int i = 0; i <= LAFS_REPEATS; i++) {
+            if (i == LAFS_REPEATS && round != 2) continue;
+            lafs_repeat(&again, &b, &x[i], sizeof x[i], double_it, x[i]);
+            CHECK(first(x[i]) == (want[i] *= 2));
+        }
+    int recorded = 0;
+    for (int i = 0; i < LAFS_REPEATS; i++) recorded += again.kept[i].recording != NULL;
+    CHECK_INT(recorded, 0); /* the odd one sent each away before its turn */
+    for (int round = 0; round < 2; round++) lafs_repeat(&again, &b, &x[0], sizeof x[0], double_it, x[0]);
+    CHECK(first(x[0]) == want[0] * 4);
+    for (int i = 0; i < LAFS_REPEATS; i++) recorded += again.kept[i].recording != NULL;
+    CHECK_INT(recorded, 1);
+    lafs_repeat_forget(&again, &b);
+    for (int i = 0; i <= LAFS_REPEATS; i++) b.ops->free(b.dev, x[i]);
+    CHECK_INT(b.ops->sync(b.dev, &e), LAFS_OK);
+    lafs_backend_close(&b);
+}
+
 TEST(switched_off)
 {
     if (!there()) SKIP("no device cuda in LAFS_BACKEND_PATH");
@@ -147,4 +266,4 @@ TEST(forbidden_calls)
     lafs_backend_close(&b);
 }
 
-TEST_MAIN(replays, more_memory_is_wanted, switched_off, forbidden_calls)
+TEST_MAIN(replays, more_memory_is_wanted, a_model, keys_of_recordings, switched_off, forbidden_calls)

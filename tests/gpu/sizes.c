@@ -81,6 +81,8 @@ static void draw_dino(struct op *o)
     scale_buf(o, "student", 0.5f, 0);
     scale_buf(o, "teacher", 0.5f, 0);
     scale_buf(o, "center", 0.1f, 0);
+    whole(o, "temp", IN, 2);
+    init_f(o, "temp")[0] = 0.1f, init_f(o, "temp")[1] = 0.04f;
     add_buf(o, "loss", OUT, WHOLE, 1, 8);
     whole(o, "dstudent", OUT, VIEWS * o->dim[0] * o->dim[1])->tol = 1e-4;
     whole(o, "center_mean", OUT, o->dim[1]);
@@ -89,12 +91,11 @@ static void draw_dino(struct op *o)
 static void run_dino(struct op *o, const struct lafs_backend *b)
 {
     b->ops->dino_loss(b->dev, o->dim[0], o->dim[1], VIEWS, TEACHERS, F(o, "student"), F(o, "teacher"), F(o, "center"),
-                      0.1f, 0.04f, 1, P(o, "loss"), F(o, "dstudent"), F(o, "center_mean"), P(o, "stats"));
+                      F(o, "temp"), 1, P(o, "loss"), F(o, "dstudent"), F(o, "center_mean"), P(o, "stats"));
 }
 
 /* -- the classifier: dim 0 images, 1 width, 2 classes (a number that no alignment likes) -- */
 enum { IMAGES = 100 };
-static struct lafs_target target[IMAGES];
 static void draw_margin(struct op *o)
 {
     const int64_t b = sized(IMAGES), dim = sized(768), classes = sized(205990);
@@ -110,11 +111,12 @@ static void draw_margin(struct op *o)
     add_buf(o, "loss", OUT, WHOLE, 1, 8);
     whole(o, "demb", OUT, b * dim);
     whole(o, "dweight", ADD, classes * dim);
+    struct lafs_target *target = (void *)add_buf(o, "target", IN, WHOLE, b * (int64_t)sizeof *target, 1)->init;
     for (int64_t i = 0; i < b; i++) target[i] = (struct lafs_target){below(o, 0, classes - 1), below(o, 0, classes - 1), 0.75f};
 }
 static void run_margin(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->margin_loss(b->dev, o->precision, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), target,
+    b->ops->margin_loss(b->dev, o->precision, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), P(o, "target"),
                         LAFS_MARGIN_COSFACE, 64, 0.4f, 1, P(o, "scratch"), P(o, "loss"), F(o, "demb"), F(o, "dweight"),
                         NULL);
     b->ops->zero(b->dev, P(o, "scratch"), bytes_of(o, find_buf(o, "scratch"))); /* nobody's business */

@@ -11,9 +11,14 @@ static void run_axpy(struct op *o, const struct lafs_backend *b)
 {
     b->ops->axpy(b->dev, o->dim[0], -1.3f, F(o, "x"), F(o, "y"));
 }
+static void draw_lerp(struct op *o)
+{
+    draw_flat(o);
+    *(double *)add_buf(o, "m", IN, WHOLE, 1, 8)->init = 0.996f;
+}
 static void run_lerp(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->lerp(b->dev, o->dim[0], 0.996f, F(o, "x"), F(o, "y"));
+    b->ops->lerp(b->dev, o->dim[0], P(o, "m"), F(o, "x"), F(o, "y"));
 }
 
 static void draw_act(struct op *o)
@@ -106,15 +111,14 @@ static void draw_gather(struct op *o)
     o->dim[0] = below(o, 1, 60);             /* rows */
     o->dim[1] = below(o, 1, o->dim[0]);      /* n */
     o->dim[2] = below(o, 1, 70);             /* width */
-    o->host_index = malloc((size_t)o->dim[1] * sizeof *o->host_index);
-    if (!o->host_index) abort();
-    for (int64_t i = 0; i < o->dim[1]; i++) o->host_index[i] = i * o->dim[0] / o->dim[1];
+    int64_t *row = (void *)add_buf(o, "row", IN, WHOLE, o->dim[1], 8)->init;
+    for (int64_t i = 0; i < o->dim[1]; i++) row[i] = i * o->dim[0] / o->dim[1];
     whole(o, "x", IN, o->dim[0] * o->dim[2]);
     whole(o, "y", OUT, o->dim[1] * o->dim[2])->tol = 0;
 }
 static void run_gather(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->rows_gather(b->dev, o->dim[1], o->dim[2], o->host_index, F(o, "x"), F(o, "y"));
+    b->ops->rows_gather(b->dev, o->dim[1], o->dim[2], P(o, "row"), F(o, "x"), F(o, "y"));
 }
 static void draw_scatter(struct op *o)
 {
@@ -125,7 +129,7 @@ static void draw_scatter(struct op *o)
 }
 static void run_scatter(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->rows_scatter(b->dev, o->dim[1], o->dim[0], o->dim[2], o->host_index, F(o, "y"), F(o, "x"), 0);
+    b->ops->rows_scatter(b->dev, o->dim[1], o->dim[0], o->dim[2], P(o, "row"), F(o, "y"), F(o, "x"), 0);
 }
 static void draw_scatter_add(struct op *o)
 {
@@ -134,13 +138,13 @@ static void draw_scatter_add(struct op *o)
 }
 static void run_scatter_add(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->rows_scatter(b->dev, o->dim[1], o->dim[0], o->dim[2], o->host_index, F(o, "y"), F(o, "x"), 1);
+    b->ops->rows_scatter(b->dev, o->dim[1], o->dim[0], o->dim[2], P(o, "row"), F(o, "y"), F(o, "x"), 1);
 }
 
 static const struct op_case cases[] = {
     {"scale", draw_flat, run_scale},
     {"axpy", draw_flat, run_axpy},
-    {"lerp", draw_flat, run_lerp},
+    {"lerp", draw_lerp, run_lerp},
     {"act_bwd", draw_act, run_act_bwd, .objective = objective_act, .grad = {{"pre", "dx"}}},
     {"act_bwd in place", draw_act_in_place, run_act_in_place},
     {"dropout", draw_dropout, run_dropout},

@@ -48,14 +48,15 @@ static void draw_dino_of(struct op *o, int64_t b, int64_t k, int64_t vs, int64_t
     o->dim[1] = k;
     o->dim[2] = vs;
     o->dim[3] = vt;
-    o->num[0] = 0.1 + 0.01 * (double)below(o, 0, 9);
-    o->num[1] = 0.04 + 0.01 * (double)below(o, 0, 3);
     whole(o, "student", IN, o->dim[2] * o->dim[0] * o->dim[1]);
     whole(o, "teacher", IN, o->dim[3] * o->dim[0] * o->dim[1]);
     whole(o, "center", IN, o->dim[1]);
     scale_buf(o, "student", 0.5f, 0);
     scale_buf(o, "teacher", 0.5f, 0);
     scale_buf(o, "center", 0.1f, 0);
+    whole(o, "temp", IN, 2);
+    init_f(o, "temp")[0] = (float)(0.1 + 0.01 * (double)below(o, 0, 9));
+    init_f(o, "temp")[1] = (float)(0.04 + 0.01 * (double)below(o, 0, 3));
     add_buf(o, "loss", OUT, WHOLE, 1, 8);
     whole(o, "dstudent", OUT, o->dim[2] * o->dim[0] * o->dim[1]);
     whole(o, "center_mean", OUT, o->dim[1]);
@@ -74,14 +75,13 @@ static void draw_dino_many(struct op *o)
 static void run_dino(struct op *o, const struct lafs_backend *b)
 {
     b->ops->dino_loss(b->dev, o->dim[0], o->dim[1], (int)o->dim[2], (int)o->dim[3], F(o, "student"), F(o, "teacher"),
-                      F(o, "center"), (float)o->num[0], (float)o->num[1], 1.7f, P(o, "loss"), F(o, "dstudent"),
-                      F(o, "center_mean"), P(o, "stats"));
+                      F(o, "center"), F(o, "temp"), 1.7f, P(o, "loss"), F(o, "dstudent"), F(o, "center_mean"),
+                      P(o, "stats"));
 }
 static void run_dino_forward(struct op *o, const struct lafs_backend *b)
 {
     b->ops->dino_loss(b->dev, o->dim[0], o->dim[1], (int)o->dim[2], (int)o->dim[3], F(o, "student"), F(o, "teacher"),
-                      F(o, "center"), (float)o->num[0], (float)o->num[1], 1.7f, P(o, "loss"), NULL, F(o, "center_mean"),
-                      P(o, "stats"));
+                      F(o, "center"), F(o, "temp"), 1.7f, P(o, "loss"), NULL, F(o, "center_mean"), P(o, "stats"));
 }
 static void draw_dino_forward(struct op *o)
 {
@@ -95,8 +95,16 @@ static double objective_dino(struct op *o, const struct lafs_backend *ref)
 }
 
 /* -- margin: dim 0 b, 1 dim, 2 classes, 3 kind -- */
-static struct lafs_target target[16];
-
+static void draw_targets(struct op *o, int64_t classes)
+{
+    struct lafs_target *t = (void *)add_buf(o, "target", IN, WHOLE, o->dim[0] * (int64_t)sizeof *t, 1)->init;
+    for (int64_t i = 0; i < o->dim[0]; i++) {
+        int mixed = (int)below(o, 0, 1);
+        t[i].a = below(o, 0, classes - 1);
+        t[i].b = below(o, 0, classes - 1);
+        t[i].lambda = mixed ? (float)lafs_rng_double(&o->rng) : 1;
+    }
+}
 static void draw_margin_of(struct op *o, int64_t b, int64_t dim, int64_t classes)
 {
     o->dim[0] = b;
@@ -116,12 +124,7 @@ static void draw_margin_of(struct op *o, int64_t b, int64_t dim, int64_t classes
     whole(o, "demb", OUT, o->dim[0] * o->dim[1])->tol = 3e-5;
     whole(o, "dweight", ADD, o->dim[2] * o->dim[1])->tol = 3e-5;
     whole(o, "logits", OUT, o->dim[0] * o->dim[2])->absent = (int)below(o, 0, 1);
-    for (int64_t i = 0; i < o->dim[0]; i++) {
-        int mixed = (int)below(o, 0, 1);
-        target[i].a = below(o, 0, o->dim[2] - 1);
-        target[i].b = below(o, 0, o->dim[2] - 1);
-        target[i].lambda = mixed ? (float)lafs_rng_double(&o->rng) : 1;
-    }
+    draw_targets(o, classes);
 }
 static void draw_margin(struct op *o)
 {
@@ -136,7 +139,7 @@ static void draw_margin_long(struct op *o)
 }
 static void run_margin(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->margin_loss(b->dev, o->precision, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), target,
+    b->ops->margin_loss(b->dev, o->precision, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), P(o, "target"),
                         (enum lafs_margin)o->dim[3], (float)o->num[0], 0.4f, 0.6f, P(o, "scratch"), P(o, "loss"),
                         F(o, "demb"), F(o, "dweight"), F(o, "logits"));
     /* What is left in scratch is nobody's business. */
@@ -144,7 +147,7 @@ static void run_margin(struct op *o, const struct lafs_backend *b)
 }
 static void run_margin_forward(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->margin_loss(b->dev, o->precision, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), target,
+    b->ops->margin_loss(b->dev, o->precision, o->dim[0], o->dim[1], o->dim[2], F(o, "emb"), F(o, "weight"), P(o, "target"),
                         (enum lafs_margin)o->dim[3], (float)o->num[0], 0.4f, 0.6f, P(o, "scratch"), P(o, "loss"), NULL,
                         NULL, F(o, "logits"));
     b->ops->zero(b->dev, P(o, "scratch"), bytes_of(o, find_buf(o, "scratch")));
@@ -165,12 +168,14 @@ static void draw_mse(struct op *o)
     o->dim[0] = below(o, 1, 9000);
     whole(o, "a", IN, o->dim[0]);
     whole(o, "b", IN, o->dim[0]);
+    whole(o, "weight", IN, 1);
+    init_f(o, "weight")[0] = 30;
     add_buf(o, "loss", OUT, WHOLE, 1, 8);
     whole(o, "da", ADD, o->dim[0])->absent = below(o, 0, 3) == 0;
 }
 static void run_mse(struct op *o, const struct lafs_backend *b)
 {
-    b->ops->mse(b->dev, o->dim[0], F(o, "a"), F(o, "b"), 30, 0.5f, P(o, "loss"), F(o, "da"));
+    b->ops->mse(b->dev, o->dim[0], F(o, "a"), F(o, "b"), F(o, "weight"), 0.5f, P(o, "loss"), F(o, "da"));
 }
 static double objective_mse(struct op *o, const struct lafs_backend *ref)
 {
@@ -186,11 +191,7 @@ static void draw_segments(struct op *o)
     int64_t at = 0;
     o->dim[0] = below(o, 1, 6);
     for (int64_t i = 0; i < o->dim[0]; i++) {
-        segment[i] =
-            (struct lafs_segment){.off = at, .size = below(o, 1, i == 0 ? 150000 : 500), .lr = 1e-3f, .decay = 0.1f};
-        segment[i].clip = below(o, 0, 1) ? 3 : 0;
-        segment[i].step = below(o, 1, 300);
-        segment[i].skip = below(o, 0, 4) == 0;
+        segment[i] = (struct lafs_segment){.off = at, .size = below(o, 1, i == 0 ? 150000 : 500)};
         at += (segment[i].size + 15) / 16 * 16;
     }
     o->dim[1] = at;
@@ -199,14 +200,18 @@ static void draw_segments(struct op *o)
 }
 static void run_norms(struct op *o, const struct lafs_backend *b)
 {
-    double norm[6];
-    b->ops->norms(b->dev, o->dim[0], segment, F(o, "g"), norm);
-    b->ops->upload(b->dev, P(o, "norm"), norm, (size_t)o->dim[0] * sizeof *norm);
+    b->ops->norms(b->dev, o->dim[0], segment, F(o, "g"), P(o, "norm"));
 }
 static void draw_adamw(struct op *o)
 {
     draw_segments(o);
-    find_buf(o, "norm")->absent = 1;
+    struct lafs_rate *r = (void *)add_buf(o, "rate", IN, WHOLE, o->dim[0] * (int64_t)sizeof *r, 1)->init;
+    for (int64_t i = 0; i < o->dim[0]; i++) {
+        const double step = (double)below(o, 1, 300);
+        r[i] = (struct lafs_rate){.lr = 1e-3f, .decay = 0.1f, .clip = below(o, 0, 1) ? 3 : 0,
+                                  .skip = below(o, 0, 4) == 0, .correct1 = 1 - pow(0.9, step),
+                                  .correct2 = 1 - pow(0.999, step)};
+    }
     whole(o, "p", ADD, o->dim[1]);
     whole(o, "m", ADD, o->dim[1]);
     whole(o, "v", ADD, o->dim[1]);
@@ -214,9 +219,9 @@ static void draw_adamw(struct op *o)
 }
 static void run_adamw(struct op *o, const struct lafs_backend *b)
 {
-    double norm[6];
-    b->ops->norms(b->dev, o->dim[0], segment, F(o, "g"), norm);
-    b->ops->adamw(b->dev, o->dim[0], segment, norm, 0.9, 0.999, 1e-8, F(o, "p"), F(o, "g"), F(o, "m"), F(o, "v"));
+    run_norms(o, b);
+    b->ops->adamw(b->dev, o->dim[0], segment, P(o, "rate"), P(o, "norm"), 0.9, 0.999, 1e-8, F(o, "p"), F(o, "g"),
+                  F(o, "m"), F(o, "v"));
 }
 
 static const struct op_case cases[] = {

@@ -61,7 +61,6 @@ struct op {
     int64_t dim[8];            /* whatever the case needs */
     double num[8];
     enum lafs_precision precision; /* of the case's products */
-    int64_t *host_index;       /* optional host array of the case, freed with the op */
     struct buf buf[MAX_BUFS];
     int bufs;
     int failed;
@@ -200,7 +199,6 @@ static inline void op_release(struct op *o)
         free(o->buf[i].init);
         free(o->buf[i].host);
     }
-    free(o->host_index);
 }
 
 #define OP_FAIL(o, ...)                    \
@@ -392,7 +390,6 @@ static inline void check_alone(struct op *o, const struct op_case *c, const stru
                 OP_FAIL(o, "%s: sequence %lld of %lld alone has other bits in '%s'", label, (long long)q,
                         (long long)o->s.n, u->name);
         }
-        one.host_index = NULL;
         o->failed |= one.failed;
         op_release(&one);
     }

@@ -207,7 +207,8 @@ static void run_dino(void)
         lafs_dino_forward(&h, &s.b, &ps[i], ps[i].value, &one, emb[i], &w[i]);
         give_rows(i ? "teacher_logits" : "student_logits", rows[i], c.out, w[i].logits);
     }
-    s.b.ops->dino_loss(s.b.dev, b, c.out, vs, vt, w[0].logits, w[1].logits, center, 0.1f, (float)number("temp"), 1, loss, w[0].dlogits, mean, loss + 1);
+    const float temp[2] = {0.1f, (float)number("temp")};
+    s.b.ops->dino_loss(s.b.dev, b, c.out, vs, vt, w[0].logits, w[1].logits, center, temp, 1, loss, w[0].dlogits, mean, loss + 1);
     int64_t *off = memory(rows[0] + 1, sizeof *off);
     for (int64_t k = 0; k <= rows[0]; k++) off[k] = k;
     const struct lafs_seqs one = {rows[0], off, off, 1};

@@ -1,0 +1,50 @@
+#!/bin/sh
+# Steps of training are recorded and replayed, on a simulated GPU: the bits that launching kernel by kernel gives, through
+# whatever varies from step to step and epoch to epoch.
+set -eu
+. "$(dirname "$0")/../cli/lib.sh"
+. "$TOP/tests/cli/ranks.inc"
+export LAFS_BACKEND_PATH="$LAFS_BIN/tests/cuda/sim" LAFS_SIM_REPLAYS="$PWD/replays"
+
+lafs-synth -q --people 3 -n 3 --aligned --seed 4 -o faces.tar
+tiny="-q --device cuda -j 2 --dim 64 --depth 1 --heads 1 --mlp 64 --patches 49 --patch 16 --warmup 1"
+
+# both REPLAYS COMMAND..: with graphs, and so many replays, and without.
+both() {
+    replays=$1
+    shift
+    rm -rf with without replays
+    expect_status 0 "$@" -o with
+    check [ "$(cat replays)" = "$replays" ]
+    rm replays
+    expect_status 0 env LAFS_CUDA_GRAPHS=no "$@" -o without
+    check [ ! -e replays ]
+    equal with without
+}
+# different FIELD: it was another one in most of the steps.
+different() {
+    values=$(sed -n "s/.*\"$1\": \([0-9.e-]*\).*/\1/p" with/log.jsonl | sort -u | wc -l)
+    check [ "$values" -ge "$2" ]
+}
+
+# Learning rate, decay, momentum, the teacher's temperature; the head's last layer, which stays in the first epoch; tokens
+# in two places in turn. 6 steps: all updates but the first are replayed, of 12 passes all but the first of each of two
+# places and two kinds, and all but the first of what adds up their gradients and their centres.
+# shellcheck disable=SC2086
+both 35 lafs-pretrain $tiny --batch 4 --micro 2 --epochs 3 --locals 0 --out-dim 64 --hidden 64 --bottleneck 32 \
+    --temp-epochs 2 --precision bf16 --landmarks grid faces.lafs
+different lr 5
+different temp 2
+ok "lafs-pretrain"
+
+# 6 steps of two micro-batches: beginning and update of all but the first, all 12 passes but the first, and their sums.
+# shellcheck disable=SC2086
+both 32 lafs-finetune $tiny --tokens grid --batch 4 --micro 2 --epochs 3 --mixup 0 --margin arcface faces.lafs
+ok "lafs-finetune"
+
+# A landmark CNN: its statistics, its dropout; the weight of what pulls landmarks towards those of the start; mixup, which
+# takes the last of an odd batch. 6 steps; passes of 3 and of 2 faces are two kinds.
+# shellcheck disable=SC2086
+both 14 lafs-finetune $tiny --stage 1 --landmark-reg 3 --batch 3 --epochs 2 --mixup 0.6 faces.lafs
+different regulariser 4
+ok "a landmark CNN"
