@@ -88,7 +88,7 @@ for program in "lafs-pretrain --precision bf16 --locals 1 --out-dim 500 --hidden
     # shellcheck disable=SC2086
     expect_status 1 with 8 $program $tiny faces.lafs -o out
     message "$(sed 's/.*training does not fit: //' dry)"
-    need=$(sed -n 's/.* \([0-9.]*\) MB are needed.*/\1/p' stderr | awk '{printf "%.0f", $1}')
+    need=$(figure "are needed" | awk '{printf "%.0f", $1 * 2.097152}')
     check [ "$(sed -n 's/^memory  *\([0-9]*\) MB$/\1/p' said)" = "$need" ]
 done
 ok "a dry run says the same"
