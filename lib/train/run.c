@@ -57,23 +57,27 @@ static const struct lafs_run_option *find_option(const struct lafs_run_option *o
 }
 
 /* Appends "; NAME was OLD, is NEW" to diff for every difference. */
+/* What a run's configuration says of an option: "" unless it is a string. */
+static const char *text_of(const struct lafs_json *v) { return v && v->type == LAFS_JSON_STRING ? v->str : ""; }
+
 static void compare_options(const struct lafs_json *old, const struct lafs_run_option *option, int n, int extend,
                             struct lafs_buf *diff, int *grown)
 {
     for (int i = 0; i < n; i++) {
         const struct lafs_json *v = lafs_json_get(old, option[i].name);
-        if (v && v->type == LAFS_JSON_STRING && !strcmp(v->str, option[i].value)) continue;
-        if (extend && option[i].may_grow && v && strtod(option[i].value, NULL) > strtod(v->str, NULL)) {
+        const char *was = text_of(v);
+        if (v && v->type == LAFS_JSON_STRING && !strcmp(was, option[i].value)) continue;
+        if (extend && option[i].may_grow && *was && strtod(option[i].value, NULL) > strtod(was, NULL)) {
             *grown = 1;
             continue;
         }
-        lafs_buf_printf(diff, "%s--%s was '%s', is '%s'", diff->size ? "; " : "", option[i].name, v ? v->str : "",
+        lafs_buf_printf(diff, "%s--%s was '%s', is '%s'", diff->size ? "; " : "", option[i].name, was,
                         option[i].value);
     }
     for (const struct lafs_json *v = old->child; v; v = v->next)
         if (!find_option(option, n, v->key))
             lafs_buf_printf(diff, "%s--%s was '%s', is not known", diff->size ? "; " : "", v->key,
-                            v->str ? v->str : "");
+                            text_of(v));
 }
 
 static lafs_status check_config(const char *path, const struct lafs_buf *text, const char *program,
@@ -120,7 +124,7 @@ static int64_t step_of(const char *name)
     return strtoll(digits, NULL, 10);
 }
 
-/* Calls itself out: newest step below `below` in dir, -1 if none. */
+/* The newest step below `below` of a checkpoint in dir, -1 if none. */
 static int64_t newest_step(const char *dir, int64_t below)
 {
     DIR *d = opendir(dir);

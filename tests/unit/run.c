@@ -58,6 +58,24 @@ TEST(options_are_compared)
     tidy();
 }
 
+/* A config.json that somebody has edited: its values need not be strings. */
+TEST(options_of_other_types_differ)
+{
+    static const char text[] = "{\"program\": \"prog\", \"options\": {\"epochs\": 10, \"batch\": null, \"x\": []}}";
+    struct lafs_run r;
+    struct lafs_err err;
+    char path[400];
+    fresh();
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    FILE *f = fopen(path, "w");
+    if (!f || fputs(text, f) < 0 || fclose(f)) abort();
+    for (int extend = 0; extend < 2; extend++) {
+        CHECK(lafs_run_open(&r, dir, "prog", "1", options, 2, extend, &err) == LAFS_USAGE);
+        CHECK(strstr(err.msg, "--epochs was '', is '10'; --batch was '', is '8'; --x was '', is not known") != NULL);
+    }
+    tidy();
+}
+
 static void save(struct lafs_run *r, int64_t step)
 {
     struct lafs_ckpt c;
@@ -125,4 +143,4 @@ TEST(log_is_cut_back)
     tidy();
 }
 
-TEST_MAIN(options_are_compared, checkpoints_are_kept_and_found, log_is_cut_back)
+TEST_MAIN(options_are_compared, options_of_other_types_differ, checkpoints_are_kept_and_found, log_is_cut_back)
