@@ -352,6 +352,14 @@ lafs_status lafs_section_begin(struct lafs_section *c, struct lafs_env *env, con
     return lafs_env_header(env, &h, input, err);
 }
 
+/* Adds a count that an input states: what sums to more than any real one stays at half of what fits, so that programs
+ * can add their own. */
+static void add_stated(int64_t *sum, int64_t n)
+{
+    const int64_t most = INT64_MAX / 2;
+    *sum = n < most - *sum ? *sum + n : most;
+}
+
 lafs_status lafs_section_end(struct lafs_section *c, struct lafs_env *env, const void *map, size_t size,
                              const char *input, struct lafs_err *err)
 {
@@ -374,8 +382,8 @@ lafs_status lafs_section_end(struct lafs_section *c, struct lafs_env *env, const
     if (t.sha256[0] && !c->no_digest && strcmp(hex, t.sha256))
         return lafs_fail(err, LAFS_FAILED, "%s is damaged: its data do not fit the digest in its trailer", input);
     env->totals.count += t.totals.count;
-    env->totals.skipped += t.totals.skipped;
-    env->totals.no_face += t.totals.no_face;
+    add_stated(&env->totals.skipped, t.totals.skipped);
+    add_stated(&env->totals.no_face, t.totals.no_face);
     return LAFS_OK;
 }
 

@@ -154,6 +154,22 @@ TEST(stream_damage_is_seen)
     lafs_buf_release(&b);
 }
 
+/* Whatever counts trailers state, the sums of them wrap around to no nonsense. */
+TEST(stated_counts_are_summed)
+{
+    int n, bad;
+    struct lafs_totals t = {.skipped = INT64_MAX, .no_face = INT64_MAX - 1, .ok = 1};
+    struct lafs_writer_options opt = {.out = in_dir("boast")};
+    struct lafs_header h;
+    struct lafs_writer *w;
+    lafs_header_init(&h);
+    REQUIRE_OK(lafs_writer_open(&w, &opt, &h, &e), &e);
+    REQUIRE_OK(lafs_writer_close(w, &t, &e), &e);
+    lafs_header_release(&h);
+    CHECK_INT(read_all((const char *const[]){"boast", "boast"}, 2, &n, &bad, &t), LAFS_END);
+    CHECK(n == 0 && t.skipped == INT64_MAX / 2 && t.no_face == INT64_MAX / 2);
+}
+
 TEST(streams_concatenate)
 {
     int n, bad;
@@ -784,8 +800,9 @@ TEST(epoch_order_depends_on_keys_alone)
 /* The tests' main, with a directory of its own around it. */
 static int run_tests(void);
 #define main(x) run_tests(x)
-TEST_MAIN(stream_round_trip, stream_cut_at_every_byte, stream_damage_is_seen, streams_concatenate, failed_producer,
-          bare_and_bad_records, short_reads, large_streams, shards_and_index, shard_cut_at_every_block_and_more,
+TEST_MAIN(stream_round_trip, stream_cut_at_every_byte, stream_damage_is_seen, stated_counts_are_summed,
+          streams_concatenate, failed_producer, bare_and_bad_records, short_reads, large_streams, shards_and_index,
+          shard_cut_at_every_block_and_more,
           foreign_shards, tars_of_photos, directories, keys_in_an_index, index_cut_and_damaged,
           epoch_order_depends_on_keys_alone)
 #undef main
