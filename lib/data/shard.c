@@ -131,7 +131,8 @@ static lafs_status use_member(struct shard *sh, struct lafs_err *err)
     int is_map = strcmp(suffix, ".mp") == 0 || strcmp(suffix, ".msg") == 0, is_cls = strcmp(suffix, ".cls") == 0;
     lafs_buf_clear(&sh->data);
     if (!sh->scan || is_map || is_cls) LAFS_TRY(read_member(sh, max, err));
-    if (!sh->scan) lafs_digest_member(&sh->section.digest, sh->m.name, sh->data.data, sh->data.size);
+    if (sh->section.open && !sh->section.no_digest)
+        lafs_digest_member(&sh->section.digest, sh->m.name, sh->data.data, sh->data.size);
     sh->bytes += sh->data.size;
     if (sh->bytes > max) return lafs_fail(err, LAFS_BAD_RECORD, "record of more than %zu bytes", max);
     int is_png = strcmp(suffix, ".png") == 0;
