@@ -112,6 +112,13 @@ int cli_fail(const struct lafs_err *err)
     return cli_status(err);
 }
 
+int cli_has_writer(const char *path)
+{
+    struct stat s;
+    if ((strcmp(path, "-") ? stat(path, &s) : fstat(STDIN_FILENO, &s)) != 0) return 0;
+    return !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode);
+}
+
 static int stdout_told; /* its failure is in an error that somebody prints */
 
 lafs_status cli_write_stdout(const void *data, size_t size, struct lafs_err *err)

@@ -123,6 +123,9 @@ void cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));   /* 
 int cli_fail(const struct lafs_err *err);
 /* That exit status, without a word. */
 int cli_status(const struct lafs_err *err);
+/* Whether a program may be writing what we read there ("-": standard input): then -n reads on to the end, lest that one
+ * die of a closed pipe. */
+int cli_has_writer(const char *path);
 /* Writes to standard output; after a failure cli_finish is silent about it. */
 lafs_status cli_write_stdout(const void *data, size_t size, struct lafs_err *err);
 /* Flushes and closes stdout, reports a failure of that; returns the exit status to use. */

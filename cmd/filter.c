@@ -4,7 +4,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -254,14 +253,6 @@ static void end_reading(struct run *r, int status)
 
 /* -- the frame -- */
 
-/* Whether somebody writes while we read: then -n reads on to the end, lest that program die of a closed pipe. */
-static int has_writer(const char *path)
-{
-    struct stat s;
-    if ((strcmp(path, "-") ? stat(path, &s) : fstat(STDIN_FILENO, &s)) != 0) return 0;
-    return !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode);
-}
-
 static lafs_status make_batches(struct run *r, struct lafs_err *err)
 {
     r->size = r->f->batch > 0 ? r->f->batch : 16 * lafs_pool_threads(cli_pool());
@@ -340,7 +331,7 @@ static lafs_status open_all(struct run *r, const char *const *args, int nargs, c
     LAFS_TRY(lafs_writer_spares(cli.out, args, nargs, err));
     if (list) LAFS_TRY(lafs_writer_spares(cli.out, list, 1, err));
     if (f->source) nargs = 0;
-    for (int i = 0; i < nargs; i++) r->drain |= has_writer(args[i]);
+    for (int i = 0; i < nargs; i++) r->drain |= cli_has_writer(args[i]);
     struct lafs_reader_options reading = {0};
     if (f->reading) reading = *f->reading;
     if (!reading.note) reading.note = cli_say;

@@ -1,6 +1,5 @@
 #include "cmd/readall.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd/jsonlog.h"
@@ -53,15 +52,9 @@ static lafs_status loop(struct state *s, struct lafs_err *err)
     }
 }
 
-static int is_regular(const char *path)
-{
-    struct stat st;
-    return (path[0] == '-' && !path[1] ? fstat(STDIN_FILENO, &st) : stat(path, &st)) == 0 && S_ISREG(st.st_mode);
-}
-
 static lafs_status run(struct state *s, const char *const *args, int nargs, struct lafs_err *err)
 {
-    for (int i = 0; i < nargs; i++) s->must_drain |= !is_regular(args[i]);
+    for (int i = 0; i < nargs; i++) s->must_drain |= cli_has_writer(args[i]);
     struct lafs_reader_options reading = {0};
     if (s->r->reading) reading = *s->r->reading;
     if (!reading.note) reading.note = cli_say;

@@ -40,6 +40,14 @@ message '1 of 7 records were bad'
 rm d/bob/7.jpg d/notes.txt
 ok "links that lead nowhere are bad photos"
 
+mkdir d/zoe
+ln -s .. d/zoe/loop
+expect_status 1 lafs-show --count d
+message "'d/zoe/loop/' contains itself"
+for way in "lafs-show --count" "lafs-shard --to-dir first" "lafs-shard -o first.lafs"; do expect_status 0 $way -n 1 d; done
+rm -r d/zoe
+ok "-n of a folder looks no further"
+
 lafs-shard -q d >good.stream
 lafs-shard -q d -o good-%02d.tar --shard-samples 4
 size=$(wc -c <good.stream)
