@@ -34,6 +34,8 @@ static _Thread_local int inside_worker;
 
 static void take_tiles(struct lafs_pool *p, int worker)
 {
+    struct lafs_pool *outer = inside; /* another pool's tile may run this one's loop */
+    int outer_worker = inside_worker;
     inside = p;
     inside_worker = worker;
     for (;;) {
@@ -41,7 +43,8 @@ static void take_tiles(struct lafs_pool *p, int worker)
         if (i >= p->count) break;
         p->fn(p->arg, i, worker);
     }
-    inside = NULL;
+    inside = outer;
+    inside_worker = outer_worker;
 }
 
 /* Loops follow each other closely: a worker looks out for the next one for a moment before it sleeps. */

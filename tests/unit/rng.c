@@ -1,5 +1,8 @@
 #include "tests/test.h"
 
+#include <pthread.h>
+#include <unistd.h>
+
 #include "base/pool.h"
 #include "base/rng.h"
 
@@ -54,4 +57,43 @@ TEST(pool_covers_each_index_once)
     lafs_pool_free(p);
 }
 
-TEST_MAIN(philox_known_answers, fnv_known_answers, moments, pool_covers_each_index_once)
+/* A tile that runs a loop of another pool, then one of its own pool's: that one runs on its thread, as its worker. */
+struct nested {
+    struct lafs_pool *mine, *other;
+    int hit[8], elsewhere, worker;
+    pthread_t thread;
+};
+
+static void inner_tile(void *arg, int64_t i, int worker)
+{
+    struct nested *n = arg;
+    usleep(1000); /* others would have the time to help */
+    n->elsewhere += worker != n->worker || !pthread_equal(pthread_self(), n->thread);
+    n->hit[i]++;
+}
+
+static void outer_tile(void *arg, int64_t i, int worker)
+{
+    struct nested *n = arg;
+    int hit[8] = {0};
+    if (i != 0) return;
+    n->worker = worker;
+    n->thread = pthread_self();
+    lafs_pool_for(n->other, 8, mark, hit);
+    lafs_pool_for(n->mine, 8, inner_tile, n);
+}
+
+TEST(pools_nest)
+{
+    struct nested n = {0};
+    struct lafs_err e;
+    REQUIRE_OK(lafs_pool_new(&n.mine, 4, &e), &e);
+    REQUIRE_OK(lafs_pool_new(&n.other, 2, &e), &e);
+    lafs_pool_for(n.mine, 2, outer_tile, &n);
+    for (int i = 0; i < 8; i++) CHECK_INT(n.hit[i], 1);
+    CHECK_INT(n.elsewhere, 0);
+    lafs_pool_free(n.other);
+    lafs_pool_free(n.mine);
+}
+
+TEST_MAIN(philox_known_answers, fnv_known_answers, moments, pool_covers_each_index_once, pools_nest)
