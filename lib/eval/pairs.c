@@ -123,29 +123,26 @@ static int raw_line(struct lines *l, const char **line, size_t *len)
  * than 16 fields count as 17. */
 static int next_line(struct lines *l)
 {
-    while (l->p < l->end) {
-        const char *eol = memchr(l->p, '\n', (size_t)(l->end - l->p)), *stop = eol ? eol : l->end, *p = l->p;
-        l->p = eol ? eol + 1 : l->end;
-        l->number++;
-        while (stop > p && (stop[-1] == '\r' || stop[-1] == ' ' || stop[-1] == '\t')) stop--;
-        int tabs = stop > p && memchr(p, '\t', (size_t)(stop - p)) != NULL;
-        l->fields = 0;
-        while (p < stop) {
-            while (p < stop && (*p == '\t' || *p == ' ')) p++;
-            const char *from = p;
-            while (p < stop && *p != '\t' && (tabs || *p != ' ')) p++;
-            const char *to = p;
-            while (to > from && to[-1] == ' ') to--;
-            if (l->fields == 16) {
-                l->fields = 17;
-                return 1;
-            }
-            l->field[l->fields] = from;
-            l->len[l->fields++] = (size_t)(to - from);
+    const char *p;
+    size_t len;
+    if (!raw_line(l, &p, &len)) return 0;
+    const char *stop = p + len;
+    int tabs = memchr(p, '\t', len) != NULL;
+    l->fields = 0;
+    while (p < stop) {
+        while (*p == '\t' || *p == ' ') p++; /* what is last is neither */
+        const char *from = p;
+        while (p < stop && *p != '\t' && (tabs || *p != ' ')) p++;
+        const char *to = p;
+        while (to > from && to[-1] == ' ') to--;
+        if (l->fields == 16) {
+            l->fields = 17;
+            return 1;
         }
-        if (l->fields > 0) return 1;
+        l->field[l->fields] = from;
+        l->len[l->fields++] = (size_t)(to - from);
     }
-    return 0;
+    return 1;
 }
 
 static lafs_status bad_line(const struct lines *l, struct lafs_err *err, const char *want)
