@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -495,31 +496,15 @@ void lafs_sample_set_raw(struct lafs_sample *s, const char *name, const void *da
 
 /* ---- keys ---- */
 
-/* Bytes of the UTF-8 character at s (a C string), 0 if there is none. Overlong forms and surrogates are none. */
-static int utf8_len(const unsigned char *s)
-{
-    if (s[0] < 0x80) return s[0] >= 0x20 && s[0] != 0x7f;
-    int n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4) return 0;
-    for (int i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    if (s[0] == 0xe0 && s[1] < 0xa0) return 0;
-    if (s[0] == 0xed && s[1] > 0x9f) return 0;
-    if (s[0] == 0xf0 && s[1] < 0x90) return 0;
-    if (s[0] == 0xf4 && s[1] > 0x8f) return 0;
-    return n;
-}
-
 lafs_status lafs_key_valid(const char *key, struct lafs_err *err)
 {
     size_t len = strnlen(key, LAFS_MAX_KEY + 1);
     if (len == 0) return lafs_fail(err, LAFS_BAD_RECORD, "record without a key");
     if (len > LAFS_MAX_KEY) return lafs_fail(err, LAFS_BAD_RECORD, "key of more than %d bytes", LAFS_MAX_KEY);
-    const unsigned char *p = (const unsigned char *)key;
-    for (size_t i = 0; i < len;) {
-        int n = utf8_len(p + i);
-        if (n == 0) return lafs_fail(err, LAFS_BAD_RECORD, "key '%s': byte %02x is not UTF-8 text", key, p[i]);
-        i += (size_t)n;
+    for (size_t i = 0, n; i < len; i += n) {
+        unsigned char c = (unsigned char)key[i];
+        n = c < 0x80 ? c >= 0x20 && c != 0x7f : lafs_utf8_char(key + i, len - i);
+        if (n == 0) return lafs_fail(err, LAFS_BAD_RECORD, "key '%s': byte %02x is not UTF-8 text", key, c);
     }
     const char *part = key;
     for (;;) {
