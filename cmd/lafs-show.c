@@ -248,8 +248,7 @@ static lafs_status npy_end(struct npy *n, struct lafs_err *err)
         while ((got = fread(block, 1, sizeof block, n->spool)) > 0) LAFS_TRY(out_put(block, got, err));
         if (ferror(n->spool))
             return lafs_fail(err, LAFS_FAILED, "cannot read a temporary file: %s", lafs_strerror(errno));
-    } else if (pwrite(file.fd, head, sizeof head, 0) != (ssize_t)sizeof head)
-        return lafs_fail(err, LAFS_FAILED, "cannot write '%s': %s", cli.out, lafs_strerror(errno));
+    } else LAFS_TRY(lafs_atomic_rewrite(&file, 0, head, sizeof head, err));
     LAFS_TRY(npy_keys(n, err));
     return out_commit(err);
 }
