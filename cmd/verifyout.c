@@ -237,7 +237,7 @@ static void put_group_objects(struct lafs_buf *b, const struct report *r)
     lafs_buf_putc(b, ']');
 }
 
-/* Six digits: a cosine of floats has hardly more, and files stay small. */
+/* Nine digits give back the same float: two files are compared score by score. */
 static void put_scores(struct lafs_buf *b, const struct report *r)
 {
     put_text(b, "pairs_sha256", r->pairs_sha256);
