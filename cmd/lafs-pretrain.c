@@ -246,8 +246,7 @@ static lafs_status open_data(const char *const *args, int n, struct lafs_pretrai
     static const char *const standard_input[] = {"-"};
     if (s.run.comm.size > 1)
         return lafs_fail(err, LAFS_USAGE, "several processes cannot share a stream of views: give an index");
-    struct lafs_reader_options opt = {.keep_foreign = 1};
-    LAFS_TRY(lafs_reader_open(&s.reader, standard_input, 1, &opt, err));
+    LAFS_TRY(lafs_reader_open(&s.reader, standard_input, 1, NULL, err));
     const struct lafs_header *h = lafs_reader_header(s.reader);
     if (h->images < 0)
         return lafs_fail(

@@ -59,7 +59,6 @@ enum lafs_names {
     LAFS_NAMES_NONE
 };
 struct lafs_reader_options {
-    int keep_foreign;      /* 1: bare maps and foreign shards are fine (the default everywhere) */
     size_t max_record;     /* 0: LAFS_MAX_RECORD */
     enum lafs_names names;
     struct lafs_pixels photos; /* what photos count as; without an aligner: {0, "none", "rgb"}, photos of any size */

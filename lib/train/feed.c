@@ -196,15 +196,6 @@ void lafs_feed_close(struct lafs_feed *f)
     lafs_free(f);
 }
 
-lafs_status lafs_feed_images(const struct lafs_feed *f, int64_t *images, struct lafs_err *err)
-{
-    *images = f->ix ? f->ix->samples : lafs_reader_header(f->reader)->images;
-    return *images >= 0 ? LAFS_OK
-                        : lafs_fail(err, LAFS_FAILED,
-                                    "the stream's header does not say how many images an epoch has "
-                                    "(was it made by lafs-augment?)");
-}
-
 /* -- from an index -- */
 
 /* Image i of the batch: decode, and draw its views. */

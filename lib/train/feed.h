@@ -44,8 +44,6 @@ lafs_status lafs_feed_index(struct lafs_feed **out, const struct lafs_feed_confi
 lafs_status lafs_feed_stream(struct lafs_feed **out, const struct lafs_feed_config *c, const struct lafs_backend *b,
                              struct lafs_reader *reader, struct lafs_err *err);
 void lafs_feed_close(struct lafs_feed *f);
-/* Images of an epoch: from the index, or the stream's header. LAFS_FAILED if the header does not say. */
-lafs_status lafs_feed_images(const struct lafs_feed *f, int64_t *images, struct lafs_err *err);
 /* Micro-batch `number` of all, from 0: calls come in order, from any start. A stream is read forward to the place.
  * With several processes, those of this one's turns only.
  * LAFS_CUT when a stream ends or goes elsewhere before that; LAFS_FAILED names the image that cannot be used. */
