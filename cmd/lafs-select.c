@@ -1,8 +1,9 @@
-/* lafs-select: choose samples of an index, and write an index of them. */
+/* lafs-select: choose samples of an index, and write an index of them, or pairs. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/atomicfile.h"
 #include "base/mem.h"
 #include "cmd/cli.h"
 #include "cmd/jsonlog.h"
@@ -16,11 +17,11 @@
 enum { MAX_PARTS = 16, BLOCK = 512 };
 
 static struct {
-    const char *keys, *people, *not_people, *hash, *not_hash, *identities, *split, *dropped;
+    const char *keys, *people, *not_people, *hash, *not_hash, *identities, *split, *pairs, *dropped;
     struct cli_list not_near;
     double min, min_quality;
-    int64_t shots, min_images;
-} o = {.min = 0.9};
+    int64_t shots, min_images, fold_pairs;
+} o = {.min = 0.9, .fold_pairs = 300};
 
 static const struct cli_option table[] = {
     {"output", 'o', CLI_STRING, &cli.out, "FILE", "write the index to FILE; with --split, %s in it is the part's name"},
@@ -36,6 +37,9 @@ static const struct cli_option table[] = {
     {"identities", 0, CLI_STRING, &o.identities, "N|SHARE%", "keep N people, or a share of them in per cent"},
     {"shots", 0, CLI_INT, &o.shots, "K", "keep K images a person, or all where there are fewer", 1, 1e15},
     {"split", 0, CLI_STRING, &o.split, "NAME=W,..", "split by person into parts of such weights, an index each"},
+    {"pairs", 0, CLI_STRING, &o.pairs, "FILE", "write pairs of the photos that are kept to FILE, for lafs-verify"},
+    {"fold-pairs", 0, CLI_INT, &o.fold_pairs, "N",
+     "at most N same and N different pairs in each of the 10 folds of --pairs", 1, 1e6, "300"},
     {"dropped", 0, CLI_STRING, &o.dropped, "FILE", "list what is left out, and why, in FILE as JSON lines"},
     CLI_SEED,
     CLI_JOBS,
@@ -44,7 +48,7 @@ static const struct cli_option table[] = {
     CLI_ALWAYS,
     {0}};
 
-static const struct cli_program program = {"lafs-select", "[OPTION]... -o FILE INDEX|TAR...",
+static const struct cli_program program = {"lafs-select", "[OPTION]... -o FILE|--pairs FILE INDEX|TAR...",
                                            "choose samples of indexes, and write an index of them", table};
 
 /* Of --split. */
@@ -417,6 +421,22 @@ static lafs_status spare_inputs(struct job *j, const char *const *args, int n, s
     return st;
 }
 
+static lafs_status write_pairs(const struct job *j, struct lafs_err *err)
+{
+    struct lafs_buf text;
+    struct lafs_drawn_pairs drawn;
+    if (!o.pairs) return LAFS_OK;
+    lafs_buf_init(&text);
+    lafs_status st = lafs_select_pairs(&j->s, o.fold_pairs, &text, &drawn, err);
+    if (st == LAFS_OK) st = lafs_atomic_put(o.pairs, text.data, text.size, err);
+    lafs_buf_release(&text);
+    if (st != LAFS_OK) return lafs_err_prefix(err, "'%s'", o.pairs);
+    cli_warn("'%s': %lld same and %lld different pairs of %lld people%s", o.pairs, (long long)drawn.of_a_kind,
+             (long long)drawn.of_a_kind, (long long)drawn.people,
+             drawn.apart ? ", nobody in two folds" : "; people are in several folds: fewer than 20 have two photos");
+    return LAFS_OK;
+}
+
 static const char *const reasons[LAFS_DROPS] = {
     [LAFS_KEPT] = "kept",
     [LAFS_DROP_NAMELESS] = "without a name",
@@ -488,6 +508,8 @@ static lafs_status run(struct job *j, char **args, int n, struct lafs_err *err)
     LAFS_TRY(choose(j, err));
     report(j);
     LAFS_TRY(list_dropped(j, err));
+    LAFS_TRY(write_pairs(j, err));
+    if (!cli.out) return LAFS_OK;
     lafs_status st = lafs_alloc(&take, (size_t)j->all->samples, 1, err);
     if (st == LAFS_OK) st = lafs_alloc(&seen, (size_t)j->s.people, 1, err);
     if (st == LAFS_OK) st = write_parts(j, take, seen, err);
@@ -519,8 +541,10 @@ int main(int argc, char **argv)
     struct job j = {.n = 0};
     struct lafs_err err = {0};
     if (n == 0) cli_misuse("no index: name one, or a tar");
-    if (!cli.out) cli_misuse("-o FILE is missing: paths in an index are relative to it");
-    if (!o.split != !strstr(cli.out, "%s")) cli_misuse("--split goes with -o NAME-%%s.lafs, and %%s with --split");
+    if (!cli.out && !o.pairs) cli_misuse("-o FILE is missing: paths in an index are relative to it");
+    if (o.split && o.pairs) cli_misuse("--pairs does not go with --split: give it the index of a part");
+    if (!o.split != !(cli.out && strstr(cli.out, "%s")))
+        cli_misuse("--split goes with -o NAME-%%s.lafs, and %%s with --split");
     lafs_status st = run(&j, args, n, &err);
     int status = st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
     release(&j);

@@ -270,18 +270,18 @@ lafs_status lafs_select_parse_hash(const char *text, int64_t *m, uint8_t **in, s
 
 /* ---- draws ---- */
 
-static uint64_t draw(uint64_t seed, int what, const char *key)
+uint64_t lafs_select_draw(const struct lafs_select *s, enum lafs_draw what, const char *text)
 {
     uint32_t counter[4] = {0, 0, 0, 0}, out[4];
-    lafs_philox(lafs_rng_key(seed, LAFS_RNG_SELECT, 0, lafs_fnv1a(key, strlen(key)), (uint64_t)what), counter, out);
+    uint64_t hash = lafs_fnv1a(text, strlen(text));
+    lafs_philox(lafs_rng_key(s->seed, LAFS_RNG_SELECT, 0, hash, (uint64_t)what), counter, out);
     return (uint64_t)out[0] << 32 | out[1];
 }
-enum { DRAW_SHOT, DRAW_IDENTITY, DRAW_SPLIT };
 
 double lafs_select_place(const struct lafs_select *s, int64_t i)
 {
     const char *name = s->ix->sample[i].name;
-    return (double)(draw(s->seed, DRAW_SPLIT, name[0] ? name : s->ix->sample[i].key) >> 11) * 0x1p-53;
+    return (double)(lafs_select_draw(s, LAFS_DRAW_SPLIT, name[0] ? name : s->ix->sample[i].key) >> 11) * 0x1p-53;
 }
 
 /* Images of each person that are still kept. */
@@ -330,8 +330,10 @@ lafs_status lafs_select_identities(struct lafs_select *s, int64_t n, double shar
     lafs_status st = lafs_alloc(&d, (size_t)s->people, sizeof *d, err);
     if (st == LAFS_OK) st = lafs_alloc0(&chosen, (size_t)s->people, 1, err);
     if (st == LAFS_OK) {
-        for (int64_t k = 0; k < s->people; k++)
-            if (images[k]) d[there++] = (struct drawn){0, draw(s->seed, DRAW_IDENTITY, s->name[k]), s->name[k], k};
+        for (int64_t k = 0; k < s->people; k++) {
+            const char *name = s->name[k];
+            if (images[k]) d[there++] = (struct drawn){0, lafs_select_draw(s, LAFS_DRAW_IDENTITY, name), name, k};
+        }
         qsort(d, (size_t)there, sizeof *d, by_draw);
         if (n < 0) n = (int64_t)(share * (double)there + 0.5);
         if (n < 1) n = 1;
@@ -353,7 +355,7 @@ lafs_status lafs_select_shots(struct lafs_select *s, int64_t k, struct lafs_err 
         if (s->drop[i] != LAFS_KEPT) continue;
         const char *key = s->ix->sample[i].key;
         if (s->person[i] < 0) s->drop[i] = LAFS_DROP_NAMELESS;
-        else d[n++] = (struct drawn){s->person[i], draw(s->seed, DRAW_SHOT, key), key, i};
+        else d[n++] = (struct drawn){s->person[i], lafs_select_draw(s, LAFS_DRAW_SHOT, key), key, i};
     }
     qsort(d, (size_t)n, sizeof *d, by_draw);
     for (int64_t i = 0; i < n; i++) {

@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "data/index.h"
 
@@ -63,6 +64,22 @@ lafs_status lafs_select_shots(struct lafs_select *s, int64_t k, struct lafs_err 
 /* Where a person (or, without a name, a sample) falls in [0, 1): for splits by person that others' coming and going
  * does not change. */
 double lafs_select_place(const struct lafs_select *s, int64_t i);
+/* What is drawn by the seed and a key or name. Their numbers are part of the draws. */
+enum lafs_draw { LAFS_DRAW_SHOT, LAFS_DRAW_IDENTITY, LAFS_DRAW_SPLIT, LAFS_DRAW_PAIR_PHOTO, LAFS_DRAW_PAIR_PERSON };
+uint64_t lafs_select_draw(const struct lafs_select *s, enum lafs_draw what, const char *text);
+
+/* Appends to text lines `KEY<TAB>KEY<TAB>1` (photos of one person) and `KEY<TAB>KEY<TAB>0` (of two) in turns, of what
+ * is kept and has a name; no pair twice, people as evenly as there are photos of them, at most 64 of one. Where 20
+ * people have two photos, each tenth of the lines has people of its own, and at most fold_pairs of a kind; otherwise
+ * people are in several tenths, and there are at most 10 * fold_pairs of a kind. LAFS_FAILED: no pair can be made, or a
+ * key does not fit into such a line. */
+struct lafs_drawn_pairs {
+    int64_t of_a_kind; /* pairs of one person, and as many of two */
+    int64_t people;
+    int apart;         /* each tenth has people of its own */
+};
+lafs_status lafs_select_pairs(const struct lafs_select *s, int64_t fold_pairs, struct lafs_buf *text,
+                              struct lafs_drawn_pairs *drawn, struct lafs_err *err);
 
 /* Parses "M:0,3-5" into *m and *in (m bytes, from lafs_alloc). LAFS_USAGE. */
 lafs_status lafs_select_parse_hash(const char *text, int64_t *m, uint8_t **in, struct lafs_err *err);

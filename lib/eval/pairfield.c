@@ -15,7 +15,8 @@ static lafs_status read_field(const struct lafs_sample *s, struct lafs_half *h, 
     size_t size;
     struct lafs_mp_value v, number, same;
     if (lafs_sample_raw(s, "pair", &data, &size) != LAFS_OK)
-        return lafs_fail(err, LAFS_FAILED, "no field 'pair', and no --pairs that names the pairs");
+        return lafs_fail(err, LAFS_FAILED,
+                         "no field 'pair', and no --pairs that names the pairs: lafs-select makes some");
     struct lafs_walk w = {data, (const unsigned char *)data + size};
     if (lafs_walk_next(&w, &v, NULL) != LAFS_OK || v.type != LAFS_MP_ARRAY || v.len != 2 ||
         lafs_walk_next(&w, &number, NULL) != LAFS_OK || number.type != LAFS_MP_INT || number.i < 0 ||

@@ -121,6 +121,30 @@ expect_status 1 lafs-select --min-quality 0.1 -o y.lafs s.lafs
 message "no sample has the field 'quality'"
 ok "those of a quality"
 
+for p in $(seq 10 39); do # thirty people, two photos each
+    mkdir -p "m/p $p"
+    for i in 1 2; do printf '\377\330\377 %s %s' "$p" "$i" >"m/p $p/$i.jpg"; done
+done
+lafs-shard -q m -o m.tar
+expect_status 0 lafs-select --pairs pairs m.lafs
+message "'pairs': 30 same and 30 different pairs of 30 people, nobody in two folds"
+check test "$(sort -u pairs | wc -l)" = 60
+check test "$(awk -F '[\t/]' '($1 == $3) != $5' pairs | wc -l)" = 0
+expect_status 0 lafs-select --pairs again -o few.lafs --identities 19 --fold-pairs 1 m.lafs
+message "'again': 10 same and 10 different pairs of 19 people; people are in several folds"
+check test "$(count few.lafs)" = 38
+expect_status 0 lafs-select -q --pairs another --seed 2 m.lafs
+check test "$(cat another)" != "$(cat pairs)"
+lafs-synth -q --people 24 -n 3 --aligned -o n.tar
+lafs-select -q --pairs pairs n.lafs
+expect_status 0 sh -c 'lafs-embed -q --baseline pixel n.lafs | lafs-verify --pairs pairs >figures'
+has figures '(60 same, 60 different) of 24 people'
+expect_status 1 lafs-select --pairs none --shots 1 m.lafs
+message "'none': no pairs: of none of 30 people there are two photos"
+check test ! -e none
+expect_status 2 lafs-select --pairs pairs --split a=1,b=1 -o y-%s.lafs m.lafs
+ok "pairs"
+
 for misuse in "--min-quality 1.5" "--identities 0" "--identities 10x" "--identities 101%" "--hash 10:10 " "--hash x" "--shots 0" "--min 2" \
     "--split a=1,b=" "--split a=1" "-o y-%s.lafs"; do
     # shellcheck disable=SC2086

@@ -51,16 +51,12 @@ done <"$work/code"
 [ "$n" -ge 5 ] || complain "README shows $n commands only"
 ok "README: every line of code is a command"
 
-# Photos of twelve people, their pairs, faces without names; some people have to be in the test, some not.
+# Photos of people, and faces without names; some people have to be in the test, some not.
 prepare() {
-    cd "$work/here" && lafs-synth -q --people 24 -n 4 --seed 3 -o all.tar && lafs-shard -q --to-dir photos all.lafs &&
-        lafs-select -q --hash 10:0,1 -o held.lafs all.lafs &&
-        lafs-show --json held.lafs | sed 's/.*"name": "\([^"]*\)".*/\1/' | sort -u >people &&
-        awk '{ p[n++] = $1 } END { print n; for (i = 0; i < n; i++) print p[i] "\t1\t2"
-            for (i = 0; i < n; i++) print p[i] "\t1\t" p[(i + 1) % n] "\t1" }' people >pairs.txt &&
+    cd "$work/here" && lafs-synth -q --people 24 -n 4 --seed 3 | lafs-shard -q --to-dir photos &&
         lafs-synth -q --people 6 -n 4 --people-from 900 --aligned -o named.tar && lafs-shard -q --to-dir crops named.lafs &&
         mkdir flat && cp crops/*/*.jpg flat/ && lafs-shard -q --aligned --names none -o unlabelled.tar flat &&
-        rm -r crops flat all* held.lafs named* people
+        rm -r crops flat named*
 }
 mkdir "$work/here"
 (prepare) >"$work/log" 2>&1 || complain "preparation: $(tail -n 5 "$work/log")"

@@ -166,4 +166,97 @@ TEST(hashes)
     lafs_select_release(&t);
 }
 
-TEST_MAIN(order_does_not_matter, fewer_are_among_more, lists_of_people, hashes)
+/* Of LOTS people person k has 1 + k % 4 photos, but the last, who has 100. */
+enum { LOTS = 40, PHOTOS = LOTS / 4 * 10 - 4 + 100 };
+static char lot_key[PHOTOS][32], lot_name[PHOTOS][16];
+
+static void make_lots(struct lafs_index *ix, struct lafs_index_shard *shard, struct lafs_index_sample *sample,
+                      int turned)
+{
+    int n = 0;
+    for (int k = 0; k < LOTS; k++)
+        for (int i = 0; i < (k == LOTS - 1 ? 100 : 1 + k % 4); i++, n++) {
+            snprintf(lot_key[n], sizeof lot_key[n], "p%02d/%d", k, i);
+            snprintf(lot_name[n], sizeof lot_name[n], "p%02d", k);
+        }
+    for (int i = 0; i < PHOTOS; i++) {
+        int from = turned ? PHOTOS - 1 - i : i;
+        sample[i] = (struct lafs_index_sample){0, 512 * i, 512, lot_key[from], lot_name[from]};
+    }
+    *shard = (struct lafs_index_shard){.path = (char *)"/a/b/x.tar", .size = 512 * PHOTOS};
+    *ix = (struct lafs_index){.dir = (char *)"", .shard = shard, .sample = sample, .shards = 1, .samples = PHOTOS};
+}
+
+/* Reads lines back: what kind they say they are is what they are, no pair is there twice; *apart: no person is in two
+ * tenths. */
+static void read_pairs(char *text, int64_t *count, int *apart)
+{
+    static char pair[8192][80];
+    static int fold_of[LOTS];
+    int64_t n = 0, lines = 0;
+    for (const char *p = text; *p; p++) lines += *p == '\n';
+    memset(fold_of, -1, sizeof fold_of);
+    *apart = 1;
+    for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1, n++) {
+        int p, q, same;
+        char a[32], b[32];
+        REQUIRE(n < 8192);
+        REQUIRE(sscanf(line, "%31[^\t]\t%31[^\t]\t%d", a, b, &same) == 3);
+        REQUIRE(sscanf(a, "p%d/", &p) == 1 && sscanf(b, "p%d/", &q) == 1);
+        CHECK_INT(p == q, same);
+        CHECK_INT(same, n % 2 == 0);
+        CHECK(strcmp(a, b) != 0);
+        snprintf(pair[n], sizeof pair[n], "%s %s", strcmp(a, b) < 0 ? a : b, strcmp(a, b) < 0 ? b : a);
+        for (int64_t i = 0; i < n; i++) CHECK(strcmp(pair[i], pair[n]) != 0);
+        int fold = (int)(n * 10 / lines);
+        if ((fold_of[p] >= 0 && fold_of[p] != fold) || (fold_of[q] >= 0 && fold_of[q] != fold)) *apart = 0;
+        fold_of[p] = fold_of[q] = fold;
+    }
+    *count = n;
+}
+
+TEST(pairs)
+{
+    struct lafs_index ix[2];
+    static struct lafs_index_shard shard[2];
+    static struct lafs_index_sample sample[2][PHOTOS];
+    struct lafs_select s[2];
+    struct lafs_buf text[2];
+    struct lafs_drawn_pairs drawn[2];
+    int apart = 0;
+    int64_t lines = 0;
+    for (int i = 0; i < 2; i++) {
+        make_lots(&ix[i], &shard[i], sample[i], i);
+        REQUIRE_OK(lafs_select_init(&s[i], &ix[i], 3, &e), &e);
+        lafs_buf_init(&text[i]);
+        REQUIRE_OK(lafs_select_pairs(&s[i], 300, &text[i], &drawn[i], &e), &e);
+    }
+    CHECK(text[0].size == text[1].size && memcmp(text[0].data, text[1].data, text[0].size) == 0);
+    CHECK(drawn[0].apart == 1 && drawn[0].people == LOTS);
+    /* A fold has three people of two photos and more: at least 3 + 1 + 1 pairs of one person. */
+    CHECK(drawn[0].of_a_kind >= 50 && drawn[0].of_a_kind % 10 == 0);
+    read_pairs((char *)(uintptr_t)lafs_buf_str(&text[0]), &lines, &apart);
+    CHECK_INT(lines, 2 * drawn[0].of_a_kind);
+    CHECK(apart);
+
+    lafs_select_hash(&s[0], 2, (const uint8_t[]){1, 0}, 1); /* half the people */
+    lafs_buf_clear(&text[0]);
+    REQUIRE_OK(lafs_select_pairs(&s[0], 300, &text[0], &drawn[0], &e), &e);
+    CHECK(!drawn[0].apart && drawn[0].people < LOTS && drawn[0].of_a_kind <= 3000);
+    read_pairs((char *)(uintptr_t)lafs_buf_str(&text[0]), &lines, &apart);
+    CHECK_INT(lines, 2 * drawn[0].of_a_kind);
+    lafs_buf_clear(&text[0]);
+    REQUIRE_OK(lafs_select_pairs(&s[0], 2, &text[0], &drawn[0], &e), &e);
+    CHECK_INT(drawn[0].of_a_kind, 20);
+
+    REQUIRE_OK(lafs_select_shots(&s[0], 1, &e), &e);
+    CHECK_INT(lafs_select_pairs(&s[0], 300, &text[0], &drawn[0], &e), LAFS_FAILED);
+    snprintf(lot_key[0], sizeof lot_key[0], "a\tb/0");
+    CHECK_INT(lafs_select_pairs(&s[1], 300, &text[1], &drawn[1], &e), LAFS_FAILED);
+    for (int i = 0; i < 2; i++) {
+        lafs_buf_release(&text[i]);
+        lafs_select_release(&s[i]);
+    }
+}
+
+TEST_MAIN(order_does_not_matter, fewer_are_among_more, lists_of_people, hashes, pairs)
