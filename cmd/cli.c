@@ -1,5 +1,6 @@
 #include "cmd/cli.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -301,6 +302,42 @@ static const char *preset_place(int i)
     return path;
 }
 
+enum { MAX_PRESETS = 64 };
+struct presets {
+    char name[MAX_PRESETS][64];
+    int n;
+};
+
+static const char *preset_name(const void *presets, int i)
+{
+    const struct presets *p = presets;
+    return i < p->n ? p->name[i] : NULL;
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(a, b); }
+
+/* Says which there are: of the first place that has some. */
+_Noreturn static void no_preset(const char *name)
+{
+    static struct presets p;
+    char list[1024] = "";
+    const char *place;
+    for (int i = 0; p.n == 0 && (place = preset_place(i)); i++) {
+        DIR *dir = opendir(place);
+        const struct dirent *e;
+        while (dir && p.n < MAX_PRESETS && (e = readdir(dir)))
+            if (!strchr(e->d_name, '.') && strlen(e->d_name) < sizeof p.name[0])
+                snprintf(p.name[p.n++], sizeof p.name[0], "%s", e->d_name);
+        if (dir) closedir(dir);
+    }
+    qsort(p.name, (size_t)p.n, sizeof p.name[0], by_text);
+    int near = cli_nearest(name, preset_name, &p);
+    if (near >= 0) cli_misuse("cannot find the preset '%s'; did you mean '%s'?", name, p.name[near]);
+    for (int i = 0; i < p.n; i++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", p.name[i]);
+    cli_misuse("cannot find the preset '%s'%s%s", name, p.n ? "; there are: " : "", list);
+}
+
 static void find_preset(const char *name, char *path, size_t size)
 {
     snprintf(path, size, "%s", name);
@@ -310,7 +347,7 @@ static void find_preset(const char *name, char *path, size_t size)
         snprintf(path, size, "%s/%s", dir, name);
         if (is_file(path)) return;
     }
-    cli_misuse("cannot find the preset '%s'", name);
+    no_preset(name);
 }
 
 static char *trim(char *s)

@@ -177,7 +177,7 @@ static int edits(const char *a, const char *b)
 int cli_nearest(const char *typed, const char *(*next)(const void *words, int i), const void *words)
 {
     const char *w;
-    int best = -1, fewest = (int)strlen(typed) / 3 + 2;
+    int best = -1, len = (int)strlen(typed), fewest = len < 2 ? len : len / 3 + 2; /* another letter is no likeness */
     for (int i = 0; (w = next(words, i)); i++) {
         int e = strlen(typed) > 2 && !strncmp(w, typed, strlen(typed)) ? 1 : edits(typed, w);
         if (e < fewest) fewest = e, best = i;

@@ -457,6 +457,9 @@ static lafs_status index_tar(struct lafs_index *ix, struct lafs_input *in, const
 lafs_status lafs_index_open(struct lafs_index **out, const char *path, struct lafs_err *err)
 {
     struct lafs_input in;
+    struct stat s;
+    if (stat(path, &s) == 0 && S_ISDIR(s.st_mode))
+        return lafs_fail(err, LAFS_FAILED, "'%s' is a directory, no index: lafs-detect makes one of its photos", path);
     LAFS_TRY(lafs_input_open(&in, path, err));
     lafs_status st = lafs_input_fill(&in, 512, err);
     enum lafs_kind kind = st == LAFS_OK ? lafs_input_kind(lafs_input_data(&in), lafs_input_left(&in)) : LAFS_KIND_NONE;
@@ -474,6 +477,7 @@ lafs_status lafs_index_open(struct lafs_index **out, const char *path, struct la
         return st;
     }
     const char *what = lafs_looks_like(lafs_input_data(&in), lafs_input_left(&in));
+    if (kind == LAFS_KIND_REC) what = "RecordIO: make shards of it with lafs-shard -o";
     if (kind == LAFS_KIND_MSG) what = "a stream: make shards of it with lafs-shard -o";
     if (lafs_input_left(&in) == 0) st = lafs_fail(err, LAFS_CUT, "'%s' is empty", path);
     else

@@ -197,7 +197,7 @@ struct tree {
     char *prefix;
     struct folder stack[MAX_TREE_DEPTH];
     int depth;
-    int named;
+    int named, found; /* directories are names; there was a photo */
     struct lafs_buf data, key;
 };
 
@@ -318,10 +318,16 @@ static lafs_status tree_next(struct lafs_source *src, struct lafs_sample *s, str
 {
     struct tree *t = (struct tree *)src;
     for (;;) {
-        LAFS_TRY(next_file(t, err));
+        lafs_status st = next_file(t, err);
+        if (st == LAFS_END && !t->found) {
+            t->path.size = t->root_len;
+            return lafs_fail(err, LAFS_FAILED, "no photos in '%s'", lafs_buf_str(&t->path));
+        }
+        LAFS_TRY(st);
         if (is_picture(t)) break;
         lafs_env_ignore(src->env, lafs_buf_str(&t->path));
     }
+    t->found = 1;
     lafs_buf_clear(&t->key);
     lafs_buf_puts(&t->key, t->prefix);
     lafs_buf_puts(&t->key, lafs_buf_str(&t->path) + t->root_len);

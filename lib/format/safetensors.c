@@ -185,16 +185,25 @@ static lafs_status parse_entries(struct lafs_st *st, const struct lafs_json *roo
     return index_names(st, err);
 }
 
+/* What else people give for a model. */
+static lafs_status no_safetensors(const unsigned char *p, size_t size, struct lafs_err *err)
+{
+    const char *is = NULL;
+    if (!memcmp(p, "PK\3\4", 4) || (p[0] == 0x80 && p[1] >= 2 && p[1] <= 5)) is = "a checkpoint of PyTorch";
+    if (p[0] == 0x08 && p[1] < 32 && p[2] == 0x12) is = "an ONNX graph";
+    if (is) return lafs_fail(err, LAFS_FAILED, "no safetensors file but, by its beginning, %s: see lafs-convert", is);
+    if (size > 8 && p[8] == '{')
+        return lafs_fail(err, LAFS_FAILED, "cut off: %zu bytes, but a header of more", size);
+    return lafs_fail(err, LAFS_FAILED, "no safetensors file: it does not begin like one");
+}
+
 static lafs_status parse(struct lafs_st *st, const unsigned char *p, size_t size, struct lafs_err *err)
 {
     struct priv *pv = st->priv;
     uint64_t header;
     if (size < sizeof header) return lafs_fail(err, LAFS_FAILED, "no safetensors file: only %zu bytes", size);
     memcpy(&header, p, sizeof header);
-    if (header > MAX_HEADER || header > size - sizeof header)
-        return lafs_fail(err, LAFS_FAILED,
-                         "no safetensors file, or cut off: header of %llu bytes claimed, file has %zu",
-                         (unsigned long long)header, size);
+    if (header > MAX_HEADER || header > size - sizeof header) return no_safetensors(p, size, err);
     const char *text = (const char *)p + sizeof header;
     if (header < 2 || text[0] != '{') return lafs_fail(err, LAFS_FAILED, "no safetensors file: no JSON header");
     lafs_status rc = lafs_json_parse(&pv->json, text, (size_t)header, err);
@@ -262,7 +271,7 @@ static lafs_status load(struct priv *p, const char *path, struct lafs_err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", path, lafs_strerror(errno));
-    struct stat sb;
+    struct stat sb = {0};
     if (fstat(fd, &sb) == 0 && S_ISREG(sb.st_mode) && sb.st_size > 0) {
         p->map_size = (size_t)sb.st_size;
         p->map = mmap(NULL, p->map_size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -270,6 +279,8 @@ static lafs_status load(struct priv *p, const char *path, struct lafs_err *err)
     }
     close(fd);
     if (p->map) return LAFS_OK;
+    if (S_ISDIR(sb.st_mode))
+        return lafs_fail(err, LAFS_FAILED, "'%s' is a directory; a run's model is model.safetensors in it", path);
     return lafs_buf_read_file(&p->buf, path, (size_t)1 << 36, err);
 }
 

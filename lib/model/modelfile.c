@@ -130,7 +130,7 @@ static lafs_status check_architecture(const struct lafs_st *st, struct lafs_err 
 {
     const char *is = lafs_st_meta(st, "architecture");
     if (is && strcmp(is, ARCHITECTURE))
-        return lafs_fail(err, LAFS_FAILED, "it is a model of architecture '%s', not '%s'", is, ARCHITECTURE);
+        return lafs_fail(err, LAFS_FAILED, "the model is a '%s', not a recogniser ('%s')", is, ARCHITECTURE);
     return LAFS_OK;
 }
 

@@ -105,8 +105,8 @@ lafs_status lafs_finetune_config_check(const struct lafs_finetune_config *c, str
         return lafs_fail(err, LAFS_USAGE, "the batch of %" PRId64 " is no multiple of the micro-batch of %" PRId64,
                          c->batch, c->micro);
     if (c->images < c->batch)
-        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " images are less than one batch of %" PRId64, c->images,
-                         c->batch);
+        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " images are less than one batch of %" PRId64
+                         ": the batch must be smaller (presets few-* are for few faces)", c->images, c->batch);
     if (c->epochs < 1 || c->warmup_epochs < 0 || c->warmup_epochs >= c->epochs)
         return lafs_fail(err, LAFS_USAGE, "%" PRId64 " epochs of warm-up do not fit into %" PRId64 " epochs",
                          c->warmup_epochs, c->epochs);

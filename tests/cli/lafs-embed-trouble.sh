@@ -14,12 +14,18 @@ message "no safetensors file"
 head -c 20000 m.safetensors >cut.safetensors
 expect_status 1 lafs-embed -m cut.safetensors -o never.tar faces.lafs
 message "'cut.safetensors'"
+lafs-convert -o m.pth m.safetensors
+expect_status 1 lafs-embed -m m.pth -o never.tar faces.lafs
+message "'m.pth': no safetensors file but, by its beginning, a checkpoint of PyTorch: see lafs-convert"
+mkdir -p run
+expect_status 1 lafs-embed -m run -o never.tar faces.lafs
+message "'run' is a directory; a run's model is model.safetensors in it"
 toy_detector detector.safetensors never
 expect_status 1 lafs-embed -m detector.safetensors -o never.tar faces.lafs
 message "'detector.safetensors': it holds neither a ViT nor a landmark CNN"
 lafs-convert --set architecture=yunet-n -o named.safetensors m.safetensors
 expect_status 1 lafs-embed -m named.safetensors -o never.tar faces.lafs
-message "it is a model of architecture 'yunet-n', not 'part_fvit'"
+message "the model is a 'yunet-n', not a recogniser ('part_fvit')"
 expect_status 2 lafs-embed -m cnn.safetensors -o never.tar faces.lafs
 message "the model has no ViT: it gives landmarks, no embeddings"
 expect_status 2 lafs-embed -m vit.safetensors -o never.tar faces.lafs

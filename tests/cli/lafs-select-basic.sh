@@ -160,6 +160,8 @@ message "nowhere/y.lafs"
 lafs-shard -q d >x.stream
 expect_status 1 lafs-select -o y.lafs x.stream
 message 'make shards of it'
+expect_status 1 lafs-select -o y.lafs d
+message "'d' is a directory, no index: lafs-detect makes one of its photos"
 head -n 5 x.lafs >cut.lafs
 expect_status 3 lafs-select -o y.lafs cut.lafs
 lafs-shard -q d/ann d/bob -o dup.tar

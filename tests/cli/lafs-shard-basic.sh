@@ -19,6 +19,13 @@ pixels	0	none	rgb"
 check test "$(tail -n 1 x.lafs)" = "end	3	7"
 for s in x-00?.tar; do check grep -q "$(sha256sum "$s" | cut -c1-64)" x.lafs; done
 check test "$(tar -tf x-002.tar | tr '\n' ' ')" = "__lafs__ cy/J_ K_ Smith 2.jpg cy/J_ K_ Smith 2.mp __end__ "
+mkdir -p nothing/deep
+expect_status 1 lafs-shard -o nothing.tar nothing
+message "no photos in 'nothing/'"
+check test ! -e nothing.lafs
+touch nothing/deep/a.txt
+expect_status 1 lafs-shard nothing >/dev/null
+message "no photos in 'nothing/'"
 ok "a directory to shards"
 
 tar -cf t.tar -C d . && gzip -k t.tar && zstd -q t.tar

@@ -21,6 +21,15 @@ same sheet.jpg again.jpg
 expect_status 0 lafs-show --contact-sheet -n 2 --cell 50 <photos.tar >two.jpg
 expect_status 0 lafs-show two.jpg >text
 has text 'JPEG 118x72'
+lafs-shard -q --to-dir copies -n 1 photos.lafs
+cp copies/*/*.jpg copies/a.jpg
+cp copies/a.jpg copies/b.jpg
+rm -r copies/*/
+printf '{"key": "%s", "box": [30, 30, 40, 40]}\n' a b >boxes
+lafs-shard -q --add boxes copies >copies.mp
+expect_status 0 lafs-show --contact-sheet copies.mp -o sheet.jpg
+expect_status 0 lafs-show sheet.jpg >text # two photos of the same bytes are not two faces of one
+has text 'JPEG 338x182'
 ok "a contact sheet"
 
 lafs-detect -q --align-only photos.lafs -o faces-%06d.tar

@@ -53,6 +53,8 @@ grep -E '^right +2 +2 +0 +50.00 % .* - +50.00 %$' text >/dev/null || fail_ "righ
 grep -E '^\(different groups\) +3 +0 +3 +66.67 % .* 33.33 % +-$' text >/dev/null || fail_ "across: $(cat text)"
 expect_status 0 lafs-verify -p pairs.txt --threshold 0.5 --group side --json e.mp >json
 has json '"group_field": "side", "groups": [{"group": "left", "pairs": 3, "same": 2, "different": 1, "accuracy": 1,'
+expect_status 0 lafs-verify -p pairs.txt --threshold 0.5 --group sdie e.mp >text
+message "no record has the field 'sdie'"
 ok "groups"
 
 for j in 1 4; do lafs-verify -p pairs.txt --fit fit.txt --group side --json -j $j --plot roc$j.svg --det det$j.svg e.mp >json$j 2>/dev/null; done

@@ -133,7 +133,9 @@ TEST(presets)
     CHECK_INT(RUN("--preset", path), 2);
     HAS(":1: option '--count': '12x' is not a whole number");
     CHECK_INT(RUN("--preset", "no-such-preset"), 2);
-    HAS("cannot find the preset 'no-such-preset'");
+    HAS("cannot find the preset 'no-such-preset'; there are: few-finetune, ");
+    CHECK_INT(RUN("--preset", "few-finetun"), 2);
+    HAS("cannot find the preset 'few-finetun'; did you mean 'few-finetune'?");
     close(fd);
     unlink(path);
 }
