@@ -16,7 +16,7 @@
 
 enum {
     LINE = 64,          /* bytes of a cache line */
-    GROUP = 4,          /* images of a tile */
+    GROUP = 8,          /* images of a tile, at most */
     TOGETHER = 112,     /* pixels of images that go through a block together, so that its weights are read once */
     NEAR = 28 << 10,    /* bytes: what a panel of a strip should fit into */
     DEPTH = 192         /* depth of a projection's step: its weights stay in the nearest cache */
@@ -333,7 +333,7 @@ struct chain {
     const struct lafs_conv_kernels *kern;
     const struct lafs_bottleneck *g;
     int count;
-    int64_t n, group;
+    int64_t n, groups;
     const float *packed, *x;
     float *y;
     struct room_sizes sizes;
@@ -344,7 +344,7 @@ static void run_group(void *arg, int64_t tile, int worker)
 {
     const struct chain *o = arg;
     struct room r;
-    int64_t first = tile * o->group, n = min64(o->group, o->n - first), start = 0;
+    int64_t first = o->n * tile / o->groups, n = o->n * (tile + 1) / o->groups - first, start = 0;
     char *scratch = lafs_cpu_scratch(o->d, worker);
     carve(&r, &o->sizes, scratch + (LINE - (uintptr_t)scratch % LINE) % LINE);
     const float *x = o->x + first * o->g[0].h * o->g[0].w * o->g[0].c;
@@ -373,8 +373,8 @@ void lafs_cpu_bottlenecks(struct lafs_dev *d, int64_t n, int count, const struct
     struct room r;
     if (n <= 0 || count <= 0) return;
     for (int i = 0; i < count; i++) need(&o.sizes, o.kern, &g[i], i < count - 1);
-    /* Images alone where there would be too few groups to share them out: no result depends on it. */
-    o.group = max64(min64(GROUP, n / (4 * d->workers)), 1);
-    if (lafs_cpu_reserve(d, carve(&r, &o.sizes, NULL) + LINE))
-        lafs_pool_for(d->pool, (n + o.group - 1) / o.group, run_group, &o);
+    /* As large as they may be, but as many for each worker: no result depends on it. */
+    int64_t rounds = (n + GROUP * d->workers - 1) / (GROUP * d->workers);
+    o.groups = min64(rounds * d->workers, n);
+    if (lafs_cpu_reserve(d, carve(&r, &o.sizes, NULL) + LINE)) lafs_pool_for(d->pool, o.groups, run_group, &o);
 }
