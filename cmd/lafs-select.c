@@ -369,7 +369,8 @@ static lafs_status write_part(struct job *j, const uint8_t *take, uint8_t *seen,
     return st;
 }
 
-static int outputs(const struct job *j) { return j->parts ? j->parts : 1; }
+/* How many indexes are written: none where pairs are all that is wanted. */
+static int outputs(const struct job *j) { return !cli.out ? 0 : j->parts ? j->parts : 1; }
 
 /* Where part k goes, into an initialised buffer; NULL when out of memory. */
 static const char *part_path(const struct job *j, int k, struct lafs_buf *b)
@@ -406,7 +407,7 @@ static lafs_status write_parts(struct job *j, uint8_t *take, uint8_t *seen, stru
     return st;
 }
 
-/* No index that is read is replaced by a part of itself, and no shard by an index. */
+/* No index that is read is replaced by a part of itself, and no shard by an index, nor either by pairs. */
 static lafs_status spare_inputs(struct job *j, const char *const *args, int n, struct lafs_err *err)
 {
     struct lafs_buf path;
@@ -418,6 +419,7 @@ static lafs_status spare_inputs(struct job *j, const char *const *args, int n, s
         if (st == LAFS_OK) st = lafs_writer_spares(p, o.not_near.v, o.not_near.n, err);
     }
     lafs_buf_release(&path);
+    if (st == LAFS_OK && o.pairs) st = lafs_writer_spares(o.pairs, args, n, err);
     return st;
 }
 
@@ -509,7 +511,6 @@ static lafs_status run(struct job *j, char **args, int n, struct lafs_err *err)
     report(j);
     LAFS_TRY(list_dropped(j, err));
     LAFS_TRY(write_pairs(j, err));
-    if (!cli.out) return LAFS_OK;
     lafs_status st = lafs_alloc(&take, (size_t)j->all->samples, 1, err);
     if (st == LAFS_OK) st = lafs_alloc(&seen, (size_t)j->s.people, 1, err);
     if (st == LAFS_OK) st = write_parts(j, take, seen, err);

@@ -142,6 +142,10 @@ has figures '(60 same, 60 different) of 24 people'
 expect_status 1 lafs-select --pairs none --shots 1 m.lafs
 message "'none': no pairs: of none of 30 people there are two photos"
 check test ! -e none
+cp n.lafs kept
+expect_status 2 lafs-select --pairs n.lafs n.lafs
+message "the input 'n.lafs' would be replaced by the output 'n.lafs'"
+same n.lafs kept
 expect_status 2 lafs-select --pairs pairs --split a=1,b=1 -o y-%s.lafs m.lafs
 ok "pairs"
 
