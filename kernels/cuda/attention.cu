@@ -47,13 +47,22 @@ DEVICE void take(tile<LAFS_PRECISION_FP32> t, int r, int c, const float *from)
     copy_async(t.v + r * LD_FP32 + c, from);
 }
 
+/* Which element a thread moves, of those that go across: a warp has 4 rows of 8 columns, so that it reads whole sectors
+ * and writes to banks that differ. */
+DEVICE void place_across(int e, int *r, int *c)
+{
+    *c = e % 8 + e / 32 % 8 * 8;
+    *r = e / 8 % 4 + e / 256 * 4;
+}
+
 /* Rows first.. of a matrix with `stride` floats a row, `count` of them, zeros behind; into rows of t and, unless NULL,
  * columns of `across`. */
 template <int P>
 DEVICE void load(tile<P> t, const tile<P> *across, const float *from, int64_t stride, int64_t first, int count)
 {
     for (int e = thread_index(); e < TILE * HEAD; e += ATT_THREADS) {
-        const int r = e / HEAD, c = e % HEAD;
+        int r = e / HEAD, c = e % HEAD;
+        if (across) place_across(e, &r, &c);
         const float *at = from + (first + r) * stride + c;
         if (r < count) {
             take(t, r, c, at);
@@ -67,7 +76,8 @@ DEVICE void load(tile<P> t, const tile<P> *across, const float *from, int64_t st
 template <int P> DEVICE void load_across(tile<P> across, const float *from, int64_t stride, int64_t first, int count)
 {
     for (int e = thread_index(); e < TILE * HEAD; e += ATT_THREADS) {
-        const int r = e / HEAD, c = e % HEAD;
+        int r, c;
+        place_across(e, &r, &c);
         if (r < count) take(across, c, r, from + (first + r) * stride + c);
         else put(across, c, r, 0);
     }

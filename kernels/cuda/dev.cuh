@@ -148,6 +148,13 @@ void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const float *
 /* Column j of part (parts, n), summed, goes to (+)= out[j % inner * (n / inner) + j / inner]; inner = n: out[j]. */
 void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, float *out);
 static inline int64_t parts_of(int64_t rows) { return (rows + SUM_ROWS - 1) / SUM_ROWS; }
+/* Threads of a block that sums parts: as many warps as find something to do. Kernels: KERNEL_FOR(PARTS_BLOCK). */
+enum { PARTS_BLOCK = 1024, PARTS_OF_WARP = 16 };
+static inline int parts_threads(int64_t parts)
+{
+    const int64_t warps = (parts + PARTS_OF_WARP - 1) / PARTS_OF_WARP, most = PARTS_BLOCK / WARP;
+    return (int)(warps < 1 ? 1 : warps > most ? most : warps) * WARP;
+}
 
 /* Leaves the other processes' GPUs, if it has joined any: link.cu */
 void link_close(struct lafs_dev *d);
@@ -389,6 +396,29 @@ template <class T> DEVICE T block_max(T v, T *room)
     T best = room[0];
     for (int i = 1; i < block_threads() / WARP; i++) best = room[i] > best ? room[i] : best;
     return best;
+}
+
+/* The sum of a column of part (parts, n): the block's warps share the parts, a lane has a column. For lanes of the
+ * first warp; all threads come. room: shared, a double a thread. */
+DEVICE double parts_sum(int64_t parts, int64_t n, int64_t column, const float *part, double *room)
+{
+    double sum = 0;
+    for (int64_t i = warp_index(); i < parts && column < n; i += block_threads() / WARP) sum += part[i * n + column];
+    room[thread_index()] = sum;
+    block_sync();
+    sum = 0;
+    for (int i = 0; i < block_threads() / WARP; i++) sum += room[i * WARP + lane_index()];
+    return sum;
+}
+
+/* -- four floats that lie together: one access -- */
+struct alignas(16) quad {
+    float v[4];
+};
+/* Rows of `width` can be taken by quads, two at a time. */
+static inline int in_quads(int64_t width, const void *a, const void *b = NULL, const void *c = NULL)
+{
+    return width % 8 == 0 && (((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) & 15) == 0;
 }
 
 /* -- bf16: the upper half of a float, to the nearest, to even where two are; a NaN stays one -- */

@@ -43,12 +43,24 @@ static void act_bwd(struct lafs_dev *d, int64_t n, enum lafs_act act, const floa
 }
 
 /* A thread takes eight neighbours of a row: they share a draw where the width is a multiple of eight. */
-KERNEL dropout_kernel(int64_t n, const int64_t *off, int64_t width, struct drop drop, const float *x, float *y)
+KERNEL dropout_kernel(int64_t n, const int64_t *off, int64_t width, int quads, struct drop drop, const float *x,
+                      float *y)
 {
     const int64_t groups = (width + 7) / 8, row = global_index() / groups, first = global_index() % groups * 8;
     if (row >= off[n]) return;
     const int64_t seq = sequence_of(n, off, row);
     struct drop_mask mask;
+    if (quads) {
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            struct quad v = ((const struct quad *)(x + row * width + first))[h];
+#pragma unroll
+            for (int k = 0; k < 4; k++)
+                v.v[k] *= drop_factor(&drop, &mask, seq, (row - off[seq]) * width + first + 4 * h + k);
+            ((struct quad *)(y + row * width + first))[h] = v;
+        }
+        return;
+    }
     for (int64_t j = first; j < width && j < first + 8; j++)
         y[row * width + j] = x[row * width + j] * drop_factor(&drop, &mask, seq, (row - off[seq]) * width + j);
 }
@@ -60,8 +72,8 @@ static void dropout(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width
         if (x != y) dev_copy(d, y, x, (size_t)(rows * width) * sizeof *y);
         return;
     }
-    LAUNCH(d, dropout_kernel, grid_for(rows * ((width + 7) / 8)), THREADS, 0, s->n, s->dev_off, width, drop_of(drop), x,
-           y);
+    LAUNCH(d, dropout_kernel, grid_for(rows * ((width + 7) / 8)), THREADS, 0, s->n, s->dev_off, width,
+           in_quads(width, x, y), drop_of(drop), x, y);
 }
 
 KERNEL u8_to_f32_kernel(int64_t n, const uint8_t *x, float *y)

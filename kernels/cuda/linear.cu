@@ -108,14 +108,28 @@ void multiply_long(struct lafs_dev *d, enum lafs_precision precision, struct pro
     sum_parts(d, parts, n, n, part, add, c);
 }
 
-/* y = drop(act(y)), pre = y before. A thread takes eight neighbours of a row. */
-KERNEL finish_kernel(int64_t n, const int64_t *off, int64_t width, enum lafs_act act, struct drop drop, float *pre,
-                     float *y)
+/* y = drop(act(y)), pre = y before. A thread takes eight neighbours of a row. quads: see in_quads. */
+KERNEL finish_kernel(int64_t n, const int64_t *off, int64_t width, int quads, enum lafs_act act, struct drop drop,
+                     float *pre, float *y)
 {
     const int64_t groups = (width + 7) / 8, row = global_index() / groups, first = global_index() % groups * 8;
     if (row >= off[n]) return;
     const int64_t seq = drop.key ? sequence_of(n, off, row) : 0;
     struct drop_mask mask;
+    if (quads) {
+        struct quad *at = (struct quad *)(y + row * width + first);
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            struct quad v = at[h];
+            if (pre) ((struct quad *)(pre + row * width + first))[h] = v;
+#pragma unroll
+            for (int k = 0; k < 4; k++)
+                v.v[k] = act_value(act, v.v[k]) *
+                         drop_factor(&drop, &mask, seq, (row - off[seq]) * width + first + 4 * h + k);
+            at[h] = v;
+        }
+        return;
+    }
     for (int64_t j = first; j < width && j < first + 8; j++) {
         const float v = y[row * width + j];
         if (pre) pre[row * width + j] = v;
@@ -131,8 +145,8 @@ static void linear(struct lafs_dev *d, enum lafs_precision precision, const stru
     const struct drop mask = drop_of(drop);
     multiply(d, precision, {PRODUCT_NT, rows, out, in, 0, x, w, b, 0, y});
     if (act != LAFS_ACT_NONE || pre || mask.key)
-        LAUNCH(d, finish_kernel, grid_for(rows * ((out + 7) / 8)), THREADS, 0, s->n, s->dev_off, out, act, mask, pre,
-               y);
+        LAUNCH(d, finish_kernel, grid_for(rows * ((out + 7) / 8)), THREADS, 0, s->n, s->dev_off, out,
+               in_quads(out, pre, y), act, mask, pre, y);
 }
 
 static void linear_bwd_x(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
@@ -164,17 +178,20 @@ void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const float *
            rows, width, x, part);
 }
 
-KERNEL sum_parts_kernel(int64_t parts, int64_t n, int64_t inner, const float *part, int add, float *out)
+KERNEL_FOR(PARTS_BLOCK) sum_parts_kernel(int64_t parts, int64_t n, int64_t inner, const float *part, int add,
+                                         float *out)
 {
-    const int64_t j = global_index(), to = j % inner * (n / inner) + j / inner;
-    if (j >= n) return;
-    double sum = 0;
-    for (int64_t i = 0; i < parts; i++) sum += part[i * n + j];
+    const int64_t j = block_x() * WARP + lane_index();
+    const double sum = parts_sum(parts, n, j, part, shared_memory<double>());
+    if (warp_index() || j >= n) return;
+    const int64_t to = j % inner * (n / inner) + j / inner;
     out[to] = add ? out[to] + (float)sum : (float)sum;
 }
 void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, float *out)
 {
-    LAUNCH(d, sum_parts_kernel, grid_for(n), THREADS, 0, parts, n, inner, part, add, out);
+    const int threads = parts_threads(parts);
+    LAUNCH(d, sum_parts_kernel, grid_of((n + WARP - 1) / WARP), threads, (size_t)threads * sizeof(double), parts, n,
+           inner, part, add, out);
 }
 
 static void linear_bwd_w(struct lafs_dev *d, enum lafs_precision precision, int64_t rows, int64_t in, int64_t out,

@@ -6,13 +6,11 @@ static const float BN_EPS = 1e-5f;
 
 /* -- batchnorm -- */
 
-KERNEL bn_mean_kernel(int64_t parts, int64_t rows, int64_t c, const float *part, float *mean)
+KERNEL_FOR(PARTS_BLOCK) bn_mean_kernel(int64_t parts, int64_t rows, int64_t c, const float *part, float *mean)
 {
-    const int64_t j = global_index();
-    if (j >= c) return;
-    double sum = 0;
-    for (int64_t i = 0; i < parts; i++) sum += part[i * c + j];
-    mean[j] = (float)(sum / (double)rows);
+    const int64_t j = block_x() * WARP + lane_index();
+    const double sum = parts_sum(parts, c, j, part, shared_memory<double>());
+    if (warp_index() == 0 && j < c) mean[j] = (float)(sum / (double)rows);
 }
 /* Parts of the sums of (x - mean)^2. */
 KERNEL bn_square_part_kernel(int64_t rows, int64_t c, const float *x, const float *mean, float *part)
@@ -32,13 +30,12 @@ KERNEL bn_square_part_kernel(int64_t rows, int64_t c, const float *x, const floa
     part[block_x() * c + column] = sum;
 }
 /* rstd from the squares' parts, or with parts = 0 mean and rstd from the running statistics. */
-KERNEL bn_stats_kernel(int64_t parts, int64_t rows, int64_t c, float momentum, const float *part, float *run_mean,
-                       float *run_var, float *m, float *r, float *mean, float *rstd)
+KERNEL_FOR(PARTS_BLOCK) bn_stats_kernel(int64_t parts, int64_t rows, int64_t c, float momentum, const float *part,
+                                        float *run_mean, float *run_var, float *m, float *r, float *mean, float *rstd)
 {
-    const int64_t j = global_index();
-    if (j >= c) return;
-    double squares = 0;
-    for (int64_t i = 0; i < parts; i++) squares += part[i * c + j];
+    const int64_t j = block_x() * WARP + lane_index();
+    const double squares = parts_sum(parts, c, j, part, shared_memory<double>());
+    if (warp_index() || j >= c) return;
     if (parts) {
         const double v = squares / (double)rows, unbiased = rows > 1 ? squares / (double)(rows - 1) : v;
         r[j] = (float)(1 / sqrt(v + 1e-5));
@@ -61,18 +58,20 @@ static void batchnorm(struct lafs_dev *d, int64_t rows, int64_t c, int train, fl
                       const float *gamma, const float *beta, float *run_mean, float *run_var, enum lafs_act act,
                       float *y, float *mean, float *rstd)
 {
-    const int64_t parts = train ? parts_of(rows) : 0;
+    const int64_t parts = train ? parts_of(rows) : 0, blocks = (c + WARP - 1) / WARP;
+    const int threads = parts_threads(parts);
+    const size_t shared = (size_t)threads * sizeof(double);
     float *m = (float *)dev_scratch(d, SCRATCH_ROWS, (size_t)(2 * c) * sizeof *m), *r = m + c;
     float *part = train ? (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(parts * c) * sizeof *part) : NULL;
     if (!m || (train && !part) || !rows) return;
     if (train) {
         column_parts(d, rows, c, x, part);
-        LAUNCH(d, bn_mean_kernel, grid_for(c), THREADS, 0, parts, rows, c, part, m);
+        LAUNCH(d, bn_mean_kernel, grid_of(blocks), threads, shared, parts, rows, c, part, m);
         LAUNCH(d, bn_square_part_kernel, grid_of(parts, (c + WARP - 1) / WARP), THREADS, THREADS * sizeof(float), rows,
                c, x, m, part);
     }
-    LAUNCH(d, bn_stats_kernel, grid_for(c), THREADS, 0, parts, rows, c, momentum, part, run_mean, run_var, m, r, mean,
-           rstd);
+    LAUNCH(d, bn_stats_kernel, grid_of(blocks), threads, shared, parts, rows, c, momentum, part, run_mean, run_var, m,
+           r, mean, rstd);
     LAUNCH(d, bn_apply_kernel, grid_for(rows * c), THREADS, 0, rows * c, c, x, m, r, gamma, beta, act, y);
 }
 
