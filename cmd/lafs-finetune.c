@@ -370,7 +370,6 @@ static lafs_status prepare(struct lafs_finetune_config *c, const char *path, str
     trainrun_check_turns(&s.run, c->batch / c->micro);
     LAFS_TRY(trainrun_open_data(&s.run, err));
     c->ahead = s.run.ahead ? &s.run.data : NULL;
-    c->host_pool = cli_pool();
     c->validate = o.pairs && s.run.comm.rank == 0 ? validate_batch(&s.validate) : 0;
     record_options(c);
     return LAFS_OK;

@@ -101,14 +101,14 @@ static void cosine_block(const struct lafs_matmul *p, int64_t row, int64_t rows,
 }
 
 /* Logit and its slope by the cosine. */
-static double margin_logit(const struct margin *j, double cosine, double y, double *slope)
+static double margin_logit(enum lafs_margin kind, double s, double m, double cosine, double y, double *slope)
 {
-    *slope = j->s;
-    if (j->kind == LAFS_MARGIN_COSFACE) return j->s * (cosine - j->m * y);
-    if (y == 0) return j->s * cosine;
-    double c = fmin(fmax(cosine, -1 + 1e-7), 1 - 1e-7), angle = acos(c) + j->m * y;
-    *slope = j->s * sin(angle) / sqrt(1 - c * c);
-    return j->s * cos(angle);
+    *slope = s;
+    if (kind == LAFS_MARGIN_COSFACE) return s * (cosine - m * y);
+    if (y == 0) return s * cosine;
+    double c = fmin(fmax(cosine, -1 + 1e-7), 1 - 1e-7), angle = acos(c) + m * y;
+    *slope = s * sin(angle) / sqrt(1 - c * c);
+    return s * cos(angle);
 }
 
 /* Sets the target entries of row i apart, and puts their logits / s in their place. */
@@ -124,7 +124,7 @@ static void set_apart(const struct margin *j, int64_t i, double logit[2])
     for (int k = 0; k < s->n; k++) {
         float *place = j->cosine + i * j->classes + s->c[k];
         s->cosine[k] = *place;
-        logit[k] = margin_logit(j, s->cosine[k], s->y[k], &s->slope[k]);
+        logit[k] = margin_logit(j->kind, j->s, j->m, s->cosine[k], s->y[k], &s->slope[k]);
         *place = (float)(logit[k] / j->s);
     }
 }
@@ -243,4 +243,125 @@ void lafs_cpu_margin_loss(struct lafs_dev *d, enum lafs_precision precision, int
     lafs_cpu_matmul(d, &back_e);
     lafs_cpu_matmul(d, &back_w);
     lafs_pool_for(d->pool, b, lafs_isa_demb(), &j);
+}
+
+/* -- classes that are split among processes: a tile is a row -- */
+
+struct part {
+    const struct lafs_margin_part *p;
+    const float *cosine;
+    float *slope;
+    const double *most, *sum;
+    double *out;
+};
+struct apart {          /* the row's targets among the classes here, ascending; a last one behind all classes */
+    int n;
+    int64_t at[3];
+    double y[2], logit[2], slope[2];
+};
+
+static struct apart part_apart(const struct lafs_margin_part *p, int64_t i, const float *cosine)
+{
+    const struct lafs_target *t = &p->row[i].target;
+    const int64_t class[2] = {t->a, t->b};
+    const double y[2] = {t->a == t->b ? 1 : t->lambda, t->a == t->b ? 0 : 1 - (double)t->lambda};
+    const int first = t->b < t->a;
+    struct apart s = {0};
+    for (int k = 0; k < 2; k++) {
+        const int which = k ^ first;
+        const int64_t at = class[which] - p->first;
+        if (at < 0 || at >= p->classes || y[which] == 0) continue;
+        s.at[s.n] = at;
+        s.y[s.n] = y[which];
+        s.logit[s.n] = margin_logit(p->kind, p->s, p->m, cosine[at], y[which], &s.slope[s.n]);
+        s.n++;
+    }
+    s.at[s.n] = p->classes;
+    return s;
+}
+
+LAFS_INLINE void most_tile(const struct part *j, int64_t i)
+{
+    const struct lafs_margin_part *p = j->p;
+    const float *z = j->cosine + i * p->classes;
+    double most = -INFINITY;
+    if (p->row[i].factor != 0) {
+        const struct apart s = part_apart(p, i, z);
+        int64_t from = 0;
+        for (int k = 0; k <= s.n; k++) {
+            if (s.at[k] > from) most = fmax(most, (double)p->s * lafs_vec_max(s.at[k] - from, z + from));
+            if (k < s.n) most = fmax(most, s.logit[k]);
+            from = s.at[k] + 1;
+        }
+    }
+    j->out[i] = most;
+}
+LAFS_ISA_TILES(most, struct part, most_tile(j, tile))
+
+LAFS_INLINE void sums_tile(const struct part *j, int64_t i)
+{
+    enum { BLOCK = 1024 };
+    const struct lafs_margin_part *p = j->p;
+    const float *z = j->cosine + i * p->classes, scale = p->s, most = (float)j->most[i];
+    float e[BLOCK];
+    double sum = 0, wanted = 0;
+    if (p->row[i].factor != 0) {
+        const struct apart s = part_apart(p, i, z);
+        int64_t from = 0;
+        for (int k = 0; k <= s.n; k++) {
+            for (int64_t at = from; at < s.at[k]; at += BLOCK) {
+                int64_t n = lafs_min64(BLOCK, s.at[k] - at);
+                LAFS_EACH
+                for (int64_t c = 0; c < n; c++) e[c] = lafs_vec_exp(scale * z[at + c] - most);
+                sum += lafs_vec_sum(n, e);
+            }
+            if (k < s.n) sum += exp(s.logit[k] - j->most[i]), wanted += s.y[k] * s.logit[k];
+            from = s.at[k] + 1;
+        }
+    }
+    j->out[2 * i] = sum;
+    j->out[2 * i + 1] = wanted;
+}
+LAFS_ISA_TILES(sums, struct part, sums_tile(j, tile))
+
+LAFS_INLINE void slopes_tile(const struct part *j, int64_t i)
+{
+    const struct lafs_margin_part *p = j->p;
+    const double factor = p->row[i].factor;
+    float *z = j->slope + i * p->classes;
+    if (factor == 0) {
+        memset(z, 0, (size_t)p->classes * sizeof *z);
+        return;
+    }
+    const struct apart s = part_apart(p, i, z);
+    const float scale = p->s, most = (float)j->most[i], f = (float)(factor * p->s / j->sum[i]);
+    int64_t from = 0;
+    for (int k = 0; k <= s.n; k++) {
+        LAFS_EACH
+        for (int64_t c = from; c < s.at[k]; c++) z[c] = f * lafs_vec_exp(scale * z[c] - most);
+        if (k < s.n)
+            z[s.at[k]] = (float)(factor * (exp(s.logit[k] - j->most[i]) / j->sum[i] - s.y[k]) * s.slope[k]);
+        from = s.at[k] + 1;
+    }
+}
+LAFS_ISA_TILES(slopes, struct part, slopes_tile(j, tile))
+
+void lafs_cpu_margin_most(struct lafs_dev *d, const struct lafs_margin_part *p, const float *cosine, double *most)
+{
+    struct part j = {.p = p, .cosine = cosine, .out = most};
+    lafs_pool_for(d->pool, p->rows, lafs_isa_most(), &j);
+}
+
+void lafs_cpu_margin_sums(struct lafs_dev *d, const struct lafs_margin_part *p, const float *cosine, const double *most,
+                          double *sums)
+{
+    struct part j = {.p = p, .cosine = cosine, .most = most, .out = sums};
+    lafs_pool_for(d->pool, p->rows, lafs_isa_sums(), &j);
+}
+
+void lafs_cpu_margin_slopes(struct lafs_dev *d, const struct lafs_margin_part *p, const double *most, const double *sum,
+                            float *cosine)
+{
+    struct part j = {.p = p, .slope = cosine, .most = most, .sum = sum};
+    lafs_pool_for(d->pool, p->rows, lafs_isa_slopes(), &j);
 }

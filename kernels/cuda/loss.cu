@@ -391,6 +391,74 @@ static void margin_loss(struct lafs_dev *d, enum lafs_precision precision, int64
     LAUNCH(d, margin_emb_kernel, grid_for(b * WARP), THREADS, 0, g, demb);
 }
 
+/* -- the same over classes that are split among processes -- */
+
+enum { PART_CHUNK = 2048 /* classes of a block */ };
+
+/* Logit of class c of a row, and its slope; *y: its part of the target. */
+DEVICE double part_logit(const struct lafs_margin_part *p, const struct lafs_margin_row *row, int64_t c, float cosine,
+                         double *y, double *slope)
+{
+    struct margin g;
+    g.kind = p->kind, g.s = p->s, g.m = p->m;
+    *y = target_weight(&row->target, p->first + c);
+    return margin_logit(&g, cosine, *y, slope);
+}
+/* A block has a row. */
+KERNEL_FOR(WIDE_BLOCK) margin_most_kernel(struct lafs_margin_part p, const float *cosine, double *most)
+{
+    const int64_t i = block_x();
+    const struct lafs_margin_row row = p.row[i];
+    double top = -INFINITY, y, slope;
+    for (int64_t c = thread_index(); c < p.classes && row.factor != 0; c += block_threads())
+        top = fmax(top, part_logit(&p, &row, c, cosine[i * p.classes + c], &y, &slope));
+    top = block_max(top, shared_memory<double>());
+    if (thread_index() == 0) most[i] = top;
+}
+KERNEL_FOR(WIDE_BLOCK) margin_sums_kernel(struct lafs_margin_part p, const float *cosine, const double *most,
+                                          double *sums)
+{
+    const int64_t i = block_x();
+    const struct lafs_margin_row row = p.row[i];
+    double *room = shared_memory<double>(), sum = 0, wanted = 0, y, slope;
+    for (int64_t c = thread_index(); c < p.classes && row.factor != 0; c += block_threads()) {
+        const double z = part_logit(&p, &row, c, cosine[i * p.classes + c], &y, &slope);
+        sum += expf((float)(z - most[i]));
+        wanted += y * z;
+    }
+    sum = block_sum(sum, room);
+    wanted = block_sum(wanted, room);
+    if (thread_index() == 0) sums[2 * i] = sum, sums[2 * i + 1] = wanted;
+}
+/* A block has PART_CHUNK classes of a row. */
+KERNEL margin_slopes_kernel(struct lafs_margin_part p, const double *most, const double *sum, float *cosine)
+{
+    const int64_t i = block_x(), first = (int64_t)block_y() * PART_CHUNK;
+    const int64_t end = first + PART_CHUNK < p.classes ? first + PART_CHUNK : p.classes;
+    const struct lafs_margin_row row = p.row[i];
+    double y, slope;
+    for (int64_t c = first + thread_index(); c < end; c += block_threads()) {
+        float *place = &cosine[i * p.classes + c];
+        const double z = part_logit(&p, &row, c, *place, &y, &slope);
+        *place = row.factor != 0 ? (float)(row.factor * (expf((float)(z - most[i])) / sum[i] - y) * slope) : 0.0f;
+    }
+}
+static void margin_most(struct lafs_dev *d, const struct lafs_margin_part *p, const float *cosine, double *most)
+{
+    LAUNCH(d, margin_most_kernel, grid_of(p->rows), WIDE_BLOCK, WARP * sizeof(double), *p, cosine, most);
+}
+static void margin_sums(struct lafs_dev *d, const struct lafs_margin_part *p, const float *cosine, const double *most,
+                        double *sums)
+{
+    LAUNCH(d, margin_sums_kernel, grid_of(p->rows), WIDE_BLOCK, WARP * sizeof(double), *p, cosine, most, sums);
+}
+static void margin_slopes(struct lafs_dev *d, const struct lafs_margin_part *p, const double *most, const double *sum,
+                          float *cosine)
+{
+    LAUNCH(d, margin_slopes_kernel, grid_of(p->rows, (p->classes + PART_CHUNK - 1) / PART_CHUNK), THREADS, 0, *p, most,
+           sum, cosine);
+}
+
 void ops_loss(struct lafs_ops *ops)
 {
     ops->l2norm = l2norm;
@@ -399,4 +467,7 @@ void ops_loss(struct lafs_ops *ops)
     ops->dino_loss = dino_loss;
     ops->margin_scratch = margin_scratch;
     ops->margin_loss = margin_loss;
+    ops->margin_most = margin_most;
+    ops->margin_sums = margin_sums;
+    ops->margin_slopes = margin_slopes;
 }

@@ -242,6 +242,53 @@ void lafs_ref_margin_loss(struct lafs_dev *d, enum lafs_precision precision, int
         }
 }
 
+/* Logit of class c of row i, and its slope; *y: its part of the target. */
+static double part_logit(const struct lafs_margin_part *p, int64_t i, int64_t c, const float *cosine, double *y,
+                         double *slope)
+{
+    *y = target_weight(&p->row[i].target, p->first + c);
+    return margin_logit(p->kind, p->s, p->m, cosine[i * p->classes + c], *y, slope);
+}
+
+void lafs_ref_margin_most(struct lafs_dev *d, const struct lafs_margin_part *p, const float *cosine, double *most)
+{
+    (void)d;
+    double y, slope;
+    for (int64_t i = 0; i < p->rows; i++) {
+        most[i] = -INFINITY;
+        for (int64_t c = 0; c < p->classes && p->row[i].factor != 0; c++)
+            most[i] = fmax(most[i], part_logit(p, i, c, cosine, &y, &slope));
+    }
+}
+
+void lafs_ref_margin_sums(struct lafs_dev *d, const struct lafs_margin_part *p, const float *cosine, const double *most,
+                          double *sums)
+{
+    (void)d;
+    double y, slope;
+    for (int64_t i = 0; i < p->rows; i++) {
+        sums[2 * i] = sums[2 * i + 1] = 0;
+        for (int64_t c = 0; c < p->classes && p->row[i].factor != 0; c++) {
+            const double z = part_logit(p, i, c, cosine, &y, &slope);
+            sums[2 * i] += exp(z - most[i]);
+            sums[2 * i + 1] += y * z;
+        }
+    }
+}
+
+void lafs_ref_margin_slopes(struct lafs_dev *d, const struct lafs_margin_part *p, const double *most, const double *sum,
+                            float *cosine)
+{
+    (void)d;
+    double y, slope;
+    for (int64_t i = 0; i < p->rows; i++)
+        for (int64_t c = 0; c < p->classes; c++) {
+            const double z = part_logit(p, i, c, cosine, &y, &slope), factor = p->row[i].factor;
+            cosine[i * p->classes + c] =
+                factor != 0 ? (float)(factor * (exp(z - most[i]) / sum[i] - y) * slope) : 0;
+        }
+}
+
 void lafs_ref_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, const float *weight, float grad_scale,
                   double *loss, float *da)
 {

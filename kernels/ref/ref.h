@@ -89,6 +89,11 @@ void lafs_ref_margin_loss(struct lafs_dev *d, enum lafs_precision precision, int
                           const float *emb, const float *weight, const struct lafs_target *target,
                           enum lafs_margin kind, float s, float m, float grad_scale, void *scratch, double *loss,
                           float *demb, float *dweight, float *logits);
+void lafs_ref_margin_most(struct lafs_dev *d, const struct lafs_margin_part *p, const float *cosine, double *most);
+void lafs_ref_margin_sums(struct lafs_dev *d, const struct lafs_margin_part *p, const float *cosine, const double *most,
+                          double *sums);
+void lafs_ref_margin_slopes(struct lafs_dev *d, const struct lafs_margin_part *p, const double *most, const double *sum,
+                            float *cosine);
 void lafs_ref_mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, const float *weight, float grad_scale,
                   double *loss, float *da);
 /* optim.c */

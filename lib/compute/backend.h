@@ -101,6 +101,19 @@ struct lafs_rate {
     double correct1, correct2;  /* 1 - beta1^n, 1 - beta2^n, n this tensor's update count, 1 for the first */
 };
 
+/* A row of a margin softmax whose classes are split among processes. Device memory. */
+struct lafs_margin_row {
+    struct lafs_target target;
+    double factor;              /* of its gradient; 0: there is no such row */
+};
+/* The part of it that a process has: `classes` of all, from number `first` on. */
+struct lafs_margin_part {
+    int64_t rows, classes, first;
+    const struct lafs_margin_row *row; /* (rows) device */
+    enum lafs_margin kind;
+    float s, m;                 /* s > 0 */
+};
+
 struct lafs_conv {  /* geometry of a convolution; padding (k-1)/2 on all sides */
     int64_t n, h, w, c;    /* input */
     int k, stride;
@@ -368,6 +381,16 @@ struct lafs_ops {
                         const float *emb, const float *weight, const struct lafs_target *target, enum lafs_margin kind,
                         float s, float m, float grad_scale, void *scratch, double *loss, float *demb, float *dweight,
                         float *logits);
+    /* The same over classes that are split, from the cosines (rows,classes) of those here, in three steps, between
+     * which the processes tell each other numbers of rows. Without a row: -INFINITY, 0, 0.
+     * most (rows,double) = the largest logit here. */
+    void (*margin_most)(struct lafs_dev *d, const struct lafs_margin_part *p, const float *cosine, double *most);
+    /* sums (rows,2,double) = the sum of exp(logit - most), and of target x logit, here; most: the largest anywhere. */
+    void (*margin_sums)(struct lafs_dev *d, const struct lafs_margin_part *p, const float *cosine, const double *most,
+                        double *sums);
+    /* cosine becomes its gradient, factor (exp(logit - most) / sum - y) slope; sum (rows,double): of all processes. */
+    void (*margin_slopes)(struct lafs_dev *d, const struct lafs_margin_part *p, const double *most, const double *sum,
+                          float *cosine);
     /* loss (1,double) = weight * mean((a-b)^2), weight (1); da (n), unless NULL, += grad_scale * its gradient. */
     void (*mse)(struct lafs_dev *d, int64_t n, const float *a, const float *b, const float *weight, float grad_scale,
                 double *loss, float *da);

@@ -232,7 +232,7 @@ static lafs_status add_classifier(struct lafs_finetune *t, struct lafs_err *err)
     int64_t first = 0, count = t->c.classes;
     t->split_on = t->c.split_classes && t->turns.ranks > 1 && count >= t->turns.ranks;
     if (t->split_on) lafs_split_range(t->c.comm, t->c.classes, &first, &count);
-    t->split = (struct lafs_split){.comm = t->c.comm, .b = t->b, .pool = t->c.host_pool, .dim = dim,
+    t->split = (struct lafs_split){.comm = t->c.comm, .b = t->b, .dim = dim,
                                    .classes = t->c.classes, .micro = t->c.micro, .kind = t->c.margin,
                                    .scale = t->c.scale, .margin = t->c.margin_m};
     const int64_t shape[2] = {count, dim};

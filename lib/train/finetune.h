@@ -42,7 +42,6 @@ struct lafs_finetune_config {
     /* 1: several processes share out the classes' weights (train/split.h), and results depend on their number by
      * rounding; 0: each has all of them */
     int split_classes;
-    struct lafs_pool *host_pool;    /* threads for the softmax over classes that are split; NULL: none */
     int plan_only;                  /* 1: parameters are declared and memory is counted; no step can follow */
     int rehearsal;                  /* 1: the backend is a plan (ops->plan): nothing has values */
     int validate;                   /* faces embedded at once between steps, on the same backend; 0: none are */

@@ -2,41 +2,39 @@
  * Exact: the same sums as of the op margin_loss, in another order.
  *
  * In a pass all processes meet: the embeddings and targets of all micro-batches are gathered, each process takes their
- * cosines with its own classes, largest logits and sums of exponentials are gathered, and the gradients of the
- * embeddings go back to where these came from. Those of the weights stay where the weights are. */
+ * cosines with its own classes, two or three numbers a row are told to the others (largest logit, sum of exponentials,
+ * target's logit), and the gradients of the embeddings go back to where these came from; embeddings and gradients from
+ * device to device where these are linked. Cosines, and the gradients of the weights, stay where the weights are. */
 #ifndef LAFS_TRAIN_SPLIT_H
 #define LAFS_TRAIN_SPLIT_H
 
 #include <stdint.h>
 
-#include "base/pool.h"
 #include "compute/comm.h"
 #include "compute/tensor.h"
 #include "format/safetensors.h"
 
-struct lafs_split_row; /* a row of the gathered micro-batches */
-struct lafs_split_told; /* what its process says of it */
 struct lafs_split {
     struct lafs_comm *comm;
     const struct lafs_backend *b;
-    struct lafs_pool *pool;        /* threads for what is done on the host; NULL: none */
     int64_t dim, classes, micro, rows; /* rows: ranks x micro */
     int64_t first, count;          /* own classes */
     enum lafs_margin kind;
     double scale, margin;
     /* device */
-    float *emb, *unit, *norm;      /* (rows, dim) x2, (rows): gathered, and normalised */
+    float *emb, *unit, *norm;      /* (rows, dim) x2, (rows): gathered, and normalised; then emb: what comes back */
     float *weight_unit, *weight_norm, *dweight_unit; /* (count, dim), (count), (count, dim) */
     float *cosine;                 /* (rows, count), and its gradient */
     float *dunit;                  /* (rows, dim) */
     int64_t *dev_off;
+    struct lafs_margin_row *dev_row; /* (rows) */
+    double *dev_most, *dev_sums;   /* (rows), (rows, 2) */
     /* host */
+    int linked;                    /* 1: devices exchange by themselves */
     int64_t *off;
-    float *host_rows, *host_mine;  /* (rows, dim) x2 */
-    float *host_cosine;            /* (rows, count) */
-    struct lafs_split_row *row;    /* (rows) */
-    struct lafs_split_told *told;  /* (rows) */
-    double *most, *sums;           /* (ranks, rows), (ranks, rows, 2): by process */
+    float *host_rows;              /* (2, rows, dim), unless linked */
+    struct lafs_margin_row *row;   /* (rows) gathered */
+    double *most, *sums;           /* (ranks + 1, rows), (ranks + 1, rows, 2): by process, then of all */
 };
 /* The range of a process. */
 void lafs_split_range(const struct lafs_comm *comm, int64_t classes, int64_t *first, int64_t *count);

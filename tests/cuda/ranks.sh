@@ -3,6 +3,7 @@
 # host: what one process on one GPU gives, to the bit. What NCCL refuses, and what does not come.
 set -eu
 . "$(dirname "$0")/../cli/lib.sh"
+. "$TOP/tests/gpu/lib.sh"
 . "$TOP/tests/cli/ranks.inc"
 plugins=$LAFS_BIN/tests/cuda/sim
 export LD_LIBRARY_PATH="$LAFS_BIN/tests/ranks" LAFS_SIM_GPUS=3
@@ -39,6 +40,18 @@ expect_status 0 ranks 2 $grid -v --ranks mpi -o host faces.lafs
 hasnt stderr NCCL
 equal whole-grid host
 ok "through the host: the same"
+
+# Classes that are split: embeddings and their gradients go from GPU to GPU, of the rest a few numbers a row through the
+# host; all of it through the host gives the same bits, and one GPU nearly the same.
+# shellcheck disable=SC2086
+expect_status 0 ranks 2 $grid -v --classifier split --ranks nccl -o split faces.lafs
+message "$by_nccl"
+# shellcheck disable=SC2086
+expect_status 0 ranks 2 $grid -q --classifier split --ranks mpi -o split-host faces.lafs
+equal split split-host
+for run in whole-grid split; do sed -n 's/.*"cross_entropy": \([0-9.e+-]*\).*/\1/p' $run/log.jsonl >$run.losses; done
+check within 0.0001 3 whole-grid.losses split.losses
+ok "classes that are split among GPUs"
 
 # What NCCL refuses: by itself it is an error only where it was asked for; otherwise the host does it, to the same bits.
 mkdir broken

@@ -163,6 +163,70 @@ static double objective_margin(struct op *o, const struct lafs_backend *ref)
     return 0.6f * *(double *)find_buf(o, "loss")->host;
 }
 
+/* -- a part of the classes of a margin softmax: dim 0 rows, 2 classes here, 3 kind, 4 the first of them -- */
+static void draw_part(struct op *o)
+{
+    const int64_t all = below(o, 3, below(o, 0, 1) ? 20 : 4500);
+    o->dim[0] = below(o, 1, 9);
+    o->dim[4] = below(o, 0, all - 1);
+    o->dim[2] = below(o, 1, all - o->dim[4]);
+    o->dim[3] = below(o, 0, 1);
+    o->num[0] = below(o, 0, 1) ? 64 : 8;
+    draw_targets(o, all);
+    const struct lafs_target *t = (void *)find_buf(o, "target")->init;
+    struct lafs_margin_row *r = (void *)add_buf(o, "row", IN, WHOLE, o->dim[0] * (int64_t)sizeof *r, 1)->init;
+    for (int64_t i = 0; i < o->dim[0]; i++)
+        r[i] = (struct lafs_margin_row){t[i], below(o, 0, 4) ? 0.3 : 0}; /* some are not there */
+    double *most = (double *)add_buf(o, "most", IN, WHOLE, o->dim[0], 8)->init;
+    double *sum = (double *)add_buf(o, "sum", IN, WHOLE, o->dim[0], 8)->init;
+    for (int64_t i = 0; i < o->dim[0]; i++) most[i] = o->num[0] + 0.1 * most[i], sum[i] += 3;
+    whole(o, "cosine", IN, o->dim[0] * o->dim[2]);
+}
+static struct lafs_margin_part part_of(struct op *o)
+{
+    return (struct lafs_margin_part){o->dim[0], o->dim[2], o->dim[4], P(o, "row"), (enum lafs_margin)o->dim[3],
+                                     (float)o->num[0], 0.4f};
+}
+static void draw_most(struct op *o)
+{
+    draw_part(o);
+    add_buf(o, "out", OUT, WHOLE, o->dim[0], 8);
+}
+static void run_most(struct op *o, const struct lafs_backend *b)
+{
+    const struct lafs_margin_part p = part_of(o);
+    double none[16];
+    b->ops->margin_most(b->dev, &p, F(o, "cosine"), P(o, "out"));
+    /* Where there is no row that is an infinity, which does not compare. */
+    b->ops->download(b->dev, none, P(o, "out"), (size_t)o->dim[0] * sizeof *none);
+    for (int64_t i = 0; i < o->dim[0]; i++) {
+        const int there = ((struct lafs_margin_row *)find_buf(o, "row")->init)[i].factor != 0;
+        if (!there && none[i] == -INFINITY) none[i] = -1e3;
+    }
+    b->ops->upload(b->dev, P(o, "out"), none, (size_t)o->dim[0] * sizeof *none);
+}
+static void draw_sums(struct op *o)
+{
+    draw_part(o);
+    add_buf(o, "out", OUT, WHOLE, 2 * o->dim[0], 8)->tol = 3e-5;
+}
+static void run_sums(struct op *o, const struct lafs_backend *b)
+{
+    const struct lafs_margin_part p = part_of(o);
+    b->ops->margin_sums(b->dev, &p, F(o, "cosine"), P(o, "most"), P(o, "out"));
+}
+static void draw_slopes(struct op *o)
+{
+    draw_part(o);
+    find_buf(o, "cosine")->kind = ADD;
+    find_buf(o, "cosine")->tol = 3e-5;
+}
+static void run_slopes(struct op *o, const struct lafs_backend *b)
+{
+    const struct lafs_margin_part p = part_of(o);
+    b->ops->margin_slopes(b->dev, &p, P(o, "most"), P(o, "sum"), F(o, "cosine"));
+}
+
 static void draw_mse(struct op *o)
 {
     o->dim[0] = below(o, 1, 9000);
@@ -236,6 +300,9 @@ static const struct op_case cases[] = {
     {"margin_loss long", draw_margin_long, run_margin},
     {"margin_loss long bf16x3", draw_margin_long, run_margin, .precision = LAFS_PRECISION_BF16X3, .tol = 1e-4},
     {"margin_loss forward", draw_margin_forward, run_margin_forward},
+    {"margin_most", draw_most, run_most},
+    {"margin_sums", draw_sums, run_sums},
+    {"margin_slopes", draw_slopes, run_slopes},
     {"mse", draw_mse, run_mse, .objective = objective_mse, .grad = {{"a", "da"}}},
     {"norms", draw_segments, run_norms},
     {"adamw", draw_adamw, run_adamw},

@@ -31,7 +31,7 @@ static double apart(const float *a, const float *b, int64_t n)
     return most / size;
 }
 
-static void against_op(enum lafs_margin kind, int passes)
+static void against_op(const char *backend, enum lafs_margin kind, int passes)
 {
     static const struct lafs_target target[N] = {{0, 0, 1}, {36, 36, 1}, {3, 4, 0.3f}, {5, 5, 0.6f}, {7, 8, 0}, {9, 1, 0.5f}};
     struct lafs_backend b;
@@ -39,7 +39,7 @@ static void against_op(enum lafs_margin kind, int passes)
     struct lafs_arena a = {0};
     struct lafs_rng r;
     double loss, want;
-    REQUIRE_OK(lafs_backend_open(&b, "ref", NULL, NULL, &e), &e);
+    REQUIRE_OK(lafs_backend_open(&b, backend, NULL, NULL, &e), &e);
     float host[CLASSES * DIM], other[CLASSES * DIM];
     lafs_rng_init(&r, 7);
     for (int i = 0; i < N * DIM; i++) host[i] = (float)lafs_rng_normal(&r);
@@ -80,9 +80,11 @@ static void against_op(enum lafs_margin kind, int passes)
 
 TEST(margin_loss)
 {
-    against_op(LAFS_MARGIN_COSFACE, 1);
-    against_op(LAFS_MARGIN_COSFACE, 2);
-    against_op(LAFS_MARGIN_ARCFACE, 1);
+    against_op("ref", LAFS_MARGIN_COSFACE, 1);
+    against_op("ref", LAFS_MARGIN_COSFACE, 2);
+    against_op("ref", LAFS_MARGIN_ARCFACE, 1);
+    against_op("cpu", LAFS_MARGIN_COSFACE, 2);
+    against_op("cpu", LAFS_MARGIN_ARCFACE, 1);
 }
 
 /* Every class belongs to one process, and none of them is without; turns are dealt out once. */
