@@ -89,6 +89,14 @@ fi
 expect_status 1 lafs-show --count e.mp -o no/such/dir
 ok "misuse, and output that cannot be written"
 
+printf 'PK\003\004\024\000\000\010' >m.pth
+expect_status 1 lafs-show m.pth
+message "a zip archive (lafs-convert --list looks into PyTorch's)"
+printf '\010\010\022\004lafs:\377\376' >m.onnx
+expect_status 1 lafs-show m.onnx
+message "an ONNX graph: see lafs-convert --list"
+ok "models of other kinds are named"
+
 # A map that says it has 2^32-1 members, nesting without end, a string longer than the file.
 printf '\337\377\377\377\377' >bomb1.mp
 head -c 100000 /dev/zero | tr '\0' '\221' >bomb2.mp
