@@ -10,13 +10,14 @@ static int64_t out_pixels(const struct op *o)
 {
     return lafs_conv_side(o->dim[0], (int)o->dim[3], (int)o->dim[4]) * lafs_conv_side(o->dim[1], (int)o->dim[3], (int)o->dim[4]);
 }
+/* depthwise: 0, or the k of one: kernels may differ by it. */
 static void draw_conv_inputs(struct op *o, int depthwise)
 {
     draw_images(o, 3);
     o->dim[0] = below(o, 1, 12);
     o->dim[1] = below(o, 1, 12);
     o->dim[2] = below(o, 1, depthwise ? 70 : 12);
-    o->dim[3] = 1 + 2 * below(o, 0, 2);
+    o->dim[3] = depthwise ? depthwise : 1 + 2 * below(o, 0, 2);
     o->dim[4] = below(o, 1, 2);
     o->dim[5] = depthwise ? o->dim[2] : below(o, 1, 40);
     o->dim[6] = below(o, LAFS_ACT_NONE, LAFS_ACT_SIGMOID);
@@ -52,9 +53,13 @@ static void draw_conv_1x1(struct op *o)
     whole(o, "b", IN, o->dim[5]);
     per_seq(o, "y", OUT, o->dim[0] * o->dim[1] * o->dim[5]);
 }
-static void draw_depthwise(struct op *o) { draw_forward(o, 1); }
+static void draw_depthwise1(struct op *o) { draw_forward(o, 1); }
+static void draw_depthwise3(struct op *o) { draw_forward(o, 3); }
+static void draw_depthwise5(struct op *o) { draw_forward(o, 5); }
 static void draw_conv_bwd(struct op *o) { draw_backward(o, 0); }
-static void draw_depthwise_bwd(struct op *o) { draw_backward(o, 1); }
+static void draw_depthwise1_bwd(struct op *o) { draw_backward(o, 1); }
+static void draw_depthwise3_bwd(struct op *o) { draw_backward(o, 3); }
+static void draw_depthwise5_bwd(struct op *o) { draw_backward(o, 5); }
 static void run_conv(struct op *o, const struct lafs_backend *b)
 {
     const struct lafs_conv g = conv_of(o);
@@ -378,8 +383,12 @@ static const struct op_case cases[] = {
     {"conv", draw_conv, run_conv},
     {"conv 1x1", draw_conv_1x1, run_conv},
     {"conv backward", draw_conv_bwd, run_conv_bwd},
-    {"depthwise", draw_depthwise, run_depthwise},
-    {"depthwise backward", draw_depthwise_bwd, run_depthwise_bwd},
+    {"depthwise 1 x 1", draw_depthwise1, run_depthwise, .rounds = 2},
+    {"depthwise 3 x 3", draw_depthwise3, run_depthwise, .rounds = 5},
+    {"depthwise 5 x 5", draw_depthwise5, run_depthwise, .rounds = 5},
+    {"depthwise 1 x 1 backward", draw_depthwise1_bwd, run_depthwise_bwd, .rounds = 2},
+    {"depthwise 3 x 3 backward", draw_depthwise3_bwd, run_depthwise_bwd, .rounds = 5},
+    {"depthwise 5 x 5 backward", draw_depthwise5_bwd, run_depthwise_bwd, .rounds = 5},
     {"maxpool2", draw_maxpool2, run_maxpool2},
     {"upsample2_add", draw_upsample2, run_upsample2},
     {"maxpool2_bwd, upsample2_bwd", draw_maps_bwd, run_maps_bwd},
