@@ -1,7 +1,7 @@
 /* Self-supervised pretraining: LAFS, and DINO as its baseline. Spec "Stage 2".
  *
  *     lafs_pretrain_open(&t, &config, &backend, feed, err);
- *     while (!lafs_pretrain_done(t)) lafs_pretrain_step(t, &report, err);
+ *     while (lafs_pretrain_step_number(t) < lafs_pretrain_steps(t)) LAFS_TRY(lafs_pretrain_step(t, &report, err));
  *     lafs_pretrain_save_model(t, "model.safetensors", ...);
  *
  * Several processes hold the same state. Each learns from micro-batches of its own; what these give is added in their
