@@ -26,18 +26,16 @@ static void fields_at(float s, float t, float f[FIELDS])
         bell(s, t, 0, -50, 60, 18) * 0.4f + bell(s, t, 0, 60, 14, 4) * 0.3f + bell(s, t, 66, -10, 16, 30) * 0.4f;
     static const float line[][2] = {{0, 49},  {14, 50}, {22, 56},  {32, 66},  {50, 68},   {75, 52},
                                     {95, 26}, {108, 8}, {118, -6}, {126, 10}, {132, 130}, {140, 180}};
-    float top = CURVE(line, a), low = smoothf(134, 122, t);
+    float top = CURVE(line, a);
     float below = smoothf(-3, 9, t - top) * (1 - smoothf(118, 136, t)) * (1 - smoothf(118, 128, a));
-    (void)low;
     f[F_MOUSTACHE] = smoothf(47, 52, t) * (1 - smoothf(64, 69, t)) * (1 - smoothf(22, 31, a + 0.25f * (58 - t)));
-    float side = 1 - smoothf(6, 10, fabsf(a - 27) + 0.02f * fabsf(t - 72)) * 1;
+    float side = 1 - smoothf(6, 10, fabsf(a - 27) + 0.02f * fabsf(t - 72));
     f[F_GOATEE] = maxf(f[F_MOUSTACHE], maxf(smoothf(80, 85, t) * (1 - smoothf(119, 126, t)) * (1 - smoothf(20, 27, a)),
                                               (side > 0 ? side : 0) * smoothf(58, 64, t) * (1 - smoothf(100, 112, t))));
     f[F_CHIN] = (1 - smoothf(100, 126, a)) * smoothf(98, 108, t) * (1 - smoothf(118, 128, t));
     /* a patch below the lower lip stays thinner */
     float bare = 1 - 0.55f * bell(s, t, 12, 84, 6, 4);
     f[F_BEARD] = maxf(below * bare, f[F_MOUSTACHE]);
-    f[F_SCALP] = 0;
 }
 
 static lafs_status topology(int cols, int rows, int32_t **tri, struct lafs_err *err)
@@ -143,7 +141,7 @@ lafs_status lafs_synth_figure_init(struct figure *f, const struct model *m, stru
     LAFS_TRY(lafs_alloc(&f->local, 3 * HEAD_V, sizeof(float), err));
     LAFS_TRY(lafs_alloc(&f->base, 3 * HEAD_V, sizeof(float), err));
     LAFS_TRY(lafs_alloc(&f->light, 6 * HEAD_V, sizeof(float), err));
-    LAFS_TRY(lafs_alloc(&f->shadow, 84 * 84, sizeof(float), err));
+    LAFS_TRY(lafs_alloc(&f->shadow, SHADOW_N * SHADOW_N, sizeof(float), err));
     return LAFS_OK;
 }
 
@@ -170,14 +168,6 @@ static void rotate(const float m[9], int n, const float *in, float *out)
         float a = m[3 * c], b = m[3 * c + 1], d = m[3 * c + 2], *o = out + (size_t)c * (size_t)n;
         for (int i = 0; i < n; i++) o[i] = a * x[i] + b * y[i] + d * z[i];
     }
-}
-
-void lafs_synth_figure_project(const struct figure *f, const struct pose *p, const float in[3], float out[3])
-{
-    float q = p->distance / (p->distance - in[2]);
-    out[0] = f->anchor[0] + p->scale * in[0] * q;
-    out[1] = f->anchor[1] + p->scale * in[1] * q;
-    out[2] = q;
 }
 
 static void project(const struct figure *f, const struct pose *p, struct mesh *m)

@@ -37,7 +37,7 @@ struct mesh {
 };
 
 /* Fields of the mean head that tints and beards are made of, by vertex. */
-enum field { F_RUDDY, F_EYE, F_BEARD, F_MOUSTACHE, F_GOATEE, F_CHIN, F_SCALP, F_BROWN, FIELDS };
+enum field { F_RUDDY, F_EYE, F_BEARD, F_MOUSTACHE, F_GOATEE, F_CHIN, F_BROWN, FIELDS };
 
 struct model { /* everything that all photos share */
     struct head head;
@@ -49,11 +49,12 @@ struct model { /* everything that all photos share */
 lafs_status lafs_synth_model_init(struct model *m, struct lafs_err *err);
 void lafs_synth_model_release(struct model *m);
 
+enum { SHADOW_N = 84 }; /* side of the depth picture from the light */
 struct figure {
     struct mesh part[PARTS];
     float *local;        /* (3, V): the head in its own axes */
     float *light;        /* scratch (6, V) */
-    float *shadow;       /* the depth picture from the light */
+    float *shadow;       /* (SHADOW_N, SHADOW_N) nearness to the light */
     float shadow_u[3], shadow_w[3], shadow_d[3];
     int has[PARTS];
     int loose;           /* hair hangs, so that its inside may be seen */
@@ -68,9 +69,6 @@ void lafs_synth_figure_release(struct figure *f);
 
 /* Poses, lights and projects all parts that this person has. */
 void lafs_synth_figure_build(struct figure *f, const struct model *m, const struct pose *p, const struct lighting *l);
-
-/* Camera-space point to pixels. */
-void lafs_synth_figure_project(const struct figure *f, const struct pose *p, const float in[3], float out[3]);
 
 /* light.c */
 /* Light at n vertices from normals, share of free sky and share of the key light that arrives (n each): rgb (3,n) and

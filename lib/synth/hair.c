@@ -113,7 +113,7 @@ static void build_hat(struct figure *f, const struct model *m, const struct pose
 
 /* Hair that hangs leaves the skin: from the ears down it follows a curtain, an upright oval about the head. The point
  * of the shell at column s and row t goes there by weight. */
-static void hang(const struct figure *f, const struct pose *p, const struct cut *c, float s, float t, float weight,
+static void hang(const struct pose *p, const struct cut *c, float s, float t, float weight,
                  float pos[3])
 {
     float a = fabsf(s), phi = 0.92f + (a - c->open) / (HEAD_S_MAX - c->open) * (3.14159265f - 0.92f),
@@ -122,7 +122,6 @@ static void hang(const struct figure *f, const struct pose *p, const struct cut 
     float out = 4 + (c->side - 4 + c->low * down * down) * smoothf(c->open - 6, c->open + 46, a);
     float q[3] = {(s < 0 ? -1.0f : 1.0f) * (72 + out) * sinf(phi), 20 + (c->bottom - 20) * down,
                   -22 + (78 + out) * cosf(phi)};
-    (void)f;
     for (int e = 0; e < 3; e++) {
         float world = p->rot[3 * e] * q[0] + p->rot[3 * e + 1] * q[1] + p->rot[3 * e + 2] * q[2];
         pos[e] = lerpf(pos[e], world, weight);
@@ -168,7 +167,7 @@ void lafs_synth_hair_build(struct figure *f, const struct model *m, const struct
             float at[3];
             for (int e = 0; e < 3; e++)
                 at[e] = head->pos[e * HEAD_V + k] + head->normal[e * HEAD_V + k] * maxf(thick, 0);
-            if (loose > 0 && t > -20) hang(f, p, &c, s, t, loose * smoothf(-20, 35, t), at);
+            if (loose > 0 && t > -20) hang(p, &c, s, t, loose * smoothf(-20, 35, t), at);
             for (int e = 0; e < 3; e++) hair->pos[e * HEAD_V + k] = at[e];
         }
     }

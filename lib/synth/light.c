@@ -5,7 +5,6 @@
 #include "synth/fast.h"
 #include "synth/figure.h"
 
-enum { SHADOW_N = 84 };
 static const float shadow_cell = 4.2f, shadow_origin = -SHADOW_N * 4.2f / 2;
 
 /* One channel: ambient, key and second light at n normals. */

@@ -35,7 +35,7 @@ struct skin {                       /* prepared once a face */
     float soft;                     /* half width of edges, mm */
     float brow_rgb[3], hair_rgb[3], gloss_rgb[3];
     float glint_x, glint_y;         /* where a light mirrors in the eye, mm from its centre */
-    float fold_dark, lash, shade;
+    float lash;                     /* strength of the lashes */
     float crease;                   /* strength of the nasolabial line */
     float grain;                    /* of the skin */
     float stub;                     /* strength of strand noise at this size */
@@ -43,6 +43,10 @@ struct skin {                       /* prepared once a face */
 };
 void lafs_synth_skin_begin(struct skin *k, const struct model *m, const struct figure *f, const struct pose *p,
                 const struct lighting *l);
+/* Where skin.c draws, mm of the grid's t: the middle of the brow at u = 0 (inner end) .. 1 (outer end); the edge of a
+ * lip at column s. */
+float lafs_synth_brow_middle(const struct identity *id, float u);
+float lafs_synth_lip_edge(const struct identity *id, float s, int lower);
 void lafs_synth_skin_colour(const struct skin *k, const float a[ATTRS], float out[3]);
 
 /* camera.c: what the camera makes of it, as 8-bit RGB (h, w, 3). */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "image/align.h"
+#include "synth/paint.h"
 
 static void project_at(const struct figure *f, const struct model *m, float s, float t, float *out)
 {
@@ -65,20 +66,6 @@ static void eye_points(const struct pose *p, int right, float out[6][2])
     }
 }
 
-static float brow_middle(const struct identity *id, float u)
-{
-    return id->brow_t - id->brow_arch * sinf(3.14159f * clampf(u * 0.85f + 0.05f, 0, 1)) +
-           id->brow_tail * smoothf(0.5f, 1, u) * 1.4f + 0.8f * (1 - u);
-}
-
-static float lip_edge(const struct identity *id, float s, int lower)
-{
-    float a = fabsf(s), u = a / id->lip_wide, q = u < 1 ? 1 - u * u : 0, peak = (a - 5.5f) / 3.6f, dip = a / 3.2f;
-    if (lower) return 70 + id->lip_low * powf(q, 0.75f) * (1 - 0.06f * expf(-dip * dip));
-    return 70 - id->lip_up * (0.30f * q + 0.70f * powf(q, 1.6f)) - 0.55f * id->lip_bow * expf(-peak * peak) +
-           0.9f * id->lip_bow * expf(-dip * dip);
-}
-
 static void mouth_points(const struct identity *id, float (*st)[2])
 {
     float w = id->lip_wide;
@@ -86,8 +73,8 @@ static void mouth_points(const struct identity *id, float (*st)[2])
     st[0][0] = -w, st[0][1] = 70;
     st[6][0] = w, st[6][1] = 70;
     for (int i = 0; i < 5; i++) {
-        st[1 + i][0] = upper[i] * w, st[1 + i][1] = lip_edge(id, upper[i] * w, 0);
-        st[7 + i][0] = -upper[i] * w, st[7 + i][1] = lip_edge(id, upper[i] * w, 1);
+        st[1 + i][0] = upper[i] * w, st[1 + i][1] = lafs_synth_lip_edge(id, upper[i] * w, 0);
+        st[7 + i][0] = -upper[i] * w, st[7 + i][1] = lafs_synth_lip_edge(id, upper[i] * w, 1);
     }
     st[12][0] = -0.92f * w, st[12][1] = 70;
     st[16][0] = 0.92f * w, st[16][1] = 70;
@@ -130,7 +117,7 @@ void lafs_synth_points_find(const struct figure *f, const struct model *m, const
               v = (s - id->brow_in) / (id->brow_out - id->brow_in);
         float half = 0.35f * id->brow_thick * (1.02f - 0.72f * smoothf(0.4f, 1.05f, v)); /* marked on the upper edge */
         st[17 + i][0] = -s, st[26 - i][0] = s;
-        st[17 + i][1] = st[26 - i][1] = brow_middle(id, v) - half;
+        st[17 + i][1] = st[26 - i][1] = lafs_synth_brow_middle(id, v) - half;
     }
     static const float nose[9][2] = {{0, -4},     {0, 9},  {0, 21},    {0, 33.5f}, {-12.5f, 43},
                                      {-6.5f, 45}, {0, 46}, {6.5f, 45}, {12.5f, 43}};

@@ -87,7 +87,7 @@ void lafs_synth_shape_features(float s, float t, float d[3])
         float h = CURVE(height, t + 0.02f * minf(s * s, 180) * smoothf(26, 38, t)), w = CURVE(width, t),
               q = s / w; /* wings end above the tip */
         float ridge = expf(-0.5f * q * q * (1 + 0.25f * q * q)), flank = expf(-0.5f * s * s / (15.0f * 15));
-        float low = smoothf(50, 36, t) * 0 + smoothf(0, 12, t) * (1 - smoothf(34, 44, t));
+        float low = smoothf(0, 12, t) * (1 - smoothf(34, 44, t));
         d[2] += h * ((1 - 0.22f * low) * ridge + 0.22f * low * flank);
         /* the tip hangs a little over the columella */
         d[1] += 1.4f * ridge * expf(-0.5f * (t - 39) * (t - 39) / 9);

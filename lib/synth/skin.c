@@ -106,14 +106,19 @@ static void eye_colour(const struct skin *k, int right, float x, float y, const 
     }
 }
 
+float lafs_synth_brow_middle(const struct identity *id, float u)
+{
+    return id->brow_t - id->brow_arch * sinf(3.14159f * clampf(u * 0.85f + 0.05f, 0, 1)) +
+           id->brow_tail * smoothf(0.5f, 1, u) * 1.4f + 0.8f * (1 - u);
+}
+
 /* Brow at (s, t): weight 0..1. */
 static float brow_weight(const struct skin *k, float s, float t)
 {
     const struct identity *id = &k->p->id;
     float a = fabsf(s), u = (a - id->brow_in) / (id->brow_out - id->brow_in);
     if (u < -0.12f || u > 1.12f) return 0;
-    float mid = id->brow_t - id->brow_arch * sinf(3.14159f * clampf(u * 0.85f + 0.05f, 0, 1)) +
-                id->brow_tail * smoothf(0.5f, 1, u) * 1.4f + 0.8f * (1 - u);
+    float mid = lafs_synth_brow_middle(id, u);
     float half = 0.5f * id->brow_thick * (u < 0.15f ? 0.75f + u * 1.6f : 1.02f - 0.72f * smoothf(0.4f, 1.05f, u));
     float d = (half - fabsf(t - mid)) / (k->soft + 0.35f * half);
     if (d < -1) return 0;
@@ -142,16 +147,21 @@ static void mouth_colour(const struct skin *k, float s, float y, float gap, cons
     mix(c, in[0], in[1], in[2], fill);
 }
 
+float lafs_synth_lip_edge(const struct identity *id, float s, int lower)
+{
+    float a = fabsf(s), u = a / id->lip_wide, q = u < 1 ? 1 - u * u : 0, peak = (a - 5.5f) / 3.6f, dip = a / 3.2f;
+    if (lower) return 70 + id->lip_low * powf(q, 0.75f) * (1 - 0.06f * expf(-dip * dip));
+    return 70 - id->lip_up * (0.30f * q + 0.70f * powf(q, 1.6f)) - 0.55f * id->lip_bow * expf(-peak * peak) +
+           0.9f * id->lip_bow * expf(-dip * dip);
+}
+
 static void lips_colour(const struct skin *k, float s, float t, const float e[3], float gloss, float c[3])
 {
     const struct pose *p = k->p;
     const struct identity *id = &p->id;
     float a = fabsf(s), u = a / id->lip_wide, w = k->soft;
     if (u < 1.1f) {
-        float q = u < 1 ? 1 - u * u : 0, peak = (a - 5.5f) / 3.6f, dip = a / 3.2f;
-        float up = 70 - id->lip_up * (0.30f * q + 0.70f * powf(q, 1.6f)) - 0.55f * id->lip_bow * expf(-peak * peak) +
-                   0.9f * id->lip_bow * expf(-dip * dip);
-        float low = 70 + id->lip_low * powf(q, 0.75f) * (1 - 0.06f * expf(-dip * dip));
+        float up = lafs_synth_lip_edge(id, s, 0), low = lafs_synth_lip_edge(id, s, 1);
         float on = step(t - up, w + 0.3f) * step(low - t, w + 0.5f);
         if (on > 0) {
             float red[3];

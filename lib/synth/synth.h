@@ -57,7 +57,7 @@ struct lafs_synth_work;
 lafs_status lafs_synth_work_new(struct lafs_synth_work **out, const struct lafs_synth *s, struct lafs_err *err);
 void lafs_synth_work_free(struct lafs_synth_work *w);
 
-/* Renders photo `number` (>= 1) of `person` (>= 0). */
+/* Renders photo `number` (>= 0) of `person` (>= 0). LAFS_USAGE: one of them is less. */
 lafs_status lafs_synth_render(const struct lafs_synth *s, struct lafs_synth_work *w, int64_t person, int64_t number,
                               struct lafs_synth_photo *out, struct lafs_err *err);
 
