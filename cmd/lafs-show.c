@@ -459,9 +459,12 @@ int main(int argc, char **argv)
     if (modes > 1) cli_misuse("one of --json, --count, --npy, --contact-sheet, --curves at a time");
     if (o.full && !o.json) cli_misuse("--full goes with --json");
     if (o.keys && !o.npy) cli_misuse("--keys goes with --npy");
+    struct lafs_err err = {0};
+    if ((to_file() && lafs_writer_spares(cli.out, args, n, &err) != LAFS_OK) ||
+        (o.keys && lafs_writer_spares(o.keys, args, n, &err) != LAFS_OK))
+        return cli_finish(cli_fail(&err));
     if (o.curves) {
         struct lafs_buf b;
-        struct lafs_err err = {0};
         if (n < 1) cli_misuse("--curves wants run directories, or their log.jsonl");
         lafs_buf_init(&b);
         status = show_whole(run_curves(args, n, &b, &err), &b, &err);

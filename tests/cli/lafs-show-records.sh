@@ -87,7 +87,11 @@ if [ -c /dev/full ]; then
     message "cannot write standard output"
 fi
 expect_status 1 lafs-show --count e.mp -o no/such/dir
-ok "misuse, and output that cannot be written"
+cp e.mp mine.mp
+expect_status 2 lafs-show --json mine.mp -o ./mine.mp
+expect_status 2 lafs-show --npy embedding --keys mine.mp mine.mp
+same mine.mp e.mp
+ok "misuse, and output that cannot be written, or would be written over what is read"
 
 printf 'PK\003\004\024\000\000\010' >m.pth
 expect_status 1 lafs-show m.pth
