@@ -803,7 +803,8 @@ lafs_status lafs_finetune_save_model(struct lafs_finetune *t, const char *path, 
     if (!t->split_on) return lafs_model_save(&t->model, t->b, t->model.params.value, path, meta, metas, err);
     if (t->turns.rank) return lafs_split_gather(&t->split, value, NULL, err);
     memset(&m, 0, sizeof m);
-    LAFS_TRY(lafs_alloc(&whole, (size_t)t->c.classes, (size_t)t->c.model.vit.dim * sizeof(float), err));
+    const size_t row = (size_t)t->c.model.vit.dim * sizeof(float);
+    LAFS_TRY(lafs_comm_alone(t->c.comm, lafs_alloc(&whole, (size_t)t->c.classes, row, err)));
     st = lafs_split_gather(&t->split, value, whole, err);
     if (st == LAFS_OK) st = assemble(t, &m, whole, err);
     if (st == LAFS_OK) st = lafs_model_save(&m, t->b, m.params.value, path, meta, metas, err);

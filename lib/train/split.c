@@ -204,13 +204,13 @@ lafs_status lafs_split_gather(const struct lafs_split *s, const float *value, fl
     const int ranks = lafs_comm_size(s->comm), rank = lafs_comm_rank(s->comm);
     const int64_t most = (s->classes + ranks - 1) / ranks, width = GATHERED_ROWS * s->dim;
     float *all;
-    LAFS_TRY(lafs_alloc0(&all, (size_t)ranks * (size_t)width, sizeof *all, err));
+    LAFS_TRY(lafs_comm_alone(s->comm, lafs_alloc0(&all, (size_t)ranks * (size_t)width, sizeof *all, err)));
     lafs_status st = LAFS_OK;
     for (int64_t at = 0; at < most && st == LAFS_OK; at += GATHERED_ROWS) {
         int64_t n = s->count - at < GATHERED_ROWS ? s->count - at : GATHERED_ROWS;
         if (n > 0)
             s->b->ops->download(s->b->dev, all + rank * width, value + at * s->dim, (size_t)(n * s->dim) * sizeof *all);
-        LAFS_TRY_GOTO(st, s->b->ops->sync(s->b->dev, err), out);
+        LAFS_TRY_GOTO(st, lafs_comm_alone(s->comm, s->b->ops->sync(s->b->dev, err)), out);
         LAFS_TRY_GOTO(st, lafs_comm_gather(s->comm, all, (size_t)width * sizeof *all, err), out);
         for (int p = 0; p < ranks && whole; p++) {
             int64_t first = s->classes * p / ranks + at, end = s->classes * (p + 1) / ranks;
