@@ -13,7 +13,7 @@ struct shape {
 };
 static const struct plan {
     int64_t n, h, w, c;
-    int stored, residual;  /* the first map is as its convolution left it, stands for itself; something is added to dx */
+    int stored, residual;  /* the first map stands for itself; something is added to dx */
     struct shape unit[2];
     enum lafs_act act;     /* of the last map */
 } plans[] = {
@@ -22,7 +22,7 @@ static const struct plan {
     {3, 7, 7, 17, 0, 1, {{0, 1, 21, LAFS_ACT_GELU}, {0, 1, 6, LAFS_ACT_SIGMOID}}, LAFS_ACT_NONE},
     {2, 41, 37, 24, 0, 0, {{3, 1, 0, LAFS_ACT_RELU}, {0, 1, 11, LAFS_ACT_HSWISH}}, LAFS_ACT_NONE},   /* strips */
     {2, 56, 56, 40, 0, 0, {{5, 2, 0, LAFS_ACT_HSWISH}, {0, 1, 9, LAFS_ACT_NONE}}, LAFS_ACT_HSIGMOID},
-    {1, 33, 90, 30, 1, 0, {{7, 1, 0, 0}, {4, 1, 0, LAFS_ACT_HSIGMOID}}, LAFS_ACT_RELU},              /* an even kernel */
+    {1, 33, 90, 30, 1, 0, {{7, 1, 0, 0}, {4, 1, 0, LAFS_ACT_HSIGMOID}}, LAFS_ACT_RELU},             /* an even kernel */
     {1, 20, 20, 4, 0, 0, {{1, 1, 0, LAFS_ACT_RELU}, {3, 4, 0, LAFS_ACT_RELU}}, LAFS_ACT_HSWISH},     /* rows left out */
     {1, 9, 40, 3, 0, 0, {{17, 1, 0, LAFS_ACT_RELU}, {0, 1, 5, LAFS_ACT_NONE}}, LAFS_ACT_RELU},       /* a large one */
     {5, 14, 14, 40, 1, 1, {{0, 1, 200, 0}, {3, 1, 0, LAFS_ACT_HSWISH}}, LAFS_ACT_HSWISH},
