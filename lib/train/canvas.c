@@ -13,7 +13,6 @@ enum {
     POOL = 4,        /* different photos of a canvas */
     PHOTO_FACES = 256
 };
-#define MOST 1e6f /* pixels: coordinates beyond are damage */
 static const double SEEN_WELL = 0.6, SEEN_AT_ALL = 0.2; /* shares of a box inside its tile */
 static const double MOST_HIDDEN = 0.4;                  /* share of a box behind another face's cover */
 
@@ -115,9 +114,10 @@ static lafs_status check(const struct lafs_canvas_face *f, struct lafs_err *err)
 {
     for (int i = 0; i < 14; i++) {
         float v = i < 4 ? f->box[i] : f->points[i - 4];
-        if (!(fabsf(v) < MOST)) return lafs_fail(err, LAFS_BAD_RECORD, "a face far outside of any photo");
+        if (!(fabsf(v) < LAFS_CANVAS_FARTHEST)) return lafs_fail(err, LAFS_BAD_RECORD, "a face far outside of any photo");
     }
-    return f->box[2] > 0 && f->box[3] > 0 ? LAFS_OK : lafs_fail(err, LAFS_BAD_RECORD, "a face with an empty box");
+    if (f->box[2] >= 1 && f->box[3] >= 1) return LAFS_OK;
+    return lafs_fail(err, LAFS_BAD_RECORD, "a face whose box is less than a pixel wide or high");
 }
 
 /* A record of lafs-detect: its box and points count from the corner. */

@@ -15,6 +15,7 @@
 
 #define LAFS_CANVAS_DOUBT 0.7
 #define LAFS_CANVAS_LEAST_FACE 7 /* pixels: smaller ones are not judged */
+#define LAFS_CANVAS_FARTHEST 1e6f /* pixels: coordinates beyond are damage */
 enum { LAFS_CANVAS_SIDE = 160, LAFS_CANVAS_FACES = 1024 };
 
 /* Pixels, counted from the canvas' corner, as the detector does. */

@@ -10,6 +10,7 @@
 #include "data/face.h"
 #include "image/align.h"
 #include "model/refiner.h"
+#include "train/canvas.h"
 #include "train/detect.h"
 #include "train/spoil.h"
 
@@ -182,15 +183,32 @@ static void cover(struct lafs_image *crop, struct lafs_rng *r, const struct exam
     }
 }
 
-static lafs_status read_truth(const struct lafs_sample *s, struct example *e, struct lafs_err *err)
+static lafs_status check_points(const float *p, int points, struct lafs_err *err)
+{
+    for (int i = 0; i < 2 * points; i++)
+        if (!(fabsf(p[i]) < LAFS_CANVAS_FARTHEST))
+            return lafs_fail(err, LAFS_BAD_RECORD, "a face far outside of any photo");
+    return LAFS_OK;
+}
+
+static lafs_status read_points(const struct lafs_sample *s, struct example *e, struct lafs_err *err)
 {
     lafs_status st = lafs_sample_f32(s, "points68", (int64_t[]){POINTS, 2}, 2, e->p68, 2 * POINTS, err);
     e->points = POINTS;
+    if (st == LAFS_OK) LAFS_TRY(check_points(e->p68, POINTS, err));
     if (st == LAFS_OK) lafs_points68_to_5(e->p68, e->p5);
     if (st != LAFS_END) return st;
     e->points = 5;
     st = lafs_sample_f32(s, "points", (int64_t[]){5, 2}, 2, e->p5, 10, err);
     return st == LAFS_END ? lafs_fail(err, LAFS_BAD_RECORD, "neither field 'points68' nor 'points'") : st;
+}
+
+static lafs_status read_truth(const struct lafs_sample *s, struct example *e, struct lafs_err *err)
+{
+    LAFS_TRY(read_points(s, e, err));
+    LAFS_TRY(check_points(e->p5, 5, err));
+    if (eyes_of(e->p5) >= 1) return LAFS_OK;
+    return lafs_fail(err, LAFS_BAD_RECORD, "a face whose eyes are less than a pixel apart");
 }
 
 static lafs_status draw(struct task *t, struct scratch *s, struct example *e, struct lafs_rng *r, float *image,

@@ -388,6 +388,67 @@ TEST(spoiling)
     lafs_image_release(&b);
 }
 
+/* A photo with one face, for both tasks: what they say of it. */
+static void refused(const float box[4], const float points[10], const char *detector, const char *refiner)
+{
+    const struct lafs_dtrain_task *task[2] = {&lafs_detector_task, &lafs_refiner_task};
+    const char *says[2] = {detector, refiner};
+    struct lafs_header h;
+    struct lafs_writer *w;
+    struct lafs_image im = {0};
+    struct lafs_buf jpeg;
+    struct lafs_sample s;
+    struct lafs_index *ix;
+    char out[96], path[96];
+    void *t;
+    snprintf(out, sizeof out, "%s/bad.tar", dir);
+    snprintf(path, sizeof path, "%s/bad.lafs", dir);
+    lafs_header_init(&h);
+    h.pixels = (struct lafs_pixels){0, "none", "rgb"};
+    lafs_buf_init(&jpeg);
+    lafs_sample_init(&s);
+    REQUIRE_OK(lafs_image_new(&im, 60, 60, &e), &e);
+    memset(im.px, 40, (size_t)im.w * (size_t)im.h * 3);
+    REQUIRE_OK(lafs_jpeg_encode(&jpeg, &im, 95, &e), &e);
+    lafs_sample_set_str(&s, "key", "bad/face");
+    lafs_sample_set_bin(&s, "jpg", jpeg.data, jpeg.size);
+    lafs_sample_set_f32(&s, "box", (int64_t[]){4}, 1, box);
+    lafs_sample_set_f32(&s, "points", (int64_t[]){5, 2}, 2, points);
+    REQUIRE_OK(lafs_writer_open(&w, &(struct lafs_writer_options){.out = out}, &h, &e), &e);
+    REQUIRE_OK(lafs_writer_put(w, &s, &e), &e);
+    REQUIRE_OK(lafs_writer_close(w, &(struct lafs_totals){.count = 1, .ok = 1}, &e), &e);
+    REQUIRE_OK(lafs_index_open(&ix, path, &e), &e);
+    for (int i = 0; i < 2; i++) {
+        float *image = malloc((size_t)task[i]->side * (size_t)task[i]->side * 3 * sizeof *image);
+        REQUIRE(image);
+        REQUIRE_OK(task[i]->open(&t, &(struct lafs_dtrain_config){.batch = 1}, ix, 1, &e), &e);
+        lafs_status st = task[i]->make(t, 1, 0, 0, image, &e);
+        CHECK(says[i] ? st == LAFS_BAD_RECORD && strstr(e.msg, says[i]) && strstr(e.msg, "bad/face") : st == LAFS_OK);
+        task[i]->close(t);
+        free(image);
+    }
+    lafs_index_free(ix);
+    lafs_sample_release(&s);
+    lafs_buf_release(&jpeg);
+    lafs_image_release(&im);
+    lafs_header_release(&h);
+}
+
+TEST(damaged_faces)
+{
+    const float box[4] = {10, 10, 30, 40}, speck[4] = {10, 10, 1e-20f, 40};
+    const float points[10] = {18, 25, 32, 25, 25, 33, 20, 40, 30, 40};
+    float one_eye[10], far[10];
+    memcpy(one_eye, points, sizeof one_eye);
+    memcpy(far, points, sizeof far);
+    one_eye[2] = one_eye[0];
+    far[4] = 3e9f;
+    refused(box, points, NULL, NULL);
+    refused(speck, points, "less than a pixel wide", NULL);
+    refused(box, one_eye, NULL, "eyes are less than a pixel apart");
+    refused(box, far, "far outside", "far outside");
+}
+
 TEST(cleaned_up)
 {
     char command[128];
@@ -395,4 +456,5 @@ TEST(cleaned_up)
     CHECK_INT(dir[0] ? system(command) : 0, 0);
 }
 
-TEST_MAIN(canvases, slopes_of_the_refiner, slopes_of_the_detector, the_detector_that_runs, decoding, spoiling, cleaned_up)
+TEST_MAIN(canvases, slopes_of_the_refiner, slopes_of_the_detector, the_detector_that_runs, decoding, spoiling, damaged_faces,
+          cleaned_up)
