@@ -35,8 +35,11 @@ lafs_status lafs_optim_init(struct lafs_optim *o, const struct lafs_backend *b, 
 
 size_t lafs_optim_memory(const struct lafs_params *params, size_t rest)
 {
+    const struct lafs_optim *o = NULL;
+    const size_t tensors = (size_t)params->count * (sizeof *o->dev_norm + sizeof *o->dev_rate);
     size_t bytes;
-    if (!lafs_mul_ok((size_t)params->size, 4 * sizeof(float), &bytes) || !lafs_add_ok(bytes, rest, &bytes))
+    if (!lafs_mul_ok((size_t)params->size, 4 * sizeof(float), &bytes) || !lafs_add_ok(bytes, rest, &bytes) ||
+        !lafs_add_ok(bytes, tensors, &bytes))
         return SIZE_MAX;
     return bytes;
 }

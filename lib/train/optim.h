@@ -32,7 +32,8 @@ struct lafs_optim {
 /* params must be placed, and outlive o. */
 lafs_status lafs_optim_init(struct lafs_optim *o, const struct lafs_backend *b, struct lafs_params *params,
                             struct lafs_err *err);
-/* Bytes of a training's device memory: values, gradient, both moments, and `rest`; SIZE_MAX: more than there can be. */
+/* Bytes of a training's device memory: values, gradient, both moments, each tensor's norm and rate, and `rest`;
+ * SIZE_MAX: more than there can be. */
 size_t lafs_optim_memory(const struct lafs_params *params, size_t rest);
 void lafs_optim_release(struct lafs_optim *o);
 /* lr_scale[i] = rate^(layers + 1 - depth): 1 at the head, smaller below. rate 1: off. */

@@ -441,7 +441,7 @@ TEST(metadata_that_contradicts)
         {"drop_path", "-0.1", "drop_path = '-0.1'"},
         {"pixels.size", "1e300", "pixels.size = '1e300'"},
         {"pixels.size", "96", "pixels.size = '96'"},
-        {"architecture", "yunet-n", "architecture 'yunet-n', not 'part_fvit'"},
+        {"architecture", "yunet-n", "the model is a 'yunet-n', not a recogniser ('part_fvit')"},
     };
     struct lafs_model_config c = tiny(LAFS_PART_VIT);
     REQUIRE(begin());
@@ -547,7 +547,7 @@ TEST(parts_of_another_model)
     set_meta("architecture", "yunet-n");
     REQUIRE_OK(lafs_st_write(path_b, ed.t, ed.n, ed.meta, ed.metas, &err), &err);
     CHECK_INT(lafs_model_load_parts(&m, &cpu, path_b, LAFS_PART_VIT, m.params.value, &err), LAFS_FAILED);
-    CHECK(strstr(err.msg, "architecture 'yunet-n'"));
+    CHECK(strstr(err.msg, "the model is a 'yunet-n'"));
     close_edit();
     lafs_model_release(&a, &cpu);
     lafs_model_release(&m, &cpu);
