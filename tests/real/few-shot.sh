@@ -6,11 +6,17 @@ TOP=$(cd "$(dirname "$0")/../.." && pwd)
 . "$TOP/tests/real/lib.sh"
 shared "the tables of examples/few-shot"
 
-for tables in "$TOP"/examples/few-shot/results/*/README.md; do
-    scale=$(basename "$(dirname "$tables")")
-    cp -r "$(dirname "$tables")" "$scale"
+summary() { # SCALE FINAL
     (unset MAKEFLAGS MFLAGS MAKELEVEL && make -s -C "$TOP/examples/few-shot" DATA="$DATA" OUT="$PWD/out" \
-        BIN="$LAFS_BIN" SCALE="$scale" RESULTS="$PWD/$scale" summary) >/dev/null
-    same "$scale/README.md" "$tables"
+        BIN="$LAFS_BIN" SCALE="$1" FINAL="$2" RESULTS="$PWD/$1" summary) >/dev/null
+}
+for results in "$TOP"/examples/few-shot/results/*/; do
+    scale=$(basename "$results")
+    cp -r "$results" "$scale"
+    summary "$scale" ""
+    same "$scale/README.md" "$results/README.md"
+    [ -d "$results/final" ] || continue
+    summary "$scale" 1
+    same "$scale/final/README.md" "$results/final/README.md"
 done
 ok "the tables of examples/few-shot"
