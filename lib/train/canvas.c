@@ -114,7 +114,8 @@ static lafs_status check(const struct lafs_canvas_face *f, struct lafs_err *err)
 {
     for (int i = 0; i < 14; i++) {
         float v = i < 4 ? f->box[i] : f->points[i - 4];
-        if (!(fabsf(v) < LAFS_CANVAS_FARTHEST)) return lafs_fail(err, LAFS_BAD_RECORD, "a face far outside of any photo");
+        if (!(fabsf(v) < LAFS_CANVAS_FARTHEST))
+            return lafs_fail(err, LAFS_BAD_RECORD, "a face far outside of any photo");
     }
     if (f->box[2] >= 1 && f->box[3] >= 1) return LAFS_OK;
     return lafs_fail(err, LAFS_BAD_RECORD, "a face whose box is less than a pixel wide or high");
