@@ -407,7 +407,13 @@ static lafs_status write_parts(struct job *j, uint8_t *take, uint8_t *seen, stru
     return st;
 }
 
-/* No index that is read is replaced by a part of itself, and no shard by an index, nor either by pairs. */
+static lafs_status spare(const char *out, const char *const *args, int n, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_writer_spares(out, args, n, err));
+    return lafs_writer_spares(out, o.not_near.v, o.not_near.n, err);
+}
+
+/* Nothing that is read, neither an index nor its shards, is replaced by what is written. */
 static lafs_status spare_inputs(struct job *j, const char *const *args, int n, struct lafs_err *err)
 {
     struct lafs_buf path;
@@ -415,11 +421,11 @@ static lafs_status spare_inputs(struct job *j, const char *const *args, int n, s
     lafs_buf_init(&path);
     for (int k = 0; st == LAFS_OK && k < outputs(j); k++) {
         const char *p = part_path(j, k, &path);
-        st = p ? lafs_writer_spares(p, args, n, err) : lafs_buf_check(&path, err);
-        if (st == LAFS_OK) st = lafs_writer_spares(p, o.not_near.v, o.not_near.n, err);
+        st = p ? spare(p, args, n, err) : lafs_buf_check(&path, err);
     }
     lafs_buf_release(&path);
-    if (st == LAFS_OK && o.pairs) st = lafs_writer_spares(o.pairs, args, n, err);
+    if (st == LAFS_OK && o.pairs) st = spare(o.pairs, args, n, err);
+    if (st == LAFS_OK && o.dropped) st = spare(o.dropped, args, n, err);
     return st;
 }
 
@@ -543,6 +549,7 @@ int main(int argc, char **argv)
     struct lafs_err err = {0};
     if (n == 0) cli_misuse("no index: name one, or a tar");
     if (!cli.out && !o.pairs) cli_misuse("-o FILE is missing: paths in an index are relative to it");
+    if (o.pairs && cli.out && !strcmp(o.pairs, cli.out)) cli_misuse("--pairs and -o are one file: '%s'", o.pairs);
     if (o.split && o.pairs) cli_misuse("--pairs does not go with --split: give it the index of a part");
     if (!o.split != !(cli.out && strstr(cli.out, "%s")))
         cli_misuse("--split goes with -o NAME-%%s.lafs, and %%s with --split");

@@ -271,7 +271,7 @@ static lafs_status group_figures(struct job *j, const struct lafs_paired *p, con
     struct report *r = &j->report;
     int32_t *g = NULL;
     int64_t groups = j->set.groups.count + 2;
-    if (groups == 3 && !strcmp(lafs_strset_at(&j->set.groups, 0), "(none)"))
+    if (j->set.groups.count == 1 && !strcmp(lafs_strset_at(&j->set.groups, 0), "(none)"))
         cli_warn("no record has the field '%s'", o.group);
     if (groups > MAX_GROUPS)
         return lafs_fail(err, LAFS_FAILED, "field '%s' has %lld values: too many for groups", o.group,

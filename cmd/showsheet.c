@@ -151,9 +151,8 @@ static uint64_t photo_hash(const struct lafs_sample *sample)
     const void *data;
     size_t size;
     if (lafs_face_bytes(sample, &data, &size, NULL) != LAFS_OK) return 0;
-    const char *key = lafs_sample_key(sample), *end = strrchr(key, '-');
-    size_t stem = end && end[1] == 'f' ? (size_t)(end - key) : strlen(key);
-    uint64_t h = lafs_fnv1a(data, size) * 31 + lafs_fnv1a(key, stem);
+    const char *key = lafs_sample_key(sample);
+    uint64_t h = lafs_fnv1a(data, size) * 31 + lafs_fnv1a(key, lafs_face_stem(key));
     return h ? h : 1;
 }
 

@@ -105,3 +105,10 @@ lafs_status lafs_face_image(const struct lafs_sample *s, int64_t max_pixels, str
     }
     return LAFS_OK;
 }
+
+size_t lafs_face_stem(const char *key)
+{
+    size_t n = strlen(key), end = n;
+    while (n > 0 && key[n - 1] >= '0' && key[n - 1] <= '9') n--;
+    return n < end && n > 2 && key[n - 1] == 'f' && key[n - 2] == '-' ? n - 2 : end;
+}

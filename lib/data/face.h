@@ -19,6 +19,9 @@ lafs_status lafs_face_image(const struct lafs_sample *s, int64_t max_pixels, str
 lafs_status lafs_face_size(const struct lafs_sample *s, int *w, int *h, struct lafs_err *err);
 /* The encoded bytes; LAFS_END (no message) when there are none. */
 lafs_status lafs_face_bytes(const struct lafs_sample *s, const void **data, size_t *size, struct lafs_err *err);
+/* Length of a key without -f0, -f1 .. at its end: what lafs-detect calls the faces of a photo unless it keeps the best
+ * one. Of other keys: their whole length. */
+size_t lafs_face_stem(const char *key);
 /* Whether there is any picture. */
 int lafs_face_has(const struct lafs_sample *s);
 /* Removes every picture, and what was said of its colours. */

@@ -8,7 +8,9 @@
 #include "base/mem.h"
 #include "data/face.h"
 #include "data/source.h"
+#include "format/onnx.h"
 #include "format/pickle.h"
+#include "format/pth.h"
 #include "image/image.h"
 
 /* What was read ahead, to be given out again. */
@@ -113,8 +115,8 @@ static lafs_status refuse_unknown(struct lafs_input *in, const char *path, struc
     while (i < size && (p[i] >= 0x20 || p[i] == '\n' || p[i] == '\t' || p[i] == '\r')) i++;
     if (!what && i == size) what = "text (a list of photos is given with lafs-shard --list)";
     if (!what && lafs_ends_as_picture(path)) what = "a picture of another kind";
-    if (size > 3 && !memcmp(p, "PK\3\4", 4)) what = "a zip archive (lafs-convert --list looks into PyTorch's)";
-    if (!what && size > 3 && p[0] == 0x08 && p[1] < 32 && p[2] == 0x12) what = "an ONNX graph: see lafs-convert --list";
+    if (lafs_pth_begins(p, size)) what = "a checkpoint of PyTorch, or another zip archive: see lafs-convert --list";
+    if (!what && lafs_onnx_begins(p, size)) what = "an ONNX graph: see lafs-convert --list";
     lafs_status st = lafs_fail(err, LAFS_FAILED, "%s is neither a stream, a shard, an index, RecordIO, a verification "
                                "set nor a photo%s%s", in->name, what ? ": it looks like " : "", what ? what : "");
     lafs_input_close(in);

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "data/face.h"
 
 static int slashes(const char *s)
 {
@@ -56,14 +57,6 @@ static int64_t next_match(const struct lafs_wanted *w, const char **tail)
         if (id >= 0) return id;
     }
     return -1;
-}
-
-/* KEY-f0, KEY-f1 ..: what lafs-detect calls the faces of a photo unless told to keep the best one. */
-static int is_numbered_face(const char *key)
-{
-    size_t n = strlen(key), d = n;
-    while (d > 0 && key[d - 1] >= '0' && key[d - 1] <= '9') d--;
-    return d < n && d > 2 && key[d - 1] == 'f' && key[d - 2] == '-';
 }
 
 /* The value of a field as text: strings as they are, numbers in decimal. */
@@ -177,7 +170,7 @@ lafs_status lafs_embset_add(struct lafs_embset *s, struct lafs_wanted *w, int n,
     const char *key = lafs_sample_key(sample);
     int64_t row = -1;
     s->seen++;
-    s->faces += is_numbered_face(key);
+    s->faces += lafs_face_stem(key) < strlen(key);
     for (int k = 0; k < n; k++) {
         const char *tail = key;
         int64_t id;

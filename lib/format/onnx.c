@@ -251,6 +251,13 @@ static lafs_status parse(struct lafs_onnx *o, struct bytes b, struct lafs_err *e
     return LAFS_OK;
 }
 
+/* Field 1, the version, a small number; then field 2, the producer's name. */
+int lafs_onnx_begins(const void *data, size_t size)
+{
+    const unsigned char *p = data;
+    return size > 3 && p[0] == 0x08 && p[1] < 32 && p[2] == 0x12;
+}
+
 lafs_status lafs_onnx_parse(struct lafs_onnx **out, const void *data, size_t size, struct lafs_err *err)
 {
     *out = NULL;

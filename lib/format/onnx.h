@@ -51,6 +51,8 @@ struct lafs_onnx {
     int metas;
     void *priv;
 };
+/* Whether these bytes begin like such a file. */
+int lafs_onnx_begins(const void *data, size_t size);
 lafs_status lafs_onnx_open(struct lafs_onnx **out, const char *path, struct lafs_err *err);
 /* The same from memory; nothing of it is needed afterwards. LAFS_FAILED: no ONNX model, or a broken one. */
 lafs_status lafs_onnx_parse(struct lafs_onnx **out, const void *data, size_t size, struct lafs_err *err);

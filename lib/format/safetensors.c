@@ -13,6 +13,8 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "format/onnx.h"
+#include "format/pth.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensors are handed out as they lie in the file");
 
@@ -189,8 +191,8 @@ static lafs_status parse_entries(struct lafs_st *st, const struct lafs_json *roo
 static lafs_status no_safetensors(const unsigned char *p, size_t size, struct lafs_err *err)
 {
     const char *is = NULL;
-    if (!memcmp(p, "PK\3\4", 4) || (p[0] == 0x80 && p[1] >= 2 && p[1] <= 5)) is = "a checkpoint of PyTorch";
-    if (p[0] == 0x08 && p[1] < 32 && p[2] == 0x12) is = "an ONNX graph";
+    if (lafs_pth_begins(p, size)) is = "a checkpoint of PyTorch";
+    if (lafs_onnx_begins(p, size)) is = "an ONNX graph";
     if (is) return lafs_fail(err, LAFS_FAILED, "no safetensors file but, by its beginning, %s: see lafs-convert", is);
     if (size > 8 && p[8] == '{')
         return lafs_fail(err, LAFS_FAILED, "cut off: %zu bytes, but a header of more", size);

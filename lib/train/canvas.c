@@ -39,18 +39,10 @@ void lafs_canvas_release(struct lafs_canvas *c) { lafs_image_release(&c->image);
 
 /* -- photos -- */
 
-/* Length of the key without "-fN". */
-static size_t stem(const char *key)
-{
-    size_t n = strlen(key), end = n;
-    while (n > 0 && key[n - 1] >= '0' && key[n - 1] <= '9') n--;
-    return n < end && n > 2 && key[n - 1] == 'f' && key[n - 2] == '-' ? n - 2 : end;
-}
-
 static int same_photo(const char *a, const char *b)
 {
-    size_t n = stem(a);
-    return n == stem(b) && a[n] && b[n] && !memcmp(a, b, n);
+    size_t n = lafs_face_stem(a);
+    return n == lafs_face_stem(b) && a[n] && b[n] && !memcmp(a, b, n);
 }
 
 lafs_status lafs_canvas_open(struct lafs_canvas_maker **out, const struct lafs_index *ix, int workers, int no_mirror,

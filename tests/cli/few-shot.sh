@@ -120,6 +120,26 @@ for cells_of in "$TOP"/examples/few-shot/results/*/; do
 done
 ok "committed tables are of the committed cells"
 
+# What README.md and lafs(7) say of the full plan is what its cells say.
+full=$TOP/examples/few-shot/results/full
+auc() { # FORMAT CELL...: " | A | B .."
+    format=$1
+    shift
+    for c in "$@"; do
+        printf " | $format" "$(sed -n 's/^ "protocol".*"auc": \([0-9.]*\),.*/\1/p' "$full/$c.json" | head -n 1)"
+    done
+}
+tr -d '*' <"$TOP/examples/few-shot/README.md" >told
+for k in 1 2 4; do
+    arms="points-none-b-k$k-p0-f1 points-dino-b-k$k-p1-f1 points-lafs-b-k$k-p1-f1"
+    has told "$(auc %.3f $arms $(printf 'final/%s ' $arms)) |"
+done
+arms="grid-none-n-k4-p0-f1 points-none-b-k4-p0-f1 lbp pixel"
+set -- $(auc %.2f $arms | tr -d '|')
+has "$TOP/man/lafs.7" "the same photos give $1, and $2 at landmarks; local binary patterns reach $3, and"
+has "$TOP/man/lafs.7" "pixels $4."
+ok "figures of the full plan"
+
 # A recipe is what presets say, not where they lie; a cell's holds only what made it.
 stale() { few_shot "$@" stale | sed 's,.*/,,; s,\.json$,,' | sort; }
 stale >none

@@ -65,6 +65,8 @@ expect_status 2 lafs-select --split x=2,z=1 -o %s.lafs y.lafs x.lafs
 message "the input 'x.lafs' would be replaced by the output 'x.lafs'"
 expect_status 2 lafs-select --not-near y.lafs -o y.lafs x.lafs
 message "the input 'y.lafs' would be replaced by the output 'y.lafs'"
+expect_status 2 lafs-select --dropped x.lafs -o z.lafs x.lafs
+message "the input 'x.lafs' would be replaced by the output 'x.lafs'"
 same x.lafs was.lafs
 same x-000.tar was.tar
 ok "no input is replaced"
@@ -146,6 +148,8 @@ cp n.lafs kept
 expect_status 2 lafs-select --pairs n.lafs n.lafs
 message "the input 'n.lafs' would be replaced by the output 'n.lafs'"
 same n.lafs kept
+expect_status 2 lafs-select --pairs one -o one n.lafs
+message "--pairs and -o are one file: 'one'"
 expect_status 2 lafs-select --pairs pairs --split a=1,b=1 -o y-%s.lafs m.lafs
 ok "pairs"
 

@@ -22,10 +22,10 @@ expect_status 0 lafs-show --contact-sheet -n 2 --cell 50 <photos.tar >two.jpg
 expect_status 0 lafs-show two.jpg >text
 has text 'JPEG 118x72'
 lafs-shard -q --to-dir copies -n 1 photos.lafs
-cp copies/*/*.jpg copies/a.jpg
-cp copies/a.jpg copies/b.jpg
+cp copies/*/*.jpg copies/a-first.jpg
+cp copies/a-first.jpg copies/a-final.jpg
 rm -r copies/*/
-printf '{"key": "%s", "box": [30, 30, 40, 40]}\n' a b >boxes
+printf '{"key": "%s", "box": [30, 30, 40, 40]}\n' a-first a-final >boxes
 lafs-shard -q --add boxes copies >copies.mp
 expect_status 0 lafs-show --contact-sheet copies.mp -o sheet.jpg
 expect_status 0 lafs-show sheet.jpg >text # two photos of the same bytes are not two faces of one

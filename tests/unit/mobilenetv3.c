@@ -46,18 +46,28 @@ static void close_all(void)
     lafs_backend_close(&b);
 }
 
-TEST(without_chains)
+/* The backend without its ops for chains of blocks, and for units. */
+static struct lafs_backend without_optional(void)
 {
-    static float images[N * IMAGE], want[N * R * 2], got[N * R * 2];
     static struct lafs_ops ops;
-    open_all(images);
-    run(&b, images, want);
     struct lafs_backend without = b;
     ops = *b.ops;
     ops.bottlenecks = NULL;
     ops.bottlenecks_pack = NULL;
     ops.bottlenecks_size = NULL;
+    ops.unit = NULL;
+    ops.unit_bwd = NULL;
+    ops.unit_out = NULL;
     without.ops = &ops;
+    return without;
+}
+
+TEST(without_chains)
+{
+    static float images[N * IMAGE], want[N * R * 2], got[N * R * 2];
+    open_all(images);
+    run(&b, images, want);
+    struct lafs_backend without = without_optional();
     run(&without, images, got);
     for (int i = 0; i < N * R * 2; i++) CHECK_NEAR(got[i], want[i], 1e-3); /* pixels of 112 */
     close_all();
@@ -128,14 +138,8 @@ TEST(without_units)
 {
     static float images[N * IMAGE];
     static struct step with, without;
-    static struct lafs_ops ops;
     open_all(images);
-    struct lafs_backend on = b;
-    ops = *b.ops;
-    ops.unit = NULL;
-    ops.unit_bwd = NULL;
-    ops.unit_out = NULL;
-    on.ops = &ops;
+    struct lafs_backend on = without_optional();
     for (int train = 0; train < 2; train++) {
         step(&b, train, images, &with);
         step(&on, train, images, &without);
