@@ -1,7 +1,8 @@
-/* Attention inside packed sequences, forward and backward in one kernel each way, all precisions. A block of four warps
- * has 64 rows of one head of one sequence (queries, or keys for the gradients of keys and values), a warp 16 of them;
- * columns pass through shared memory 64 at a time. Products are mma's of bf16 with fp32 sums, three of them for bf16x3,
- * or plain fp32; all take both factors from shared memory, rows of 64 along the summed dimension.
+/* Attention inside packed sequences, forward and backward in one kernel each way, all precisions, of fp32 and of bf16
+ * in memory. A block of four warps has 64 rows of one head of one sequence (queries, or keys for the gradients of keys
+ * and values), a warp 16 of them; columns pass through shared memory 64 at a time. Products are mma's of bf16 with fp32
+ * sums, three of them for bf16x3, or plain fp32; all take both factors from shared memory, rows of 64 along the summed
+ * dimension.
  *
  *     forward    s = q k^T,  p = exp(scale s - max),  out = p v / sum p
  *     backward   p = exp(scale s - lse),  ds = p (dout v^T - dout.out),
@@ -13,6 +14,14 @@
 #include "kernels/cuda/dev.cuh"
 
 enum { HEAD = 64, TILE = 64, ROWS = 16 /* of a warp */, ATT_WARPS = TILE / ROWS, ATT_THREADS = ATT_WARPS * WARP };
+/* A precision of its own for kernels: bf16, in memory too. */
+enum { STORED_BF16 = LAFS_PRECISION_BF16X3 + 1 };
+template <int P> struct store {
+    typedef float type;
+};
+template <> struct store<STORED_BF16> {
+    typedef struct lafs_bf16 type;
+};
 enum { LD_BF16 = 72, LD_FP32 = 68 }; /* rows in shared memory, so far apart that a warp's reads hit different banks */
 
 /* -- tiles of up to 64 rows of 64 in shared memory -- */
@@ -55,15 +64,13 @@ DEVICE void place_across(int e, int *r, int *c)
     *r = e / 8 % 4 + e / 256 * 4;
 }
 
-/* Rows first.. of a matrix with `stride` floats a row, `count` of them, zeros behind; into rows of t and, unless NULL,
- * columns of `across`. */
 template <int P>
-DEVICE void load(tile<P> t, const tile<P> *across, const float *from, int64_t stride, int64_t first, int count)
+DEVICE void load_rows(tile<P> t, const tile<P> *across, const float *from, int64_t stride, int count)
 {
     for (int e = thread_index(); e < TILE * HEAD; e += ATT_THREADS) {
         int r = e / HEAD, c = e % HEAD;
         if (across) place_across(e, &r, &c);
-        const float *at = from + (first + r) * stride + c;
+        const float *at = from + r * stride + c;
         if (r < count) {
             take(t, r, c, at);
             if (across) take(*across, c, r, at);
@@ -73,14 +80,54 @@ DEVICE void load(tile<P> t, const tile<P> *across, const float *from, int64_t st
         }
     }
 }
-template <int P> DEVICE void load_across(tile<P> across, const float *from, int64_t stride, int64_t first, int count)
+template <int P> DEVICE void load_columns(tile<P> across, const float *from, int64_t stride, int count)
 {
     for (int e = thread_index(); e < TILE * HEAD; e += ATT_THREADS) {
         int r, c;
         place_across(e, &r, &c);
-        if (r < count) take(across, c, r, from + (first + r) * stride + c);
+        if (r < count) take(across, c, r, from + r * stride + c);
         else put(across, c, r, 0);
     }
+}
+
+/* From bf16 nothing is rounded: eight columns at a time. Of what goes across, a warp has 32 rows, two to a bank's word;
+ * the rest of a row's sector comes from the L1 cache. */
+DEVICE void scatter(tile<STORED_BF16> across, int r, int c, struct octet o)
+{
+#pragma unroll
+    for (int k = 0; k < 8; k++) across.v[(c + k) * LD_BF16 + r] = (uint16_t)(o.word[k / 2] >> (k % 2 * 16));
+}
+DEVICE void load_rows(tile<STORED_BF16> t, const tile<STORED_BF16> *across, const struct lafs_bf16 *from,
+                      int64_t stride, int count)
+{
+    for (int e = thread_index(); e < TILE * HEAD / 8; e += ATT_THREADS) {
+        const int r = across ? e % TILE : e / 8, c = (across ? e / TILE : e % 8) * 8;
+        const struct octet none = {{0, 0, 0, 0}}, o = r < count ? *(const struct octet *)(from + r * stride + c) : none;
+        *(struct octet *)(t.v + r * LD_BF16 + c) = o;
+        if (across) scatter(*across, r, c, o);
+    }
+}
+DEVICE void load_columns(tile<STORED_BF16> across, const struct lafs_bf16 *from, int64_t stride, int count)
+{
+    for (int e = thread_index(); e < TILE * HEAD / 8; e += ATT_THREADS) {
+        const int r = e % TILE, c = e / TILE * 8;
+        const struct octet none = {{0, 0, 0, 0}};
+        scatter(across, r, c, r < count ? *(const struct octet *)(from + r * stride + c) : none);
+    }
+}
+
+/* Rows first.. of a matrix with rows `stride` apart, `count` of them, zeros behind; into rows of t and, unless NULL,
+ * columns of `across`. */
+template <int P>
+DEVICE void load(tile<P> t, const tile<P> *across, const typename store<P>::type *from, int64_t stride, int64_t first,
+                 int count)
+{
+    load_rows(t, across, from + first * stride, stride, count);
+}
+template <int P>
+DEVICE void load_across(tile<P> across, const typename store<P>::type *from, int64_t stride, int64_t first, int count)
+{
+    load_columns(across, from + first * stride, stride, count);
 }
 
 /* -- products of a warp: sum (16, 8 n) += a's rows row.. (16, k) times b (8 n, k)^T; k a multiple of 16 --
@@ -158,29 +205,45 @@ DEVICE float row_sum(float v)
     return v + warp_xor(v, 2);
 }
 
-struct heads { /* where a head's rows are: of q, ldq floats apart, of k and v, ldkv apart; of out and its gradient */
+/* Where a head's rows are: of q, ldq numbers apart, of k and v, ldkv apart; of out and its gradient. */
+template <class T> struct head_rows {
     int64_t heads;
     float scale;
     const int64_t *q_off, *off;
-    const float *q;
+    const T *q;
     int64_t ldq;
-    const float *kv;
+    const T *kv;
     int64_t ldkv;
 };
+/* A block's place: tiles of a head beside each other, then the heads of a sequence, so that what they share is read
+ * from memory once, and comes from the L2 cache. */
+struct spot {
+    int64_t seq, head;
+    int tile;
+};
+DEVICE struct spot spot_of(int64_t heads, int64_t tiles)
+{
+    const int64_t i = block_x() / tiles;
+    return {i / heads, i % heads, (int)(block_x() % tiles)};
+}
 DEVICE int tile_rows(int64_t all, int64_t first) { return all - first < TILE ? (int)(all - first) : (int)TILE; }
 /* Columns in use, in pairs of 8: what a product over them takes. */
 DEVICE int tile_columns(int count) { return (count + 15) / 16 * 2; }
 
 /* -- forward -- */
 
-template <int P> KERNEL attention_kernel(struct heads a, float *out, float *lse)
+template <int P>
+KERNEL attention_kernel(struct head_rows<typename store<P>::type> a, int64_t tiles, typename store<P>::type *out,
+                        float *lse)
 {
-    const int64_t seq = block_x(), head = block_y(), q_first = a.q_off[seq], k_first = a.off[seq];
+    const struct spot here = spot_of(a.heads, tiles);
+    const int64_t seq = here.seq, head = here.head, q_first = a.q_off[seq], k_first = a.off[seq];
     const int64_t queries = a.q_off[seq + 1] - q_first, keys = a.off[seq + 1] - k_first,
-                  first = (int64_t)block_z() * TILE;
+                  first = (int64_t)here.tile * TILE;
     if (first >= queries) return; /* with its whole block */
     const tile<P> q = tile_at<P>(0), k = tile_at<P>(1), v = tile_at<P>(2), p = tile_at<P>(3);
-    const float *q_head = a.q + head * HEAD, *k_head = a.kv + head * HEAD, *v_head = k_head + a.heads * HEAD;
+    const typename store<P>::type *q_head = a.q + head * HEAD, *k_head = a.kv + head * HEAD,
+                                  *v_head = k_head + a.heads * HEAD;
     const int rows = tile_rows(queries, first), row = warp_index() * ROWS, g = lane_index() / 4, t = lane_index() % 4;
     const int busy = row < rows;
     float s[8][4], o[8][4], top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
@@ -232,8 +295,8 @@ template <int P> KERNEL attention_kernel(struct heads a, float *out, float *lse)
         if (row + g + 8 * half >= rows) continue;
 #pragma unroll
         for (int i = 0; i < 8; i++)
-            for (int e = 0; e < 2; e++)
-                out[(r * a.heads + head) * HEAD + 8 * i + 2 * t + e] = o[i][2 * half + e] / sum[half];
+            give_pair(out + (r * a.heads + head) * HEAD + 8 * i + 2 * t, o[i][2 * half] / sum[half],
+                      o[i][2 * half + 1] / sum[half]);
         if (lse && t == 0) lse[r * a.heads + head] = top[half] + logf(sum[half]);
     }
 }
@@ -258,25 +321,36 @@ static void attention(struct lafs_dev *d, enum lafs_precision precision, const s
                       const struct lafs_seqs *s, int64_t heads, float scale, const float *q, int64_t ldq,
                       const float *kv, int64_t ldkv, float *out, float *lse)
 {
-    const struct heads a = {heads, scale, qs->dev_off, s->dev_off, q, ldq, kv, ldkv};
-    BY_PRECISION(d, precision, attention_kernel, grid_of(s->n, heads, tiles_of(qs->max_len)), 4, a, out, lse);
+    const struct head_rows<float> a = {heads, scale, qs->dev_off, s->dev_off, q, ldq, kv, ldkv};
+    const int64_t tiles = tiles_of(qs->max_len);
+    BY_PRECISION(d, precision, attention_kernel, grid_of(s->n * heads * tiles), 4, a, tiles, out, lse);
+}
+static void attention_bf16(struct lafs_dev *d, const struct lafs_seqs *qs, const struct lafs_seqs *s, int64_t heads,
+                           float scale, const struct lafs_bf16 *q, int64_t ldq, const struct lafs_bf16 *kv,
+                           int64_t ldkv, struct lafs_bf16 *out, float *lse)
+{
+    const struct head_rows<struct lafs_bf16> a = {heads, scale, qs->dev_off, s->dev_off, q, ldq, kv, ldkv};
+    const int64_t tiles = tiles_of(qs->max_len);
+    LAUNCH(d, attention_kernel<STORED_BF16>, grid_of(s->n * heads * tiles), ATT_THREADS, 4 * tile<STORED_BF16>::BYTES,
+           a, tiles, out, lse);
 }
 
 /* -- backward -- */
 
 /* along (query rows, heads) = dout.out: a warp each. */
-KERNEL along_kernel(int64_t n, const float *out, const float *dout, float *along)
+template <class T> KERNEL along_kernel(int64_t n, const T *out, const T *dout, float *along)
 {
-    const int64_t i = global_index() / WARP, at = i * HEAD + lane_index();
+    const int64_t i = global_index() / WARP, at = i * HEAD + 2 * lane_index();
     if (i >= n) return; /* with its whole warp */
-    const float sum = warp_sum(out[at] * dout[at] + out[at + WARP] * dout[at + WARP]);
+    const float sum = warp_sum(number(out[at]) * number(dout[at]) + number(out[at + 1]) * number(dout[at + 1]));
     if (lane_index() == 0) along[i] = sum;
 }
 
 /* Of a tile of rows and columns: p into `prob`, ds into `slope`, as rows of 64; zeros outside. */
 template <int P, int KEYS>
-DEVICE void slopes(const struct heads *a, tile<P> prob, tile<P> slope, const float s[8][4], const float ds[8][4],
-                   int row, int rows, int count, int n, const float *lse, const float *along)
+DEVICE void slopes(const struct head_rows<typename store<P>::type> *a, tile<P> prob, tile<P> slope,
+                   const float s[8][4], const float ds[8][4], int row, int rows, int count, int n, const float *lse,
+                   const float *along)
 {
     const int g = lane_index() / 4, t = lane_index() % 4;
 #pragma unroll
@@ -293,14 +367,16 @@ DEVICE void slopes(const struct heads *a, tile<P> prob, tile<P> slope, const flo
 
 /* Rows are queries, columns keys; with KEYS the other way round. */
 template <int P, int KEYS>
-DEVICE void attention_bwd_block(struct heads a, const float *dout, const float *lse, const float *along, float *dq,
-                                float *dkv)
+DEVICE void attention_bwd_block(struct head_rows<typename store<P>::type> a, struct spot here,
+                                const typename store<P>::type *dout, const float *lse, const float *along,
+                                typename store<P>::type *dq, typename store<P>::type *dkv)
 {
-    const int64_t seq = block_x(), head = block_y(), first = (int64_t)block_z() * TILE, wide = a.heads * HEAD;
+    typedef typename store<P>::type T;
+    const int64_t seq = here.seq, head = here.head, first = (int64_t)here.tile * TILE, wide = a.heads * HEAD;
     const int64_t q_first = a.q_off[seq], k_first = a.off[seq], queries = a.q_off[seq + 1] - q_first,
                   keys = a.off[seq + 1] - k_first;
-    const float *q = a.q + q_first * a.ldq + head * HEAD, *k = a.kv + k_first * a.ldkv + head * HEAD, *v = k + wide;
-    const float *go = dout + q_first * wide + head * HEAD;
+    const T *q = a.q + q_first * a.ldq + head * HEAD, *k = a.kv + k_first * a.ldkv + head * HEAD, *v = k + wide;
+    const T *go = dout + q_first * wide + head * HEAD;
     const int64_t all_rows = KEYS ? keys : queries, all_columns = KEYS ? queries : keys;
     if (first >= all_rows) return; /* with its whole block */
     const tile<P> r1 = tile_at<P>(0), r2 = tile_at<P>(1), c1 = tile_at<P>(2), c2 = tile_at<P>(3),
@@ -335,26 +411,42 @@ DEVICE void attention_bwd_block(struct heads a, const float *dout, const float *
         warp_sync();
     }
     if (!busy) return;
-    float *to = KEYS ? dkv + k_first * a.ldkv + head * HEAD : dq + q_first * a.ldq + head * HEAD;
+    T *to = KEYS ? dkv + k_first * a.ldkv + head * HEAD : dq + q_first * a.ldq + head * HEAD;
     const int64_t stride = KEYS ? a.ldkv : a.ldq;
+    for (int half = 0; half < 2; half++) {
+        const int r = row + g + 8 * half;
+        if (r >= rows) continue;
 #pragma unroll
-    for (int i = 0; i < 8; i++)
-        for (int e = 0; e < 4; e++) {
-            const int r = row + g + e / 2 * 8, c = 8 * i + 2 * t + e % 2;
-            if (r >= rows) continue;
-            to[(first + r) * stride + c] = a.scale * d1[i][e];
-            if (KEYS) to[(first + r) * stride + wide + c] = d2[i][e];
+        for (int i = 0; i < 8; i++) {
+            T *at = to + (first + r) * stride + 8 * i + 2 * t;
+            give_pair(at, a.scale * d1[i][2 * half], a.scale * d1[i][2 * half + 1]);
+            if (KEYS) give_pair(at + wide, d2[i][2 * half], d2[i][2 * half + 1]);
         }
+    }
 }
+/* The first q_tiles blocks of a head have queries, the other k_tiles have keys. */
 template <int P>
-KERNEL attention_bwd_q_kernel(struct heads a, const float *dout, const float *lse, const float *along, float *dq)
+KERNEL attention_bwd_kernel(struct head_rows<typename store<P>::type> a, int q_tiles, int k_tiles,
+                            const typename store<P>::type *dout, const float *lse, const float *along,
+                            typename store<P>::type *dq, typename store<P>::type *dkv)
 {
-    attention_bwd_block<P, 0>(a, dout, lse, along, dq, NULL);
+    struct spot here = spot_of(a.heads, q_tiles + k_tiles);
+    if (here.tile < q_tiles) {
+        attention_bwd_block<P, 0>(a, here, dout, lse, along, dq, dkv);
+    } else {
+        here.tile -= q_tiles;
+        attention_bwd_block<P, 1>(a, here, dout, lse, along, dq, dkv);
+    }
 }
-template <int P>
-KERNEL attention_bwd_kv_kernel(struct heads a, const float *dout, const float *lse, const float *along, float *dkv)
+
+/* NULL: no memory. */
+template <class T>
+static float *along_of(struct lafs_dev *d, const struct lafs_seqs *qs, int64_t heads, const T *out, const T *dout)
 {
-    attention_bwd_block<P, 1>(a, dout, lse, along, NULL, dkv);
+    const int64_t n = lafs_seqs_rows(qs) * heads;
+    float *along = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)n * sizeof *along);
+    if (along) LAUNCH_OF(T, d, along_kernel, grid_for(n * WARP), THREADS, 0, n, out, dout, along);
+    return along;
 }
 
 static void attention_bwd(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *qs,
@@ -362,19 +454,30 @@ static void attention_bwd(struct lafs_dev *d, enum lafs_precision precision, con
                           const float *kv, int64_t ldkv, const float *out, const float *lse, const float *dout,
                           float *dq, float *dkv)
 {
-    const struct heads a = {heads, scale, qs->dev_off, s->dev_off, q, ldq, kv, ldkv};
-    const int64_t n = lafs_seqs_rows(qs) * heads;
-    float *along = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)n * sizeof *along);
+    const struct head_rows<float> a = {heads, scale, qs->dev_off, s->dev_off, q, ldq, kv, ldkv};
+    const float *along = along_of(d, qs, heads, out, dout);
     if (!along) return;
-    LAUNCH(d, along_kernel, grid_for(n * WARP), THREADS, 0, n, out, dout, along);
-    BY_PRECISION(d, precision, attention_bwd_q_kernel, grid_of(s->n, heads, tiles_of(qs->max_len)), 6, a, dout, lse,
-                 along, dq);
-    BY_PRECISION(d, precision, attention_bwd_kv_kernel, grid_of(s->n, heads, tiles_of(s->max_len)), 8, a, dout, lse,
-                 along, dkv);
+    const int q_tiles = (int)tiles_of(qs->max_len), k_tiles = (int)tiles_of(s->max_len);
+    BY_PRECISION(d, precision, attention_bwd_kernel, grid_of(s->n * heads * (q_tiles + k_tiles)), 8, a, q_tiles,
+                 k_tiles, dout, lse, along, dq, dkv);
+}
+static void attention_bwd_bf16(struct lafs_dev *d, const struct lafs_seqs *qs, const struct lafs_seqs *s,
+                               int64_t heads, float scale, const struct lafs_bf16 *q, int64_t ldq,
+                               const struct lafs_bf16 *kv, int64_t ldkv, const struct lafs_bf16 *out, const float *lse,
+                               const struct lafs_bf16 *dout, struct lafs_bf16 *dq, struct lafs_bf16 *dkv)
+{
+    const struct head_rows<struct lafs_bf16> a = {heads, scale, qs->dev_off, s->dev_off, q, ldq, kv, ldkv};
+    const float *along = along_of(d, qs, heads, out, dout);
+    if (!along) return;
+    const int q_tiles = (int)tiles_of(qs->max_len), k_tiles = (int)tiles_of(s->max_len);
+    LAUNCH(d, attention_bwd_kernel<STORED_BF16>, grid_of(s->n * heads * (q_tiles + k_tiles)), ATT_THREADS,
+           8 * tile<STORED_BF16>::BYTES, a, q_tiles, k_tiles, dout, lse, along, dq, dkv);
 }
 
-void ops_attention(struct lafs_ops *ops)
+void ops_attention(struct lafs_ops *ops, struct lafs_bf16_ops *bf16)
 {
     ops->attention = attention;
     ops->attention_bwd = attention_bwd;
+    bf16->attention = attention_bf16;
+    bf16->attention_bwd = attention_bwd_bf16;
 }

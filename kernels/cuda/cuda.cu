@@ -297,6 +297,7 @@ static lafs_status wait_for_all(struct lafs_dev *d, struct lafs_err *err)
 
 static void fill(struct lafs_ops *ops)
 {
+    static struct lafs_bf16_ops bf16;
     ops->version = LAFS_BACKEND_VERSION;
     ops->name = "cuda";
     ops->open = open_device;
@@ -317,10 +318,10 @@ static void fill(struct lafs_ops *ops)
     ops->recorded = recorded;
     ops->replay = replay;
     ops->forget = forget;
-    ops_elementwise(ops);
-    ops_linear(ops);
-    ops_transformer(ops);
-    ops_attention(ops);
+    ops_elementwise(ops, &bf16);
+    ops_linear(ops, &bf16);
+    ops_transformer(ops, &bf16);
+    ops_attention(ops, &bf16);
     ops_conv(ops);
     ops_norm2d(ops);
     ops_patch(ops);
@@ -329,6 +330,7 @@ static void fill(struct lafs_ops *ops)
     ops_render(ops);
     ops_scan(ops);
     ops_link(ops);
+    ops->bf16 = &bf16;
 }
 
 extern "C" __attribute__((visibility("default"))) const struct lafs_ops *lafs_plugin_ops(void)

@@ -121,12 +121,13 @@ struct product {
     int64_t m, n, k;
     int bf16;           /* a and b are bf16 (sums are fp32), otherwise fp32 (and no less: TF32 is not fp32) */
     const void *a, *b;
-    const float *bias;  /* (n) is added to each row; NULL: none */
+    const void *bias;   /* (n) is added to each row; NULL: none */
     int add;            /* 1: c += */
-    float *c;
+    void *c;            /* fp32, as is bias; or */
     int64_t lda, ldb, ldc; /* elements from row to row of the arrays; 0: as many as are in one. bf16: multiples of 8 */
     int64_t count;         /* so many products beside each other (0: one), the arrays of one `step` elements behind */
     int64_t step_a, step_b, step_c; /* those of the one before; bf16: multiples of 8 */
+    int c_bf16;            /* 1: c and bias are bf16 too; one product, and none is added */
 };
 static inline int64_t lda_of(const struct product *p) { return p->lda ? p->lda : p->form == PRODUCT_TN ? p->m : p->k; }
 static inline int64_t ldb_of(const struct product *p) { return p->ldb ? p->ldb : p->form == PRODUCT_NT ? p->k : p->n; }
@@ -135,7 +136,9 @@ static inline int64_t ldc_of(const struct product *p) { return p->ldc ? p->ldc :
 void product_run(struct lafs_dev *d, const struct product *p);
 /* The product of fp32 matrices, taken as `precision` says: linear.cu. */
 void multiply(struct lafs_dev *d, enum lafs_precision precision, struct product p);
-/* The same, of form NN and c without gaps, where the sum over k is long and c small: parts of the sum side by side,
+/* The product of bf16 matrices in memory: linear.cu. */
+void multiply_bf16(struct lafs_dev *d, struct product p);
+/* As multiply, of form NN and c without gaps, where the sum over k is long and c small: parts of the sum side by side,
  * then those in their order. */
 void multiply_long(struct lafs_dev *d, enum lafs_precision precision, struct product p);
 lafs_status product_open(struct lafs_dev *d, struct lafs_err *err);
@@ -143,8 +146,9 @@ void product_close(struct lafs_dev *d);
 
 /* Long sums over rows, in two steps: parts of SUM_ROWS rows each, then those in their order. linear.cu */
 enum { SUM_ROWS = 256 };
-/* part (parts, width): sums of the columns of x (rows, width). */
+/* part (parts, width): sums of the columns of x (rows, width). bf16: width is even. */
 void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const float *x, float *part);
+void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const struct lafs_bf16 *x, float *part);
 /* Column j of part (parts, n), summed, goes to (+)= out[j % inner * (n / inner) + j / inner]; inner = n: out[j]. */
 void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, float *out);
 static inline int64_t parts_of(int64_t rows) { return (rows + SUM_ROWS - 1) / SUM_ROWS; }
@@ -160,10 +164,10 @@ static inline int parts_threads(int64_t parts)
 void link_close(struct lafs_dev *d);
 
 /* -- groups of ops: each file sets its slots -- */
-void ops_elementwise(struct lafs_ops *ops);
-void ops_linear(struct lafs_ops *ops);
-void ops_transformer(struct lafs_ops *ops);
-void ops_attention(struct lafs_ops *ops);
+void ops_elementwise(struct lafs_ops *ops, struct lafs_bf16_ops *bf16);
+void ops_linear(struct lafs_ops *ops, struct lafs_bf16_ops *bf16);
+void ops_transformer(struct lafs_ops *ops, struct lafs_bf16_ops *bf16);
+void ops_attention(struct lafs_ops *ops, struct lafs_bf16_ops *bf16);
 void ops_conv(struct lafs_ops *ops);
 void ops_norm2d(struct lafs_ops *ops);
 void ops_patch(struct lafs_ops *ops);
@@ -190,6 +194,7 @@ static inline struct grid grid_for(int64_t n) { return {(n + THREADS - 1) / THRE
 #define KERNEL static __global__ void
 #define KERNEL_FOR(threads) static __global__ void __launch_bounds__(threads)
 #define DEVICE static __device__ __forceinline__
+#define ANYTHING /* a type through which values of others are moved */
 
 template <class... P, class... A>
 void launch(struct lafs_dev *d, void (*kernel)(P...), const char *name, struct grid g, int threads, size_t shared,
@@ -243,6 +248,13 @@ DEVICE void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
 DEVICE float multiply_rounded(float a, float b) { return __fmul_rn(a, b); }
 /* sum + the dot product of four signed bytes. */
 DEVICE int32_t dot_bytes(int32_t a, int32_t b, int32_t sum) { return __dp4a(a, b, sum); }
+/* Two floats rounded to bf16, the first in the lower half; of a NaN, some NaN. */
+DEVICE uint32_t bf16_pair(float first, float second)
+{
+    uint32_t u;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(u) : "f"(second), "f"(first));
+    return u;
+}
 /* Copies a float to shared memory; it is there for this thread after copies_wait, for the block after block_sync. */
 DEVICE void copy_async(float *shared, const float *global)
 {
@@ -261,6 +273,7 @@ DEVICE void copies_wait() { asm volatile("cp.async.wait_all;" : : : "memory"); }
 #define KERNEL static void
 #define KERNEL_FOR(threads) static void
 #define DEVICE static inline
+#define ANYTHING [[gnu::may_alias]]
 
 /* Where the running thread is; tests/cuda/sim.cc keeps it. */
 struct sim_place {
@@ -350,6 +363,8 @@ DEVICE int32_t dot_bytes(int32_t a, int32_t b, int32_t sum)
     for (int i = 0; i < 32; i += 8) sum += (int8_t)(a >> i) * (int8_t)(b >> i);
     return sum;
 }
+DEVICE uint32_t bf16_bits(float x);
+DEVICE uint32_t bf16_pair(float first, float second) { return bf16_bits(first) | bf16_bits(second) << 16; }
 DEVICE void copy_async(float *shared, const float *global) { sim_copy_async(shared, global); }
 DEVICE void copies_wait() { sim_copies_wait(); }
 
@@ -357,6 +372,10 @@ DEVICE void copies_wait() { sim_copies_wait(); }
 /* == for both ===================================================================================================== */
 
 #define LAUNCH(d, kernel, grid, threads, shared, ...) launch(d, kernel, #kernel, grid, threads, shared, __VA_ARGS__)
+/* Of a kernel over T, what an array is stored as: float or lafs_bf16. */
+#define LAUNCH_OF(T, d, kernel, grid, threads, shared, ...) \
+    launch(d, kernel<T>, sizeof(T) == sizeof(float) ? #kernel "<float>" : #kernel "<lafs_bf16>", grid, threads, \
+           shared, __VA_ARGS__)
 
 DEVICE int lane_index() { return thread_index() % WARP; }
 DEVICE int warp_index() { return thread_index() / WARP; }
@@ -416,9 +435,11 @@ struct alignas(16) quad {
     float v[4];
 };
 /* Rows of `width` can be taken by quads, two at a time. */
-static inline int in_quads(int64_t width, const void *a, const void *b = NULL, const void *c = NULL)
+static inline int in_quads(int64_t width, const void *a, const void *b = NULL, const void *c = NULL,
+                           const void *d = NULL, const void *e = NULL)
 {
-    return width % 8 == 0 && (((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) & 15) == 0;
+    return width % 8 == 0 &&
+           (((uintptr_t)a | (uintptr_t)b | (uintptr_t)c | (uintptr_t)d | (uintptr_t)e) & 15) == 0;
 }
 
 /* -- bf16: the upper half of a float, to the nearest, to even where two are; a NaN stays one -- */
@@ -446,6 +467,69 @@ DEVICE float bf16_low(float x)
 {
     const float low = x - bf16_high(x);
     return low - low == 0 ? bf16_high(low) : 0;
+}
+
+/* -- what is stored as float or as bf16 -- */
+DEVICE float number(float x) { return x; }
+DEVICE float number(struct lafs_bf16 x) { return bits_float((uint32_t)x.bits << 16); }
+DEVICE void put_number(float *to, float x) { *to = x; }
+DEVICE void put_number(struct lafs_bf16 *to, float x) { to->bits = (uint16_t)bf16_bits(x); }
+
+/* Eight bf16 that lie together, and two: one access. */
+struct alignas(16) ANYTHING octet {
+    uint32_t word[4];
+};
+struct alignas(4) ANYTHING couple {
+    uint32_t word;
+};
+DEVICE void take_whole(const float *from, float v[8])
+{
+    const struct quad a = ((const struct quad *)from)[0], b = ((const struct quad *)from)[1];
+#pragma unroll
+    for (int k = 0; k < 4; k++) v[k] = a.v[k], v[k + 4] = b.v[k];
+}
+DEVICE void take_whole(const struct lafs_bf16 *from, float v[8])
+{
+    const struct octet o = *(const struct octet *)from;
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+        v[2 * k] = bits_float(o.word[k] << 16), v[2 * k + 1] = bits_float(o.word[k] & 0xffff0000u);
+}
+DEVICE void give_whole(float *to, const float v[8])
+{
+    ((struct quad *)to)[0] = {v[0], v[1], v[2], v[3]};
+    ((struct quad *)to)[1] = {v[4], v[5], v[6], v[7]};
+}
+DEVICE void give_whole(struct lafs_bf16 *to, const float v[8])
+{
+    *(struct octet *)to = {bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7])};
+}
+/* Eight neighbours of a row, or the `count` that are left of it, zeros behind. whole (in_quads): rows are of eights, at
+ * multiples of 16 bytes. */
+template <class T> DEVICE void take_eight(const T *from, int64_t count, int whole, float v[8])
+{
+    if (whole) {
+        take_whole(from, v);
+        return;
+    }
+#pragma unroll
+    for (int k = 0; k < 8; k++) v[k] = k < count ? number(from[k]) : 0;
+}
+template <class T> DEVICE void give_eight(T *to, int64_t count, int whole, const float v[8])
+{
+    if (whole) {
+        give_whole(to, v);
+        return;
+    }
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+        if (k < count) put_number(to + k, v[k]);
+}
+/* Two neighbours; bf16: at an even place. */
+DEVICE void give_pair(float *to, float first, float second) { to[0] = first, to[1] = second; }
+DEVICE void give_pair(struct lafs_bf16 *to, float first, float second)
+{
+    ((struct couple *)to)->word = bf16_pair(first, second);
 }
 
 /* -- dropout and drop-path, as compute/backend.h says -- */
@@ -491,6 +575,18 @@ DEVICE float drop_factor(const struct drop *d, struct drop_mask *m, int64_t seq,
     }
     const uint32_t lane = m->word[e % 8 / 2] >> (e % 2 ? 16 : 0) & 0xffff;
     return lane < d->below ? 0 : d->scale;
+}
+/* Of elements e.. e+7; whole: e is a multiple of 8, so that they share a draw. */
+DEVICE void drop_factors(const struct drop *d, int64_t seq, int64_t e, int whole, float factor[8])
+{
+    uint32_t word[4];
+    struct drop_mask mask;
+    if (whole && d->key) philox(d->key[seq], (uint32_t)(e / 8), (uint32_t)((uint64_t)(e / 8) >> 32), d->site, 0, word);
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+        factor[k] = !d->key ? 1
+                    : whole ? ((word[k / 2] >> (k % 2 * 16) & 0xffff) < d->below ? 0 : d->scale)
+                            : drop_factor(d, &mask, seq, e + k);
 }
 DEVICE float path_factor(const struct drop *d, int64_t seq)
 {

@@ -43,26 +43,18 @@ static void act_bwd(struct lafs_dev *d, int64_t n, enum lafs_act act, const floa
 }
 
 /* A thread takes eight neighbours of a row: they share a draw where the width is a multiple of eight. */
-KERNEL dropout_kernel(int64_t n, const int64_t *off, int64_t width, int quads, struct drop drop, const float *x,
+KERNEL dropout_kernel(int64_t n, const int64_t *off, int64_t width, int whole, struct drop drop, const float *x,
                       float *y)
 {
     const int64_t groups = (width + 7) / 8, row = global_index() / groups, first = global_index() % groups * 8;
     if (row >= off[n]) return;
-    const int64_t seq = sequence_of(n, off, row);
-    struct drop_mask mask;
-    if (quads) {
+    const int64_t seq = sequence_of(n, off, row), at = row * width + first;
+    float v[8], keep[8];
+    take_eight(x + at, width - first, whole, v);
+    drop_factors(&drop, seq, (row - off[seq]) * width + first, whole, keep);
 #pragma unroll
-        for (int h = 0; h < 2; h++) {
-            struct quad v = ((const struct quad *)(x + row * width + first))[h];
-#pragma unroll
-            for (int k = 0; k < 4; k++)
-                v.v[k] *= drop_factor(&drop, &mask, seq, (row - off[seq]) * width + first + 4 * h + k);
-            ((struct quad *)(y + row * width + first))[h] = v;
-        }
-        return;
-    }
-    for (int64_t j = first; j < width && j < first + 8; j++)
-        y[row * width + j] = x[row * width + j] * drop_factor(&drop, &mask, seq, (row - off[seq]) * width + j);
+    for (int k = 0; k < 8; k++) v[k] *= keep[k];
+    give_eight(y + at, width - first, whole, v);
 }
 static void dropout(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_drop *drop,
                     const float *x, float *y)
@@ -86,29 +78,41 @@ static void u8_to_f32(struct lafs_dev *d, int64_t n, const uint8_t *x, float *y)
     LAUNCH(d, u8_to_f32_kernel, grid_for(n), THREADS, 0, n, x, y);
 }
 
-KERNEL rows_gather_kernel(int64_t n, int64_t width, const int64_t *row, const float *x, float *y)
+template <class T> KERNEL rows_gather_kernel(int64_t n, int64_t width, const int64_t *row, const T *x, T *y)
 {
     const int64_t i = global_index();
     if (i < n * width) y[i] = x[row[i / width] * width + i % width];
 }
 static void rows_gather(struct lafs_dev *d, int64_t n, int64_t width, const int64_t *row, const float *x, float *y)
 {
-    LAUNCH(d, rows_gather_kernel, grid_for(n * width), THREADS, 0, n, width, row, x, y);
+    LAUNCH_OF(float, d, rows_gather_kernel, grid_for(n * width), THREADS, 0, n, width, row, x, y);
+}
+static void rows_gather_bf16(struct lafs_dev *d, int64_t n, int64_t width, const int64_t *row,
+                             const struct lafs_bf16 *x, struct lafs_bf16 *y)
+{
+    LAUNCH_OF(struct lafs_bf16, d, rows_gather_kernel, grid_for(n * width), THREADS, 0, n, width, row, x, y);
 }
 
-KERNEL rows_scatter_kernel(int64_t n, int64_t width, const int64_t *row, const float *dy, float *dx)
+template <class T> KERNEL rows_scatter_kernel(int64_t n, int64_t width, const int64_t *row, const T *dy, T *dx)
 {
     const int64_t i = global_index();
-    if (i < n * width) dx[row[i / width] * width + i % width] += dy[i];
+    if (i >= n * width) return;
+    T *to = dx + row[i / width] * width + i % width;
+    put_number(to, number(*to) + number(dy[i]));
 }
 static void rows_scatter(struct lafs_dev *d, int64_t n, int64_t rows, int64_t width, const int64_t *row,
                          const float *dy, float *dx, int add)
 {
     if (!add) dev_zero(d, dx, (size_t)(rows * width) * sizeof *dx);
-    LAUNCH(d, rows_scatter_kernel, grid_for(n * width), THREADS, 0, n, width, row, dy, dx);
+    LAUNCH_OF(float, d, rows_scatter_kernel, grid_for(n * width), THREADS, 0, n, width, row, dy, dx);
+}
+static void rows_add_bf16(struct lafs_dev *d, int64_t n, int64_t width, const int64_t *row, const struct lafs_bf16 *dy,
+                          struct lafs_bf16 *dx)
+{
+    LAUNCH_OF(struct lafs_bf16, d, rows_scatter_kernel, grid_for(n * width), THREADS, 0, n, width, row, dy, dx);
 }
 
-void ops_elementwise(struct lafs_ops *ops)
+void ops_elementwise(struct lafs_ops *ops, struct lafs_bf16_ops *bf16)
 {
     ops->scale = scale;
     ops->axpy = axpy;
@@ -118,4 +122,6 @@ void ops_elementwise(struct lafs_ops *ops)
     ops->u8_to_f32 = u8_to_f32;
     ops->rows_gather = rows_gather;
     ops->rows_scatter = rows_scatter;
+    bf16->rows_gather = rows_gather_bf16;
+    bf16->rows_add = rows_add_bf16;
 }

@@ -86,7 +86,7 @@ static void run_parts(struct lafs_dev *d, const struct product *whole)
     run_product(d, &p);
     p.a = (const char *)whole->a + count * p.step_a * item;
     p.b = (const char *)whole->b + count * p.step_b * item;
-    p.c = whole->c + count * p.step_c;
+    p.c = (float *)whole->c + count * p.step_c;
     p.count = 1;
     p.k = whole->k % PART_K;
     if (p.k) run_product(d, &p);
@@ -95,7 +95,7 @@ static void run_parts(struct lafs_dev *d, const struct product *whole)
 void multiply_long(struct lafs_dev *d, enum lafs_precision precision, struct product p)
 {
     const int64_t parts = (p.k + PART_K - 1) / PART_K, n = p.m * p.n;
-    float *const c = p.c, *part;
+    float *const c = (float *)p.c, *part;
     const int add = p.add;
     if (parts < 2) {
         multiply(d, precision, p);
@@ -108,45 +108,89 @@ void multiply_long(struct lafs_dev *d, enum lafs_precision precision, struct pro
     sum_parts(d, parts, n, n, part, add, c);
 }
 
-/* y = drop(act(y)), pre = y before. A thread takes eight neighbours of a row. quads: see in_quads. */
-KERNEL finish_kernel(int64_t n, const int64_t *off, int64_t width, int quads, enum lafs_act act, struct drop drop,
-                     float *pre, float *y)
+void multiply_bf16(struct lafs_dev *d, struct product p)
+{
+    if (p.m == 0 || p.n == 0) return;
+    p.bf16 = 1;
+    run_product(d, &p);
+}
+
+/* y = drop(act(x)); y may be x. A thread takes eight neighbours of a row. */
+template <class T> KERNEL finish_kernel(int64_t n, const int64_t *off, int64_t width, int whole, enum lafs_act act,
+                                        struct drop drop, const T *x, T *y)
 {
     const int64_t groups = (width + 7) / 8, row = global_index() / groups, first = global_index() % groups * 8;
     if (row >= off[n]) return;
-    const int64_t seq = drop.key ? sequence_of(n, off, row) : 0;
-    struct drop_mask mask;
-    if (quads) {
-        struct quad *at = (struct quad *)(y + row * width + first);
+    const int64_t seq = drop.key ? sequence_of(n, off, row) : 0, at = row * width + first, count = width - first;
+    float v[8], keep[8];
+    take_eight(x + at, count, whole, v);
+    drop_factors(&drop, seq, (row - off[seq]) * width + first, whole, keep);
 #pragma unroll
-        for (int h = 0; h < 2; h++) {
-            struct quad v = at[h];
-            if (pre) ((struct quad *)(pre + row * width + first))[h] = v;
-#pragma unroll
-            for (int k = 0; k < 4; k++)
-                v.v[k] = act_value(act, v.v[k]) *
-                         drop_factor(&drop, &mask, seq, (row - off[seq]) * width + first + 4 * h + k);
-            at[h] = v;
-        }
-        return;
-    }
-    for (int64_t j = first; j < width && j < first + 8; j++) {
-        const float v = y[row * width + j];
-        if (pre) pre[row * width + j] = v;
-        y[row * width + j] = act_value(act, v) * drop_factor(&drop, &mask, seq, (row - off[seq]) * width + j);
-    }
+    for (int k = 0; k < 8; k++) v[k] = act_value(act, v[k]) * keep[k];
+    give_eight(y + at, count, whole, v);
+}
+template <class T> static void finish(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, enum lafs_act act,
+                                      const struct lafs_drop *drop, const T *x, T *y)
+{
+    const struct drop mask = drop_of(drop);
+    if (act == LAFS_ACT_NONE && !mask.key && x == y) return;
+    LAUNCH_OF(T, d, finish_kernel, grid_for(lafs_seqs_rows(s) * ((width + 7) / 8)), THREADS, 0, s->n, s->dev_off, width,
+              in_quads(width, x, y), act, mask, x, y);
 }
 
 static void linear(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
                    int64_t out, const float *x, const float *w, const float *b, enum lafs_act act,
                    const struct lafs_drop *drop, float *pre, float *y)
 {
-    const int64_t rows = lafs_seqs_rows(s);
-    const struct drop mask = drop_of(drop);
-    multiply(d, precision, {PRODUCT_NT, rows, out, in, 0, x, w, b, 0, y});
-    if (act != LAFS_ACT_NONE || pre || mask.key)
-        LAUNCH(d, finish_kernel, grid_for(rows * ((out + 7) / 8)), THREADS, 0, s->n, s->dev_off, out,
-               in_quads(out, pre, y), act, mask, pre, y);
+    float *const to = pre ? pre : y;
+    multiply(d, precision, {PRODUCT_NT, lafs_seqs_rows(s), out, in, 0, x, w, b, 0, to});
+    finish<float>(d, s, out, act, drop, to, y);
+}
+static void linear_bf16(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out,
+                        const struct lafs_bf16 *x, const struct lafs_bf16 *w, const struct lafs_bf16 *b,
+                        enum lafs_act act, const struct lafs_drop *drop, struct lafs_bf16 *pre, struct lafs_bf16 *y)
+{
+    struct lafs_bf16 *const to = pre ? pre : y;
+    struct product p = {PRODUCT_NT, lafs_seqs_rows(s), out, in, 1, x, w, b, 0, to};
+    p.c_bf16 = 1;
+    multiply_bf16(d, p);
+    finish<struct lafs_bf16>(d, s, out, act, drop, to, y);
+}
+
+/* dx = dy drop act'(pre) */
+KERNEL finish_bwd_kernel(int64_t n, const int64_t *off, int64_t width, enum lafs_act act, struct drop drop,
+                         const struct lafs_bf16 *pre, const struct lafs_bf16 *dy, struct lafs_bf16 *dx)
+{
+    const int64_t groups = width / 8, row = global_index() / groups, first = global_index() % groups * 8;
+    if (row >= off[n]) return;
+    const int64_t seq = drop.key ? sequence_of(n, off, row) : 0, at = row * width + first;
+    float v[8], x[8], keep[8];
+    take_whole(dy + at, v);
+    take_whole(pre + at, x);
+    drop_factors(&drop, seq, (row - off[seq]) * width + first, 1, keep);
+#pragma unroll
+    for (int k = 0; k < 8; k++) v[k] *= act_slope(act, x[k]) * keep[k];
+    give_whole(dx + at, v);
+}
+static void act_bwd_bf16(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, enum lafs_act act,
+                         const struct lafs_drop *drop, const struct lafs_bf16 *pre, const struct lafs_bf16 *dy,
+                         struct lafs_bf16 *dx)
+{
+    LAUNCH(d, finish_bwd_kernel, grid_for(lafs_seqs_rows(s) * (width / 8)), THREADS, 0, s->n, s->dev_off, width, act,
+           drop_of(drop), pre, dy, dx);
+}
+
+KERNEL store_kernel(int64_t n, const float *x, struct lafs_bf16 *y)
+{
+    const int64_t i = global_index() * 8;
+    float v[8];
+    if (i >= n) return;
+    take_eight(x + i, n - i, n - i >= 8, v);
+    give_eight(y + i, n - i, n - i >= 8, v);
+}
+static void round_bf16(struct lafs_dev *d, int64_t n, const float *x, struct lafs_bf16 *y)
+{
+    LAUNCH(d, store_kernel, grid_for((n + 7) / 8), THREADS, 0, n, x, y);
 }
 
 static void linear_bwd_x(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
@@ -156,26 +200,52 @@ static void linear_bwd_x(struct lafs_dev *d, enum lafs_precision precision, cons
     multiply(d, precision, {PRODUCT_NN, rows, in, out, 0, dy, w, NULL, 0, dx});
 }
 
-/* part (parts, width): sums of SUM_ROWS rows of x each. A block has a warp of columns; its warps share the rows. */
-KERNEL column_part_kernel(int64_t rows, int64_t width, const float *x, float *part)
+static void linear_bwd_x_bf16(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out,
+                              const struct lafs_bf16 *dy, const struct lafs_bf16 *w, struct lafs_bf16 *dx)
 {
-    float *room = shared_memory<float>();
-    const int64_t column = (int64_t)block_y() * WARP + lane_index(), first = block_x() * SUM_ROWS;
-    const int64_t end = first + SUM_ROWS < rows ? first + SUM_ROWS : rows;
-    float sum = 0;
-    for (int64_t r = first + warp_index(); r < end && column < width; r += THREADS / WARP) sum += x[r * width + column];
-    room[thread_index()] = sum;
-    block_sync();
-    if (warp_index() || column >= width) return;
-    sum = 0;
-    for (int i = 0; i < THREADS / WARP; i++) sum += room[i * WARP + lane_index()];
-    part[block_x() * width + column] = sum;
+    struct product p = {PRODUCT_NN, lafs_seqs_rows(s), in, out, 1, dy, w, NULL, 0, dx};
+    p.c_bf16 = 1;
+    multiply_bf16(d, p);
 }
 
+/* part (parts, width): sums of SUM_ROWS rows of x each. A lane has as many columns as make four bytes, a block those of
+ * a warp; its warps share the rows. */
+template <class T> struct alignas(4) word_of {
+    T v[sizeof(float) / sizeof(T)];
+};
+template <class T> KERNEL column_part_kernel(int64_t rows, int64_t width, const T *x, float *part)
+{
+    enum { EACH = sizeof(float) / sizeof(T) };
+    float *room = shared_memory<float>(), sum[EACH] = {0};
+    const int64_t column = ((int64_t)block_y() * WARP + lane_index()) * EACH, first = block_x() * SUM_ROWS;
+    const int64_t end = first + SUM_ROWS < rows ? first + SUM_ROWS : rows;
+    for (int64_t r = first + warp_index(); r < end && column < width; r += THREADS / WARP) {
+        const struct word_of<T> u = *(const struct word_of<T> *)(x + r * width + column);
+        for (int k = 0; k < EACH; k++) sum[k] += number(u.v[k]);
+    }
+    for (int k = 0; k < EACH; k++) room[k * THREADS + thread_index()] = sum[k];
+    block_sync();
+    if (warp_index() || column >= width) return;
+    for (int k = 0; k < EACH; k++) {
+        float all = 0;
+        for (int i = 0; i < THREADS / WARP; i++) all += room[k * THREADS + i * WARP + lane_index()];
+        part[block_x() * width + column + k] = all;
+    }
+}
+template <class T>
+static void parts_of_columns(struct lafs_dev *d, int64_t rows, int64_t width, const T *x, float *part)
+{
+    const int64_t each = sizeof(float) / sizeof(T), columns = WARP * each;
+    LAUNCH_OF(T, d, column_part_kernel, grid_of(parts_of(rows), (width + columns - 1) / columns), THREADS,
+              (size_t)each * THREADS * sizeof(float), rows, width, x, part);
+}
 void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const float *x, float *part)
 {
-    LAUNCH(d, column_part_kernel, grid_of(parts_of(rows), (width + WARP - 1) / WARP), THREADS, THREADS * sizeof(float),
-           rows, width, x, part);
+    parts_of_columns<float>(d, rows, width, x, part);
+}
+void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const struct lafs_bf16 *x, float *part)
+{
+    parts_of_columns<struct lafs_bf16>(d, rows, width, x, part);
 }
 
 KERNEL_FOR(PARTS_BLOCK) sum_parts_kernel(int64_t parts, int64_t n, int64_t inner, const float *part, int add,
@@ -194,21 +264,38 @@ void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, cons
            inner, part, add, out);
 }
 
-static void linear_bwd_w(struct lafs_dev *d, enum lafs_precision precision, int64_t rows, int64_t in, int64_t out,
-                         const float *x, const float *dy, float *dw, float *db)
+/* db += column sums of dy, unless NULL */
+template <class T> static void bias_gradient(struct lafs_dev *d, int64_t rows, int64_t out, const T *dy, float *db)
 {
-    if (rows == 0) return;
-    multiply(d, precision, {PRODUCT_TN, out, in, rows, 0, dy, x, NULL, 1, dw});
     if (!db) return;
     float *part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(parts_of(rows) * out) * sizeof *part);
     if (!part) return;
     column_parts(d, rows, out, dy, part);
     sum_parts(d, parts_of(rows), out, out, part, 1, db);
 }
+static void linear_bwd_w(struct lafs_dev *d, enum lafs_precision precision, int64_t rows, int64_t in, int64_t out,
+                         const float *x, const float *dy, float *dw, float *db)
+{
+    if (rows == 0) return;
+    multiply(d, precision, {PRODUCT_TN, out, in, rows, 0, dy, x, NULL, 1, dw});
+    bias_gradient(d, rows, out, dy, db);
+}
+static void linear_bwd_w_bf16(struct lafs_dev *d, int64_t rows, int64_t in, int64_t out, const struct lafs_bf16 *x,
+                              const struct lafs_bf16 *dy, float *dw, float *db)
+{
+    if (rows == 0) return;
+    multiply_bf16(d, {PRODUCT_TN, out, in, rows, 1, dy, x, NULL, 1, dw});
+    bias_gradient(d, rows, out, dy, db);
+}
 
-void ops_linear(struct lafs_ops *ops)
+void ops_linear(struct lafs_ops *ops, struct lafs_bf16_ops *bf16)
 {
     ops->linear = linear;
     ops->linear_bwd_x = linear_bwd_x;
     ops->linear_bwd_w = linear_bwd_w;
+    bf16->round = round_bf16;
+    bf16->linear = linear_bf16;
+    bf16->linear_bwd_x = linear_bwd_x_bf16;
+    bf16->linear_bwd_w = linear_bwd_w_bf16;
+    bf16->act_bwd = act_bwd_bf16;
 }

@@ -15,7 +15,7 @@
 enum { CHOSEN_ROWS = 8192, ASKED = 24, CANDIDATES = 8, MOST_CHOICES = 256, WORKSPACE = 32 << 20 };
 
 struct key { /* of a choice: all that describes a product but its rows and where it is */
-    int form, bf16, bias, add, aligned /* all pointers to so many bytes */, unused;
+    int form, bf16, c_bf16, bias, add, aligned /* all pointers to so many bytes */;
     int64_t m /* in form TN, 0 otherwise */, n, k /* 0 in form TN */, lda, ldb, ldc, count, step_a, step_b, step_c;
 };
 struct choice {
@@ -58,7 +58,7 @@ static cublasStatus_t lay_out(cublasLtMatrixLayout_t *to, cudaDataType_t type, i
 /* cuBLASLt's A is our b and its B our a, since everything is transposed. */
 static cublasStatus_t describe(struct call *c, const struct product *p)
 {
-    const cudaDataType_t type = p->bf16 ? CUDA_R_16BF : CUDA_R_32F;
+    const cudaDataType_t type = p->bf16 ? CUDA_R_16BF : CUDA_R_32F, c_type = p->c_bf16 ? CUDA_R_16BF : CUDA_R_32F;
     const cublasOperation_t ta = p->form == PRODUCT_NT ? CUBLAS_OP_T : CUBLAS_OP_N,
                             tb = p->form == PRODUCT_TN ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasStatus_t s;
@@ -68,12 +68,10 @@ static cublasStatus_t describe(struct call *c, const struct product *p)
     if ((s = cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_TRANSB, &tb, sizeof tb))) return s;
     if (p->bias) {
         const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
-        const cudaDataType_t bias_type = CUDA_R_32F;
         const void *bias = p->bias;
         if ((s = cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue)))
             return s;
-        if ((s = cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias_type,
-                                                sizeof bias_type)))
+        if ((s = cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &c_type, sizeof c_type)))
             return s;
         if ((s = cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias)))
             return s;
@@ -81,7 +79,7 @@ static cublasStatus_t describe(struct call *c, const struct product *p)
     const int nt = p->form == PRODUCT_NT, tn = p->form == PRODUCT_TN;
     if ((s = lay_out(&c->a, type, nt ? p->k : p->n, nt ? p->n : p->k, ldb_of(p), p->count, p->step_b))) return s;
     if ((s = lay_out(&c->b, type, tn ? p->m : p->k, tn ? p->k : p->m, lda_of(p), p->count, p->step_a))) return s;
-    return lay_out(&c->c, CUDA_R_32F, p->n, p->m, ldc_of(p), p->count, p->step_c);
+    return lay_out(&c->c, c_type, p->n, p->m, ldc_of(p), p->count, p->step_c);
 }
 
 /* The library's proposals for the call, best first, none of which divides the sum over k. */
@@ -144,7 +142,8 @@ static int takes_any_rows(struct products *all, const struct product *p, const c
 static int alignment_of(const struct product *p)
 {
     const int64_t item = p->bf16 ? sizeof(uint16_t) : sizeof(float);
-    const uintptr_t steps = (uintptr_t)((p->step_a | p->step_b) * item) | (uintptr_t)(p->step_c * sizeof(float));
+    const int64_t item_c = p->c_bf16 ? sizeof(uint16_t) : sizeof(float);
+    const uintptr_t steps = (uintptr_t)((p->step_a | p->step_b) * item) | (uintptr_t)(p->step_c * item_c);
     const uintptr_t all = (uintptr_t)p->a | (uintptr_t)p->b | (uintptr_t)p->c | steps | 16;
     return (int)(all & (~all + 1));
 }
@@ -176,7 +175,8 @@ static cublasStatus_t choice_for(struct products *all, const struct product *p, 
     const int tn = p->form == PRODUCT_TN;
     struct key key;
     memset(&key, 0, sizeof key);
-    key.form = p->form, key.bf16 = p->bf16, key.bias = p->bias != NULL, key.add = p->add, key.aligned = alignment_of(p);
+    key.form = p->form, key.bf16 = p->bf16, key.c_bf16 = p->c_bf16, key.bias = p->bias != NULL;
+    key.add = p->add, key.aligned = alignment_of(p);
     key.m = tn ? p->m : 0, key.n = p->n, key.k = tn ? 0 : p->k;
     key.lda = lda_of(p), key.ldb = ldb_of(p), key.ldc = ldc_of(p);
     key.count = p->count, key.step_a = p->step_a, key.step_b = p->step_b, key.step_c = p->step_c;

@@ -67,11 +67,12 @@ static void assemble_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t 
            drop_of(drop), dproj, dcls, dpos);
 }
 
-/* -- residual + LayerNorm -- */
+/* -- residual + LayerNorm: a lane takes eight neighbours at a time, which share a draw of dropout -- */
 
-KERNEL add_norm_kernel(int64_t n, const int64_t *off, int64_t width, const float *x, struct some from,
-                       const float *branch, struct drop drop, struct drop path, struct some to, const float *g,
-                       const float *b, float *x_out, float *y, float *mean, float *rstd)
+template <class T>
+KERNEL add_norm_kernel(int64_t n, const int64_t *off, int64_t width, int whole, const float *x, struct some from,
+                       const T *branch, struct drop drop, struct drop path, struct some to, const float *g,
+                       const float *b, float *x_out, T *y, float *mean, float *rstd)
 {
     const int64_t row = block_x() * NORM_WARPS + warp_index();
     if (row >= off[n]) return; /* with its whole warp */
@@ -79,112 +80,149 @@ KERNEL add_norm_kernel(int64_t n, const int64_t *off, int64_t width, const float
     const int64_t seq = sequence_of(n, off, row), t = row - off[seq];
     const int64_t at = branch ? row_among(&from, seq, t) : -1, out = g ? row_among(&to, seq, t) : -1;
     const float keep = at >= 0 ? path_factor(&path, seq) : 0;
-    struct drop_mask mask;
-    float sum = 0;
-    for (int64_t j = lane_index(); j < width; j += WARP) {
-        float e = x[row * width + j];
-        if (at >= 0) e += branch[at * width + j] * keep * drop_factor(&drop, &mask, seq, t * width + j);
-        if (branch) x_out[row * width + j] = e;
-        v[j] = e;
-        sum += e;
+    float sum = 0, e[8], other[8], scale[8];
+    for (int64_t j = 8 * lane_index(); j < width; j += 8 * WARP) {
+        take_eight(x + row * width + j, width - j, whole, e);
+        if (at >= 0) {
+            take_eight(branch + at * width + j, width - j, whole, other);
+            drop_factors(&drop, seq, t * width + j, whole, scale);
+#pragma unroll
+            for (int k = 0; k < 8; k++) e[k] += other[k] * keep * scale[k];
+        }
+        if (branch) give_eight(x_out + row * width + j, width - j, whole, e);
+        give_eight(v + j, width - j, whole, e);
+#pragma unroll
+        for (int k = 0; k < 8; k++) sum += j + k < width ? e[k] : 0;
     }
     if (out < 0) return;
     const float mu = warp_sum(sum) / (float)width;
     float squares = 0;
-    for (int64_t j = lane_index(); j < width; j += WARP) squares += (v[j] - mu) * (v[j] - mu);
+    for (int64_t j = 8 * lane_index(); j < width; j += 8 * WARP) {
+        take_eight(v + j, width - j, whole, e);
+#pragma unroll
+        for (int k = 0; k < 8; k++) squares += j + k < width ? (e[k] - mu) * (e[k] - mu) : 0;
+    }
     const float rs = 1 / sqrtf(warp_sum(squares) / (float)width + NORM_EPS);
-    for (int64_t j = lane_index(); j < width; j += WARP) y[out * width + j] = (v[j] - mu) * rs * g[j] + b[j];
+    for (int64_t j = 8 * lane_index(); j < width; j += 8 * WARP) {
+        take_eight(v + j, width - j, whole, e);
+        take_eight(g + j, width - j, whole, scale);
+        take_eight(b + j, width - j, whole, other);
+#pragma unroll
+        for (int k = 0; k < 8; k++) e[k] = (e[k] - mu) * rs * scale[k] + other[k];
+        give_eight(y + out * width + j, width - j, whole, e);
+    }
     if (lane_index()) return;
     if (mean) mean[out] = mu;
     if (rstd) rstd[out] = rs;
 }
+template <class T>
 static void add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x,
-                     const struct lafs_some *from, const float *branch, const struct lafs_drop *drop,
+                     const struct lafs_some *from, const T *branch, const struct lafs_drop *drop,
                      const struct lafs_drop *path, const struct lafs_some *to, const float *g, const float *b,
-                     float *x_out, float *y, float *mean, float *rstd)
+                     float *x_out, T *y, float *mean, float *rstd)
 {
-    LAUNCH(d, add_norm_kernel, grid_of((lafs_seqs_rows(s) + NORM_WARPS - 1) / NORM_WARPS), NORM_THREADS,
-           NORM_WARPS * (size_t)width * sizeof(float), s->n, s->dev_off, width, x, some_of(s, from), branch,
-           drop_of(drop), drop_of(path), some_of(s, to), g, b, x_out, y, mean, rstd);
+    const int whole = in_quads(width, x, branch, x_out, y) && in_quads(width, g, b);
+    LAUNCH_OF(T, d, add_norm_kernel, grid_of((lafs_seqs_rows(s) + NORM_WARPS - 1) / NORM_WARPS), NORM_THREADS,
+              NORM_WARPS * (size_t)width * sizeof(float), s->n, s->dev_off, width, whole, x, some_of(s, from), branch,
+              drop_of(drop), drop_of(path), some_of(s, to), g, b, x_out, y, mean, rstd);
 }
 
-/* With h = (x - mean) rstd and u = dy g:  dx += rstd (u - mean(u) - h mean(u h)); dbranch = dx path drop. */
-KERNEL add_norm_bwd_kernel(int64_t n, const int64_t *off, int64_t width, struct some to, const float *dy,
+/* A block has NORM_ROWS rows of the residual stream, a warp every so many'th of them. What it adds to the gradients of
+ * g and b lies in shared memory, for each warp (2, width). */
+enum { NORM_ROWS = 64 };
+static int norm_bwd_threads(int64_t width) { return width <= 2048 ? NORM_THREADS : NORM_THREADS / 2; }
+
+/* With h = (x - mean) rstd and u = dy g:  dx += rstd (u - mean(u) - h mean(u h)); dbranch = dx path drop. part
+ * (2, blocks, width), or NULL: sums of dy h, and of dy. */
+template <class T>
+KERNEL add_norm_bwd_kernel(int64_t n, const int64_t *off, int64_t width, int whole, struct some to, const T *dy,
                            const float *x_out, const float *mean, const float *rstd, const float *g, struct some from,
-                           struct drop drop, struct drop path, float *dx, float *dbranch)
+                           struct drop drop, struct drop path, float *dx, T *dbranch, float *part)
 {
-    const int64_t row = block_x() * NORM_WARPS + warp_index();
-    if (row >= off[n]) return;
-    const int64_t seq = sequence_of(n, off, row), t = row - off[seq];
-    const int64_t in = dy ? row_among(&to, seq, t) : -1, at = dbranch ? row_among(&from, seq, t) : -1;
-    const float *x = x_out + row * width;
-    float u = 0, uh = 0, mu = 0, rs = 0;
-    if (in >= 0) {
-        mu = mean[in], rs = rstd[in];
-        for (int64_t j = lane_index(); j < width; j += WARP) {
-            const float e = dy[in * width + j] * g[j];
-            u += e;
-            uh += e * ((x[j] - mu) * rs);
-        }
-        u = warp_sum(u) / (float)width;
-        uh = warp_sum(uh) / (float)width;
-    }
-    const float keep = at >= 0 ? path_factor(&path, seq) : 0;
-    struct drop_mask mask;
-    for (int64_t j = lane_index(); j < width; j += WARP) {
-        float e = dx[row * width + j];
+    const int warps = block_threads() / WARP;
+    float *sum_g = shared_memory<float>() + warp_index() * 2 * width, *sum_b = sum_g + width;
+    const int64_t first = block_x() * NORM_ROWS, end = first + NORM_ROWS < off[n] ? first + NORM_ROWS : off[n];
+    for (int64_t j = lane_index(); j < 2 * width && part; j += WARP) sum_g[j] = 0;
+    warp_sync();
+    for (int64_t row = first + warp_index(); row < end; row += warps) {
+        const int64_t seq = sequence_of(n, off, row), t = row - off[seq];
+        const int64_t in = dy ? row_among(&to, seq, t) : -1, at = dbranch ? row_among(&from, seq, t) : -1;
+        float u = 0, uh = 0, mu = 0, rs = 0, e[8], h[8], slope[8], scale[8], sum[8];
         if (in >= 0) {
-            e += rs * (dy[in * width + j] * g[j] - u - (x[j] - mu) * rs * uh);
-            dx[row * width + j] = e;
+            mu = mean[in], rs = rstd[in];
+            for (int64_t j = 8 * lane_index(); j < width; j += 8 * WARP) {
+                take_eight(dy + in * width + j, width - j, whole, slope);
+                take_eight(x_out + row * width + j, width - j, whole, h);
+                take_eight(g + j, width - j, whole, scale); /* zeros behind the row: nothing is added */
+#pragma unroll
+                for (int k = 0; k < 8; k++) {
+                    h[k] = (h[k] - mu) * rs;
+                    u += slope[k] * scale[k];
+                    uh += slope[k] * scale[k] * h[k];
+                }
+                if (!part) continue;
+                take_eight(sum_g + j, width - j, whole, sum);
+#pragma unroll
+                for (int k = 0; k < 8; k++) sum[k] += slope[k] * h[k];
+                give_eight(sum_g + j, width - j, whole, sum);
+                take_eight(sum_b + j, width - j, whole, sum);
+#pragma unroll
+                for (int k = 0; k < 8; k++) sum[k] += slope[k];
+                give_eight(sum_b + j, width - j, whole, sum);
+            }
+            u = warp_sum(u) / (float)width;
+            uh = warp_sum(uh) / (float)width;
         }
-        if (at >= 0) dbranch[at * width + j] = e * keep * drop_factor(&drop, &mask, seq, t * width + j);
+        const float keep = at >= 0 ? path_factor(&path, seq) : 0;
+        for (int64_t j = 8 * lane_index(); j < width && (in >= 0 || at >= 0); j += 8 * WARP) {
+            take_eight(dx + row * width + j, width - j, whole, e);
+            if (in >= 0) {
+                take_eight(dy + in * width + j, width - j, whole, slope);
+                take_eight(x_out + row * width + j, width - j, whole, h);
+                take_eight(g + j, width - j, whole, scale);
+#pragma unroll
+                for (int k = 0; k < 8; k++) e[k] += rs * (slope[k] * scale[k] - u - (h[k] - mu) * rs * uh);
+                give_eight(dx + row * width + j, width - j, whole, e);
+            }
+            if (at < 0) continue;
+            drop_factors(&drop, seq, t * width + j, whole, scale);
+#pragma unroll
+            for (int k = 0; k < 8; k++) e[k] *= keep * scale[k];
+            give_eight(dbranch + at * width + j, width - j, whole, e);
+        }
     }
-}
-
-/* Sums of SUM_ROWS rows of dy h into part (parts, width), of dy behind them all. A block has a warp of columns. */
-KERNEL norm_part_kernel(const int64_t *off, int64_t rows, int64_t width, struct some to, const float *dy,
-                        const float *x_out, const float *mean, const float *rstd, float *part)
-{
-    float *room = shared_memory<float>(), sum_g = 0, sum_b = 0;
-    const int64_t column = (int64_t)block_y() * WARP + lane_index(), first = block_x() * SUM_ROWS;
-    const int64_t end = first + SUM_ROWS < rows ? first + SUM_ROWS : rows;
-    for (int64_t r = first + warp_index(); r < end && column < width; r += THREADS / WARP) {
-        const int64_t place = sequence_of(to.n, to.off, r), seq = to.of ? to.of[place] : place;
-        const float e = dy[r * width + column], x = x_out[(off[seq] + r - to.off[place]) * width + column];
-        sum_g += e * ((x - mean[r]) * rstd[r]);
-        sum_b += e;
-    }
-    room[thread_index()] = sum_g;
-    room[THREADS + thread_index()] = sum_b;
     block_sync();
-    if (warp_index() > 1 || column >= width) return;
-    float sum = 0;
-    for (int i = 0; i < THREADS / WARP; i++) sum += room[warp_index() * THREADS + i * WARP + lane_index()];
-    part[(warp_index() * grid_x() + block_x()) * width + column] = sum;
+    for (int64_t j = thread_index(); j < 2 * width && part; j += block_threads()) {
+        float all = 0;
+        for (int i = 0; i < warps; i++) all += shared_memory<float>()[i * 2 * width + j];
+        part[(j / width * grid_x() + block_x()) * width + j % width] = all;
+    }
 }
+template <class T>
 static void add_norm_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_some *to,
-                         const float *dy, const float *x_out, const float *mean, const float *rstd, const float *g,
+                         const T *dy, const float *x_out, const float *mean, const float *rstd, const float *g,
                          const struct lafs_some *from, const struct lafs_drop *drop, const struct lafs_drop *path,
-                         float *dx, float *dbranch, float *dg, float *db)
+                         float *dx, T *dbranch, float *dg, float *db)
 {
-    const struct some in = some_of(s, to);
-    LAUNCH(d, add_norm_bwd_kernel, grid_of((lafs_seqs_rows(s) + NORM_WARPS - 1) / NORM_WARPS), NORM_THREADS, 0, s->n,
-           s->dev_off, width, in, dy, x_out, mean, rstd, g, some_of(s, from), drop_of(drop), drop_of(path), dx,
-           dbranch);
-    const int64_t rows = to ? lafs_seqs_rows(&to->s) : lafs_seqs_rows(s), parts = parts_of(rows);
-    if (!dy || rows == 0 || (!dg && !db)) return;
-    float *part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(2 * parts * width) * sizeof *part);
-    if (!part) return;
-    LAUNCH(d, norm_part_kernel, grid_of(parts, (width + WARP - 1) / WARP), THREADS, 2 * THREADS * sizeof(float),
-           s->dev_off, rows, width, in, dy, x_out, mean, rstd, part);
-    if (dg) sum_parts(d, parts, width, width, part, 1, dg);
-    if (db) sum_parts(d, parts, width, width, part + parts * width, 1, db);
+    const int64_t parts = (lafs_seqs_rows(s) + NORM_ROWS - 1) / NORM_ROWS;
+    const int threads = norm_bwd_threads(width), sums = dy && parts && (dg || db);
+    const int whole = in_quads(width, dy, x_out, dx, dbranch, g);
+    float *part = NULL;
+    if (sums && !(part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(2 * parts * width) * sizeof *part))) return;
+    LAUNCH_OF(T, d, add_norm_bwd_kernel, grid_of(parts), threads,
+              sums ? (size_t)(threads / WARP * 2 * width) * sizeof(float) : 0, s->n, s->dev_off, width, whole,
+              some_of(s, to), dy, x_out, mean, rstd, g, some_of(s, from), drop_of(drop), drop_of(path), dx, dbranch,
+              part);
+    if (sums && dg) sum_parts(d, parts, width, width, part, 1, dg);
+    if (sums && db) sum_parts(d, parts, width, width, part + parts * width, 1, db);
 }
 
-void ops_transformer(struct lafs_ops *ops)
+void ops_transformer(struct lafs_ops *ops, struct lafs_bf16_ops *bf16)
 {
     ops->assemble = assemble;
     ops->assemble_bwd = assemble_bwd;
-    ops->add_norm = add_norm;
-    ops->add_norm_bwd = add_norm_bwd;
+    ops->add_norm = add_norm<float>;
+    ops->add_norm_bwd = add_norm_bwd<float>;
+    bf16->add_norm = add_norm<struct lafs_bf16>;
+    bf16->add_norm_bwd = add_norm_bwd<struct lafs_bf16>;
 }

@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-enum { LAFS_BACKEND_VERSION = 7 };
+enum { LAFS_BACKEND_VERSION = 8 };
 
 struct lafs_dev; /* a backend's state; every backend defines its own */
 struct lafs_recording;
@@ -162,6 +162,50 @@ struct lafs_bottleneck {
 };
 
 enum { LAFS_LINK_ID = 128 /* bytes */ };
+
+/* A bfloat16 in memory: the upper half of a float. */
+struct lafs_bf16 {
+    uint16_t bits;
+};
+/* Ops over activations and their gradients that are bf16 in device memory, and a copy in bf16 of the weights: what the
+ * ops of the same names compute in LAFS_PRECISION_BF16. What is read is taken as it is, sums and all that lies between
+ * are fp32, and what is written as bf16 is rounded once, to the nearest. Residual streams, statistics and gradients of
+ * parameters are fp32. Widths, 64 heads too, and strides are multiples of 8; arrays begin at multiples of 16 bytes. */
+struct lafs_bf16_ops {
+    void (*round)(struct lafs_dev *d, int64_t n, const float *x, struct lafs_bf16 *y);
+    /* What act is applied to is rounded first, with `pre` or without. */
+    void (*linear)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out, const struct lafs_bf16 *x,
+                   const struct lafs_bf16 *w, const struct lafs_bf16 *b, enum lafs_act act,
+                   const struct lafs_drop *drop, struct lafs_bf16 *pre, struct lafs_bf16 *y);
+    void (*linear_bwd_x)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out,
+                         const struct lafs_bf16 *dy, const struct lafs_bf16 *w, struct lafs_bf16 *dx);
+    void (*linear_bwd_w)(struct lafs_dev *d, int64_t rows, int64_t in, int64_t out, const struct lafs_bf16 *x,
+                         const struct lafs_bf16 *dy, float *dw, float *db);
+    /* dx = drop(dy) act'(pre): back through what linear does behind the product; dx may be dy. */
+    void (*act_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, enum lafs_act act,
+                    const struct lafs_drop *drop, const struct lafs_bf16 *pre, const struct lafs_bf16 *dy,
+                    struct lafs_bf16 *dx);
+    void (*add_norm)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x,
+                     const struct lafs_some *from, const struct lafs_bf16 *branch, const struct lafs_drop *drop,
+                     const struct lafs_drop *path, const struct lafs_some *to, const float *g, const float *b,
+                     float *x_out, struct lafs_bf16 *y, float *mean, float *rstd);
+    void (*add_norm_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_some *to,
+                         const struct lafs_bf16 *dy, const float *x_out, const float *mean, const float *rstd,
+                         const float *g, const struct lafs_some *from, const struct lafs_drop *drop,
+                         const struct lafs_drop *path, float *dx, struct lafs_bf16 *dbranch, float *dg, float *db);
+    void (*attention)(struct lafs_dev *d, const struct lafs_seqs *qs, const struct lafs_seqs *s, int64_t heads,
+                      float scale, const struct lafs_bf16 *q, int64_t ldq, const struct lafs_bf16 *kv, int64_t ldkv,
+                      struct lafs_bf16 *out, float *lse);
+    void (*attention_bwd)(struct lafs_dev *d, const struct lafs_seqs *qs, const struct lafs_seqs *s, int64_t heads,
+                          float scale, const struct lafs_bf16 *q, int64_t ldq, const struct lafs_bf16 *kv, int64_t ldkv,
+                          const struct lafs_bf16 *out, const float *lse, const struct lafs_bf16 *dout,
+                          struct lafs_bf16 *dq, struct lafs_bf16 *dkv);
+    void (*rows_gather)(struct lafs_dev *d, int64_t n, int64_t width, const int64_t *row, const struct lafs_bf16 *x,
+                        struct lafs_bf16 *y);
+    /* dx[row[i]] += dy[i] */
+    void (*rows_add)(struct lafs_dev *d, int64_t n, int64_t width, const int64_t *row, const struct lafs_bf16 *dy,
+                     struct lafs_bf16 *dx);
+};
 
 struct lafs_ops {
     uint32_t version; /* LAFS_BACKEND_VERSION */
@@ -431,6 +475,9 @@ struct lafs_ops {
     lafs_status (*link_gather)(struct lafs_dev *d, void *all, size_t each, struct lafs_err *err);
     lafs_status (*link_exchange)(struct lafs_dev *d, const void *send, void *recv, size_t each, struct lafs_err *err);
     void (*link_close)(struct lafs_dev *d); /* no link: nothing happens */
+
+    /* -- activations that are bf16 in memory: optional; fallback: fp32, rounded as operands of products -- */
+    const struct lafs_bf16_ops *bf16;
 };
 
 /* The built-in backends. */

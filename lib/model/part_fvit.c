@@ -71,7 +71,7 @@ lafs_status lafs_model_plan(struct lafs_model_work *w, const struct lafs_model *
     w->dlandmarks = cnn && train ? lafs_arena_take(a, n * r * 2, sizeof(float)) : NULL;
     enum lafs_cnn_mode cnn_mode = train ? LAFS_CNN_KEEP : LAFS_CNN_FOLDED;
     if (cnn) LAFS_TRY(lafs_cnn_plan(&w->cnn, &m->cnn, max_images, cnn_mode, b, a, err));
-    return lafs_vit_plan(&w->vit, &m->vit, (int64_t)(n * r), max_images, mode != LAFS_MODEL_INFER, a, err);
+    return lafs_vit_plan(&w->vit, &m->vit, (int64_t)(n * r), max_images, mode != LAFS_MODEL_INFER, b, a, err);
 }
 
 void lafs_model_work_release(struct lafs_model_work *w)
@@ -85,6 +85,7 @@ void lafs_model_work_release(struct lafs_model_work *w)
 lafs_status lafs_model_fold(struct lafs_model_work *w, const struct lafs_backend *b, const float *value,
                             struct lafs_err *err)
 {
+    lafs_vit_weights(&w->vit, b, value);
     return w->landmarks && w->cnn.mode == LAFS_CNN_FOLDED ? lafs_cnn_fold(&w->cnn, b, value, err) : LAFS_OK;
 }
 

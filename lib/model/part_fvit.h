@@ -114,7 +114,8 @@ lafs_status lafs_model_plan(struct lafs_model_work *w, const struct lafs_model *
                             enum lafs_model_mode mode, const struct lafs_backend *b, struct lafs_arena *a,
                             struct lafs_err *err);
 void lafs_model_work_release(struct lafs_model_work *w);
-/* Unless planned LAFS_MODEL_TRAIN: before the first forward pass and whenever the CNN's values change. */
+/* Before the first forward pass, and whenever values have changed: folds the CNN, unless planned LAFS_MODEL_TRAIN, and
+ * does what lafs_vit_weights does, which is enough when the ViT's alone have. */
 lafs_status lafs_model_fold(struct lafs_model_work *w, const struct lafs_backend *b, const float *value,
                             struct lafs_err *err);
 /* images (n,112,112,3) in [-1,1]; emb (n,D). running, keys, host_keys: as in lafs_cnn_forward and lafs_vit_forward

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "compute/stored.h"
 
 static const struct {
     const char *name;
@@ -118,7 +119,7 @@ lafs_status lafs_vit_declare(struct lafs_vit *v, const struct lafs_vit_config *c
     LAFS_TRY(lafs_vit_config_check(c, err));
     v->config = *c;
     LAFS_TRY(lafs_params_add(ps, "pos_embedding", 3, pos_shape, 1, LAFS_INIT_NORMAL, 1, 0, &id, err));
-    v->pos = ps->p[id].off;
+    v->first = v->pos = ps->p[id].off;
     LAFS_TRY(lafs_params_add(ps, "cls_token", 3, cls_shape, 1, LAFS_INIT_NORMAL, 1, 0, &id, err));
     v->cls = ps->p[id].off;
     struct declaration d = {ps, 0, err, LAFS_OK};
@@ -129,6 +130,7 @@ lafs_status lafs_vit_declare(struct lafs_vit *v, const struct lafs_vit_config *c
     }
     d.depth = c->depth + 1;
     add_norm(&d, "mlp_head.0", c->dim, &v->head_g, &v->head_b);
+    v->size = ps->size - v->first;
     return d.status;
 }
 
@@ -147,14 +149,16 @@ double lafs_vit_flop(const struct lafs_vit_config *c, int64_t patches, int train
 static lafs_status host_memory(struct lafs_vit_work *w, struct lafs_err *err)
 {
     size_t n = (size_t)w->max_seqs, l = (size_t)w->vit->config.depth;
-    float ***list[] = {&w->y1,  &w->y2,    &w->qkv,   &w->att,   &w->lse,  &w->pre,
-                       &w->hid, &w->mean1, &w->rstd1, &w->mean2, &w->rstd2};
-    enum { LISTS = sizeof list / sizeof *list };
+    float ***list[] = {&w->lse, &w->mean1, &w->rstd1, &w->mean2, &w->rstd2};
+    void ***stored[] = {&w->y1, &w->y2, &w->qkv, &w->att, &w->pre, &w->hid};
+    enum { LISTS = sizeof list / sizeof *list, STORED = sizeof stored / sizeof *stored };
     float **block;
     LAFS_TRY(lafs_alloc0(&block, 2 * l + 1 + LISTS * l, sizeof *block, err));
     w->pointers = (void *)block;
     w->x = block;
     for (size_t i = 0; i < LISTS; i++) *list[i] = block + 2 * l + 1 + i * l;
+    LAFS_TRY(lafs_alloc0(&w->stored, STORED * l, sizeof *w->stored, err));
+    for (size_t i = 0; i < STORED; i++) *stored[i] = w->stored + i * l;
     LAFS_TRY(lafs_alloc(&w->rows_off, n + 1, sizeof *w->rows_off, err));
     LAFS_TRY(lafs_alloc(&w->heads_off, n + 1, sizeof *w->heads_off, err));
     LAFS_TRY(lafs_alloc(&w->branches, 2 * l, sizeof *w->branches, err));
@@ -165,6 +169,7 @@ static lafs_status host_memory(struct lafs_vit_work *w, struct lafs_err *err)
 void lafs_vit_work_release(struct lafs_vit_work *w)
 {
     lafs_free(w->pointers);
+    lafs_free(w->stored);
     lafs_free(w->rows_off);
     lafs_free(w->heads_off);
     lafs_free(w->branches);
@@ -179,7 +184,10 @@ static void carve(struct lafs_vit_work *w, struct lafs_arena *a)
     const struct lafs_vit_config *c = &w->vit->config;
     size_t all = (size_t)(w->max_tokens + w->max_seqs), seqs = (size_t)w->max_seqs, d = (size_t)c->dim;
     size_t wide = (size_t)c->heads * LAFS_HEAD_WIDTH, m = (size_t)c->mlp, sets = 2 * (size_t)c->depth;
+    const size_t item = lafs_stored_size(w->bf16);
 #define TAKE(n) lafs_arena_take(a, n, sizeof(float))
+#define STORE(n) lafs_arena_take(a, n, item)
+    w->weights = w->bf16 ? STORE((size_t)w->vit->size) : NULL;
     w->proj = TAKE((size_t)w->max_tokens * d);
     w->x[0] = TAKE(all * d);
     for (int l = 0; l < c->depth; l++) {
@@ -187,30 +195,31 @@ static void carve(struct lafs_vit_work *w, struct lafs_arena *a)
         size_t rows = last ? seqs : all;
         w->x[2 * l + 1] = w->keep || last ? TAKE(rows * d) : w->x[0];
         w->x[2 * l + 2] = w->keep ? TAKE(rows * d) : w->x[2 * l + 1];
-        w->y1[l] = own ? TAKE(all * d) : w->y1[0];
-        w->y2[l] = w->keep ? TAKE(rows * d) : w->y1[0];
-        w->qkv[l] = own ? TAKE(all * (last ? 2 : 3) * wide) : w->qkv[0];
-        w->att[l] = own ? TAKE(rows * wide) : w->att[0];
-        w->hid[l] = own ? TAKE(rows * m) : w->hid[0];
+        w->y1[l] = own ? STORE(all * d) : w->y1[0];
+        w->y2[l] = w->keep ? STORE(rows * d) : w->y1[0];
+        w->qkv[l] = own ? STORE(all * (last ? 2 : 3) * wide) : w->qkv[0];
+        w->att[l] = own ? STORE(rows * wide) : w->att[0];
+        w->hid[l] = own ? STORE(rows * m) : w->hid[0];
         w->lse[l] = w->keep ? TAKE(rows * (size_t)c->heads) : NULL;
-        w->pre[l] = w->keep ? TAKE(rows * m) : NULL;
+        w->pre[l] = w->keep ? STORE(rows * m) : NULL;
         w->mean1[l] = w->keep ? TAKE(all) : NULL;
         w->rstd1[l] = w->keep ? TAKE(all) : NULL;
         w->mean2[l] = w->keep ? TAKE(rows) : NULL;
         w->rstd2[l] = w->keep ? TAKE(rows) : NULL;
     }
-    w->branch = TAKE(all * d);
-    w->cls_y1 = TAKE(seqs * d);
-    w->cls_q = TAKE(seqs * wide);
+    w->branch = STORE(all * d);
+    w->cls_y1 = STORE(seqs * d);
+    w->cls_q = STORE(seqs * wide);
     w->cls_mean = TAKE(seqs);
     w->cls_rstd = TAKE(seqs);
     w->dx = w->keep ? TAKE(all * d) : NULL;
-    w->dy = w->keep ? TAKE(all * d) : NULL;
-    w->dwide = w->keep ? TAKE(all * (3 * wide > m ? 3 * wide : m)) : NULL;
-    w->datt = w->keep ? TAKE(all * wide) : NULL;
+    w->dy = w->keep ? STORE(all * d) : NULL;
+    w->dwide = w->keep ? STORE(all * (3 * wide > m ? 3 * wide : m)) : NULL;
+    w->datt = w->keep ? STORE(all * wide) : NULL;
     w->cls_dx = w->keep ? TAKE(seqs * d) : NULL;
-    w->cls_dq = w->keep ? TAKE(seqs * wide) : NULL;
+    w->cls_dq = w->keep ? STORE(seqs * wide) : NULL;
 #undef TAKE
+#undef STORE
     w->dev_rows_off = lafs_arena_take(a, seqs + 1, sizeof(int64_t));
     w->dev_heads_off = lafs_arena_take(a, seqs + 1, sizeof(int64_t));
     w->dev_sets = lafs_arena_take(a, sets * (2 * seqs + 1), sizeof(int64_t));
@@ -218,7 +227,7 @@ static void carve(struct lafs_vit_work *w, struct lafs_arena *a)
 }
 
 lafs_status lafs_vit_plan(struct lafs_vit_work *w, const struct lafs_vit *v, int64_t max_tokens, int64_t max_seqs,
-                          int keep, struct lafs_arena *a, struct lafs_err *err)
+                          int keep, const struct lafs_backend *b, struct lafs_arena *a, struct lafs_err *err)
 {
     if (w->vit != v || w->max_tokens != max_tokens || w->max_seqs != max_seqs || w->keep != keep) {
         lafs_vit_work_release(w);
@@ -228,8 +237,18 @@ lafs_status lafs_vit_plan(struct lafs_vit_work *w, const struct lafs_vit *v, int
         w->keep = keep;
         LAFS_TRY(host_memory(w, err));
     }
+    w->bf16 = lafs_stored_ops(b, v->config.dim | v->config.mlp);
     carve(w, a);
     return LAFS_OK;
+}
+
+void lafs_vit_weights(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value)
+{
+    if (w->bf16) w->bf16->round(b->dev, w->vit->size, value + w->vit->first, w->weights);
+}
+static struct lafs_stored stored_of(const struct lafs_vit_work *w, const struct lafs_backend *b, const float *value)
+{
+    return (struct lafs_stored){b, w->bf16, value, w->weights, w->vit->first};
 }
 
 /* -- which sequences a branch computes -- */
@@ -355,46 +374,50 @@ static float scale_of(const struct lafs_vit_config *c)
     return 1 / sqrtf(c->scale == LAFS_SCALE_DIM ? (float)c->dim : (float)LAFS_HEAD_WIDTH);
 }
 
+/* Queries, keys and values of block l: one matrix, but for the last one's, where queries are of CLS rows only. */
+static struct lafs_stored_heads heads_of(const struct lafs_vit_work *w, const struct lafs_stored *st, int l)
+{
+    const struct lafs_vit_config *c = &w->vit->config;
+    const struct place p = place_of(w, l);
+    const int64_t wide = (int64_t)c->heads * LAFS_HEAD_WIDTH;
+    struct lafs_stored_heads h = {&p.att_out->s, &p.att->some.s, c->heads, scale_of(c), w->cls_q, wide, w->qkv[l],
+                                  2 * wide};
+    if (!p.last) h.q = w->qkv[l], h.kv = lafs_stored_at(st, w->qkv[l], wide), h.ldq = h.ldkv = 3 * wide;
+    return h;
+}
+
 /* -- forward -- */
 
 /* From y1 to the attention's branch, in w->branch. */
-static void attention_forward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, int l)
+static void attention_forward(struct lafs_vit_work *w, const struct lafs_stored *st, int l)
 {
-    const struct lafs_ops *op = b->ops;
     const struct lafs_vit_config *c = &w->vit->config;
     const struct lafs_vit_block *k = &w->vit->block[l];
     const struct place p = place_of(w, l);
     const struct lafs_seqs *s = &p.att->some.s, *out = &p.att_out->s;
     int64_t d = c->dim, wide = (int64_t)c->heads * LAFS_HEAD_WIDTH;
-    const float *q = w->qkv[l], *kv = q + wide;
-    int64_t ldq = 3 * wide, ldkv = 3 * wide;
     if (p.last) {
-        q = w->cls_q, kv = w->qkv[l], ldq = wide, ldkv = 2 * wide;
-        op->rows_gather(b->dev, s->n, d, s->dev_off, w->y1[l], w->cls_y1);
-        op->linear(b->dev, b->precision, out, d, wide, w->cls_y1, value + k->qkv_w, NULL, LAFS_ACT_NONE, NULL,
-                   NULL, w->cls_q);
-        op->linear(b->dev, b->precision, s, d, 2 * wide, w->y1[l], value + k->qkv_w + wide * d, NULL,
-                   LAFS_ACT_NONE, NULL, NULL, w->qkv[l]);
+        lafs_stored_rows_gather(st, s->n, d, s->dev_off, w->y1[l], w->cls_y1);
+        lafs_stored_linear(st, out, d, wide, w->cls_y1, k->qkv_w, -1, LAFS_ACT_NONE, NULL, NULL, w->cls_q);
+        lafs_stored_linear(st, s, d, 2 * wide, w->y1[l], k->qkv_w + wide * d, -1, LAFS_ACT_NONE, NULL, NULL,
+                           w->qkv[l]);
     } else
-        op->linear(b->dev, b->precision, s, d, 3 * wide, w->y1[l], value + k->qkv_w, NULL, LAFS_ACT_NONE,
-                   NULL, NULL, w->qkv[l]);
-    op->attention(b->dev, b->precision, out, s, c->heads, scale_of(c), q, ldq, kv, ldkv, w->att[l], w->lse[l]);
-    op->linear(b->dev, b->precision, out, wide, d, w->att[l], value + k->out_w, value + k->out_b, LAFS_ACT_NONE,
-               NULL, NULL, w->branch);
+        lafs_stored_linear(st, s, d, 3 * wide, w->y1[l], k->qkv_w, -1, LAFS_ACT_NONE, NULL, NULL, w->qkv[l]);
+    const struct lafs_stored_heads h = heads_of(w, st, l);
+    lafs_stored_attention(st, &h, w->att[l], w->lse[l]);
+    lafs_stored_linear(st, out, wide, d, w->att[l], k->out_w, k->out_b, LAFS_ACT_NONE, NULL, NULL, w->branch);
 }
 
 /* From y2 to the MLP's branch, in w->branch. */
-static void mlp_forward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, int l)
+static void mlp_forward(struct lafs_vit_work *w, const struct lafs_stored *st, int l)
 {
-    const struct lafs_ops *op = b->ops;
     const struct lafs_vit_config *c = &w->vit->config;
     const struct lafs_vit_block *k = &w->vit->block[l];
     const struct lafs_seqs *s = &place_of(w, l).mlp_in->s;
     const struct drops drop = drops_of(w, l);
-    op->linear(b->dev, b->precision, s, c->dim, c->mlp, w->y2[l], value + k->fc1_w, value + k->fc1_b,
-               LAFS_ACT_GELU, &drop.mid, w->pre[l], w->hid[l]);
-    op->linear(b->dev, b->precision, s, c->mlp, c->dim, w->hid[l], value + k->fc2_w, value + k->fc2_b,
-               LAFS_ACT_NONE, NULL, NULL, w->branch);
+    lafs_stored_linear(st, s, c->dim, c->mlp, w->y2[l], k->fc1_w, k->fc1_b, LAFS_ACT_GELU, &drop.mid, w->pre[l],
+                       w->hid[l]);
+    lafs_stored_linear(st, s, c->mlp, c->dim, w->hid[l], k->fc2_w, k->fc2_b, LAFS_ACT_NONE, NULL, NULL, w->branch);
 }
 
 void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value,
@@ -404,6 +427,7 @@ void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, con
     const struct lafs_ops *op = b->ops;
     const struct lafs_vit *v = w->vit;
     const struct lafs_vit_config *c = &v->config;
+    const struct lafs_stored st = stored_of(w, b, value);
     int64_t d = c->dim;
     lay_out(w, b, seqs, keys, host_keys);
     w->in = tokens;
@@ -411,26 +435,29 @@ void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, con
     op->linear(b->dev, b->precision, &w->tokens, lafs_token_width(c), d, tokens, value + v->embed_w, value + v->embed_b,
                LAFS_ACT_NONE, NULL, NULL, w->proj);
     op->assemble(b->dev, &w->rows, d, w->proj, value + v->cls, value + v->pos, &first.embed, w->x[0]);
-    op->add_norm(b->dev, &w->rows, d, w->x[0], NULL, NULL, NULL, NULL, among(w, &w->branches[0].some),
-                 value + v->block[0].norm1_g, value + v->block[0].norm1_b, NULL, w->y1[0], w->mean1[0], w->rstd1[0]);
+    const struct lafs_stored_sum begin = {&w->rows, d, NULL, among(w, &w->branches[0].some), NULL, NULL};
+    lafs_stored_add_norm(&st, &begin, w->x[0], NULL, v->block[0].norm1_g, v->block[0].norm1_b, NULL, w->y1[0],
+                         w->mean1[0], w->rstd1[0]);
     for (int l = 0; l < c->depth; l++) {
         const struct lafs_vit_block *k = &v->block[l], *next = k + 1;
         const struct place p = place_of(w, l);
         const struct drops s = drops_of(w, l);
         float **x = w->x + 2 * l;
-        attention_forward(w, b, value, l);
+        attention_forward(w, &st, l);
         if (p.last) op->rows_gather(b->dev, seqs->n, d, w->dev_rows_off, x[0], x[1]);
-        op->add_norm(b->dev, p.stream, d, p.last ? x[1] : x[0], among(w, p.att_out), w->branch, &s.att, &s.att_path,
-                     among(w, p.mlp_in), value + k->norm2_g, value + k->norm2_b, x[1], w->y2[l], w->mean2[l],
-                     w->rstd2[l]);
-        mlp_forward(w, b, value, l);
-        if (p.last)
-            op->add_norm(b->dev, p.stream, d, x[1], among(w, p.mlp_in), w->branch, &s.out, &s.out_path, NULL,
-                         value + v->head_g, value + v->head_b, x[2], emb, w->cls_mean, w->cls_rstd);
-        else
-            op->add_norm(b->dev, p.stream, d, x[1], among(w, p.mlp_in), w->branch, &s.out, &s.out_path,
-                         among(w, &w->branches[2 * (l + 1)].some), value + next->norm1_g, value + next->norm1_b, x[2],
-                         w->y1[l + 1], w->mean1[l + 1], w->rstd1[l + 1]);
+        struct lafs_stored_sum a = {p.stream, d, among(w, p.att_out), among(w, p.mlp_in), &s.att, &s.att_path};
+        lafs_stored_add_norm(&st, &a, p.last ? x[1] : x[0], w->branch, k->norm2_g, k->norm2_b, x[1], w->y2[l],
+                             w->mean2[l], w->rstd2[l]);
+        mlp_forward(w, &st, l);
+        a = (struct lafs_stored_sum){p.stream, d, among(w, p.mlp_in), NULL, &s.out, &s.out_path};
+        if (p.last) {
+            lafs_stored_add_norm_out(&st, &a, x[1], w->branch, v->head_g, v->head_b, x[2], emb, w->cls_mean,
+                                     w->cls_rstd);
+            break;
+        }
+        a.to = among(w, &w->branches[2 * (l + 1)].some);
+        lafs_stored_add_norm(&st, &a, x[1], w->branch, next->norm1_g, next->norm1_b, x[2], w->y1[l + 1],
+                             w->mean1[l + 1], w->rstd1[l + 1]);
     }
 }
 
@@ -438,73 +465,69 @@ void lafs_vit_forward(struct lafs_vit_work *w, const struct lafs_backend *b, con
 
 /* Through the MLP of block l: dx is the gradient of x[2l+2] on entry, of x[2l+1] on return (w->branch: of the
  * attention's branch). */
-static void mlp_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, float *grad, int l,
-                         float *dx)
+static void mlp_backward(struct lafs_vit_work *w, const struct lafs_stored *st, float *grad, int l, float *dx)
 {
-    const struct lafs_ops *op = b->ops;
     const struct lafs_vit_config *c = &w->vit->config;
     const struct lafs_vit_block *k = &w->vit->block[l];
     const struct drops drop = drops_of(w, l);
     const struct place p = place_of(w, l);
     const struct lafs_seqs *s = &p.mlp_in->s;
+    const struct lafs_stored_sum a = {p.stream, c->dim, among(w, p.att_out), among(w, p.mlp_in), &drop.att,
+                                      &drop.att_path};
     int64_t rows = lafs_seqs_rows(s), d = c->dim;
-    op->linear_bwd_w(b->dev, b->precision, rows, c->mlp, d, w->hid[l], w->branch, grad + k->fc2_w, grad + k->fc2_b);
-    op->linear_bwd_x(b->dev, b->precision, s, c->mlp, d, w->branch, value + k->fc2_w, w->dwide);
-    op->dropout(b->dev, s, c->mlp, &drop.mid, w->dwide, w->dwide);
-    op->act_bwd(b->dev, rows * c->mlp, LAFS_ACT_GELU, w->pre[l], w->dwide, w->dwide);
-    op->linear_bwd_w(b->dev, b->precision, rows, d, c->mlp, w->y2[l], w->dwide, grad + k->fc1_w, grad + k->fc1_b);
-    op->linear_bwd_x(b->dev, b->precision, s, d, c->mlp, w->dwide, value + k->fc1_w, w->dy);
-    op->add_norm_bwd(b->dev, p.stream, d, among(w, p.mlp_in), w->dy, w->x[2 * l + 1], w->mean2[l], w->rstd2[l],
-                     value + k->norm2_g, among(w, p.att_out), &drop.att, &drop.att_path, dx, w->branch,
-                     grad + k->norm2_g, grad + k->norm2_b);
+    lafs_stored_linear_bwd_w(st, rows, c->mlp, d, w->hid[l], w->branch, grad + k->fc2_w, grad + k->fc2_b);
+    lafs_stored_linear_bwd_x(st, s, c->mlp, d, w->branch, k->fc2_w, w->dwide);
+    lafs_stored_act_bwd(st, s, c->mlp, LAFS_ACT_GELU, &drop.mid, w->pre[l], w->dwide);
+    lafs_stored_linear_bwd_w(st, rows, d, c->mlp, w->y2[l], w->dwide, grad + k->fc1_w, grad + k->fc1_b);
+    lafs_stored_linear_bwd_x(st, s, d, c->mlp, w->dwide, k->fc1_w, w->dy);
+    lafs_stored_add_norm_bwd(st, &a, w->dy, w->x[2 * l + 1], w->mean2[l], w->rstd2[l], k->norm2_g, dx, w->branch,
+                             grad + k->norm2_g, grad + k->norm2_b);
 }
 
 /* From attention's gradient in w->datt to that of y1 in w->dy. In the last block queries are of CLS rows only. */
-static void qkv_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, float *grad, int l)
+static void qkv_backward(struct lafs_vit_work *w, const struct lafs_stored *st, float *grad, int l)
 {
-    const struct lafs_ops *op = b->ops;
     const struct lafs_vit_config *c = &w->vit->config;
     const struct lafs_vit_block *k = &w->vit->block[l];
     const struct place p = place_of(w, l);
     const struct lafs_seqs *s = &p.att->some.s, *cls = &p.att->cls.s;
+    const struct lafs_stored_heads h = heads_of(w, st, l);
     int64_t rows = lafs_seqs_rows(s), d = c->dim, wide = (int64_t)c->heads * LAFS_HEAD_WIDTH;
     if (!p.last) {
-        op->attention_bwd(b->dev, b->precision, s, s, c->heads, scale_of(c), w->qkv[l], 3 * wide,
-                          w->qkv[l] + wide, 3 * wide, w->att[l], w->lse[l], w->datt, w->dwide, w->dwide + wide);
-        op->linear_bwd_w(b->dev, b->precision, rows, d, 3 * wide, w->y1[l], w->dwide, grad + k->qkv_w, NULL);
-        op->linear_bwd_x(b->dev, b->precision, s, d, 3 * wide, w->dwide, value + k->qkv_w, w->dy);
+        lafs_stored_attention_bwd(st, &h, w->att[l], w->lse[l], w->datt, w->dwide, lafs_stored_at(st, w->dwide, wide));
+        lafs_stored_linear_bwd_w(st, rows, d, 3 * wide, w->y1[l], w->dwide, grad + k->qkv_w, NULL);
+        lafs_stored_linear_bwd_x(st, s, d, 3 * wide, w->dwide, k->qkv_w, w->dy);
         return;
     }
-    const float *value_q = value + k->qkv_w, *value_kv = value_q + wide * d;
     float *grad_q = grad + k->qkv_w, *grad_kv = grad_q + wide * d;
-    op->attention_bwd(b->dev, b->precision, cls, s, c->heads, scale_of(c), w->cls_q, wide, w->qkv[l], 2 * wide,
-                      w->att[l], w->lse[l], w->datt, w->cls_dq, w->dwide);
-    op->linear_bwd_w(b->dev, b->precision, cls->n, d, wide, w->cls_y1, w->cls_dq, grad_q, NULL);
-    op->linear_bwd_w(b->dev, b->precision, rows, d, 2 * wide, w->y1[l], w->dwide, grad_kv, NULL);
-    op->linear_bwd_x(b->dev, b->precision, s, d, 2 * wide, w->dwide, value_kv, w->dy);
-    op->linear_bwd_x(b->dev, b->precision, cls, d, wide, w->cls_dq, value_q, w->branch);
-    op->rows_scatter(b->dev, cls->n, rows, d, s->dev_off, w->branch, w->dy, 1);
+    lafs_stored_attention_bwd(st, &h, w->att[l], w->lse[l], w->datt, w->cls_dq, w->dwide);
+    lafs_stored_linear_bwd_w(st, cls->n, d, wide, w->cls_y1, w->cls_dq, grad_q, NULL);
+    lafs_stored_linear_bwd_w(st, rows, d, 2 * wide, w->y1[l], w->dwide, grad_kv, NULL);
+    lafs_stored_linear_bwd_x(st, s, d, 2 * wide, w->dwide, k->qkv_w + wide * d, w->dy);
+    lafs_stored_linear_bwd_x(st, cls, d, wide, w->cls_dq, k->qkv_w, w->branch);
+    lafs_stored_rows_add(st, cls->n, rows, d, s->dev_off, w->branch, w->dy);
 }
 
 /* Through the attention of block l: w->dx becomes the gradient of x[2l], w->branch that of the MLP's branch before it.
  * In the last block w->cls_dx holds the gradient of x[2l+1]. */
-static void attention_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, float *grad,
-                               int l)
+static void attention_backward(struct lafs_vit_work *w, const struct lafs_stored *st, float *grad, int l)
 {
-    const struct lafs_ops *op = b->ops;
     const struct lafs_vit_config *c = &w->vit->config;
     const struct lafs_vit_block *k = &w->vit->block[l];
     const struct place p = place_of(w, l);
     const struct drops s = drops_of(w, l ? l - 1 : 0); /* of what lies before */
     int64_t d = c->dim, wide = (int64_t)c->heads * LAFS_HEAD_WIDTH;
-    op->linear_bwd_w(b->dev, b->precision, lafs_seqs_rows(&p.att_out->s), wide, d, w->att[l], w->branch,
-                     grad + k->out_w, grad + k->out_b);
-    op->linear_bwd_x(b->dev, b->precision, &p.att_out->s, wide, d, w->branch, value + k->out_w, w->datt);
-    qkv_backward(w, b, value, grad, l);
-    if (p.last) op->rows_scatter(b->dev, w->rows.n, lafs_seqs_rows(&w->rows), d, w->dev_rows_off, w->cls_dx, w->dx, 0);
-    op->add_norm_bwd(b->dev, &w->rows, d, among(w, &p.att->some), w->dy, w->x[2 * l], w->mean1[l], w->rstd1[l],
-                     value + k->norm1_g, l ? among(w, &w->branches[2 * l - 1].some) : NULL, l ? &s.out : NULL,
-                     l ? &s.out_path : NULL, w->dx, l ? w->branch : NULL, grad + k->norm1_g, grad + k->norm1_b);
+    struct lafs_stored_sum a = {.seqs = &w->rows, .width = d, .to = among(w, &p.att->some)};
+    lafs_stored_linear_bwd_w(st, lafs_seqs_rows(&p.att_out->s), wide, d, w->att[l], w->branch, grad + k->out_w,
+                             grad + k->out_b);
+    lafs_stored_linear_bwd_x(st, &p.att_out->s, wide, d, w->branch, k->out_w, w->datt);
+    qkv_backward(w, st, grad, l);
+    if (p.last)
+        st->b->ops->rows_scatter(st->b->dev, w->rows.n, lafs_seqs_rows(&w->rows), d, w->dev_rows_off, w->cls_dx, w->dx,
+                                 0);
+    if (l) a.from = among(w, &w->branches[2 * l - 1].some), a.drop = &s.out, a.path = &s.out_path;
+    lafs_stored_add_norm_bwd(st, &a, w->dy, w->x[2 * l], w->mean1[l], w->rstd1[l], k->norm1_g, w->dx,
+                             l ? w->branch : NULL, grad + k->norm1_g, grad + k->norm1_b);
 }
 
 void lafs_vit_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, const float *demb,
@@ -513,15 +536,17 @@ void lafs_vit_backward(struct lafs_vit_work *w, const struct lafs_backend *b, co
     const struct lafs_ops *op = b->ops;
     const struct lafs_vit *v = w->vit;
     const struct lafs_vit_config *c = &v->config;
+    const struct lafs_stored st = stored_of(w, b, value);
     int64_t n = w->tokens.n, d = c->dim, token = lafs_token_width(c);
     const struct drops last = drops_of(w, c->depth - 1), first = drops_of(w, 0);
+    const struct lafs_stored_sum end = {&w->heads, d, among(w, &w->branches[2 * c->depth - 1].cls), NULL, &last.out,
+                                        &last.out_path};
     op->zero(b->dev, w->cls_dx, (size_t)(n * d) * sizeof(float));
-    op->add_norm_bwd(b->dev, &w->heads, d, NULL, demb, w->x[2 * c->depth], w->cls_mean, w->cls_rstd, value + v->head_g,
-                     among(w, &w->branches[2 * c->depth - 1].cls), &last.out, &last.out_path, w->cls_dx, w->branch,
-                     grad + v->head_g, grad + v->head_b);
+    lafs_stored_add_norm_out_bwd(&st, &end, demb, w->x[2 * c->depth], w->cls_mean, w->cls_rstd, v->head_g, w->cls_dx,
+                                 w->branch, grad + v->head_g, grad + v->head_b);
     for (int l = c->depth - 1; l >= 0; l--) {
-        mlp_backward(w, b, value, grad, l, l + 1 == c->depth ? w->cls_dx : w->dx);
-        attention_backward(w, b, value, grad, l);
+        mlp_backward(w, &st, grad, l, l + 1 == c->depth ? w->cls_dx : w->dx);
+        attention_backward(w, &st, grad, l);
     }
     op->assemble_bwd(b->dev, &w->rows, d, w->dx, &first.embed, w->proj, grad + v->cls, grad + v->pos);
     op->linear_bwd_w(b->dev, b->precision, lafs_seqs_rows(&w->tokens), token, d, w->in, w->proj, grad + v->embed_w,

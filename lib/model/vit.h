@@ -4,7 +4,8 @@
  *     lafs_vit_config_named(&c, "xs", err);
  *     lafs_vit_declare(&v, &c, &params, err);                   // adds the parameters under the authors' names
  *     struct lafs_vit_work w = {0};                             // where: activations, planned for the worst batch
- *     lafs_vit_plan(&w, &v, max_tokens, max_seqs, keep, &arena, err);  // twice: measuring, then carving
+ *     lafs_vit_plan(&w, &v, max_tokens, max_seqs, keep, &backend, &arena, err); // twice: measuring, then carving
+ *     lafs_vit_weights(&w, &backend, value);                    // once, and again when value has changed
  *     lafs_vit_forward(&w, &backend, value, &seqs, tokens, keys, host_keys, emb);
  *     lafs_vit_backward(&w, &backend, value, demb, grad, NULL);
  *     lafs_vit_work_release(&w);
@@ -59,6 +60,7 @@ struct lafs_vit {
     int64_t pos, cls;              /* (R+1, D), (D) */
     int64_t embed_w, embed_b;      /* (D, p*p*3), (D) */
     int64_t head_g, head_b;        /* (D): the LayerNorm on CLS */
+    int64_t first, size;           /* of all these, in one piece */
     struct lafs_vit_block block[LAFS_VIT_MAX_DEPTH];
 };
 /* Checks the configuration and adds the parameters to ps, with the authors' names, initial values and lr depths. */
@@ -89,6 +91,7 @@ struct lafs_vit_work {
     const struct lafs_vit *vit;
     int64_t max_tokens, max_seqs;
     int keep;                      /* 1: keeps what backward needs */
+    const struct lafs_bf16_ops *bf16; /* activations are stored in bf16 (compute/stored.h); NULL: in fp32 */
     int pack;                      /* set behind the plan: 1: what drop-path drops is in no case computed */
     /* of the last forward pass */
     struct lafs_seqs tokens, rows, heads; /* without CLS (the caller's), with CLS, one row each */
@@ -103,24 +106,29 @@ struct lafs_vit_work {
     /* device memory, carved */
     int64_t *dev_rows_off, *dev_heads_off, *dev_sets;
     uint64_t *dev_keys;            /* (2L, max_seqs) */
+    struct lafs_bf16 *weights;     /* with bf16: the model's parameters, rounded */
     float *proj;                   /* (tokens, D) */
     float **x;                     /* owned array of 2L+1 pointers to (rows, D): the residual stream after each sum */
-    float **y1, **y2;              /* L each: (rows, D), what the LayerNorms gave */
-    float **qkv, **att, **lse;     /* L each: (rows, 3*H*64), last (rows, 2*H*64): k, v; (rows, H*64), (rows, H) */
-    float **pre, **hid;            /* L each: (rows, M) before and after GELU */
+    float **lse;                   /* L: (rows, H) */
     float **mean1, **rstd1, **mean2, **rstd2; /* L each: (rows) */
-    float *cls_y1, *cls_q;         /* last block: (seqs, D), (seqs, H*64) */
-    float *branch;                 /* (rows, D) */
     float *cls_mean, *cls_rstd;    /* (seqs) each */
-    float *dx, *dy, *dwide;        /* (rows, D), (rows, D), (rows, max(3*H*64, M)) */
-    float *datt;                   /* (rows, H*64) */
-    float *cls_dx, *cls_dq;        /* last block: (seqs, D), (seqs, H*64) */
-    void *pointers;                /* owned block behind the arrays above */
+    float *dx, *cls_dx;            /* (rows, D); last block: (seqs, D) */
+    /* stored: fp32 or bf16 */
+    void **y1, **y2;               /* L each: (rows, D), what the LayerNorms gave */
+    void **qkv, **att;             /* L each: (rows, 3*H*64), last (rows, 2*H*64): k, v; (rows, H*64) */
+    void **pre, **hid;             /* L each: (rows, M) before and after GELU */
+    void *cls_y1, *cls_q, *cls_dq; /* last block: (seqs, D), (seqs, H*64) and its gradient */
+    void *branch, *dy;             /* (rows, D) each */
+    void *dwide, *datt;            /* (rows, max(3*H*64, M)), (rows, H*64) */
+    void *pointers, **stored;      /* owned blocks behind the arrays above */
 };
 /* Plans for at most max_tokens tokens (CLS not counted) in at most max_seqs sequences. Called twice, around
- * lafs_arena_reserve; the same calls in the same order both times. */
+ * lafs_arena_reserve; the same calls in the same order both times. b's precision is to stay as it is. */
 lafs_status lafs_vit_plan(struct lafs_vit_work *w, const struct lafs_vit *v, int64_t max_tokens, int64_t max_seqs,
-                          int keep, struct lafs_arena *a, struct lafs_err *err);
+                          int keep, const struct lafs_backend *b, struct lafs_arena *a, struct lafs_err *err);
+/* Before the first pass, and whenever value has changed: queues the rounding of weights where products take them from
+ * a copy in bf16 (w->bf16), so that it is done once an update and not once a product; does nothing otherwise. */
+void lafs_vit_weights(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value);
 void lafs_vit_work_release(struct lafs_vit_work *w); /* host memory; the arena is the caller's */
 /* 1: passes over sequences of the same lengths queue the same work, whatever the keys hold, so that it can be recorded,
  * and host_keys are not looked at: on backends that record, where drop-path drops nothing, or a block is computed

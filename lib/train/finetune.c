@@ -372,7 +372,7 @@ lafs_status lafs_finetune_init_from(struct lafs_finetune *t, const char *path, i
 lafs_status lafs_finetune_keep_frozen(struct lafs_finetune *t, struct lafs_err *err)
 {
     if (t->frozen_cnn) LAFS_TRY(lafs_cnn_fold(&t->frozen_work, t->b, t->frozen_cnn, err));
-    if (t->work.mode != LAFS_MODEL_TRAIN) LAFS_TRY(lafs_model_fold(&t->work, t->b, t->model.params.value, err));
+    LAFS_TRY(lafs_model_fold(&t->work, t->b, t->model.params.value, err));
     t->frozen_set = 1;
     return LAFS_OK;
 }
@@ -559,6 +559,7 @@ static void queue_update(void *arg)
     struct lafs_finetune *t = arg;
     lafs_optim_update(&t->optim);
     copy_buffers(t, t->model.params.value, t->optim.grad);
+    lafs_vit_weights(&t->work.vit, t->b, t->model.params.value);
 }
 
 static lafs_status commit(struct lafs_finetune *t, const struct lafs_finetune_report *r, struct lafs_err *err)

@@ -173,12 +173,20 @@ static lafs_status carve(struct lafs_pretrain *t, struct lafs_err *err)
     t->student_keys = lafs_arena_take(a, n, sizeof(uint64_t));
     t->teacher_keys = lafs_arena_take(a, nt, sizeof(uint64_t));
     t->dev_off = lafs_arena_take(a, 2 * (n + 1), sizeof(int64_t));
-    LAFS_TRY(lafs_vit_plan(&t->student_vit, &t->model.vit, lafs_seqs_rows(&t->tokens), t->tokens.n, 1, a, err));
+    LAFS_TRY(lafs_vit_plan(&t->student_vit, &t->model.vit, lafs_seqs_rows(&t->tokens), t->tokens.n, 1, t->b, a,
+                           err));
     LAFS_TRY(lafs_vit_plan(&t->teacher_vit, &t->model.vit, lafs_seqs_rows(&t->teacher_tokens), t->teacher_tokens.n, 0,
-                           a, err));
+                           t->b, a, err));
     lafs_dino_plan(&t->student_head, &t->c.head, t->tokens.n, 1, a);
     lafs_dino_plan(&t->teacher_head, &t->c.head, t->teacher_tokens.n, 0, a);
     return LAFS_OK;
+}
+
+/* Whenever values have changed. */
+static void take_weights(struct lafs_pretrain *t)
+{
+    lafs_vit_weights(&t->student_vit, t->b, t->model.params.value);
+    lafs_vit_weights(&t->teacher_vit, t->b, t->teacher);
 }
 
 static lafs_status build(struct lafs_pretrain *t, struct lafs_err *err)
@@ -208,6 +216,7 @@ static lafs_status build(struct lafs_pretrain *t, struct lafs_err *err)
     t->tokens.dev_off = t->teacher_tokens.dev_off = t->dev_off;
     t->rows.dev_off = t->teacher_rows.dev_off = t->dev_off + t->tokens.n + 1;
     b->ops->copy(b->dev, t->teacher, ps->value, (size_t)ps->size * sizeof(float));
+    take_weights(t);
     return b->ops->sync(b->dev, err);
 }
 
@@ -469,6 +478,7 @@ static void queue_update(void *arg)
     lafs_optim_update(&t->optim);
     b->ops->lerp(b->dev, ps->size, &t->varying->momentum, ps->value, t->teacher);
     b->ops->lerp(b->dev, t->c.head.out, &t->varying->center_momentum, t->center_sum, t->center);
+    take_weights(t);
 }
 
 /* The part of a step that changes the state. */
@@ -582,6 +592,7 @@ lafs_status lafs_pretrain_restore(struct lafs_pretrain *t, const struct lafs_st 
     LAFS_TRY(s);
     t->step = cursor[0];
     t->collapsed = (int)cursor[3];
+    take_weights(t);
     return LAFS_OK;
 }
 
@@ -591,6 +602,7 @@ lafs_status lafs_pretrain_init_from(struct lafs_pretrain *t, const char *path, s
     struct lafs_params *ps = &t->model.params;
     LAFS_TRY(lafs_model_load_parts(&t->model, b, path, LAFS_PART_VIT, ps->value, err));
     b->ops->copy(b->dev, t->teacher, ps->value, (size_t)ps->size * sizeof(float));
+    take_weights(t);
     return b->ops->sync(b->dev, err);
 }
 

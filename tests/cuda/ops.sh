@@ -15,19 +15,27 @@ for t in elementwise linear transformer images loss; do
 done
 
 "$LAFS_BUILD/tests/gpu/recording" >"$launches.log" 2>&1 || { cat "$launches.log" >&2; complain "recording"; }
-[ "$(grep -c '^ok ' "$launches.log")" = 6 ] || complain "not all of tests/gpu/recording.c ran"
+[ "$(grep -c '^ok ' "$launches.log")" = 7 ] || complain "not all of tests/gpu/recording.c ran"
 ok "what is recorded is replayed"
 
 # KERNEL or KERNEL_FOR(..) name(..), a line's beginning or behind template <..>; those over the precision of products run
-# in each.
+# in each, those over what is stored on both.
 kernels=$(sed -n 's/^\(template <[^>]*> \)\{0,1\}KERNEL\(_FOR([A-Z_]*)\)\{0,1\} \([a-z0-9_]*\)(.*/\3/p' kernels/cuda/*.cu)
 [ "$(grep -Ew 'KERNEL(_FOR)?' kernels/cuda/*.cu | wc -l)" = "$(echo "$kernels" | wc -w)" ] ||
     complain "a kernel is written so that this test does not see it"
 [ -n "$kernels" ] || complain "no kernels"
+by_precision=$(grep -A1 '^template <int P>' kernels/cuda/*.cu) by_type=$(grep -A1 '^template <class T>' kernels/cuda/*.cu)
 for kernel in $kernels; do
-    case $(grep -A1 '^template <int P>' kernels/cuda/*.cu) in
-    *"KERNEL $kernel("*) launched="<LAFS_PRECISION_FP32> <LAFS_PRECISION_BF16> <LAFS_PRECISION_BF16X3>" ;;
-    *) launched=- ;;
+    case $by_precision in
+    *"KERNEL $kernel("*)
+        launched="<LAFS_PRECISION_FP32> <LAFS_PRECISION_BF16> <LAFS_PRECISION_BF16X3> <STORED_BF16>"
+        ;;
+    *)
+        case $by_type in
+        *"KERNEL $kernel("*) launched="<float> <lafs_bf16>" ;;
+        *) launched=- ;;
+        esac
+        ;;
     esac
     for l in $launched; do grep -qx "$kernel${l#-}" "$launches" || complain "kernel $kernel${l#-} was never launched"; done
 done

@@ -12,14 +12,14 @@ static double value(float x) { return x; }
 static double value(uint16_t x) { return bits_float((uint32_t)x << 16); }
 
 /* c (m,n) (+)= a b: element (i,k) of a at a[i rows_a + k columns_a], (k,j) of b at b[k ldb + j], in NT b[j ldb + k]. */
-template <class T> static void multiply(const struct product *p, const T *a, const T *b, float *out)
+template <class T, class C> static void multiply(const struct product *p, const T *a, const T *b, C *out)
 {
     const int64_t lda = lda_of(p), ldb = ldb_of(p), across = p->form == PRODUCT_TN;
     const int64_t rows_a = across ? 1 : lda, columns_a = across ? lda : 1;
     std::vector<double> sum((size_t)p->n), row((size_t)p->k);
     for (int64_t i = 0; i < p->m; i++) {
         for (int64_t k = 0; k < p->k; k++) row[(size_t)k] = value(a[i * rows_a + k * columns_a]);
-        for (int64_t j = 0; j < p->n; j++) sum[(size_t)j] = p->bias ? p->bias[j] : 0;
+        for (int64_t j = 0; j < p->n; j++) sum[(size_t)j] = p->bias ? number(((const C *)p->bias)[j]) : 0;
         if (p->form == PRODUCT_NT) {
             for (int64_t j = 0; j < p->n; j++) {
                 double part[8] = {0}; /* so that the compiler may use vectors */
@@ -33,14 +33,17 @@ template <class T> static void multiply(const struct product *p, const T *a, con
             for (int64_t k = 0; k < p->k; k++)
                 for (int64_t j = 0; j < p->n; j++) sum[(size_t)j] += row[(size_t)k] * value(b[k * ldb + j]);
         }
-        float *c = out + i * ldc_of(p);
-        for (int64_t j = 0; j < p->n; j++) c[j] = p->add ? c[j] + (float)sum[(size_t)j] : (float)sum[(size_t)j];
+        C *c = out + i * ldc_of(p);
+        for (int64_t j = 0; j < p->n; j++)
+            put_number(c + j, p->add ? number(c[j]) + (float)sum[(size_t)j] : (float)sum[(size_t)j]);
     }
 }
 template <class T> static void all_of(const struct product *p, const T *a, const T *b)
 {
     for (int64_t i = 0; i < (p->count ? p->count : 1); i++)
-        multiply(p, a + i * p->step_a, b + i * p->step_b, p->c + i * p->step_c);
+        if (p->c_bf16)
+            multiply(p, a + i * p->step_a, b + i * p->step_b, (struct lafs_bf16 *)p->c + i * p->step_c);
+        else multiply(p, a + i * p->step_a, b + i * p->step_b, (float *)p->c + i * p->step_c);
 }
 
 void product_run(struct lafs_dev *d, const struct product *p)
@@ -58,6 +61,8 @@ void product_run(struct lafs_dev *d, const struct product *p)
     if (p->bf16 && (lda_of(p) % 8 || ldb_of(p) % 8 || p->step_a % 8 || p->step_b % 8))
         sim_refuse("a product", "rows of bf16 that do not begin at multiples of 16 bytes");
     if (p->bf16 && (((uintptr_t)p->a | (uintptr_t)p->b) & 15)) sim_refuse("a product", "bf16 at no multiple of 16 bytes");
+    if (p->c_bf16 && (p->add || !p->bf16 || p->count > 1 || ldc_of(p) % 8 || (uintptr_t)p->c & 15))
+        sim_refuse("a product", "a result in bf16 that is added to, or lies wrong");
     sim_enter();
     if (p->bf16) all_of(p, (const uint16_t *)p->a, (const uint16_t *)p->b);
     else all_of(p, (const float *)p->a, (const float *)p->b);

@@ -25,7 +25,7 @@ static lafs_status carve(struct session *s, struct lafs_err *err)
     s->grad = lafs_arena_take(a, (size_t)s->ps.size, sizeof(float));
     s->images = lafs_arena_take(a, A * CROP, sizeof(float));
     s->dev_off = lafs_arena_take(a, A + B + 1, sizeof(int64_t));
-    return lafs_vit_plan(&s->w, &s->v, (A + B) * R, A + B, 1, a, err);
+    return lafs_vit_plan(&s->w, &s->v, (A + B) * R, A + B, 1, &s->b, a, err);
 }
 
 static lafs_status begin(struct session *s, const char *backend, struct lafs_err *err)

@@ -132,15 +132,18 @@ static void carve(void)
     grad = lafs_arena_take(&arena, (size_t)ps.size, sizeof(float));
     keys = lafs_arena_take(&arena, SEQS, sizeof *keys);
     seqs.dev_off = lafs_arena_take(&arena, SEQS + 1, sizeof *seqs.dev_off);
-    REQUIRE_OK(lafs_vit_plan(&w, &vit, SEQS * LEN, SEQS, 1, &arena, &e), &e);
+    REQUIRE_OK(lafs_vit_plan(&w, &vit, SEQS * LEN, SEQS, 1, &b, &arena, &e), &e);
 }
-static void make_vit(void)
+static void make_vit(enum lafs_precision precision)
 {
     static int64_t off[SEQS + 1];
     static float host[SEQS * LEN * TOKEN];
     const struct lafs_vit_config c = {.dim = WIDTH, .depth = 3, .heads = 1, .mlp = 64, .patches = LEN, .patch = 8,
                                       .dropout = 0.1f, .drop_path = 0.4f};
     struct lafs_rng r;
+    b.precision = precision;
+    memset(&w, 0, sizeof w);
+    memset(&arena, 0, sizeof arena);
     lafs_params_init(&ps);
     REQUIRE_OK(lafs_vit_declare(&vit, &c, &ps, &e), &e);
     REQUIRE_OK(lafs_params_place(&ps, &b, &e), &e);
@@ -155,6 +158,7 @@ static void make_vit(void)
     b.ops->upload(b.dev, tokens, host, sizeof host);
     b.ops->upload(b.dev, demb, host, SEQS * WIDTH * sizeof *host);
     b.ops->upload(b.dev, (void *)seqs.dev_off, off, sizeof off);
+    lafs_vit_weights(&w, &b, ps.value);
 }
 static void both_ways(void *arg)
 {
@@ -165,12 +169,12 @@ static void both_ways(void *arg)
 
 /* What is recorded with some keys is replayed with others. Where branches are packed the same is computed, but for the
  * order of the gradients' sums. */
-TEST(a_model)
+static void record_model(enum lafs_precision precision)
 {
     static float kept[2][PASSES][SEQS * WIDTH], slope[2][1 << 17];
     struct lafs_repeat again = {0};
-    if (!there()) SKIP("no device cuda in LAFS_BACKEND_PATH");
-    make_vit();
+    make_vit(precision);
+    CHECK(!w.bf16 == (precision != LAFS_PRECISION_BF16));
     REQUIRE((size_t)ps.size <= sizeof slope[0] / sizeof(float));
     for (int way = 0; way < 2; way++) {
         w.pack = way;
@@ -198,6 +202,17 @@ TEST(a_model)
     lafs_arena_release(&arena, &b);
     lafs_params_release(&ps, &b);
     lafs_backend_close(&b);
+}
+
+TEST(a_model)
+{
+    if (!there()) SKIP("no device cuda in LAFS_BACKEND_PATH");
+    record_model(LAFS_PRECISION_FP32);
+}
+TEST(a_model_stored_in_bf16)
+{
+    if (!there()) SKIP("no device cuda in LAFS_BACKEND_PATH");
+    record_model(LAFS_PRECISION_BF16);
 }
 
 static void double_it(void *arg) { b.ops->scale(b.dev, N, 2, arg); }
@@ -266,4 +281,5 @@ TEST(forbidden_calls)
     lafs_backend_close(&b);
 }
 
-TEST_MAIN(replays, more_memory_is_wanted, a_model, keys_of_recordings, switched_off, forbidden_calls)
+TEST_MAIN(replays, more_memory_is_wanted, a_model, a_model_stored_in_bf16, keys_of_recordings, switched_off,
+          forbidden_calls)

@@ -115,6 +115,7 @@ static void draw_gather(struct op *o)
     for (int64_t i = 0; i < o->dim[1]; i++) row[i] = i * o->dim[0] / o->dim[1];
     whole(o, "x", IN, o->dim[0] * o->dim[2]);
     whole(o, "y", OUT, o->dim[1] * o->dim[2])->tol = 0;
+    store(o, " x y");
 }
 static void run_gather(struct op *o, const struct lafs_backend *b)
 {
@@ -141,6 +142,28 @@ static void run_scatter_add(struct op *o, const struct lafs_backend *b)
     b->ops->rows_scatter(b->dev, o->dim[1], o->dim[0], o->dim[2], P(o, "row"), F(o, "y"), F(o, "x"), 1);
 }
 
+/* The two over bf16 in memory; what is only moved keeps its bits. */
+static void run_gather_stored(struct op *o, const struct lafs_backend *b)
+{
+    if (!b->ops->bf16) {
+        run_gather(o, b);
+        return;
+    }
+    struct lafs_bf16 *x = S(o, b, "x"), *y = S(o, b, "y");
+    b->ops->bf16->rows_gather(b->dev, o->dim[1], o->dim[2], P(o, "row"), x, y);
+    S_end(o, b, "x", x), S_end(o, b, "y", y);
+}
+static void run_add_stored(struct op *o, const struct lafs_backend *b)
+{
+    if (!b->ops->bf16) {
+        run_scatter_add(o, b);
+        return;
+    }
+    struct lafs_bf16 *y = S(o, b, "y"), *x = S(o, b, "x");
+    b->ops->bf16->rows_add(b->dev, o->dim[1], o->dim[2], P(o, "row"), y, x);
+    S_end(o, b, "y", y), S_end(o, b, "x", x);
+}
+
 static const struct op_case cases[] = {
     {"scale", draw_flat, run_scale},
     {"axpy", draw_flat, run_axpy},
@@ -154,5 +177,7 @@ static const struct op_case cases[] = {
     {"rows_gather", draw_gather, run_gather},
     {"rows_scatter", draw_scatter, run_scatter},
     {"rows_scatter add", draw_scatter_add, run_scatter_add},
+    {"rows_gather stored", draw_gather, run_gather_stored, .stored = 1, .tol = 1e-9},
+    {"rows_add stored", draw_scatter_add, run_add_stored, .stored = 1, .tol = 0x1p-8},
 };
 OPS_MAIN(cases)

@@ -50,6 +50,7 @@ struct buf {
     int integer;        /* compared exactly */
     double tol;         /* of ref against the others, relative to the largest value */
     int absent;         /* pass NULL to the op */
+    int stored;         /* bf16 in memory, see store */
     unsigned char *host; /* content before and, after run_on, behind the op */
     unsigned char *init; /* content before */
     char *dev;          /* during run: the guarded device array */
@@ -61,6 +62,7 @@ struct op {
     int64_t dim[8];            /* whatever the case needs */
     double num[8];
     enum lafs_precision precision; /* of the case's products */
+    int stored;                /* of the case */
     struct buf buf[MAX_BUFS];
     int bufs;
     int failed;
@@ -80,8 +82,11 @@ struct op_case {
     double step; /* of the finite differences; 0: 0.01 */
     double grad_tol; /* 0: 2e-3 */
     enum lafs_precision precision;
-    double tol;      /* of all outputs, unless 0 */
+    double tol;      /* of all outputs, unless 0; of a stored case: of those that are stored */
     int rounds;      /* 0: the usual number */
+    /* 1: CUDA's ops over bf16 in memory, against the reference's over fp32 in LAFS_PRECISION_BF16, from rounded inputs;
+     * other backends have none. */
+    int stored;
 };
 
 /* -- for draw -- */
@@ -178,6 +183,34 @@ static inline void draw_keys(struct op *o, const char *name)
         ((uint64_t *)b->init)[i] = (uint64_t)lafs_rng_u32(&o->rng) << 32 | lafs_rng_u32(&o->rng);
 }
 
+/* A width of lo..hi; of a stored case, a multiple of 8 of at most hi. */
+static inline int64_t draw_width(struct op *o, int64_t lo, int64_t hi)
+{
+    return o->stored ? 8 * below(o, 1, hi / 8) : below(o, lo, hi);
+}
+/* These buffers (names behind spaces) of a stored case are bf16 in memory. */
+static inline void store(struct op *o, const char *names)
+{
+    for (int i = 0; i < o->bufs && o->stored; i++) {
+        char name[sizeof o->buf[i].name + 2], all[256];
+        snprintf(name, sizeof name, " %s ", o->buf[i].name);
+        snprintf(all, sizeof all, "%s ", names);
+        if (strstr(all, name)) o->buf[i].stored = 1;
+    }
+}
+static inline void round_stored(struct op *o)
+{
+    for (int i = 0; i < o->bufs; i++) {
+        struct buf *b = &o->buf[i];
+        for (int64_t e = 0; e < count_of(o, b) && b->stored; e++) {
+            uint32_t u;
+            memcpy(&u, b->init + 4 * e, sizeof u);
+            u = (u + 0x7fffu + (u >> 16 & 1u)) & 0xffff0000u;
+            memcpy(b->init + 4 * e, &u, sizeof u);
+        }
+    }
+}
+
 /* -- for run: the device array of a buffer (NULL when absent) -- */
 
 static inline void *P(struct op *o, const char *name)
@@ -186,6 +219,62 @@ static inline void *P(struct op *o, const char *name)
     return b->absent ? NULL : b->dev + GUARD;
 }
 static inline float *F(struct op *o, const char *name) { return P(o, name); }
+static inline unsigned char guard_byte(size_t i) { return (unsigned char)(0xA5 ^ i * 7); }
+
+#define OP_FAIL(o, ...)                    \
+    do {                                   \
+        fprintf(stderr, __VA_ARGS__);      \
+        fputc('\n', stderr);               \
+        (o)->failed = 1;                   \
+    } while (0)
+
+/* n floats of device memory as bf16, between guards; NULL of NULL. */
+enum { STORED_GUARD = 64 };
+static inline struct lafs_bf16 *stored(const struct lafs_backend *b, const float *x, int64_t n)
+{
+    const size_t all = (size_t)n + 2 * STORED_GUARD;
+    unsigned char *stage = malloc(all * 2);
+    struct lafs_err err;
+    void *dev;
+    if (!stage || b->ops->alloc(b->dev, &dev, all * 2, &err) != LAFS_OK) abort();
+    for (size_t i = 0; i < all * 2; i++) stage[i] = guard_byte(i);
+    b->ops->upload(b->dev, dev, stage, all * 2);
+    free(stage);
+    struct lafs_bf16 *p = (struct lafs_bf16 *)dev + STORED_GUARD;
+    if (x) b->ops->bf16->round(b->dev, n, x, p);
+    else b->ops->free(b->dev, dev);
+    return x ? p : NULL;
+}
+/* Back to x (NULL: it was read only), and given back; nothing may have been written around it. */
+static inline void stored_end(struct op *o, const struct lafs_backend *b, struct lafs_bf16 *p, int64_t n, float *x)
+{
+    const size_t all = (size_t)n + 2 * STORED_GUARD;
+    int wrong = 0;
+    if (!p) return;
+    uint16_t *host = malloc(all * 2);
+    uint32_t *wide = malloc((size_t)n * 4 + 1);
+    if (!host || !wide) abort();
+    b->ops->download(b->dev, host, p - STORED_GUARD, all * 2);
+    for (size_t i = 0; i < all * 2; i++)
+        if ((i < 2 * STORED_GUARD || i >= all * 2 - 2 * STORED_GUARD) && ((unsigned char *)host)[i] != guard_byte(i))
+            wrong = 1;
+    if (wrong) OP_FAIL(o, "something was written around an array of bf16");
+    for (int64_t i = 0; i < n; i++) wide[i] = (uint32_t)host[STORED_GUARD + i] << 16;
+    if (x) b->ops->upload(b->dev, x, wide, (size_t)n * 4);
+    b->ops->free(b->dev, p - STORED_GUARD);
+    free(host);
+    free(wide);
+}
+/* The same of a buffer. */
+static inline struct lafs_bf16 *S(struct op *o, const struct lafs_backend *b, const char *name)
+{
+    return stored(b, F(o, name), count_of(o, find_buf(o, name)));
+}
+static inline void S_end(struct op *o, const struct lafs_backend *b, const char *name, struct lafs_bf16 *p)
+{
+    const struct buf *u = find_buf(o, name);
+    stored_end(o, b, p, count_of(o, u), u->kind == IN ? NULL : F(o, name));
+}
 static inline struct lafs_drop drop_of(struct op *o, const char *keys, double p, uint32_t site)
 {
     return (struct lafs_drop){(float)p, site, P(o, keys)};
@@ -200,15 +289,6 @@ static inline void op_release(struct op *o)
         free(o->buf[i].host);
     }
 }
-
-#define OP_FAIL(o, ...)                    \
-    do {                                   \
-        fprintf(stderr, __VA_ARGS__);      \
-        fputc('\n', stderr);               \
-        (o)->failed = 1;                   \
-    } while (0)
-
-static inline unsigned char guard_byte(size_t i) { return (unsigned char)(0xA5 ^ i * 7); }
 
 /* Uploads all buffers between guards, calls `run`, downloads; checks guards, inputs and sticky errors. */
 static inline void run_on(struct op *o, void (*run)(struct op *, const struct lafs_backend *),
@@ -488,19 +568,23 @@ static inline void check_cuda(struct op *o, const struct op_case *c, const struc
 static inline int run_case(const struct op_case *c, const struct op_devices *v, uint64_t seed)
 {
     int bad = 0, rounds = c->rounds ? c->rounds : v->cuda_only ? ROUNDS / 2 : ROUNDS;
+    if (c->stored && !v->have_cuda) return 0;
     for (uint64_t round = 0; round < (uint64_t)rounds && !bad; round++) {
         struct op o;
         memset(&o, 0, sizeof o);
         lafs_rng_init(&o.rng, lafs_rng_key(seed, LAFS_RNG_TEST, round, lafs_fnv1a(c->name, strlen(c->name)), 0));
-        o.precision = c->precision;
+        o.precision = c->stored ? LAFS_PRECISION_BF16 : c->precision;
+        o.stored = c->stored;
         c->draw(&o);
-        for (int i = 0; i < o.bufs && c->tol > 0; i++) o.buf[i].tol = c->tol;
+        for (int i = 0; i < o.bufs && c->tol > 0; i++)
+            if (!c->stored || o.buf[i].stored) o.buf[i].tol = c->tol;
         o.s.off = o.s.n ? o.off : NULL;
         if (c->prepare) c->prepare(&o, &v->ref);
+        round_stored(&o);
         unsigned char *truth[MAX_BUFS];
         run_on(&o, c->run, &v->ref, "ref");
         keep_outputs(&o, truth);
-        if (!v->cuda_only) check_cpu(&o, c, v, truth);
+        if (!v->cuda_only && !c->stored) check_cpu(&o, c, v, truth);
         if (v->have_cuda) check_cuda(&o, c, v, truth);
         if (c->objective && !v->cuda_only) check_gradients(&o, c, &v->ref);
         bad = o.failed;

@@ -102,7 +102,7 @@ static void choose_end(const struct lafs_backend *b, const struct lafs_some *c)
 static void draw_norm_inputs(struct op *o)
 {
     draw_tokens(o);
-    o->dim[0] = below(o, 2, 200);
+    o->dim[0] = draw_width(o, 2, 200);
     o->dim[1] = below(o, 0, 3) > 0;
     o->dim[2] = !o->dim[1] || below(o, 0, 3) > 0;
     o->num[1] = below(o, 0, 1) ? 0.3 : 0;
@@ -123,6 +123,12 @@ static void draw_add_norm(struct op *o)
     rows(o, "y", kind, o->dim[0])->absent = !o->dim[2];
     rows(o, "mean", kind, 1)->absent = !o->dim[2];
     rows(o, "rstd", kind, 1)->absent = !o->dim[2] || below(o, 0, 1);
+    store(o, " branch y");
+}
+/* Elements of a buffer that holds rows of all sequences or, packed, of c. */
+static int64_t elements(const struct op *o, const struct buf *u, const struct lafs_some *c)
+{
+    return (c ? lafs_seqs_rows(&c->s) : lafs_seqs_rows(&o->s)) * u->width;
 }
 static void call_add_norm(struct op *o, const struct lafs_backend *b, float *x_out)
 {
@@ -131,8 +137,15 @@ static void call_add_norm(struct op *o, const struct lafs_backend *b, float *x_o
     const struct lafs_some *from = choose(o, b, "from", &from_room), *to = choose(o, b, "to", &to_room);
     float *branch = pack(o, b, from, "branch"), *y = pack(o, b, to, "y");
     float *mean = pack(o, b, to, "mean"), *rstd = pack(o, b, to, "rstd");
-    b->ops->add_norm(b->dev, &o->s, o->dim[0], F(o, "x"), from, branch, &drop, o->num[1] > 0 ? &path : NULL, to,
-                     F(o, "g"), F(o, "b"), x_out, y, mean, rstd);
+    if (o->stored && b->ops->bf16) {
+        const int64_t nb = elements(o, find_buf(o, "branch"), from), ny = elements(o, find_buf(o, "y"), to);
+        struct lafs_bf16 *sb = stored(b, branch, nb), *sy = stored(b, y, ny);
+        b->ops->bf16->add_norm(b->dev, &o->s, o->dim[0], F(o, "x"), from, sb, &drop, o->num[1] > 0 ? &path : NULL, to,
+                               F(o, "g"), F(o, "b"), x_out, sy, mean, rstd);
+        stored_end(o, b, sb, nb, NULL), stored_end(o, b, sy, ny, y);
+    } else
+        b->ops->add_norm(b->dev, &o->s, o->dim[0], F(o, "x"), from, branch, &drop, o->num[1] > 0 ? &path : NULL, to,
+                         F(o, "g"), F(o, "b"), x_out, y, mean, rstd);
     unpack(o, b, from, "branch", branch);
     unpack(o, b, to, "y", y);
     unpack(o, b, to, "mean", mean);
@@ -163,6 +176,7 @@ static void draw_add_norm_bwd(struct op *o)
     whole(o, "dg", ADD, o->dim[0])->absent = !o->dim[2];
     whole(o, "db", ADD, o->dim[0])->absent = !o->dim[2];
     for (int64_t e = 0; e < count_of(o, find_buf(o, "dbranch")); e++) init_f(o, "dbranch")[e] = 0;
+    store(o, " dy dbranch");
 }
 static void prepare_add_norm_bwd(struct op *o, const struct lafs_backend *ref)
 {
@@ -178,8 +192,15 @@ static void run_add_norm_bwd(struct op *o, const struct lafs_backend *b)
     const struct lafs_some *from = choose(o, b, "from", &from_room), *to = choose(o, b, "to", &to_room);
     float *dy = pack(o, b, to, "dy"), *mean = pack(o, b, to, "mean"), *rstd = pack(o, b, to, "rstd");
     float *dbranch = pack(o, b, from, "dbranch");
-    b->ops->add_norm_bwd(b->dev, &o->s, o->dim[0], to, dy, F(o, "x_out"), mean, rstd, F(o, "g"), from, &drop,
-                         o->num[1] > 0 ? &path : NULL, F(o, "dx"), dbranch, F(o, "dg"), F(o, "db"));
+    if (o->stored && b->ops->bf16) {
+        const int64_t ny = elements(o, find_buf(o, "dy"), to), nb = elements(o, find_buf(o, "dbranch"), from);
+        struct lafs_bf16 *sy = stored(b, dy, ny), *sb = stored(b, dbranch, nb);
+        b->ops->bf16->add_norm_bwd(b->dev, &o->s, o->dim[0], to, sy, F(o, "x_out"), mean, rstd, F(o, "g"), from, &drop,
+                                   o->num[1] > 0 ? &path : NULL, F(o, "dx"), sb, F(o, "dg"), F(o, "db"));
+        stored_end(o, b, sy, ny, NULL), stored_end(o, b, sb, nb, dbranch);
+    } else
+        b->ops->add_norm_bwd(b->dev, &o->s, o->dim[0], to, dy, F(o, "x_out"), mean, rstd, F(o, "g"), from, &drop,
+                             o->num[1] > 0 ? &path : NULL, F(o, "dx"), dbranch, F(o, "dg"), F(o, "db"));
     unpack(o, b, to, "dy", dy);
     unpack(o, b, to, "mean", mean);
     unpack(o, b, to, "rstd", rstd);
@@ -205,13 +226,14 @@ static double objective_add_norm_x(struct op *o, const struct lafs_backend *ref)
 }
 
 /* -- attention: dim 0 heads, 1: one query a sequence (else one a row, in one matrix with k and v) -- */
+static int64_t beyond(const struct op *o) { return o->stored ? 8 : 3; } /* between rows of q */
 static void draw_attention_inputs(struct op *o, int64_t longest)
 {
     draw_seqs(o, longest);
     o->dim[0] = below(o, 1, 3);
     o->dim[1] = below(o, 0, 2) == 0;
     o->num[0] = below(o, 0, 1) ? 0.125 : 0.4;
-    per_seq(o, "q", IN, 64 * o->dim[0] + 3)->absent = !o->dim[1];
+    per_seq(o, "q", IN, 64 * o->dim[0] + beyond(o))->absent = !o->dim[1];
     rows(o, "qkv", IN, (o->dim[1] ? 2 : 3) * 64 * o->dim[0]);
 }
 /* Buffers with a row a query. */
@@ -231,7 +253,7 @@ static void heads_of(struct op *o, const struct lafs_backend *b, const char *q, 
     struct lafs_err err;
     void *dev;
     h->qs = o->s;
-    h->ldq = o->dim[1] ? wide + 3 : 3 * wide;
+    h->ldq = o->dim[1] ? wide + beyond(o) : 3 * wide;
     h->ldkv = o->dim[1] ? 2 * wide : 3 * wide;
     h->q = o->dim[1] ? F(o, q) : F(o, qkv);
     h->kv = o->dim[1] ? F(o, qkv) : F(o, qkv) + wide;
@@ -250,6 +272,7 @@ static void draw_attention(struct op *o)
     draw_attention_inputs(o, 270);
     queries(o, "out", OUT, 64 * o->dim[0]);
     queries(o, "lse", OUT, o->dim[0])->absent = (int)below(o, 0, 1);
+    store(o, " q qkv out");
 }
 static void run_attention(struct op *o, const struct lafs_backend *b)
 {
@@ -259,15 +282,38 @@ static void run_attention(struct op *o, const struct lafs_backend *b)
                       h.ldkv, F(o, "out"), F(o, "lse"));
     heads_end(o, b, &h);
 }
+/* q and kv of stored arrays. */
+static void heads_stored(struct op *o, struct lafs_bf16 *q, struct lafs_bf16 *qkv, struct lafs_bf16 *out[2])
+{
+    out[0] = o->dim[1] ? q : qkv;
+    out[1] = o->dim[1] ? qkv : qkv + 64 * o->dim[0];
+}
+static void run_attention_stored(struct op *o, const struct lafs_backend *b)
+{
+    struct lafs_bf16 *q, *qkv, *out, *in[2];
+    struct heads h;
+    if (!b->ops->bf16) {
+        run_attention(o, b);
+        return;
+    }
+    heads_of(o, b, "q", "qkv", &h);
+    q = S(o, b, "q"), qkv = S(o, b, "qkv"), out = S(o, b, "out");
+    heads_stored(o, q, qkv, in);
+    b->ops->bf16->attention(b->dev, &h.qs, &o->s, o->dim[0], (float)o->num[0], in[0], h.ldq, in[1], h.ldkv, out,
+                            F(o, "lse"));
+    S_end(o, b, "q", q), S_end(o, b, "qkv", qkv), S_end(o, b, "out", out);
+    heads_end(o, b, &h);
+}
 static void draw_attention_bwd(struct op *o)
 {
     draw_attention_inputs(o, 100);
     queries(o, "out", IN, 64 * o->dim[0]);
     queries(o, "lse", IN, o->dim[0]);
     queries(o, "dout", IN, 64 * o->dim[0]);
-    per_seq(o, "dq", ADD, 64 * o->dim[0] + 3)->absent = !o->dim[1]; /* what lies between rows stays */
+    per_seq(o, "dq", ADD, 64 * o->dim[0] + beyond(o))->absent = !o->dim[1]; /* what lies between rows stays */
     rows(o, "dqkv", OUT, (o->dim[1] ? 2 : 3) * 64 * o->dim[0]);
     for (int64_t e = 0; e < count_of(o, find_buf(o, "dq")); e++) init_f(o, "dq")[e] = 0;
+    store(o, " q qkv out dout dq dqkv");
 }
 static void prepare_attention_bwd(struct op *o, const struct lafs_backend *ref)
 {
@@ -282,6 +328,25 @@ static void run_attention_bwd(struct op *o, const struct lafs_backend *b)
     b->ops->attention_bwd(b->dev, o->precision, &h.qs, &o->s, o->dim[0], (float)o->num[0], h.q, h.ldq, h.kv,
                           h.ldkv, F(o, "out"), F(o, "lse"), F(o, "dout"), g.q, g.kv);
     heads_end(o, b, &g);
+    heads_end(o, b, &h);
+}
+static void run_attention_bwd_stored(struct op *o, const struct lafs_backend *b)
+{
+    struct lafs_bf16 *q, *qkv, *out, *dout, *dq, *dqkv, *in[2], *to[2];
+    struct heads h;
+    if (!b->ops->bf16) {
+        run_attention_bwd(o, b);
+        return;
+    }
+    heads_of(o, b, "q", "qkv", &h);
+    q = S(o, b, "q"), qkv = S(o, b, "qkv"), out = S(o, b, "out");
+    dout = S(o, b, "dout"), dq = S(o, b, "dq"), dqkv = S(o, b, "dqkv");
+    heads_stored(o, q, qkv, in);
+    heads_stored(o, dq, dqkv, to);
+    b->ops->bf16->attention_bwd(b->dev, &h.qs, &o->s, o->dim[0], (float)o->num[0], in[0], h.ldq, in[1], h.ldkv, out,
+                                F(o, "lse"), dout, to[0], to[1]);
+    S_end(o, b, "q", q), S_end(o, b, "qkv", qkv), S_end(o, b, "out", out);
+    S_end(o, b, "dout", dout), S_end(o, b, "dq", dq), S_end(o, b, "dqkv", dqkv);
     heads_end(o, b, &h);
 }
 static double objective_attention(struct op *o, const struct lafs_backend *ref)
@@ -323,6 +388,14 @@ static const struct op_case cases[] = {
     {"attention bf16x3", draw_attention, run_attention, .precision = LAFS_PRECISION_BF16X3},
     {"attention_bwd bf16", draw_attention_bwd, run_attention_bwd, prepare_attention_bwd,
      .precision = LAFS_PRECISION_BF16, .tol = 2e-3},
+    /* What is written in bf16 is rounded, by 2^-8 at most. */
+    {"add_norm stored", draw_add_norm, run_add_norm, .stored = 1, .tol = 0x1p-8 + 1e-5},
+    {"add_norm in place stored", draw_add_norm_in_place, run_add_norm_in_place, .stored = 1, .tol = 0x1p-8 + 1e-5},
+    {"add_norm_bwd stored", draw_add_norm_bwd, run_add_norm_bwd, prepare_add_norm_bwd, .stored = 1,
+     .tol = 0x1p-8 + 1e-5},
+    {"attention stored", draw_attention, run_attention_stored, .stored = 1, .tol = 0x1p-8 + 1e-3},
+    {"attention_bwd stored", draw_attention_bwd, run_attention_bwd_stored, prepare_attention_bwd, .stored = 1,
+     .tol = 0x1p-8 + 2e-3},
     {"attention_bwd bf16x3", draw_attention_bwd, run_attention_bwd, prepare_attention_bwd,
      .precision = LAFS_PRECISION_BF16X3},
 };

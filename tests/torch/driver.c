@@ -104,11 +104,12 @@ static void run_vit(void)
     struct lafs_seqs seqs = {n, off, off, longest};
     struct lafs_vit_work w = {0};
     struct lafs_arena a = {0};
-    DO(lafs_vit_plan(&w, &m.vit, off[n], n, 1, &a, &err));
+    DO(lafs_vit_plan(&w, &m.vit, off[n], n, 1, &s.b, &a, &err));
     DO(lafs_arena_reserve(&a, &s.b, &err));
-    DO(lafs_vit_plan(&w, &m.vit, off[n], n, 1, &a, &err));
+    DO(lafs_vit_plan(&w, &m.vit, off[n], n, 1, &s.b, &a, &err));
     emb = memory(n * m.config.vit.dim, sizeof *emb);
     float *dtokens = memory(off[n] * width, sizeof *dtokens);
+    lafs_vit_weights(&w, &s.b, m.params.value);
     lafs_vit_forward(&w, &s.b, m.params.value, &seqs, tokens, integers("keys"), NULL, emb);
     lafs_vit_backward(&w, &s.b, m.params.value, demb, grad, dtokens);
     give_rows("emb", n, m.config.vit.dim, emb);

@@ -25,7 +25,7 @@ static void carve(int keep)
     demb = lafs_arena_take(&arena, N * DIM, sizeof(float));
     grad = lafs_arena_take(&arena, (size_t)ps.size, sizeof(float));
     keys = lafs_arena_take(&arena, N, sizeof *keys);
-    REQUIRE_OK(lafs_vit_plan(&w, &v, off[N], N, keep, &arena, &e), &e);
+    REQUIRE_OK(lafs_vit_plan(&w, &v, off[N], N, keep, &b, &arena, &e), &e);
 }
 
 /* Host pointers: these backends' memory is the host's. */
