@@ -1,4 +1,4 @@
-/* Speed of the GPU's ops at the paper's sizes (D 768, 11 heads, M 2048, 197 tokens), by the op table alone: a row is what
+/* Speed of the GPU's ops at the paper's sizes (D 768, 11 heads, M 2048, 197 tokens), by ops alone: a row is what
  * one call takes, from REPEAT calls that were queued together. Environment: SEQS=64, PRECISION=bf16, BENCH_ONLY=part of a
  * row's name, REPEAT=20. `make bench-gpu` runs it; tests/gpu/check is what is tested. */
 #include <stdio.h>
@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "compute/backend.h"
+#include "compute/stored.h"
 
 enum { D = 768, H = 11, WIDE = H * 64, M = 2048, TOKENS = 197, K = 100000, VIEWS = 10, PARAMS = 64000000 };
 
@@ -53,8 +54,13 @@ static void *constant(const void *host, size_t size)
 static const float temperatures[2] = {0.1f, 0.04f};
 static const struct lafs_rate rate = {1e-3f, 0.1f, 3, 0, 0.1, 0.001};
 static const double keep = 0.996;
+/* Places of weights: of a layer, of its bias, of a norm's gain and offset. */
+enum { WEIGHT = 0, BIAS = M * 3 * WIDE, GAIN = BIAS + 4096, OFFSET = GAIN + D, VALUES = OFFSET + D };
+static struct lafs_stored st;
 static struct {
-    float *x, *y, *wide, *pre, *qkv, *dqkv, *heads, *dheads, *lse, *mean, *rstd, *w, *bias, *g, *grad;
+    void *y1, *y, *branch, *wide, *pre, *qkv, *dqkv, *heads, *dheads;
+    float *x, *dx, *lse, *mean, *rstd, *grad;
+    struct lafs_bf16 *rounded;
     float *student, *teacher, *center, *dstudent, *p, *m, *v, *gradient;
     double *loss, *stats, *norm, *keep;
     float *temp;
@@ -66,30 +72,42 @@ static int64_t images; /* of the DINO loss */
 #define OP static void
 #define B be.ops
 #define DEV be.dev
-#define DEV_P be.dev, be.precision
-OP qkv(void) { B->linear(DEV_P, &seqs, D, 3 * WIDE, t.x, t.w, NULL, LAFS_ACT_NONE, NULL, NULL, t.qkv); }
+OP qkv(void) { lafs_stored_linear(&st, &seqs, D, 3 * WIDE, t.y1, WEIGHT, -1, LAFS_ACT_NONE, NULL, NULL, t.qkv); }
+static struct lafs_stored_heads heads_of(void)
+{
+    return (struct lafs_stored_heads){&seqs, &seqs, H, 0.036f, t.qkv, 3 * WIDE, lafs_stored_at(&st, t.qkv, WIDE),
+                                      3 * WIDE};
+}
 OP attention(void)
 {
-    B->attention(DEV_P, &seqs, &seqs, H, 0.036f, t.qkv, 3 * WIDE, t.qkv + WIDE, 3 * WIDE, t.heads, t.lse);
+    const struct lafs_stored_heads h = heads_of();
+    lafs_stored_attention(&st, &h, t.heads, t.lse);
 }
 OP attention_bwd(void)
 {
-    B->attention_bwd(DEV_P, &seqs, &seqs, H, 0.036f, t.qkv, 3 * WIDE, t.qkv + WIDE, 3 * WIDE, t.heads, t.lse, t.dheads,
-                     t.dqkv, t.dqkv + WIDE);
+    const struct lafs_stored_heads h = heads_of();
+    lafs_stored_attention_bwd(&st, &h, t.heads, t.lse, t.dheads, t.dqkv, lafs_stored_at(&st, t.dqkv, WIDE));
 }
-OP fc1(void) { B->linear(DEV_P, &seqs, D, M, t.x, t.w, t.bias, LAFS_ACT_GELU, &t.drop, t.pre, t.wide); }
-OP fc2(void) { B->linear(DEV_P, &seqs, M, D, t.wide, t.w, t.bias, LAFS_ACT_NONE, NULL, NULL, t.y); }
-OP fc1_x(void) { B->linear_bwd_x(DEV_P, &seqs, D, M, t.wide, t.w, t.y); }
-OP fc1_w(void) { B->linear_bwd_w(DEV_P, rows, D, M, t.x, t.wide, t.grad, t.bias); }
+OP fc1(void) { lafs_stored_linear(&st, &seqs, D, M, t.y1, WEIGHT, BIAS, LAFS_ACT_GELU, &t.drop, t.pre, t.wide); }
+OP fc2(void) { lafs_stored_linear(&st, &seqs, M, D, t.wide, WEIGHT, BIAS, LAFS_ACT_NONE, NULL, NULL, t.y); }
+OP gelu_bwd(void) { lafs_stored_act_bwd(&st, &seqs, M, LAFS_ACT_GELU, &t.drop, t.pre, t.wide); }
+OP fc1_x(void) { lafs_stored_linear_bwd_x(&st, &seqs, D, M, t.wide, WEIGHT, t.y); }
+OP fc1_w(void) { lafs_stored_linear_bwd_w(&st, rows, D, M, t.y1, t.wide, t.grad, t.grad + M * D); }
+static struct lafs_stored_sum sum_of(void)
+{
+    return (struct lafs_stored_sum){&seqs, D, NULL, NULL, &t.drop, &t.drop};
+}
 OP add_norm(void)
 {
-    B->add_norm(DEV, &seqs, D, t.x, NULL, t.y, &t.drop, &t.drop, NULL, t.g, t.g, t.x, t.y, t.mean, t.rstd);
+    const struct lafs_stored_sum a = sum_of();
+    lafs_stored_add_norm(&st, &a, t.x, t.branch, GAIN, OFFSET, t.x, t.y, t.mean, t.rstd);
 }
 OP add_norm_bwd(void)
 {
-    B->add_norm_bwd(DEV, &seqs, D, NULL, t.y, t.x, t.mean, t.rstd, t.g, NULL, &t.drop, &t.drop, t.pre, t.wide, t.grad,
-                    t.bias);
+    const struct lafs_stored_sum a = sum_of();
+    lafs_stored_add_norm_bwd(&st, &a, t.y, t.x, t.mean, t.rstd, GAIN, t.dx, t.branch, t.grad, t.grad + M * D);
 }
+OP weights(void) { st.bf16->round(DEV, PARAMS, t.gradient, t.rounded); }
 OP dino(void)
 {
     B->dino_loss(DEV, images, K, VIEWS, 2, t.student, t.teacher, t.center, t.temp, 1, t.loss, t.dstudent, t.center, t.stats);
@@ -125,22 +143,41 @@ static void row(const char *name, void (*run)(void), double flops, double bytes)
 
 static int wanted(const char *a, const char *b) { return strstr(a, only) || strstr(b, only); }
 
+/* n values as activations are stored. */
+static void *activations(int64_t n)
+{
+    float *x = floats(n);
+    if (!st.bf16) return x;
+    struct lafs_bf16 *p = device((size_t)n * sizeof *p);
+    st.bf16->round(DEV, n, x, p);
+    B->free(DEV, x);
+    return p;
+}
+
 static void layer(void)
 {
-    const double r = (double)rows, f = sizeof(float), att = 4.0 * (double)seqs.n * TOKENS * TOKENS * WIDE;
-    t.x = floats(rows * D), t.y = floats(rows * D), t.wide = floats(rows * M), t.pre = floats(rows * M);
-    t.qkv = floats(rows * 3 * WIDE), t.dqkv = floats(rows * 3 * WIDE), t.heads = floats(rows * WIDE);
-    t.dheads = floats(rows * WIDE), t.lse = floats(rows * H), t.mean = floats(rows), t.rstd = floats(rows);
-    t.w = floats(M * 3 * WIDE), t.bias = floats(4096), t.g = floats(D), t.grad = floats(M * D);
+    const double r = (double)rows, f = sizeof(float), a = (double)lafs_stored_size(st.bf16);
+    const double att = 4.0 * (double)seqs.n * TOKENS * TOKENS * WIDE;
+    t.y1 = activations(rows * D), t.y = activations(rows * D), t.branch = activations(rows * D);
+    t.wide = activations(rows * M), t.pre = activations(rows * M), t.qkv = activations(rows * 3 * WIDE);
+    t.dqkv = activations(rows * 3 * WIDE), t.heads = activations(rows * WIDE), t.dheads = activations(rows * WIDE);
+    t.x = floats(rows * D), t.dx = floats(rows * D), t.lse = floats(rows * H), t.mean = floats(rows);
+    t.rstd = floats(rows), t.grad = floats(M * D + 4096), st.value = floats(VALUES);
+    if (st.bf16) {
+        struct lafs_bf16 *rounded = device(VALUES * sizeof *rounded);
+        st.bf16->round(DEV, VALUES, st.value, rounded);
+        st.rounded = rounded;
+    }
     row("qkv", qkv, 2 * r * D * 3 * WIDE, 0);
-    row("attention", attention, att, 0);
-    row("attention backward", attention_bwd, 2.5 * att, 0);
+    row("attention", attention, att, 4 * a * WIDE * r);
+    row("attention backward", attention_bwd, 2.5 * att, 9 * a * WIDE * r);
     row("fc1 + GELU + dropout", fc1, 2 * r * D * M, 0);
     row("fc2", fc2, 2 * r * D * M, 0);
+    row("GELU, dropout backward", gelu_bwd, 0, (st.bf16 ? 3 : 5) * a * M * r);
     row("fc1 by x", fc1_x, 2 * r * D * M, 0);
     row("fc1 by w", fc1_w, 2 * r * D * M, 0);
-    row("add_norm", add_norm, 0, 4 * f * D * r);
-    row("add_norm backward", add_norm_bwd, 0, 5 * f * D * r);
+    row("add_norm", add_norm, 0, (2 * f + 2 * a) * D * r);
+    row("add_norm backward", add_norm_bwd, 0, (3 * f + 2 * a) * D * r);
 }
 
 static int from_env(const char *name, int value)
@@ -172,6 +209,7 @@ int main(void)
     t.drop = (struct lafs_drop){0.1f, 1, dev_key};
     rows = n * TOKENS;
     printf("%s; %s; %lld sequences of %d tokens\n", B->describe(DEV), precision ? precision : "bf16", (long long)n, TOKENS);
+    st = (struct lafs_stored){&be, lafs_stored_ops(&be, D | M), NULL, NULL, 0};
     layer();
     images = (n + 3) / 4;
     if (wanted("DINO loss", "")) {
@@ -180,13 +218,17 @@ int main(void)
         t.temp = constant(temperatures, sizeof temperatures);
     }
     row("DINO loss", dino, 0, (2.0 * VIEWS + 2) * (double)images * K * sizeof(float));
-    if (wanted("norms", "AdamW") || wanted("EMA", "AdamW")) {
+    if (wanted("norms", "AdamW") || wanted("EMA", "weights to bf16")) {
         t.p = floats(PARAMS), t.m = floats(PARAMS), t.gradient = floats(PARAMS), t.v = device(PARAMS * sizeof(float));
         t.norm = device(sizeof *t.norm), t.keep = constant(&keep, sizeof keep), t.rate = constant(&rate, sizeof rate);
     }
     row("norms", norms, 0, sizeof(float) * (double)PARAMS);
     row("AdamW", adamw, 0, 7 * sizeof(float) * (double)PARAMS);
     row("EMA", ema, 0, 3 * sizeof(float) * (double)PARAMS);
+    if (st.bf16 && wanted("weights to bf16", "")) {
+        t.rounded = device(PARAMS * sizeof *t.rounded);
+        row("weights to bf16", weights, 0, (sizeof(float) + sizeof *t.rounded) * (double)PARAMS);
+    }
     free(off);
     free(key);
     lafs_backend_close(&be);

@@ -37,10 +37,13 @@ static void draw_forward(struct op *o, int64_t in, int64_t out)
     rows(o, "y", OUT, out);
     draw_keys(o, "keys");
 }
+static int64_t eights(int64_t n) { return (sized(n) + 7) / 8 * 8; }
 static void draw_fc1(struct op *o)
 {
     views(o);
-    draw_forward(o, sized(768), sized(2048));
+    if (o->stored) draw_forward(o, eights(768), eights(2048));
+    else draw_forward(o, sized(768), sized(2048));
+    store(o, " x w b y");
 }
 /* The DINO head's last layer, of every view's CLS token. */
 static void draw_last(struct op *o)
@@ -54,20 +57,45 @@ static void run_forward(struct op *o, const struct lafs_backend *b)
     b->ops->linear(b->dev, o->precision, &o->s, o->dim[0], o->dim[1], F(o, "x"), F(o, "w"), F(o, "b"), LAFS_ACT_GELU,
                    &drop, NULL, F(o, "y"));
 }
+static void run_forward_stored(struct op *o, const struct lafs_backend *b)
+{
+    const struct lafs_drop drop = drop_of(o, "keys", 0.1, 3);
+    if (!b->ops->bf16) {
+        run_forward(o, b);
+        return;
+    }
+    struct lafs_bf16 *x = S(o, b, "x"), *w = S(o, b, "w"), *bias = S(o, b, "b"), *y = S(o, b, "y");
+    b->ops->bf16->linear(b->dev, &o->s, o->dim[0], o->dim[1], x, w, bias, LAFS_ACT_GELU, &drop, NULL, y);
+    S_end(o, b, "x", x), S_end(o, b, "w", w), S_end(o, b, "b", bias), S_end(o, b, "y", y);
+}
 static void draw_backward(struct op *o)
 {
     views(o);
-    draw_layer(o, sized(768), sized(2048));
+    if (o->stored) draw_layer(o, eights(768), eights(2048));
+    else draw_layer(o, sized(768), sized(2048));
     rows(o, "dy", IN, o->dim[1]);
     rows(o, "dx", OUT, o->dim[0]);
     whole(o, "dw", ADD, o->dim[0] * o->dim[1]);
     whole(o, "db", ADD, o->dim[1]);
+    store(o, " x w dy dx");
 }
 static void run_backward(struct op *o, const struct lafs_backend *b)
 {
     b->ops->linear_bwd_x(b->dev, o->precision, &o->s, o->dim[0], o->dim[1], F(o, "dy"), F(o, "w"), F(o, "dx"));
     b->ops->linear_bwd_w(b->dev, o->precision, lafs_seqs_rows(&o->s), o->dim[0], o->dim[1], F(o, "x"), F(o, "dy"),
                          F(o, "dw"), F(o, "db"));
+}
+
+static void run_backward_stored(struct op *o, const struct lafs_backend *b)
+{
+    if (!b->ops->bf16) {
+        run_backward(o, b);
+        return;
+    }
+    struct lafs_bf16 *x = S(o, b, "x"), *w = S(o, b, "w"), *dy = S(o, b, "dy"), *dx = S(o, b, "dx");
+    b->ops->bf16->linear_bwd_x(b->dev, &o->s, o->dim[0], o->dim[1], dy, w, dx);
+    b->ops->bf16->linear_bwd_w(b->dev, lafs_seqs_rows(&o->s), o->dim[0], o->dim[1], x, dy, F(o, "dw"), F(o, "db"));
+    S_end(o, b, "x", x), S_end(o, b, "w", w), S_end(o, b, "dy", dy), S_end(o, b, "dx", dx);
 }
 
 /* -- DINO: dim 0 images, 1 classes -- */
@@ -152,6 +180,8 @@ static const struct op_case cases[] = {
     {"fc1 bf16", draw_fc1, run_forward, .precision = LAFS_PRECISION_BF16, .tol = 1e-4, ONCE},
     {"fc1 backward", draw_backward, run_backward, .tol = 1e-4, ONCE},
     {"fc1 backward bf16", draw_backward, run_backward, .precision = LAFS_PRECISION_BF16, .tol = 1e-4, ONCE},
+    {"fc1 stored", draw_fc1, run_forward_stored, .stored = 1, .tol = 0x1p-7, ONCE},
+    {"fc1 backward stored", draw_backward, run_backward_stored, .stored = 1, .tol = 0x1p-8 + 1e-4, ONCE},
     {"100,000 outputs bf16", draw_last, run_forward, .precision = LAFS_PRECISION_BF16, .tol = 1e-4, ONCE},
     {"DINO loss of 100,000", draw_dino, run_dino, ONCE},
     {"margin loss of 205,990", draw_margin, run_margin, .tol = 2e-4, ONCE},
