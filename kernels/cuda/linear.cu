@@ -157,27 +157,51 @@ static void linear_bf16(struct lafs_dev *d, const struct lafs_seqs *s, int64_t i
     finish<struct lafs_bf16>(d, s, out, act, drop, to, y);
 }
 
-/* dx = dy drop act'(pre) */
+/* dx = dy drop act'(pre); part (parts, width), or NULL: its column sums over parts of BACK_ROWS rows. A lane has eight
+ * columns, a block those of a warp; its warps share the rows. */
+enum { BACK_ROWS = 64, BACK_COLUMNS = WARP * 8 };
 KERNEL finish_bwd_kernel(int64_t n, const int64_t *off, int64_t width, enum lafs_act act, struct drop drop,
-                         const struct lafs_bf16 *pre, const struct lafs_bf16 *dy, struct lafs_bf16 *dx)
+                         const struct lafs_bf16 *pre, const struct lafs_bf16 *dy, struct lafs_bf16 *dx, float *part)
 {
-    const int64_t groups = width / 8, row = global_index() / groups, first = global_index() % groups * 8;
-    if (row >= off[n]) return;
-    const int64_t seq = drop.key ? sequence_of(n, off, row) : 0, at = row * width + first;
-    float v[8], x[8], keep[8];
-    take_whole(dy + at, v);
-    take_whole(pre + at, x);
-    drop_factors(&drop, seq, (row - off[seq]) * width + first, 1, keep);
+    float *room = shared_memory<float>(), sum[8] = {0};
+    const int64_t column = (int64_t)block_y() * BACK_COLUMNS + 8 * lane_index(), first = block_x() * BACK_ROWS;
+    const int64_t end = first + BACK_ROWS < off[n] ? first + BACK_ROWS : off[n];
+    for (int64_t row = first + warp_index(); row < end && column < width; row += THREADS / WARP) {
+        const int64_t seq = drop.key ? sequence_of(n, off, row) : 0, at = row * width + column;
+        float v[8], x[8], keep[8];
+        take_whole(dy + at, v);
+        take_whole(pre + at, x);
+        drop_factors(&drop, seq, (row - off[seq]) * width + column, 1, keep);
 #pragma unroll
-    for (int k = 0; k < 8; k++) v[k] *= act_slope(act, x[k]) * keep[k];
-    give_whole(dx + at, v);
+        for (int k = 0; k < 8; k++) {
+            v[k] *= act_slope(act, x[k]) * keep[k];
+            sum[k] += v[k];
+        }
+        give_whole(dx + at, v);
+    }
+    if (!part) return; /* with the whole grid */
+#pragma unroll
+    for (int k = 0; k < 8; k++) room[warp_index() * BACK_COLUMNS + k * WARP + lane_index()] = sum[k];
+    block_sync();
+    const int from = thread_index() % 8 * WARP + thread_index() / 8;
+    float all = 0;
+    for (int i = 0; i < THREADS / WARP; i++) all += room[i * BACK_COLUMNS + from];
+    const int64_t j = (int64_t)block_y() * BACK_COLUMNS + thread_index();
+    if (j < width) part[block_x() * width + j] = all;
 }
 static void act_bwd_bf16(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, enum lafs_act act,
                          const struct lafs_drop *drop, const struct lafs_bf16 *pre, const struct lafs_bf16 *dy,
-                         struct lafs_bf16 *dx)
+                         struct lafs_bf16 *dx, float *dbias)
 {
-    LAUNCH(d, finish_bwd_kernel, grid_for(lafs_seqs_rows(s) * (width / 8)), THREADS, 0, s->n, s->dev_off, width, act,
-           drop_of(drop), pre, dy, dx);
+    static_assert((int)BACK_COLUMNS == (int)THREADS, "a thread for each column's sum");
+    const int64_t parts = (lafs_seqs_rows(s) + BACK_ROWS - 1) / BACK_ROWS;
+    float *part = NULL;
+    if (parts == 0) return;
+    if (dbias && !(part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(parts * width) * sizeof *part))) return;
+    LAUNCH(d, finish_bwd_kernel, grid_of(parts, (width + BACK_COLUMNS - 1) / BACK_COLUMNS), THREADS,
+           THREADS / WARP * BACK_COLUMNS * sizeof(float), s->n, s->dev_off, width, act, drop_of(drop), pre, dy, dx,
+           part);
+    if (part) sum_parts(d, parts, width, width, part, 1, dbias);
 }
 
 KERNEL store_kernel(int64_t n, const float *x, struct lafs_bf16 *y)

@@ -127,48 +127,52 @@ static void add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t widt
               drop_of(drop), drop_of(path), some_of(s, to), g, b, x_out, y, mean, rstd);
 }
 
-/* A block has NORM_ROWS rows of the residual stream, a warp every so many'th of them. What it adds to the gradients of
- * g and b lies in shared memory, for each warp (2, width). */
+/* A block has NORM_ROWS rows of the residual stream, a warp every so many'th of them. What it adds to gradients of
+ * parameters lies in shared memory, for each warp so many rows of `width`. */
 enum { NORM_ROWS = 64 };
 static int norm_bwd_threads(int64_t width) { return width <= 2048 ? NORM_THREADS : NORM_THREADS / 2; }
 
-/* With h = (x - mean) rstd and u = dy g:  dx += rstd (u - mean(u) - h mean(u h)); dbranch = dx path drop. part
- * (2, blocks, width), or NULL: sums of dy h, and of dy. */
+/* sum += v */
+DEVICE void add_eight(float *sum, int64_t count, int whole, const float v[8])
+{
+    float all[8];
+    take_eight(sum, count, whole, all);
+#pragma unroll
+    for (int k = 0; k < 8; k++) all[k] += v[k];
+    give_eight(sum, count, whole, all);
+}
+
+/* With h = (x - mean) rstd and u = dy g:  dx += rstd (u - mean(u) - h mean(u h)); dbranch = dx path drop. part (norm +
+ * bias, blocks, width), norm 2 or 0, bias 1 or 0: sums of dy h and of dy; of dbranch. */
 template <class T>
 KERNEL add_norm_bwd_kernel(int64_t n, const int64_t *off, int64_t width, int whole, struct some to, const T *dy,
                            const float *x_out, const float *mean, const float *rstd, const float *g, struct some from,
-                           struct drop drop, struct drop path, float *dx, T *dbranch, float *part)
+                           struct drop drop, struct drop path, float *dx, T *dbranch, int norm, int bias, float *part)
 {
     const int warps = block_threads() / WARP;
-    float *sum_g = shared_memory<float>() + warp_index() * 2 * width, *sum_b = sum_g + width;
+    const int64_t room = (norm + bias) * width;
+    float *sum_g = shared_memory<float>() + warp_index() * room, *sum_b = sum_g + width, *sum_d = sum_g + norm * width;
     const int64_t first = block_x() * NORM_ROWS, end = first + NORM_ROWS < off[n] ? first + NORM_ROWS : off[n];
-    for (int64_t j = lane_index(); j < 2 * width && part; j += WARP) sum_g[j] = 0;
+    for (int64_t j = lane_index(); j < room; j += WARP) sum_g[j] = 0;
     warp_sync();
     for (int64_t row = first + warp_index(); row < end; row += warps) {
         const int64_t seq = sequence_of(n, off, row), t = row - off[seq];
         const int64_t in = dy ? row_among(&to, seq, t) : -1, at = dbranch ? row_among(&from, seq, t) : -1;
-        float u = 0, uh = 0, mu = 0, rs = 0, e[8], h[8], slope[8], scale[8], sum[8];
+        float u = 0, uh = 0, mu = 0, rs = 0, e[8], h[8], slope[8], scale[8];
         if (in >= 0) {
             mu = mean[in], rs = rstd[in];
             for (int64_t j = 8 * lane_index(); j < width; j += 8 * WARP) {
                 take_eight(dy + in * width + j, width - j, whole, slope);
                 take_eight(x_out + row * width + j, width - j, whole, h);
                 take_eight(g + j, width - j, whole, scale); /* zeros behind the row: nothing is added */
+                if (norm) add_eight(sum_b + j, width - j, whole, slope);
 #pragma unroll
                 for (int k = 0; k < 8; k++) {
-                    h[k] = (h[k] - mu) * rs;
+                    h[k] = slope[k] * ((h[k] - mu) * rs);
                     u += slope[k] * scale[k];
-                    uh += slope[k] * scale[k] * h[k];
+                    uh += scale[k] * h[k];
                 }
-                if (!part) continue;
-                take_eight(sum_g + j, width - j, whole, sum);
-#pragma unroll
-                for (int k = 0; k < 8; k++) sum[k] += slope[k] * h[k];
-                give_eight(sum_g + j, width - j, whole, sum);
-                take_eight(sum_b + j, width - j, whole, sum);
-#pragma unroll
-                for (int k = 0; k < 8; k++) sum[k] += slope[k];
-                give_eight(sum_b + j, width - j, whole, sum);
+                if (norm) add_eight(sum_g + j, width - j, whole, h);
             }
             u = warp_sum(u) / (float)width;
             uh = warp_sum(uh) / (float)width;
@@ -189,12 +193,13 @@ KERNEL add_norm_bwd_kernel(int64_t n, const int64_t *off, int64_t width, int who
 #pragma unroll
             for (int k = 0; k < 8; k++) e[k] *= keep * scale[k];
             give_eight(dbranch + at * width + j, width - j, whole, e);
+            if (bias) add_eight(sum_d + j, width - j, whole, e);
         }
     }
     block_sync();
-    for (int64_t j = thread_index(); j < 2 * width && part; j += block_threads()) {
+    for (int64_t j = thread_index(); j < room; j += block_threads()) {
         float all = 0;
-        for (int i = 0; i < warps; i++) all += shared_memory<float>()[i * 2 * width + j];
+        for (int i = 0; i < warps; i++) all += shared_memory<float>()[i * room + j];
         part[(j / width * grid_x() + block_x()) * width + j % width] = all;
     }
 }
@@ -202,19 +207,27 @@ template <class T>
 static void add_norm_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_some *to,
                          const T *dy, const float *x_out, const float *mean, const float *rstd, const float *g,
                          const struct lafs_some *from, const struct lafs_drop *drop, const struct lafs_drop *path,
-                         float *dx, T *dbranch, float *dg, float *db)
+                         float *dx, T *dbranch, float *dg, float *db, float *dbias)
 {
-    const int64_t parts = (lafs_seqs_rows(s) + NORM_ROWS - 1) / NORM_ROWS;
-    const int threads = norm_bwd_threads(width), sums = dy && parts && (dg || db);
-    const int whole = in_quads(width, dy, x_out, dx, dbranch, g);
+    const int64_t parts = (lafs_seqs_rows(s) + NORM_ROWS - 1) / NORM_ROWS, n = parts * width;
+    const int threads = norm_bwd_threads(width), norm = dy && (dg || db) ? 2 : 0, bias = dbranch && dbias;
+    const int whole = in_quads(width, dy, x_out, dx, dbranch, g), sums = norm + bias;
     float *part = NULL;
-    if (sums && !(part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(2 * parts * width) * sizeof *part))) return;
+    if (parts == 0) return;
+    if (sums && !(part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(sums * n) * sizeof *part))) return;
     LAUNCH_OF(T, d, add_norm_bwd_kernel, grid_of(parts), threads,
-              sums ? (size_t)(threads / WARP * 2 * width) * sizeof(float) : 0, s->n, s->dev_off, width, whole,
-              some_of(s, to), dy, x_out, mean, rstd, g, some_of(s, from), drop_of(drop), drop_of(path), dx, dbranch,
-              part);
-    if (sums && dg) sum_parts(d, parts, width, width, part, 1, dg);
-    if (sums && db) sum_parts(d, parts, width, width, part + parts * width, 1, db);
+              (size_t)(threads / WARP * sums * width) * sizeof(float), s->n, s->dev_off, width, whole, some_of(s, to),
+              dy, x_out, mean, rstd, g, some_of(s, from), drop_of(drop), drop_of(path), dx, dbranch, norm, bias, part);
+    if (norm && dg) sum_parts(d, parts, width, width, part, 1, dg);
+    if (norm && db) sum_parts(d, parts, width, width, part + n, 1, db);
+    if (bias) sum_parts(d, parts, width, width, part + norm * n, 1, dbias);
+}
+static void add_norm_bwd_fp32(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_some *to,
+                              const float *dy, const float *x_out, const float *mean, const float *rstd, const float *g,
+                              const struct lafs_some *from, const struct lafs_drop *drop, const struct lafs_drop *path,
+                              float *dx, float *dbranch, float *dg, float *db)
+{
+    add_norm_bwd<float>(d, s, width, to, dy, x_out, mean, rstd, g, from, drop, path, dx, dbranch, dg, db, NULL);
 }
 
 void ops_transformer(struct lafs_ops *ops, struct lafs_bf16_ops *bf16)
@@ -222,7 +235,7 @@ void ops_transformer(struct lafs_ops *ops, struct lafs_bf16_ops *bf16)
     ops->assemble = assemble;
     ops->assemble_bwd = assemble_bwd;
     ops->add_norm = add_norm<float>;
-    ops->add_norm_bwd = add_norm_bwd<float>;
+    ops->add_norm_bwd = add_norm_bwd_fp32;
     bf16->add_norm = add_norm<struct lafs_bf16>;
     bf16->add_norm_bwd = add_norm_bwd<struct lafs_bf16>;
 }

@@ -181,18 +181,21 @@ struct lafs_bf16_ops {
                          const struct lafs_bf16 *dy, const struct lafs_bf16 *w, struct lafs_bf16 *dx);
     void (*linear_bwd_w)(struct lafs_dev *d, int64_t rows, int64_t in, int64_t out, const struct lafs_bf16 *x,
                          const struct lafs_bf16 *dy, float *dw, float *db);
-    /* dx = drop(dy) act'(pre): back through what linear does behind the product; dx may be dy. */
+    /* dx = drop(dy) act'(pre): back through what linear does behind the product; dx may be dy. dbias (width), unless
+     * NULL, += its column sums before it is rounded: the gradient of the layer's bias. */
     void (*act_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, enum lafs_act act,
                     const struct lafs_drop *drop, const struct lafs_bf16 *pre, const struct lafs_bf16 *dy,
-                    struct lafs_bf16 *dx);
+                    struct lafs_bf16 *dx, float *dbias);
     void (*add_norm)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *x,
                      const struct lafs_some *from, const struct lafs_bf16 *branch, const struct lafs_drop *drop,
                      const struct lafs_drop *path, const struct lafs_some *to, const float *g, const float *b,
                      float *x_out, struct lafs_bf16 *y, float *mean, float *rstd);
+    /* dbias: as above, of dbranch. */
     void (*add_norm_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_some *to,
                          const struct lafs_bf16 *dy, const float *x_out, const float *mean, const float *rstd,
                          const float *g, const struct lafs_some *from, const struct lafs_drop *drop,
-                         const struct lafs_drop *path, float *dx, struct lafs_bf16 *dbranch, float *dg, float *db);
+                         const struct lafs_drop *path, float *dx, struct lafs_bf16 *dbranch, float *dg, float *db,
+                         float *dbias);
     void (*attention)(struct lafs_dev *d, const struct lafs_seqs *qs, const struct lafs_seqs *s, int64_t heads,
                       float scale, const struct lafs_bf16 *q, int64_t ldq, const struct lafs_bf16 *kv, int64_t ldkv,
                       struct lafs_bf16 *out, float *lse);

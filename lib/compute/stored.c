@@ -33,16 +33,16 @@ void lafs_stored_linear_bwd_w(const struct lafs_stored *s, int64_t rows, int64_t
                               const void *dy, float *dw, float *db)
 {
     struct lafs_dev *d = s->b->dev;
-    if (s->bf16) s->bf16->linear_bwd_w(d, rows, in, out, x, dy, dw, db);
+    if (s->bf16) s->bf16->linear_bwd_w(d, rows, in, out, x, dy, dw, NULL);
     else s->b->ops->linear_bwd_w(d, s->b->precision, rows, in, out, x, dy, dw, db);
 }
 
 void lafs_stored_act_bwd(const struct lafs_stored *s, const struct lafs_seqs *seqs, int64_t width, enum lafs_act act,
-                         const struct lafs_drop *drop, const void *pre, void *dy)
+                         const struct lafs_drop *drop, const void *pre, void *dy, float *dbias)
 {
     struct lafs_dev *d = s->b->dev;
     if (s->bf16) {
-        s->bf16->act_bwd(d, seqs, width, act, drop, pre, dy, dy);
+        s->bf16->act_bwd(d, seqs, width, act, drop, pre, dy, dy, dbias);
         return;
     }
     s->b->ops->dropout(d, seqs, width, drop, dy, dy);
@@ -79,12 +79,12 @@ void lafs_stored_add_norm_out(const struct lafs_stored *s, const struct lafs_sto
 
 void lafs_stored_add_norm_bwd(const struct lafs_stored *s, const struct lafs_stored_sum *a, const void *dy,
                               const float *x_out, const float *mean, const float *rstd, int64_t g, float *dx,
-                              void *dbranch, float *dg, float *db)
+                              void *dbranch, float *dg, float *db, float *dbias)
 {
     struct lafs_dev *d = s->b->dev;
     if (s->bf16)
         s->bf16->add_norm_bwd(d, a->seqs, a->width, a->to, dy, x_out, mean, rstd, value_at(s, g), a->from, a->drop,
-                              a->path, dx, dbranch, dg, db);
+                              a->path, dx, dbranch, dg, db, dbias);
     else
         s->b->ops->add_norm_bwd(d, a->seqs, a->width, a->to, dy, x_out, mean, rstd, value_at(s, g), a->from, a->drop,
                                 a->path, dx, dbranch, dg, db);
@@ -92,17 +92,17 @@ void lafs_stored_add_norm_bwd(const struct lafs_stored *s, const struct lafs_sto
 
 void lafs_stored_add_norm_out_bwd(const struct lafs_stored *s, const struct lafs_stored_sum *a, const float *dy,
                                   const float *x_out, const float *mean, const float *rstd, int64_t g, float *dx,
-                                  void *dbranch, float *dg, float *db)
+                                  void *dbranch, float *dg, float *db, float *dbias)
 {
     struct lafs_dev *d = s->b->dev;
     if (!s->bf16) {
-        lafs_stored_add_norm_bwd(s, a, dy, x_out, mean, rstd, g, dx, dbranch, dg, db);
+        lafs_stored_add_norm_bwd(s, a, dy, x_out, mean, rstd, g, dx, dbranch, dg, db, dbias);
         return;
     }
     s->b->ops->add_norm_bwd(d, a->seqs, a->width, NULL, dy, x_out, mean, rstd, value_at(s, g), NULL, NULL, NULL, dx,
                             NULL, dg, db);
     s->bf16->add_norm_bwd(d, a->seqs, a->width, NULL, NULL, x_out, NULL, NULL, NULL, a->from, a->drop, a->path, dx,
-                          dbranch, NULL, NULL);
+                          dbranch, NULL, NULL, dbias);
 }
 
 void lafs_stored_attention(const struct lafs_stored *s, const struct lafs_stored_heads *a, void *out, float *lse)

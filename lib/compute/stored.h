@@ -39,11 +39,13 @@ void lafs_stored_linear(const struct lafs_stored *s, const struct lafs_seqs *seq
                         void *y);
 void lafs_stored_linear_bwd_x(const struct lafs_stored *s, const struct lafs_seqs *seqs, int64_t in, int64_t out,
                               const void *dy, int64_t w, void *dx);
+/* The gradient of a bias is += once: in fp32 here, to db; in bf16 by the op that makes dy and has it at hand, to its
+ * dbias. Both are told the place. */
 void lafs_stored_linear_bwd_w(const struct lafs_stored *s, int64_t rows, int64_t in, int64_t out, const void *x,
                               const void *dy, float *dw, float *db);
 /* dy becomes the gradient of what act was applied to: back through drop and act. */
 void lafs_stored_act_bwd(const struct lafs_stored *s, const struct lafs_seqs *seqs, int64_t width, enum lafs_act act,
-                         const struct lafs_drop *drop, const void *pre, void *dy);
+                         const struct lafs_drop *drop, const void *pre, void *dy, float *dbias);
 
 /* The residual stream's sequences, and which of them a branch and a norm have. */
 struct lafs_stored_sum {
@@ -61,10 +63,10 @@ void lafs_stored_add_norm_out(const struct lafs_stored *s, const struct lafs_sto
                               float *rstd);
 void lafs_stored_add_norm_bwd(const struct lafs_stored *s, const struct lafs_stored_sum *a, const void *dy,
                               const float *x_out, const float *mean, const float *rstd, int64_t g, float *dx,
-                              void *dbranch, float *dg, float *db);
+                              void *dbranch, float *dg, float *db, float *dbias);
 void lafs_stored_add_norm_out_bwd(const struct lafs_stored *s, const struct lafs_stored_sum *a, const float *dy,
                                   const float *x_out, const float *mean, const float *rstd, int64_t g, float *dx,
-                                  void *dbranch, float *dg, float *db);
+                                  void *dbranch, float *dg, float *db, float *dbias);
 
 /* Where attention finds queries, keys and values; or their gradients. */
 struct lafs_stored_heads {

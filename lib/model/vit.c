@@ -477,11 +477,11 @@ static void mlp_backward(struct lafs_vit_work *w, const struct lafs_stored *st, 
     int64_t rows = lafs_seqs_rows(s), d = c->dim;
     lafs_stored_linear_bwd_w(st, rows, c->mlp, d, w->hid[l], w->branch, grad + k->fc2_w, grad + k->fc2_b);
     lafs_stored_linear_bwd_x(st, s, c->mlp, d, w->branch, k->fc2_w, w->dwide);
-    lafs_stored_act_bwd(st, s, c->mlp, LAFS_ACT_GELU, &drop.mid, w->pre[l], w->dwide);
+    lafs_stored_act_bwd(st, s, c->mlp, LAFS_ACT_GELU, &drop.mid, w->pre[l], w->dwide, grad + k->fc1_b);
     lafs_stored_linear_bwd_w(st, rows, d, c->mlp, w->y2[l], w->dwide, grad + k->fc1_w, grad + k->fc1_b);
     lafs_stored_linear_bwd_x(st, s, d, c->mlp, w->dwide, k->fc1_w, w->dy);
     lafs_stored_add_norm_bwd(st, &a, w->dy, w->x[2 * l + 1], w->mean2[l], w->rstd2[l], k->norm2_g, dx, w->branch,
-                             grad + k->norm2_g, grad + k->norm2_b);
+                             grad + k->norm2_g, grad + k->norm2_b, grad + k->out_b);
 }
 
 /* From attention's gradient in w->datt to that of y1 in w->dy. In the last block queries are of CLS rows only. */
@@ -527,7 +527,8 @@ static void attention_backward(struct lafs_vit_work *w, const struct lafs_stored
                                  0);
     if (l) a.from = among(w, &w->branches[2 * l - 1].some), a.drop = &s.out, a.path = &s.out_path;
     lafs_stored_add_norm_bwd(st, &a, w->dy, w->x[2 * l], w->mean1[l], w->rstd1[l], k->norm1_g, w->dx,
-                             l ? w->branch : NULL, grad + k->norm1_g, grad + k->norm1_b);
+                             l ? w->branch : NULL, grad + k->norm1_g, grad + k->norm1_b,
+                             l ? grad + (k - 1)->fc2_b : NULL);
 }
 
 void lafs_vit_backward(struct lafs_vit_work *w, const struct lafs_backend *b, const float *value, const float *demb,
@@ -543,7 +544,8 @@ void lafs_vit_backward(struct lafs_vit_work *w, const struct lafs_backend *b, co
                                         &last.out_path};
     op->zero(b->dev, w->cls_dx, (size_t)(n * d) * sizeof(float));
     lafs_stored_add_norm_out_bwd(&st, &end, demb, w->x[2 * c->depth], w->cls_mean, w->cls_rstd, v->head_g, w->cls_dx,
-                                 w->branch, grad + v->head_g, grad + v->head_b);
+                                 w->branch, grad + v->head_g, grad + v->head_b,
+                                 grad + v->block[c->depth - 1].fc2_b);
     for (int l = c->depth - 1; l >= 0; l--) {
         mlp_backward(w, &st, grad, l, l + 1 == c->depth ? w->cls_dx : w->dx);
         attention_backward(w, &st, grad, l);

@@ -90,7 +90,7 @@ OP attention_bwd(void)
 }
 OP fc1(void) { lafs_stored_linear(&st, &seqs, D, M, t.y1, WEIGHT, BIAS, LAFS_ACT_GELU, &t.drop, t.pre, t.wide); }
 OP fc2(void) { lafs_stored_linear(&st, &seqs, M, D, t.wide, WEIGHT, BIAS, LAFS_ACT_NONE, NULL, NULL, t.y); }
-OP gelu_bwd(void) { lafs_stored_act_bwd(&st, &seqs, M, LAFS_ACT_GELU, &t.drop, t.pre, t.wide); }
+OP gelu_bwd(void) { lafs_stored_act_bwd(&st, &seqs, M, LAFS_ACT_GELU, &t.drop, t.pre, t.wide, t.grad); }
 OP fc1_x(void) { lafs_stored_linear_bwd_x(&st, &seqs, D, M, t.wide, WEIGHT, t.y); }
 OP fc1_w(void) { lafs_stored_linear_bwd_w(&st, rows, D, M, t.y1, t.wide, t.grad, t.grad + M * D); }
 static struct lafs_stored_sum sum_of(void)
@@ -105,7 +105,8 @@ OP add_norm(void)
 OP add_norm_bwd(void)
 {
     const struct lafs_stored_sum a = sum_of();
-    lafs_stored_add_norm_bwd(&st, &a, t.y, t.x, t.mean, t.rstd, GAIN, t.dx, t.branch, t.grad, t.grad + M * D);
+    lafs_stored_add_norm_bwd(&st, &a, t.y, t.x, t.mean, t.rstd, GAIN, t.dx, t.branch, t.grad, t.grad + D,
+                             t.grad + 2 * D);
 }
 OP weights(void) { st.bf16->round(DEV, PARAMS, t.gradient, t.rounded); }
 OP dino(void)

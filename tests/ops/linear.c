@@ -138,6 +138,7 @@ static void draw_act_bwd(struct op *o)
     rows(o, "dx", ADD, o->dim[1]);
     draw_keys(o, "keys");
     scale_buf(o, "pre", 3.9f, 0);
+    whole(o, "dbias", ADD, o->dim[1])->absent = (int)below(o, 0, 2) == 0;
     store(o, " pre dx");
 }
 static void run_act_bwd_stored(struct op *o, const struct lafs_backend *b)
@@ -147,10 +148,11 @@ static void run_act_bwd_stored(struct op *o, const struct lafs_backend *b)
     if (!b->ops->bf16) {
         b->ops->dropout(b->dev, &o->s, o->dim[1], &drop, F(o, "dx"), F(o, "dx"));
         b->ops->act_bwd(b->dev, lafs_seqs_rows(&o->s) * o->dim[1], act, F(o, "pre"), F(o, "dx"), F(o, "dx"));
+        add_columns(o, b, "dx", "dbias");
         return;
     }
     struct lafs_bf16 *pre = S(o, b, "pre"), *dx = S(o, b, "dx");
-    b->ops->bf16->act_bwd(b->dev, &o->s, o->dim[1], act, &drop, pre, dx, dx);
+    b->ops->bf16->act_bwd(b->dev, &o->s, o->dim[1], act, &drop, pre, dx, dx, F(o, "dbias"));
     S_end(o, b, "pre", pre), S_end(o, b, "dx", dx);
 }
 

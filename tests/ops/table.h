@@ -265,7 +265,21 @@ static inline void stored_end(struct op *o, const struct lafs_backend *b, struct
     free(host);
     free(wide);
 }
-/* The same of a buffer. */
+/* sum += the columns of x: what an op over bf16 does besides; of backends whose memory is the host's. */
+static inline void add_columns(struct op *o, const struct lafs_backend *b, const char *x, const char *sum)
+{
+    const float *v = F(o, x);
+    float *to = F(o, sum);
+    const int64_t width = find_buf(o, x)->width, n = count_of(o, find_buf(o, x)) / width;
+    if (b->ops->bf16) abort();
+    for (int64_t j = 0; j < width && to; j++) {
+        double all = 0;
+        for (int64_t i = 0; i < n; i++) all += v[i * width + j];
+        to[j] += (float)all;
+    }
+}
+
+/* `stored` and `stored_end` of a buffer. */
 static inline struct lafs_bf16 *S(struct op *o, const struct lafs_backend *b, const char *name)
 {
     return stored(b, F(o, name), count_of(o, find_buf(o, name)));

@@ -176,6 +176,7 @@ static void draw_add_norm_bwd(struct op *o)
     whole(o, "dg", ADD, o->dim[0])->absent = !o->dim[2];
     whole(o, "db", ADD, o->dim[0])->absent = !o->dim[2];
     for (int64_t e = 0; e < count_of(o, find_buf(o, "dbranch")); e++) init_f(o, "dbranch")[e] = 0;
+    if (o->stored) whole(o, "dbias", ADD, o->dim[0])->absent = find_buf(o, "dbranch")->absent || below(o, 0, 2) == 0;
     store(o, " dy dbranch");
 }
 static void prepare_add_norm_bwd(struct op *o, const struct lafs_backend *ref)
@@ -196,7 +197,8 @@ static void run_add_norm_bwd(struct op *o, const struct lafs_backend *b)
         const int64_t ny = elements(o, find_buf(o, "dy"), to), nb = elements(o, find_buf(o, "dbranch"), from);
         struct lafs_bf16 *sy = stored(b, dy, ny), *sb = stored(b, dbranch, nb);
         b->ops->bf16->add_norm_bwd(b->dev, &o->s, o->dim[0], to, sy, F(o, "x_out"), mean, rstd, F(o, "g"), from, &drop,
-                                   o->num[1] > 0 ? &path : NULL, F(o, "dx"), sb, F(o, "dg"), F(o, "db"));
+                                   o->num[1] > 0 ? &path : NULL, F(o, "dx"), sb, F(o, "dg"), F(o, "db"),
+                                   F(o, "dbias"));
         stored_end(o, b, sy, ny, NULL), stored_end(o, b, sb, nb, dbranch);
     } else
         b->ops->add_norm_bwd(b->dev, &o->s, o->dim[0], to, dy, F(o, "x_out"), mean, rstd, F(o, "g"), from, &drop,
@@ -205,6 +207,7 @@ static void run_add_norm_bwd(struct op *o, const struct lafs_backend *b)
     unpack(o, b, to, "mean", mean);
     unpack(o, b, to, "rstd", rstd);
     unpack(o, b, from, "dbranch", dbranch);
+    if (o->stored && !b->ops->bf16) add_columns(o, b, "dbranch", "dbias");
     choose_end(b, from);
     choose_end(b, to);
 }
