@@ -42,7 +42,10 @@ $1 == "C" {
 $1 == "D" { d++; for (i = 1; i <= 21; i++) difference[d, i] = $i; done[d] = NF > 8 }
 
 function arm_said(tokens) { return tokens == "grid" ? "on a grid" : "at landmarks" }
-function of_method(m) { return m == "none" ? "none" : m == "dino" ? "DINO" : m == "lafs" ? "LAFS" : m }
+function of_method(m) {
+    if (sub(/\.long$/, "", m)) return of_method(m) " for longer"
+    return m == "none" ? "none" : m == "dino" ? "DINO" : m == "lafs" ? "LAFS" : m
+}
 function compared(i) { return of_method(difference[i, 6]) " " minus() " " of_method(difference[i, 7]) }
 function told(i) {
     if (!done[i]) return "missing"
@@ -232,6 +235,26 @@ function top(   k, ks, i, j, a, arms, arm_, c, parts_, s) {
     for (i = 1; i <= d; i++) if (difference[i, 2] == "warm") row(compared(i) "|" answers(i), told(i))
     end()
     paragraph("Levels: none " plain("points-none-b.warm") ", DINO " plain("points-dino-b.warm") ", LAFS " plain("points-lafs-b.warm") ".")
+
+    longer(ks, k)
+}
+function longer(ks, k,   i, a, arms, arm_, s) {
+    for (i = 1; i <= d && difference[i, 2] != "long"; i++) ;
+    if (i > d) return
+    heading("Does pretraining for longer help?")
+    s = "at landmarks (b)"
+    for (i = 1; i <= k; i++) if (ks[i] <= 4) s = s "|" ks[i] " shot" (ks[i] == 1 ? "" : "s")
+    table(s "|not fine-tuned")
+    arms = split("dino-b lafs-b dino-b.long lafs-b.long", arm_, " ")
+    for (a = 1; a <= arms; a++) {
+        s = of_method(substr(arm_[a], 1, 4) (arm_[a] ~ /long/ ? ".long" : ""))
+        for (i = 1; i <= k; i++) if (ks[i] <= 4) s = s "|" level("points-" arm_[a], ks[i])
+        row(s "|" level(arm_[a] ~ /^dino/ ? "grid-dino-n" substr(arm_[a], 7) : "points-" arm_[a], 0))
+    }
+    end()
+    table("labelled photos|difference|accuracy|AUC|the former is|would see|drawn; runs")
+    for (i = 1; i <= d; i++) if (difference[i, 2] == "long") row(difference[i, 5] "|" compared(i) "|" answers(i), told(i))
+    end()
 }
 function plain(a,   x) { x = a SUBSEP 2; return n[x] ? sprintf("%.3f", auc[x] / n[x]) : none() }
 function at_two(c, of, against,   i) {

@@ -13,11 +13,12 @@ lafs-synth -q --people-from 1000 --people 16 -n 1 --aligned -o more-%06d.tar
 here=$PWD
 cells="pixel points-none-b-k2-p0-f1 points-dino-b-k2-p1-f1 points-lafs-b-k2-p1-f1 grid-none-n-k1-p0-f1 grid-dino-n-k1-p1-f1
     grid-lafs-n-k1-p1-f1 points-lafs-b-k0-p1-f0 points-lafs-b.ordered-k2-p1-f1 points-lafs-b.still-k2-p1-f1
-    points-lafs-b.tuned-k2-p1-f1 points-lafs-b.free-k2-p1-f1 points-lafs-a-k2-p1-f1 points-none-c-k2-p0-f1 points-lafs-b.warm-k2-p1-f1"
+    points-lafs-b.tuned-k2-p1-f1 points-lafs-b.free-k2-p1-f1 points-lafs-a-k2-p1-f1 points-none-c-k2-p0-f1 points-lafs-b.warm-k2-p1-f1
+    points-dino-b.long-k2-p1-f1"
 few_shot() {
     (unset MAKEFLAGS MFLAGS MAKELEVEL && make -s -j2 -C "$TOP/examples/few-shot" \
         OUT="$here/out" BIN="$LAFS_BIN" LABELLED="$here/people.lafs" UNLABELLED="$here/more.lafs" SCALE=tiny FACES=24 \
-        SYNTH="--people 8 -n 1" SHOTS="1 2" PRETRAIN_SEEDS=1 FINETUNE_SEEDS=1 EPOCHS=1 STAGE1_STEPS=1 FINETUNE_STEPS=1 \
+        SYNTH="--people 8 -n 1" SHOTS="1 2" PRETRAIN_SEEDS=1 FINETUNE_SEEDS=1 EPOCHS=1 LONG_EPOCHS=2 STAGE1_STEPS=1 FINETUNE_STEPS=1 \
         BATCH=8 STAGE1_BATCH=8 JOBS=1 FINETUNE="--preset ../presets/few-finetune --freeze-landmarks" \
         SIZE="--dim 64 --depth 1 --heads 1 --mlp 64" CELLS="$cells" \
         PRETRAIN="--preset ../presets/few-pretrain --batch 8 --locals 2 --out-dim 64" \
@@ -52,6 +53,8 @@ ok "every kind of cell"
 run=out/tiny
 option() { sed -n "s/.*\"$2\": \"\\{0,1\\}\\([^\",}]*\\).*/\\1/p" "$run/$1/config.json"; }
 check [ "$(option dino-p1 method)" = dino ]
+check [ "$(option dino-p1 epochs)" = 1 ]
+check [ "$(option dino.long-p1 epochs)" = 2 ]
 check [ "$(option lafs-b-p1 method)" = lafs ]
 has $run/lafs-b-p1/config.json '"points": "sigma 5 subset 16 shuffled"'
 has $run/lafs-b.still-p1/config.json '"points": "sigma 0 subset 16 shuffled"'
@@ -64,7 +67,8 @@ check [ "$(option grid-lafs-n-k1-p1-f1 tokens)" = grid ]
 check [ "$(option points-dino-b-k2-p1-f1 tokens)" = landmark ]
 digest() { sha256sum "$run/$1/model.safetensors" | cut -d' ' -f1; }
 for pair in "points-dino-b-k2-p1-f1 dino-p1" "points-lafs-b-k2-p1-f1 lafs-b-p1" "points-lafs-b.free-k2-p1-f1 lafs-b-p1" \
-    "points-lafs-a-k2-p1-f1 lafs-a2-p1" "lafs-b.warm-p1 cnn-b" "grid-dino-n-k1-p1-f1 dino-p1"; do
+    "points-lafs-a-k2-p1-f1 lafs-a2-p1" "lafs-b.warm-p1 cnn-b" "grid-dino-n-k1-p1-f1 dino-p1" \
+    "points-dino-b.long-k2-p1-f1 dino.long-p1"; do
     has "$run/${pair% *}/config.json" "$(digest "${pair#* }")"
 done
 ok "cells are what their names say"
@@ -98,9 +102,9 @@ same got want
 ok "pairs, and those that are wrong"
 
 page=$(cat page)
-for text in '<h1>Few labels' '15 of 15 cells' 'data:image/svg+xml;base64,' 'data:image/jpeg;base64,' 'at landmarks (b)' \
+for text in '<h1>Few labels' '16 of 16 cells' 'data:image/svg+xml;base64,' 'data:image/jpeg;base64,' 'at landmarks (b)' \
     'Of the 8 comparisons that decide, ' '<svg class="forest"' '>people only' 'without the shuffle' '<h2>ROC' '<h2>Curves' \
-    '<h2>What the landmarks look at' '<h2>The hardest pairs' '</html>'; do has "$page" "$text"; done
+    '>DINO for longer' '<h2>What the landmarks look at' '<h2>The hardest pairs' '</html>'; do has "$page" "$text"; done
 hasnt "$page" '="http' # nothing from elsewhere
 hasnt "$page" 'Not used'
 expect_status 0 few_shot summary >summary
@@ -154,7 +158,7 @@ stale PRETRAIN="$moved" >got
 printf '%s\n' $cells | grep -e -dino- -e -lafs- | grep -v warm | sort >want
 same got want
 stale BATCH=7 | grep -c . >got
-echo 13 >want # all but the baseline and the one that pretraining alone left on a grid or with CNN (b): that has a CNN
+echo 14 >want # all but the baseline and the one that pretraining alone left on a grid or with CNN (b): that has a CNN
 stale SYNTH="--people 9 -n 1" >got
 printf '%s\n' $cells | grep -- '-b' | sort >want
 same got want
@@ -175,16 +179,16 @@ expect_status 0 few_shot -n cells >again
 same again /dev/null
 rm -r out/tiny out/results/tiny/grid-none-n-k1-p0-f1.json
 expect_status 0 few_shot cells
-check [ "$(made)" = 15 ]
+check [ "$(made)" = 16 ]
 check [ ! -e $run/lafs-b-p1 ] # its cells are there: it is not made again
 rm out/results/tiny/pixel.json
 expect_status 0 few_shot look >/dev/null
-check [ "$(made)" = 14 ]
-has "$page" '14 of 15 cells'
+check [ "$(made)" = 15 ]
+has "$page" '15 of 16 cells'
 has "$page" 'This report is not complete'
 expect_status 0 few_shot CELLS=pixel cells
 expect_status 0 few_shot plan >plan
-has plan '15 cells, 0 of them to do'
+has plan '16 cells, 0 of them to do'
 expect_status 0 few_shot FINAL=1 CELLS=lbp cells
 check [ -s out/results/tiny/final/lbp.json ]
 expect_status 2 few_shot DATA= LABELLED= UNLABELLED= cells
