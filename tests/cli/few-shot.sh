@@ -134,8 +134,8 @@ auc() { # FORMAT CELL...: " | A | B .."
     done
 }
 tr -d '*' <"$TOP/examples/few-shot/README.md" >told
-for k in 1 2 4; do
-    arms="points-none-b-k$k-p0-f1 points-dino-b-k$k-p1-f1 points-lafs-b-k$k-p1-f1"
+for b_k in b-k1 b-k2 b-k4 a-k2; do
+    arms="points-none-$b_k-p0-f1 points-dino-$b_k-p1-f1 points-lafs-$b_k-p1-f1"
     has told "$(auc %.3f $arms $(printf 'final/%s ' $arms)) |"
 done
 arms="grid-none-n-k4-p0-f1 points-none-b-k4-p0-f1 lbp pixel"
