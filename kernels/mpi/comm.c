@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <mpi.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "compute/comm.h"
@@ -29,15 +30,42 @@ static lafs_status check(int code, const char *what, struct lafs_err *err)
     return lafs_fail(err, LAFS_FAILED, "MPI cannot %s: %s", what, text);
 }
 
+/* How long the others are waited for: longer than what one process does by itself, like checking pairs. */
+static double patience(void)
+{
+    const char *s = getenv("LAFS_MPI_SECONDS");
+    const double v = s ? strtod(s, NULL) : 0;
+    return v > 0 ? v : 3 * 3600;
+}
+/* Since *last, but no more than a second: a job that was suspended has not waited. */
+static double elapsed(struct timespec *last)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const double s = (double)(now.tv_sec - last->tv_sec) + 1e-9 * (double)(now.tv_nsec - last->tv_nsec);
+    *last = now;
+    return s < 1 ? s : 1;
+}
+
 /* begun: what starting the operation returned. */
 static lafs_status finish(int begun, MPI_Request *request, const char *what, struct lafs_err *err)
 {
     const struct timespec nap = {0, NAP_NS};
+    const double limit = patience();
+    double waited = 0;
+    struct timespec last;
     int done = 0;
     LAFS_TRY(check(begun, what, err));
-    for (int i = 0; !done; i++) {
+    clock_gettime(CLOCK_MONOTONIC, &last);
+    for (int64_t i = 0; !done; i++) {
         LAFS_TRY(check(MPI_Test(request, &done, MPI_STATUS_IGNORE), what, err));
-        if (!done && i > SPINS) nanosleep(&nap, NULL);
+        if (done || i < SPINS) continue;
+        nanosleep(&nap, NULL);
+        if ((waited += elapsed(&last)) > limit)
+            return lafs_fail(err, LAFS_FAILED,
+                             "MPI cannot %s: the other processes were waited for in vain for %.0f seconds "
+                             "(LAFS_MPI_SECONDS gives them longer)",
+                             what, limit);
     }
     return LAFS_OK;
 }

@@ -137,6 +137,22 @@ for what in append:2 fsync:4; do # one where the others are on their way to the 
 done
 ok "mpirun: the same"
 
+# One that is stuck, not dead.
+# shellcheck disable=SC2086,SC2016
+LAFS_BACKEND_PATH=$build_ LAFS_MPI_SECONDS=3 mpirun -np 2 sh -c 'echo $$ >pid.$OMPI_COMM_WORLD_RANK; exec "$@"' - $loud \
+    --epochs 5000 --checkpoint-every 100000 -o stuck faces.lafs 2>stderr </dev/null &
+job=$!
+while [ ! -s stuck/log.jsonl ] && kill -0 $job; do sleep 0.05; done
+kill -STOP "$(cat pid.1)"
+status=0
+wait $job || status=$?
+check [ $status -ne 0 ]
+message "the other processes were waited for in vain for 3 seconds"
+left=100
+while kill -0 "$(cat pid.1)" 2>/dev/null && [ $left -gt 0 ]; do left=$((left - 1)) && sleep 0.1; done
+check [ $left -gt 0 ]
+ok "mpirun: a process that is stuck ends the job, when the others have waited long enough"
+
 # What mpirun hands on to its processes.
 # shellcheck disable=SC2086
 LAFS_BACKEND_PATH=$build_ mpirun -np 2 $loud --epochs 5000 --checkpoint-every 100000 -o told faces.lafs 2>stderr </dev/null &
