@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "compute/repeat.h"
 #include "train/optim.h"
 #include "train/sched.h"
 
@@ -28,6 +29,7 @@ struct lafs_dtrain {
     struct lafs_arena arena;
     struct lafs_convnet_work work;
     float *image;            /* device (batch, side, side, 3) */
+    struct lafs_repeat forward_again, backward_again, update_again; /* the same in every step */
     /* host */
     float *examples;         /* (batch, side, side, 3) */
     size_t head_size[HEADS]; /* floats of one example's output */
@@ -115,6 +117,9 @@ void lafs_dtrain_close(struct lafs_dtrain *t)
 {
     if (!t) return;
     if (t->state) t->task->close(t->state);
+    lafs_repeat_forget(&t->forward_again, t->b);
+    lafs_repeat_forget(&t->backward_again, t->b);
+    lafs_repeat_forget(&t->update_again, t->b);
     lafs_optim_release(&t->optim);
     lafs_convnet_release(&t->net, t->b);
     lafs_arena_release(&t->arena, t->b);
@@ -211,13 +216,30 @@ static void average_figures(const struct lafs_dtrain *t, double mean[FIGURES])
     }
 }
 
+static void queue_forward(void *arg)
+{
+    struct lafs_dtrain *t = arg;
+    lafs_optim_zero_grad(&t->optim);
+    copy_statistics(t, t->optim.grad, t->net.params.value);
+    lafs_convnet_forward(&t->work, t->b, t->net.params.value, t->optim.grad, t->c.batch, t->image);
+}
+static void queue_backward(void *arg)
+{
+    struct lafs_dtrain *t = arg;
+    lafs_convnet_backward(&t->work, t->b, t->net.params.value, t->optim.grad);
+}
+static void queue_update(void *arg)
+{
+    struct lafs_dtrain *t = arg;
+    lafs_optim_update(&t->optim);
+    copy_statistics(t, t->net.params.value, t->optim.grad);
+    t->b->ops->lerp(t->b->dev, t->net.params.size, t->keep, t->net.params.value, t->mean);
+}
+
 static lafs_status pass(struct lafs_dtrain *t, struct lafs_dtrain_report *r, struct lafs_err *err)
 {
     const struct lafs_ops *op = t->b->ops;
-    const float *value = t->net.params.value;
-    lafs_optim_zero_grad(&t->optim);
-    copy_statistics(t, t->optim.grad, value);
-    lafs_convnet_forward(&t->work, t->b, value, t->optim.grad, t->c.batch, t->image);
+    lafs_repeat(&t->forward_again, t->b, NULL, 0, queue_forward, t);
     for (int k = 0; k < t->task->heads; k++)
         op->download(t->b->dev, t->out[k], lafs_convnet_out(&t->work, t->task->head[k]),
                      (size_t)t->c.batch * t->head_size[k] * sizeof(float));
@@ -226,7 +248,7 @@ static lafs_status pass(struct lafs_dtrain *t, struct lafs_dtrain_report *r, str
     for (int k = 0; k < t->task->heads; k++)
         op->upload(t->b->dev, lafs_convnet_grad(&t->work, t->task->head[k]), t->d[k],
                    (size_t)t->c.batch * t->head_size[k] * sizeof(float));
-    lafs_convnet_backward(&t->work, t->b, value, t->optim.grad);
+    lafs_repeat(&t->backward_again, t->b, NULL, 0, queue_backward, t);
     average_figures(t, r->figure);
     if (!isfinite(r->figure[0]))
         return lafs_fail(err, LAFS_FAILED, "step %" PRId64 ": the loss is not finite", r->step);
@@ -237,12 +259,12 @@ static lafs_status commit(struct lafs_dtrain *t, const struct lafs_dtrain_report
 {
     const struct lafs_decay decay = {.matrix = (float)t->c.decay, .cnn = -1};
     pthread_mutex_lock(&t->lock);
-    lafs_status st = lafs_optim_step(&t->optim, r->lr, &decay, 1, 0, NULL, err);
+    lafs_status st = lafs_optim_judge(&t->optim, r->lr, &decay, 1, 0, NULL, err);
     if (st == LAFS_OK) {
-        copy_statistics(t, t->net.params.value, t->optim.grad);
-        double keep = fmin(t->c.average, ((double)t->step + 1) / ((double)t->step + 10));
+        const double keep = fmin(t->c.average, ((double)t->step + 1) / ((double)t->step + 10));
         t->b->ops->upload(t->b->dev, t->keep, &keep, sizeof keep);
-        t->b->ops->lerp(t->b->dev, t->net.params.size, t->keep, t->net.params.value, t->mean);
+        lafs_repeat(&t->update_again, t->b, NULL, 0, queue_update, t);
+        lafs_optim_count(&t->optim);
         st = t->b->ops->sync(t->b->dev, err);
         t->step = r->step;
     } else lafs_err_prefix(err, "step %" PRId64, r->step);

@@ -128,12 +128,3 @@ double lafs_optim_norm(const struct lafs_optim *o)
         if (!o->rate[i].skip) sum += o->norm[i] * o->norm[i];
     return sqrt(sum);
 }
-
-lafs_status lafs_optim_step(struct lafs_optim *o, double lr, const struct lafs_decay *decay, double decay_scale,
-                            double clip, const unsigned char *frozen, struct lafs_err *err)
-{
-    LAFS_TRY(lafs_optim_judge(o, lr, decay, decay_scale, clip, frozen, err));
-    lafs_optim_update(o);
-    lafs_optim_count(o);
-    return o->backend->ops->sync(o->backend->dev, err);
-}

@@ -1,6 +1,6 @@
 /* AdamW over the parameters of a model: flat gradient and moments, one segment a tensor.
  *
- * The state (moments, update counts) changes in lafs_optim_step alone, or in the two that it consists of. */
+ * The state changes in lafs_optim_update (moments) and lafs_optim_count (update counts) alone. */
 #ifndef LAFS_TRAIN_OPTIM_H
 #define LAFS_TRAIN_OPTIM_H
 
@@ -39,12 +39,9 @@ void lafs_optim_release(struct lafs_optim *o);
 /* lr_scale[i] = rate^(layers + 1 - depth): 1 at the head, smaller below. rate 1: off. */
 void lafs_optim_layer_decay(struct lafs_optim *o, double rate, int layers);
 void lafs_optim_zero_grad(struct lafs_optim *o);
-/* One update with this step's learning rate and decay. clip <= 0: none. frozen (params->count) or NULL: tensors left
- * alone this step (no decay, no moments, no count). LAFS_FAILED names the first tensor whose gradient is not finite;
- * nothing has changed then. */
-lafs_status lafs_optim_step(struct lafs_optim *o, double lr, const struct lafs_decay *decay, double decay_scale,
-                            double clip, const unsigned char *frozen, struct lafs_err *err);
-/* The same in parts. What is judged: rates and norms, on the host and on the device; nothing of the state changes. Then
+/* One update, in three parts. What is judged: rates and norms, on the host and on the device, with this step's learning
+ * rate and decay; clip <= 0: none; frozen (params->count) or NULL: tensors left alone this step (no decay, no moments,
+ * no count). LAFS_FAILED names the first tensor whose gradient is not finite. Nothing of the state changes. Then
  * `update` queues the change, the same work in every step, which may be recorded (compute/repeat.h), and `count` says
  * that it has been queued. */
 lafs_status lafs_optim_judge(struct lafs_optim *o, double lr, const struct lafs_decay *decay, double decay_scale,

@@ -3,10 +3,14 @@
 # whatever varies from step to step and epoch to epoch.
 set -eu
 . "$(dirname "$0")/../cli/lib.sh"
+. "$TOP/tests/gpu/lib.sh"
 . "$TOP/tests/cli/ranks.inc"
 export LAFS_BACKEND_PATH="$LAFS_BIN/tests/cuda/sim" LAFS_SIM_REPLAYS="$PWD/replays"
 
 lafs-synth -q --people 3 -n 3 --aligned --seed 4 -o faces.tar
+lafs-synth -q --people 4 -n 2 --size 120 --seed 5 -o photos.tar
+lafs-synth -q --people 3 -n 1 --faces 2-3 --size 160 --seed 6 -o groups.tar
+lafs-select -q -o all.lafs photos.lafs groups.lafs
 tiny="-q --device cuda -j 2 --dim 64 --depth 1 --heads 1 --mlp 64 --patches 49 --patch 16 --warmup 1"
 
 # both REPLAYS COMMAND..: with graphs, and so many replays, and without.
@@ -41,6 +45,16 @@ ok "lafs-pretrain"
 # shellcheck disable=SC2086
 both 32 lafs-finetune $tiny --tokens grid --batch 4 --micro 2 --epochs 3 --mixup 0 --margin arcface faces.lafs
 ok "lafs-finetune"
+
+# Detectors: forward and backward, between which the host judges, and the update, all but the first of each.
+for what in refiner detector; do
+    both 9 lafs-detect-train -q --device cuda -j 2 --what $what --batch 2 --steps 4 --warmup 1 all.lafs
+    expect_status 0 lafs-detect-train -q --device cpu --what $what --batch 2 --steps 4 --warmup 1 -o cpu all.lafs
+    for run in cpu with; do sed -n 's/.*"loss": \([^,]*\),.*/\1/p' $run/log.jsonl | head -2 >$run.txt; done
+    far=$(within 0.001 2 cpu.txt with.txt) || check [ "$far" = "" ]
+    rm -r cpu
+done
+ok "lafs-detect-train, which begins as on the CPU"
 
 # A landmark CNN: its statistics, its dropout; the weight of what pulls landmarks towards those of the start; mixup, which
 # takes the last of an odd batch. 6 steps; passes of 3 and of 2 faces are two kinds.
