@@ -26,6 +26,6 @@ ok "no GPU is what is no GPU"
 expect_status 0 env LAFS_GPU_CHECK=sim LAFS_BACKEND_PATH="$sim" "$TOP/tests/gpu/check" "$LAFS_BIN" >said
 cat stderr >&2
 sed 's/^/# /' said
-check [ "$(grep -c '^ok ' said)" = 12 ]
+check [ "$(grep -c '^ok ' said)" = 14 ]
 hasnt said FAIL
 ok "the check of a GPU, on the simulated one"
