@@ -1,8 +1,8 @@
-/* The scan of a gallery in 8-bit integers. Integer sums are exact, so every instruction set gives the same bits.
+/* The scan of a gallery in integers of 7 bits. Integer sums are exact, so every instruction set gives the same bits.
  *
- * Vector instructions multiply unsigned by signed bytes: q is taken as q + 128, and the sum starts from -128 times that
- * of g. On AVX2 two products are added in 16 bits: 255 * 63 * 2 fits, which is why g has 7 bits. AMX multiplies signed
- * bytes.
+ * Vector instructions multiply unsigned by signed bytes: q is taken as q + 64, and the sum starts from -64 times that
+ * of g. On AVX2 four products are added in 16 bits: 127 * 63 * 4 fits, which is why q and g have 7 bits. AMX multiplies
+ * signed bytes.
  *
  * Queries are packed (scan_set.h), so that a vector holds sums of as many queries, and nothing is added across it. A
  * tile is 64 rows of the gallery against QUERIES queries: both stay in L2, a group of queries in L1. */
@@ -37,10 +37,12 @@ static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit 
 
 /* -- before the scan -- */
 
+/* Four bytes from -63 to 63, each with LAFS_SCAN_ABOVE more: 128 more flip the top bit, and nothing is borrowed. */
+static uint32_t raised(uint32_t word) { return (word ^ 0x80808080u) - 0x01010101u * (128 - LAFS_SCAN_ABOVE); }
+
 static void pack_group(void *arg, int64_t i, int worker)
 {
     struct scan *s = arg;
-    const uint32_t flip = s->set->flip ? 0x80808080u : 0;
     uint32_t *to = (uint32_t *)(void *)(s->packed + i * GROUP * s->dim);
     (void)worker;
     for (int64_t l = 0; l < GROUP; l++) {
@@ -50,17 +52,24 @@ static void pack_group(void *arg, int64_t i, int worker)
         for (int64_t t = 0; t < s->dim / 4; t++) {
             uint32_t word = 0;
             if (at < s->nq) memcpy(&word, s->q + at * s->dim + 4 * t, sizeof word);
-            to[t * GROUP + l] = word ^ flip;
+            to[t * GROUP + l] = s->set->above ? raised(word) : word;
         }
     }
 }
 
+/* In 16 bits, which vectors have twice as many of as of 32, as long as that holds. */
 LAFS_INLINE void add_up(const struct scan *s, int64_t block)
 {
     for (int64_t j = block * ROWS; j < (block + 1) * ROWS; j++) {
         int32_t sum = 0;
-        for (int64_t t = 0; j < s->m && t < s->dim; t++) sum += s->g[j * s->dim + t];
-        s->start[j] = -128 * sum;
+        for (int64_t from = 0; j < s->m && from < s->dim; from += 256 * LINE / 2) {
+            const int64_t to = s->dim < from + 256 * LINE / 2 ? s->dim : from + 256 * LINE / 2;
+            int16_t part[LINE / 2] = {0};
+            for (int64_t t = from; t < to; t += LINE / 2)
+                for (int l = 0; l < LINE / 2; l++) part[l] = (int16_t)(part[l] + s->g[j * s->dim + t + l]);
+            for (int l = 0; l < LINE / 2; l++) sum += part[l];
+        }
+        s->start[j] = -LAFS_SCAN_ABOVE * sum;
     }
 }
 LAFS_ISA_TILES(starts, struct scan, add_up(j, tile))
@@ -132,23 +141,36 @@ static const struct lafs_scan_set set_plain = {1, 1, 0, dots_plain, compare_plai
 #define TARGET_512 __attribute__((target("avx2,avx512f,avx512bw,avx512dq,avx512vl")))
 #define TARGET_VNNI __attribute__((target("avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 
+TARGET_AVX2 LAFS_INLINE __m256i vector_at(const int8_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+TARGET_AVX2 LAFS_INLINE __m256i word_at(const int8_t *p)
+{
+    int32_t word;
+    memcpy(&word, p, sizeof word);
+    return _mm256_set1_epi32(word);
+}
+/* sum + the products of eight values: two words of each query in a and b, of a row in v and w. */
+TARGET_AVX2 LAFS_INLINE __m256i plus(__m256i sum, __m256i a, __m256i v, __m256i b, __m256i w)
+{
+    const __m256i four = _mm256_add_epi16(_mm256_maddubs_epi16(a, v), _mm256_maddubs_epi16(b, w));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(four, _mm256_set1_epi16(1)));
+}
+
 /* Four rows against a group. */
 TARGET_AVX2 static void dots_avx2(const int8_t *q, const int8_t *g, const int32_t *start, int64_t dim, int32_t *out)
 {
-    const __m256i ones = _mm256_set1_epi16(1);
     __m256i sum[4][2];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++) sum[k][0] = sum[k][1] = _mm256_set1_epi32(start[k]);
-    for (int64_t t = 0; t < dim; t += 4, q += 4 * GROUP) {
-        const __m256i v0 = _mm256_loadu_si256((const __m256i *)(const void *)q);
-        const __m256i v1 = _mm256_loadu_si256((const __m256i *)(const void *)(q + 32));
+    for (int64_t t = 0; t < dim; t += 8, q += 8 * GROUP) {
+        const __m256i a0 = vector_at(q), a1 = vector_at(q + 32), b0 = vector_at(q + 64), b1 = vector_at(q + 96);
 #pragma GCC unroll 4
         for (int k = 0; k < 4; k++) {
-            int32_t word;
-            memcpy(&word, g + k * dim + t, sizeof word);
-            const __m256i w = _mm256_set1_epi32(word);
-            sum[k][0] = _mm256_add_epi32(sum[k][0], _mm256_madd_epi16(_mm256_maddubs_epi16(v0, w), ones));
-            sum[k][1] = _mm256_add_epi32(sum[k][1], _mm256_madd_epi16(_mm256_maddubs_epi16(v1, w), ones));
+            const __m256i v = word_at(g + k * dim + t), w = word_at(g + k * dim + t + 4);
+            sum[k][0] = plus(sum[k][0], a0, v, b0, w);
+            sum[k][1] = plus(sum[k][1], a1, v, b1, w);
         }
     }
 #pragma GCC unroll 4
@@ -203,8 +225,8 @@ TARGET_512 static uint32_t compare_512(const int32_t *dot, const float *c, const
     return _mm512_cmp_ps_mask(have, want, _CMP_GE_OQ);
 }
 
-static const struct lafs_scan_set set_avx2 = {4, 1, 1, dots_avx2, compare_avx2, NULL, NULL};
-static const struct lafs_scan_set set_vnni = {8, 2, 1, dots_vnni, compare_512, NULL, NULL};
+static const struct lafs_scan_set set_avx2 = {4, 1, LAFS_SCAN_ABOVE, dots_avx2, compare_avx2, NULL, NULL};
+static const struct lafs_scan_set set_vnni = {8, 2, LAFS_SCAN_ABOVE, dots_vnni, compare_512, NULL, NULL};
 
 static struct lafs_scan_set best_set(void)
 {
@@ -243,6 +265,6 @@ void lafs_cpu_scan(struct lafs_dev *d, int64_t nq, int64_t m, int64_t dim, const
                      .hits = hits, .groups = round_up((nq + GROUP - 1) / GROUP, set.groups)};
     if (!reserve(&s)) return;
     lafs_pool_for(d->pool, s.groups, pack_group, &s);
-    if (set.flip) lafs_pool_for(d->pool, s.words, lafs_isa_starts(), &s);
+    if (set.above) lafs_pool_for(d->pool, s.words, lafs_isa_starts(), &s);
     lafs_pool_for(d->pool, s.words * s.query_blocks, scan_tile, &s);
 }

@@ -7,11 +7,12 @@
 /* Queries are packed in groups of LAFS_SCAN_GROUP: for every four values of dim a word of each query beside the other,
  * (dim/4, LAFS_SCAN_GROUP, 4) bytes. That is a vector of AVX-512, two of AVX2, a row of a tile. */
 enum { LAFS_SCAN_GROUP = 16 };
+enum { LAFS_SCAN_ABOVE = 64 };
 enum { LAFS_SCAN_ROWS = 32, LAFS_SCAN_GROUPS = 2 }; /* the most that dots takes at once */
 
 struct lafs_scan_set {
     int rows, groups; /* that dots takes at once; rows divides 64 */
-    int flip;         /* the top bit of queries is flipped: unsigned bytes, 128 more; start makes up for it */
+    int above;        /* what queries are raised by to be unsigned bytes, 0 or LAFS_SCAN_ABOVE; start makes up for it */
     /* out (rows, groups*LAFS_SCAN_GROUP) = start (rows) + the integer products of g (rows, dim) with `groups` groups
      * from q on. */
     void (*dots)(const int8_t *q, const int8_t *g, const int32_t *start, int64_t dim, int32_t *out);

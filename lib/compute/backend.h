@@ -461,7 +461,7 @@ struct lafs_ops {
     /* -- search -- */
     /* Which rows of a gallery are worth a closer look. D(i,j) = the integer dot product of q_i and g_j; bit j % 64 of
      * word j / 64 of row i of hits (nq, (m + 63) / 64) is 1 where D(i,j) >= c[i] x[j] - a[i] y[j] in float, 0
-     * elsewhere and behind m. q (nq,dim) in [-127, 127], g (m,dim) in [-63, 63], dim a multiple of 64; c, a (nq),
+     * elsewhere and behind m. q (nq,dim) and g (m,dim) in [-63, 63], dim a multiple of 64; c, a (nq),
      * x, y (m); c may be -INFINITY, all x > 0. All device memory. */
     void (*scan)(struct lafs_dev *d, int64_t nq, int64_t m, int64_t dim, const int8_t *q, const float *c,
                  const float *a, const int8_t *g, const float *x, const float *y, uint64_t *hits);

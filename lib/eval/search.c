@@ -5,11 +5,12 @@
 
 #include "base/mem.h"
 #include "eval/dots.h"
+#include "eval/integers.h"
 
 enum {
     FIRST_BLOCK = 256,  /* entries scanned at first: there all are looked at, as no list is full */
     MOST_BLOCK = 8192,  /* and later, twice as many each time */
-    Q_TOP = 127, G_TOP = 63,
+    TOP = 63,           /* as the scan has it */
     GROUP = 64          /* entries rounded by a pool tile */
 };
 /* What is added to the error bound for the arithmetic of the bound itself: floats, all below 3. */
@@ -34,62 +35,10 @@ struct lafs_search {
     struct lafs_match *match;   /* (n, k) */
     int64_t *matches, *looked;  /* (n) */
     lafs_dots_fn *dots;
+    lafs_integers_fn *round;
     const struct lafs_search_block *now; /* during add */
     int64_t from, rows;
 };
-
-typedef float f4 __attribute__((vector_size(16)));
-typedef int32_t i4 __attribute__((vector_size(16)));
-
-/* The largest magnitude; floats without their sign are in the order of their bits. */
-static float peak_of(const float *x, int64_t dim)
-{
-    i4 high = {0}, v;
-    float peak = 0, top[4];
-    int64_t i = 0;
-    for (; i + 4 <= dim; i += 4) {
-        memcpy(&v, x + i, sizeof v);
-        v &= 0x7fffffff;
-        const i4 more = v > high;
-        high = (v & more) | (high & ~more);
-    }
-    memcpy(top, &high, sizeof top);
-    for (int l = 0; l < 4; l++) peak = top[l] > peak ? top[l] : peak;
-    for (; i < dim; i++) peak = fabsf(x[i]) > peak ? fabsf(x[i]) : peak;
-    return peak;
-}
-
-/* Rounds x (dim) to integers in [-top, top] with one scale; behind dim: zeros up to padded, a multiple of 4. *left =
- * the length of what rounding took away, *kept = that of what it left. Returns the scale. */
-static double to_integers(const float *x, int64_t dim, int64_t padded, int top, int8_t *out, double *left,
-                          double *kept)
-{
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number, which its last bits then hold */
-    const float peak = peak_of(x, dim), scale = peak > 1e-30f ? peak / (float)top : 1, up = 1 / scale;
-    f4 lost = {0}, have = {0};
-    for (int64_t i = 0; i < padded; i += 4) {
-        const int64_t n = i + 4 <= dim ? 4 : i < dim ? dim - i : 0;
-        f4 v = {0};
-        int32_t bits[4];
-        if (n == 4) memcpy(&v, x + i, sizeof v);
-        else memcpy(&v, x + (n ? i : 0), (size_t)n * sizeof *x);
-        const f4 shifted = v * up + magic, back = (shifted - magic) * scale, d = v - back;
-        lost += d * d;
-        have += back * back;
-        memcpy(bits, &shifted, sizeof bits);
-        for (int l = 0; l < 4; l++) out[i + l] = (int8_t)(bits[l] & 0xff);
-    }
-    double l = 0, h = 0;
-    for (int k = 0; k < 4; k++) {
-        l += (double)lost[k];
-        h += (double)have[k];
-    }
-    /* The sums are floats: each term is rounded a few times, and dim/4 additions follow. */
-    const double grow = 1 + (double)(dim / 4 + 16) * 0x1p-23;
-    *left = sqrt(l * grow) + (double)dim * 1e-22; /* squares below the smallest float */
-    *kept = sqrt(h * grow) + (double)dim * 1e-22;
-    return (double)scale;
-}
 
 static lafs_status both_alloc(struct lafs_search *s, struct both *m, int64_t count, int64_t item, struct lafs_err *err)
 {
@@ -116,8 +65,8 @@ static void round_probe(void *arg, int64_t i, int worker)
     struct lafs_search *s = arg;
     (void)worker;
     double left, kept;
-    double scale = to_integers(s->q + i * s->dim, s->dim, s->padded, Q_TOP, (int8_t *)s->q8.host + i * s->padded, &left,
-                               &kept);
+    double scale = s->round(s->q + i * s->dim, s->dim, s->padded, TOP, (int8_t *)s->q8.host + i * s->padded, &left,
+                            &kept);
     s->scale[i] = scale;
     /* The length of a normalised row of floats is 1 within dim + 2 roundings at most, and a cosine is off by those of
      * its sum. */
@@ -146,6 +95,7 @@ lafs_status lafs_search_new(struct lafs_search **out, const struct lafs_backend 
     s->padded = (dim + 63) / 64 * 64;
     s->block = FIRST_BLOCK;
     s->dots = lafs_dots();
+    s->round = lafs_integers();
     if (!lafs_mul_ok((size_t)n, (size_t)opt->k, &cells)) {
         st = lafs_fail(err, LAFS_FAILED, "out of memory");
         goto fail;
@@ -192,8 +142,8 @@ static void round_entries(void *arg, int64_t tile, int worker)
     int64_t end = (tile + 1) * GROUP < s->rows ? (tile + 1) * GROUP : s->rows;
     for (int64_t j = tile * GROUP; j < end; j++) {
         double left, kept;
-        double scale = to_integers(s->now->e + (s->from + j) * s->dim, s->dim, s->padded, G_TOP,
-                                   (int8_t *)s->g8.host + j * s->padded, &left, &kept);
+        double scale = s->round(s->now->e + (s->from + j) * s->dim, s->dim, s->padded, TOP,
+                                (int8_t *)s->g8.host + j * s->padded, &left, &kept);
         ((float *)s->x.host)[j] = (float)(1 / scale);
         ((float *)s->y.host)[j] = (float)(left / scale);
     }

@@ -141,7 +141,7 @@ TEST(emulated_tiles_scan)
         const int64_t dim = 64 * below(1, MOST / 64);
         const int extreme = round == 5; /* the largest sums that the op allows */
         for (int64_t i = 0; i < R * dim; i++) g[i] = (int8_t)(extreme ? 63 : below(-63, 63));
-        for (int64_t i = 0; i < Q * dim; i++) q[i] = (int8_t)(extreme ? (i < G * dim ? 127 : -127) : below(-127, 127));
+        for (int64_t i = 0; i < Q * dim; i++) q[i] = (int8_t)(extreme ? (i < G * dim ? 63 : -63) : below(-63, 63));
         for (int64_t i = 0; i < Q; i++)
             for (int64_t t = 0; t < dim; t++)
                 packed[i / G * G * dim + (t / 4 * G + i % G) * 4 + t % 4] = q[i * dim + t];
@@ -157,7 +157,7 @@ TEST(emulated_tiles_scan)
                 if (out[k * Q + i] != want) FAIL_("round %d, row %d, query %d: another product", round, k, i);
             }
     }
-    CHECK(scan_amx_set.rows == R && scan_amx_set.groups * G == Q && !scan_amx_set.flip);
+    CHECK(scan_amx_set.rows == R && scan_amx_set.groups * G == Q && !scan_amx_set.above);
 }
 
 /* How near products of length 768 are to exact ones: relative root mean square errors. */

@@ -17,11 +17,11 @@ static int64_t below(struct lafs_rng *r, int64_t lo, int64_t hi)
 static void draw(struct lafs_rng *r, int64_t nq, int64_t m, int64_t dim, int extreme)
 {
     for (int64_t i = 0; i < nq * dim; i++)
-        q[i] = (int8_t)(extreme ? (below(r, 0, 1) ? 127 : -127) : below(r, -127, 127));
+        q[i] = (int8_t)(extreme ? (below(r, 0, 1) ? 63 : -63) : below(r, -63, 63));
     for (int64_t i = 0; i < m * dim; i++) g[i] = (int8_t)(extreme ? (below(r, 0, 1) ? 63 : -63) : below(r, -63, 63));
     if (extreme)
         for (int64_t i = 0; i < dim; i++) { /* sums of one sign, too */
-            q[i] = 127;
+            q[i] = 63;
             g[i] = 63;
         }
     for (int64_t i = 0; i < nq; i++) {
