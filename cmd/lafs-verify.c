@@ -318,6 +318,24 @@ static lafs_status present_figures(struct job *j, const struct lafs_paired *p, c
     return st;
 }
 
+/* Thresholds of folds are 0.005 apart in the cosine (LAFS_GRID): say so where scores hardly vary by more. */
+static void warn_alike(const struct job *j)
+{
+    const double step = 0.005;
+    double sum = 0, squares = 0;
+    int64_t n = 0;
+    for (int64_t i = 0; i < j->n; i++)
+        if (isfinite(j->score[i])) sum += (double)j->score[i], n++;
+    const double mean = sum / (double)n;
+    for (int64_t i = 0; i < j->n; i++)
+        if (isfinite(j->score[i])) squares += ((double)j->score[i] - mean) * ((double)j->score[i] - mean);
+    const double deviation = sqrt(squares / (double)n);
+    if (deviation < 2 * step)
+        cli_warn("similarities are nearly alike (%.4f, deviation %.4f), and thresholds of folds %.3f apart: accuracy "
+                 "says little. Has the model collapsed? The AUC has no steps, nor has --fit",
+                 mean, deviation, step);
+}
+
 static lafs_status all_figures(struct job *j, struct lafs_err *err)
 {
     struct report *r = &j->report;
@@ -335,6 +353,7 @@ static lafs_status all_figures(struct job *j, struct lafs_err *err)
     r->applied = v.apply;
     r->folds = v.apply || !j->fold ? 0 : j->folds;
     LAFS_TRY(lafs_verify_figures(&v, &p, j->fold, j->folds, cli_pool(), &r->all, &r->roc, err));
+    if (r->folds) warn_alike(j);
     if (r->missing_pairs) LAFS_TRY(present_figures(j, &p, &v, err));
     if (!o.group) return LAFS_OK;
     if (isnan(r->all.threshold)) return lafs_fail(err, LAFS_FAILED, "too few pairs for a threshold: --group needs one");

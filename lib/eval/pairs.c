@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "data/ijbline.h"
 #include "eval/metrics.h"
+#include "eval/verify.h"
 
 #define MAX_FILE ((size_t)4 << 30) /* bytes of a protocol file; IJB-C's largest has 190 MB */
 enum { MAX_KEY = 1024, MAX_KEYS = 1 << 30, MAX_FOLDS = 1000, FOLDS = 10 };
@@ -277,9 +278,23 @@ static lafs_status read_lfw(struct lafs_pairs *p, struct lines *l, int64_t folds
     return LAFS_OK;
 }
 
+/* People by pairs, where keys do not name them. */
+static lafs_status link_people(struct lafs_pairs *p, struct lafs_err *err)
+{
+    int64_t people, who;
+    LAFS_TRY(lafs_people_from_pairs(p->a, p->b, p->same, p->count, p->photos.count, p->person, &people, err));
+    lafs_strset_release(&p->people);
+    for (int64_t i = 0; i < p->photos.count; i++) {
+        const char *key = lafs_strset_at(&p->photos, i);
+        if (p->person[i] == p->people.count) LAFS_TRY(lafs_strset_add(&p->people, key, strlen(key), &who, err));
+    }
+    return LAFS_OK;
+}
+
 static lafs_status read_keys(struct lafs_pairs *p, struct lines *l, struct lafs_err *err)
 {
     int64_t cap = 0;
+    int named = 0;
     do {
         int32_t id[2];
         int64_t same;
@@ -291,13 +306,14 @@ static lafs_status read_keys(struct lafs_pairs *p, struct lines *l, struct lafs_
             if (l->len[k] >= MAX_KEY || memchr(l->field[k], 0, l->len[k])) return bad_line(l, err, "a shorter key");
             size_t n = canonical(l->field[k], l->len[k], key), dir = n;
             while (dir > 0 && key[dir - 1] != '/') dir--;
+            named |= dir > 0;
             LAFS_TRY(add_photo(p, key, n, key, dir ? dir - 1 : n, id + k, err));
         }
         LAFS_TRY(add_pair(p, &cap, id[0], id[1], (int)same, 0, err));
     } while (next_line(l));
     p->folds = p->count < FOLDS ? (int)p->count : FOLDS;
     lafs_folds_contiguous(p->fold, p->count, p->folds);
-    return LAFS_OK;
+    return named ? LAFS_OK : link_people(p, err);
 }
 
 lafs_status lafs_pairs_parse(struct lafs_pairs **out, const char *text, size_t size, const char *what,

@@ -36,7 +36,8 @@ struct lafs_pairs {
     uint8_t *same;      /* (count) */
     int32_t *fold;      /* (count) in [0, folds) */
     int folds;
-    int32_t *person; /* (photos.count) number in people; for keys without names the directory stands for the person */
+    int32_t *person; /* (photos.count) number in people; for keys without names the directory stands for the person, and
+                        where no key has one, photos linked by pairs of the same person are one, named like the first */
 };
 /* LAFS_FAILED: cannot read, or malformed. */
 lafs_status lafs_pairs_read(struct lafs_pairs **out, const char *path, struct lafs_err *err);

@@ -35,10 +35,22 @@ accuracy                   62.50 %
 threshold, mean           0.7362
 EOF
 head -n 5 text >got
+same stderr /dev/null # similarities differ
 # Squared distances by fold: 0 0 | 0 2 | 0.698 2 | 2 4; thresholds 0.7 0.7 0.01 0.7; right 1, 2, 1 and 1 of 2.
 same got want
 has text 'finer than 4 different pairs can tell'
 ok "folds"
+
+# A model that has all but collapsed: what it knows shows in the AUC, but in no threshold of a fold.
+{ record a1 1 0; record a2 1 0; record b1 1 0.01; record b2 1 0.01; } >alike.mp
+printf 'a1 a2 1\na1 b1 0\nb1 b2 1\na2 b2 0\na1 a2 1\na2 b1 0\n' >flat.txt
+expect_status 0 lafs-verify -p flat.txt --json alike.mp >json
+has json '"auc": 1, '
+has json '"people": 2, "photos": 4, ' # keys without directories: linked by pairs of the same person
+message "similarities are nearly alike (1.0000, deviation 0.0000), and thresholds of folds 0.005 apart: accuracy says little"
+expect_status 0 lafs-verify -p flat.txt --threshold 0.5 alike.mp >text
+same stderr /dev/null
+ok "similarities that are nearly alike"
 
 printf 'A/A_0001 A/A_0002 1\nx/C/C_0001.jpg x/C/C_0002.jpg 1\nA/A_0001 B/B_0001 0\n' >fit.txt
 expect_status 0 lafs-verify -p pairs.txt --fit fit.txt --json e.mp >json

@@ -59,6 +59,13 @@ TEST(keys_form)
     CHECK_STR(lafs_strset_at(&p->people, p->person[p->a[0]]), "set/ann");
     CHECK_STR(lafs_strset_at(&p->people, p->person[p->b[1]]), "bob");
     lafs_pairs_free(p);
+    p = parse("b\tc\t0\nb\ta\t1\na\te\t1\nd\tc\t1\nf\tc\t0\n"); /* b, a and e are linked, and c and d */
+    REQUIRE(p);
+    CHECK_INT(p->people.count, 3);
+    CHECK_STR(lafs_strset_at(&p->people, p->person[p->b[2]]), "b");
+    CHECK_STR(lafs_strset_at(&p->people, p->person[p->a[3]]), "c");
+    CHECK_STR(lafs_strset_at(&p->people, p->person[p->a[4]]), "f");
+    lafs_pairs_free(p);
 }
 
 TEST(messages_name_file_and_line)
