@@ -54,7 +54,13 @@ static lafs_status face_weights(const struct templates_options *o, const struct 
     else
         for (int64_t i = 0; i < im->photos.count; i++)
             photo[i] = w->row[i] >= 0 ? set->score[w->row[i]] : NAN;
-    for (int64_t i = 0; i < im->photos.count; i++) without += isnan(photo[i]) && w->row[i] >= 0;
+    for (int64_t i = 0; i < im->photos.count; i++) {
+        without += isnan(photo[i]) && w->row[i] >= 0;
+        if (isinf(photo[i])) {
+            st = lafs_fail(err, LAFS_FAILED, "'%s': the detector score is not finite", lafs_strset_at(&im->photos, i));
+            goto done;
+        }
+    }
     if (without == w->found && !o->face_scores) {
         cli_warn("no record has the field 'score': images are not weighted");
     } else if (without) {

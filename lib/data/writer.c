@@ -290,11 +290,23 @@ static lafs_status check_suffix(const char *name, size_t len, struct lafs_err *e
     return LAFS_OK;
 }
 
+/* A line of the index holds it. */
+static lafs_status check_name(const struct lafs_sample *s, struct lafs_err *err)
+{
+    const char *str;
+    size_t len;
+    if (lafs_sample_str(s, "name", &str, &len, NULL) != LAFS_OK) return LAFS_OK;
+    if (len > LAFS_MAX_KEY)
+        return lafs_fail(err, LAFS_BAD_RECORD, "the name has %zu bytes, and may have %d", len, LAFS_MAX_KEY);
+    return memchr(str, 0, len) ? lafs_fail(err, LAFS_BAD_RECORD, "the name holds a zero byte") : LAFS_OK;
+}
+
 /* Everything that may be wrong with a sample, before anything of it is written. */
 static lafs_status check_sample(const struct lafs_sample *s, struct lafs_err *err)
 {
     LAFS_TRY(lafs_sample_check(s, err));
     LAFS_TRY(lafs_sample_check_key(s, err));
+    LAFS_TRY(check_name(s, err));
     const void *p;
     size_t n;
     int64_t v;
@@ -372,8 +384,7 @@ static lafs_status add_line(struct lafs_writer *w, const struct lafs_sample *s, 
     char name[LAFS_MAX_KEY + 1] = "";
     const char *str;
     size_t len;
-    if (lafs_sample_str(s, "name", &str, &len, NULL) == LAFS_OK && len <= LAFS_MAX_KEY && !memchr(str, 0, len))
-        memcpy(name, str, len);
+    if (lafs_sample_str(s, "name", &str, &len, NULL) == LAFS_OK) memcpy(name, str, len); /* checked before */
     return lafs_lines_put(&w->lines, w->shards - 1, offset, w->at - offset, key, name, err);
 }
 

@@ -371,6 +371,34 @@ static lafs_status write_large(const char *out)
     return st;
 }
 
+/* An index has a line for each sample: what does not fit into it is a bad sample, not one without a name. */
+TEST(names_in_an_index)
+{
+    struct lafs_header h;
+    struct lafs_writer *w;
+    struct lafs_sample s;
+    char name[LAFS_MAX_KEY + 2];
+    memset(name, 'n', sizeof name);
+    lafs_header_init(&h);
+    lafs_sample_init(&s);
+    REQUIRE_OK(lafs_writer_open(&w, &(struct lafs_writer_options){.out = in_dir("named.tar")}, &h, &e), &e);
+    for (int more = 1; more >= 0; more--) {
+        name[LAFS_MAX_KEY + more] = 0;
+        lafs_sample_clear(&s);
+        lafs_sample_set_str(&s, "key", more ? "long" : "fits");
+        lafs_sample_set_str(&s, "name", name);
+        lafs_status st = lafs_writer_put(w, &s, &e);
+        if (more) CHECK(st == LAFS_BAD_RECORD && strstr(e.msg, "the name has 1025 bytes, and may have 1024"));
+        else CHECK_INT(st, LAFS_OK);
+    }
+    CHECK_INT(lafs_writer_close(w, &(struct lafs_totals){.ok = 1}, &e), LAFS_OK);
+    struct lafs_buf b = get_file("named.lafs");
+    CHECK(b.size > LAFS_MAX_KEY && memmem(b.data, b.size, name, LAFS_MAX_KEY) && !memmem(b.data, b.size, "long", 4));
+    lafs_buf_release(&b);
+    lafs_sample_release(&s);
+    lafs_header_release(&h);
+}
+
 TEST(large_streams)
 {
     lafs_status end;
@@ -801,7 +829,7 @@ TEST(epoch_order_depends_on_keys_alone)
 static int run_tests(void);
 #define main(x) run_tests(x)
 TEST_MAIN(stream_round_trip, stream_cut_at_every_byte, stream_damage_is_seen, stated_counts_are_summed,
-          streams_concatenate, failed_producer, bare_and_bad_records, short_reads, large_streams, shards_and_index,
+          streams_concatenate, failed_producer, bare_and_bad_records, short_reads, names_in_an_index, large_streams, shards_and_index,
           shard_cut_at_every_block_and_more,
           foreign_shards, tars_of_photos, directories, keys_in_an_index, index_cut_and_damaged,
           epoch_order_depends_on_keys_alone)
