@@ -318,10 +318,10 @@ static lafs_status present_figures(struct job *j, const struct lafs_paired *p, c
     return st;
 }
 
-/* Thresholds of folds are 0.005 apart in the cosine (LAFS_GRID): say so where scores hardly vary by more. */
+/* Thresholds of folds are far apart where scores hardly vary: say so. */
 static void warn_alike(const struct job *j)
 {
-    const double step = 0.005;
+    const double step = 2.0 / LAFS_GRID; /* in the cosine */
     double sum = 0, squares = 0;
     int64_t n = 0;
     for (int64_t i = 0; i < j->n; i++)

@@ -301,18 +301,18 @@ static void run_grid_cut(struct op *o, const struct lafs_backend *b)
 }
 
 /* -- scan: dim 0 queries, 1 rows, 2 dim -- */
-static void draw_bytes(struct op *o, const char *name, int64_t n, int top)
+static void draw_bytes(struct op *o, const char *name, int64_t n)
 {
     int8_t *b = (int8_t *)add_buf(o, name, IN, WHOLE, n, 1)->init;
-    for (int64_t e = 0; e < n; e++) b[e] = (int8_t)below(o, -top, top);
+    for (int64_t e = 0; e < n; e++) b[e] = (int8_t)below(o, -63, 63);
 }
 static void draw_scan(struct op *o)
 {
     o->dim[0] = below(o, 1, 20);
     o->dim[1] = below(o, 1, 300);
     o->dim[2] = 64 * below(o, 1, 4);
-    draw_bytes(o, "q", o->dim[0] * o->dim[2], 127);
-    draw_bytes(o, "g", o->dim[1] * o->dim[2], 63);
+    draw_bytes(o, "q", o->dim[0] * o->dim[2]);
+    draw_bytes(o, "g", o->dim[1] * o->dim[2]);
     whole(o, "c", IN, o->dim[0]);
     whole(o, "a", IN, o->dim[0]);
     whole(o, "x", IN, o->dim[1]);
