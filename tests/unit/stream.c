@@ -829,7 +829,8 @@ TEST(epoch_order_depends_on_keys_alone)
 static int run_tests(void);
 #define main(x) run_tests(x)
 TEST_MAIN(stream_round_trip, stream_cut_at_every_byte, stream_damage_is_seen, stated_counts_are_summed,
-          streams_concatenate, failed_producer, bare_and_bad_records, short_reads, names_in_an_index, large_streams, shards_and_index,
+          streams_concatenate, failed_producer, bare_and_bad_records, short_reads, names_in_an_index,
+          large_streams, shards_and_index,
           shard_cut_at_every_block_and_more,
           foreign_shards, tars_of_photos, directories, keys_in_an_index, index_cut_and_damaged,
           epoch_order_depends_on_keys_alone)
