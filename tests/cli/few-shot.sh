@@ -138,6 +138,10 @@ for b_k in b-k1 b-k2 b-k4 a-k2; do
     arms="points-none-$b_k-p0-f1 points-dino-$b_k-p1-f1 points-lafs-$b_k-p1-f1"
     has told "$(auc %.3f $arms $(printf 'final/%s ' $arms)) |"
 done
+for k in 1 2 4; do
+    arm=points-dino-b.long-k$k-p1-f1
+    has told "$k |$(auc %.3f $arm) | |$(auc %.3f final/$arm) |" # nothing of none, and of LAFS
+done
 arms="grid-none-n-k4-p0-f1 points-none-b-k4-p0-f1 lbp pixel"
 set -- $(auc %.2f $arms | tr -d '|')
 has "$TOP/man/lafs.7" "the same photos give $1, and $2 at landmarks; local binary patterns reach $3, and"
