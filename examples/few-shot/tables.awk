@@ -43,7 +43,7 @@ $1 == "D" { d++; for (i = 1; i <= 21; i++) difference[d, i] = $i; done[d] = NF >
 
 function arm_said(tokens) { return tokens == "grid" ? "on a grid" : "at landmarks" }
 function of_method(m) {
-    if (sub(/\.long$/, "", m)) return of_method(m) " for longer"
+    if (sub(/\.long$/, "", m)) return "longer " of_method(m)
     return m == "none" ? "none" : m == "dino" ? "DINO" : m == "lafs" ? "LAFS" : m
 }
 function compared(i) { return of_method(difference[i, 6]) " " minus() " " of_method(difference[i, 7]) }
@@ -132,7 +132,7 @@ function forest_row(i, y, decides,   c) {
         verdict(i) (told(i) == "open" ? "; would see " visible(i) : ""))
     print ""
 }
-function forest(   i, at, pass, rows, some, y, v, step) {
+function forest(   i, at, pass, rows, some, y, v, step, steps) {
     for (i = 1; i <= d; i++) if (done[i] || difference[i, 8] != "") {
         rows++
         some += done[i]
@@ -140,7 +140,9 @@ function forest(   i, at, pass, rows, some, y, v, step) {
     }
     if (!some) return
     reach = reach < 0.01 ? 0.01 : reach * 1.05
-    step = reach > 0.25 ? 0.1 : reach > 0.1 ? 0.05 : reach > 0.04 ? 0.02 : 0.01
+    split("0.01 0.02 0.05 0.1 0.2 0.5 1", steps, " ") # there is room for seven labels
+    for (i = 1; i < 7 && steps[i] < reach / 3.5; i++) ;
+    step = steps[i]
     printf "<svg class=\"forest\" viewBox=\"0 0 1000 %d\" font-family=\"sans-serif\" font-size=\"12\" role=\"img\" aria-label=\"%s\">\n", \
         rows * 20 + 66, "differences in AUC with their intervals"
     for (i = -int(reach / step); i <= int(reach / step); i++) {
@@ -166,8 +168,8 @@ function part_said(i) {
     return difference[i, 2] == "parts" ? ablation(difference[i, 6]) : of_method(difference[i, 6]) " − " of_method(difference[i, 7])
 }
 function where(i,   what) {
-    what = difference[i, 2] == "parts" ? "LAFS" : difference[i, 2] == "warm" ? "warm" : arm_said(difference[i, 3])
-    return what (difference[i, 4] == "n" ? "" : " (" substr(difference[i, 4], 1, 1) ")") ", " (difference[i, 5] == 0 ? \
+    what = difference[i, 2] == "long" ? "" : difference[i, 2] == "parts" ? "LAFS" : difference[i, 2] == "warm" ? "warm" : arm_said(difference[i, 3])
+    return what (difference[i, 4] == "n" ? "" : (what ? " (" : "(") substr(difference[i, 4], 1, 1) ")") ", " (difference[i, 5] == 0 ? \
         "not fine-tuned" : difference[i, 5] (difference[i, 5] == 1 ? " shot" : " shots"))
 }
 
