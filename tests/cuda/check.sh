@@ -23,6 +23,10 @@ expect_status 1 env LAFS_BACKEND_PATH="$PWD" "$TOP/tests/gpu/check" "$LAFS_BIN"
 message "there is no $PWD/lafs-cuda.so"
 ok "no GPU is what is no GPU"
 
+if [ -n "${SAN:-}" ]; then
+    skip "the check of a GPU, on the simulated one" "with sanitizers it takes minutes, and its ops and programs have tests of their own"
+    exit 0
+fi
 expect_status 0 env LAFS_GPU_CHECK=sim LAFS_BACKEND_PATH="$sim" "$TOP/tests/gpu/check" "$LAFS_BIN" >said
 cat stderr >&2
 sed 's/^/# /' said
