@@ -146,9 +146,8 @@ void product_close(struct lafs_dev *d);
 
 /* Long sums over rows, in two steps: parts of SUM_ROWS rows each, then those in their order. linear.cu */
 enum { SUM_ROWS = 256 };
-/* part (parts, width): sums of the columns of x (rows, width). bf16: width is even. */
+/* part (parts, width): sums of the columns of x (rows, width). */
 void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const float *x, float *part);
-void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const struct lafs_bf16 *x, float *part);
 /* Column j of part (parts, n), summed, goes to (+)= out[j % inner * (n / inner) + j / inner]; inner = n: out[j]. */
 void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, float *out);
 static inline int64_t parts_of(int64_t rows) { return (rows + SUM_ROWS - 1) / SUM_ROWS; }

@@ -232,44 +232,26 @@ static void linear_bwd_x_bf16(struct lafs_dev *d, const struct lafs_seqs *s, int
     multiply_bf16(d, p);
 }
 
-/* part (parts, width): sums of SUM_ROWS rows of x each. A lane has as many columns as make four bytes, a block those of
- * a warp; its warps share the rows. */
-template <class T> struct alignas(4) word_of {
-    T v[sizeof(float) / sizeof(T)];
-};
-template <class T> KERNEL column_part_kernel(int64_t rows, int64_t width, const T *x, float *part)
+/* part (parts, width): sums of SUM_ROWS rows of x each. A block has a warp of columns; its warps share the rows. */
+KERNEL column_part_kernel(int64_t rows, int64_t width, const float *x, float *part)
 {
-    enum { EACH = sizeof(float) / sizeof(T) };
-    float *room = shared_memory<float>(), sum[EACH] = {0};
-    const int64_t column = ((int64_t)block_y() * WARP + lane_index()) * EACH, first = block_x() * SUM_ROWS;
+    float *room = shared_memory<float>();
+    const int64_t column = (int64_t)block_y() * WARP + lane_index(), first = block_x() * SUM_ROWS;
     const int64_t end = first + SUM_ROWS < rows ? first + SUM_ROWS : rows;
-    for (int64_t r = first + warp_index(); r < end && column < width; r += THREADS / WARP) {
-        const struct word_of<T> u = *(const struct word_of<T> *)(x + r * width + column);
-        for (int k = 0; k < EACH; k++) sum[k] += number(u.v[k]);
-    }
-    for (int k = 0; k < EACH; k++) room[k * THREADS + thread_index()] = sum[k];
+    float sum = 0;
+    for (int64_t r = first + warp_index(); r < end && column < width; r += THREADS / WARP) sum += x[r * width + column];
+    room[thread_index()] = sum;
     block_sync();
     if (warp_index() || column >= width) return;
-    for (int k = 0; k < EACH; k++) {
-        float all = 0;
-        for (int i = 0; i < THREADS / WARP; i++) all += room[k * THREADS + i * WARP + lane_index()];
-        part[block_x() * width + column + k] = all;
-    }
+    sum = 0;
+    for (int i = 0; i < THREADS / WARP; i++) sum += room[i * WARP + lane_index()];
+    part[block_x() * width + column] = sum;
 }
-template <class T>
-static void parts_of_columns(struct lafs_dev *d, int64_t rows, int64_t width, const T *x, float *part)
-{
-    const int64_t each = sizeof(float) / sizeof(T), columns = WARP * each;
-    LAUNCH_OF(T, d, column_part_kernel, grid_of(parts_of(rows), (width + columns - 1) / columns), THREADS,
-              (size_t)each * THREADS * sizeof(float), rows, width, x, part);
-}
+
 void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const float *x, float *part)
 {
-    parts_of_columns<float>(d, rows, width, x, part);
-}
-void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const struct lafs_bf16 *x, float *part)
-{
-    parts_of_columns<struct lafs_bf16>(d, rows, width, x, part);
+    LAUNCH(d, column_part_kernel, grid_of(parts_of(rows), (width + WARP - 1) / WARP), THREADS, THREADS * sizeof(float),
+           rows, width, x, part);
 }
 
 KERNEL_FOR(PARTS_BLOCK) sum_parts_kernel(int64_t parts, int64_t n, int64_t inner, const float *part, int add,
@@ -288,28 +270,21 @@ void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, cons
            inner, part, add, out);
 }
 
-/* db += column sums of dy, unless NULL */
-template <class T> static void bias_gradient(struct lafs_dev *d, int64_t rows, int64_t out, const T *dy, float *db)
+static void linear_bwd_w(struct lafs_dev *d, enum lafs_precision precision, int64_t rows, int64_t in, int64_t out,
+                         const float *x, const float *dy, float *dw, float *db)
 {
+    if (rows == 0) return;
+    multiply(d, precision, {PRODUCT_TN, out, in, rows, 0, dy, x, NULL, 1, dw});
     if (!db) return;
     float *part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(parts_of(rows) * out) * sizeof *part);
     if (!part) return;
     column_parts(d, rows, out, dy, part);
     sum_parts(d, parts_of(rows), out, out, part, 1, db);
 }
-static void linear_bwd_w(struct lafs_dev *d, enum lafs_precision precision, int64_t rows, int64_t in, int64_t out,
-                         const float *x, const float *dy, float *dw, float *db)
-{
-    if (rows == 0) return;
-    multiply(d, precision, {PRODUCT_TN, out, in, rows, 0, dy, x, NULL, 1, dw});
-    bias_gradient(d, rows, out, dy, db);
-}
 static void linear_bwd_w_bf16(struct lafs_dev *d, int64_t rows, int64_t in, int64_t out, const struct lafs_bf16 *x,
-                              const struct lafs_bf16 *dy, float *dw, float *db)
+                              const struct lafs_bf16 *dy, float *dw)
 {
-    if (rows == 0) return;
-    multiply_bf16(d, {PRODUCT_TN, out, in, rows, 1, dy, x, NULL, 1, dw});
-    bias_gradient(d, rows, out, dy, db);
+    if (rows > 0) multiply_bf16(d, {PRODUCT_TN, out, in, rows, 1, dy, x, NULL, 1, dw});
 }
 
 void ops_linear(struct lafs_ops *ops, struct lafs_bf16_ops *bf16)

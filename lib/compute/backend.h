@@ -179,8 +179,9 @@ struct lafs_bf16_ops {
                    const struct lafs_drop *drop, struct lafs_bf16 *pre, struct lafs_bf16 *y);
     void (*linear_bwd_x)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out,
                          const struct lafs_bf16 *dy, const struct lafs_bf16 *w, struct lafs_bf16 *dx);
+    /* dw alone: a bias's gradient is of the op that makes dy. */
     void (*linear_bwd_w)(struct lafs_dev *d, int64_t rows, int64_t in, int64_t out, const struct lafs_bf16 *x,
-                         const struct lafs_bf16 *dy, float *dw, float *db);
+                         const struct lafs_bf16 *dy, float *dw);
     /* dx = drop(dy) act'(pre): back through what linear does behind the product; dx may be dy. dbias (width), unless
      * NULL, += its column sums before it is rounded: the gradient of the layer's bias. */
     void (*act_bwd)(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, enum lafs_act act,

@@ -33,7 +33,7 @@ void lafs_stored_linear_bwd_w(const struct lafs_stored *s, int64_t rows, int64_t
                               const void *dy, float *dw, float *db)
 {
     struct lafs_dev *d = s->b->dev;
-    if (s->bf16) s->bf16->linear_bwd_w(d, rows, in, out, x, dy, dw, NULL);
+    if (s->bf16) s->bf16->linear_bwd_w(d, rows, in, out, x, dy, dw);
     else s->b->ops->linear_bwd_w(d, s->b->precision, rows, in, out, x, dy, dw, db);
 }
 

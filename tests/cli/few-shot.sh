@@ -75,10 +75,14 @@ ok "cells are what their names say"
 
 # People are apart: of the test, of the threshold, of the labels, and what is looked at without labels.
 people() { awk -F '\t' 'NF >= 5 { print $5 }' "out/people/$1.lafs" | sort -u; }
-for a in held fit labels; do people $a; done | sort | uniq -d >twice
+for a in apart labels; do people $a; done | sort | uniq -d >twice
 same twice /dev/null
 awk -F '\t' 'NF >= 5 { print $5 }' out/tiny/unlabelled.lafs | sort -u >looked
-people held | comm -12 - looked >seen
+people apart | comm -12 - looked >seen
+check [ -s looked ]
+check [ "$(people apart | wc -l)" -ge 3 ]
+for a in settings fit; do people $a; done | sort | uniq -d >>twice
+same twice /dev/null
 same seen /dev/null
 check [ "$(lafs-show --count out/people/few-2.lafs)" = "$(($(lafs-show --count out/people/few-1.lafs) * 2))" ]
 ok "people of tests are in no training"
@@ -142,6 +146,15 @@ for k in 1 2 4; do
     arm=points-dino-b.long-k$k-p1-f1
     has told "$k |$(auc %.3f $arm) | |$(auc %.3f final/$arm) |" # nothing of none, and of LAFS
 done
+# DINO for longer beside none: "D L H" for "+D, L to H" of the tables, on settings and final people; its points of AUC.
+longer() { sed -n "s/^| $1 | longer DINO − none .*| \*\*+\([0-9.]*\)\*\* \[\([-+0-9.]*\), +\([0-9.]*\)\].*/\1 \2 \3/p" "$full${2:-}/README.md"; }
+set -- $(longer 1) $(longer 1 /final)
+tr '\n' ' ' <"$TOP/README.md" | tr -s ' ' >told
+has told "(AUC +$1, ${2#+} to $3; on the final people +$4, ${5#+} to $6)"
+set -- $(for k in 1 2 4; do printf '%.2f ' $(longer $k | cut -d' ' -f1); done)
+has "$TOP/man/lafs.7" "the AUC is higher by $1 at one labelled photo a person, by $2 at two, by $3 at four."
+plan=$(make -s -C "$TOP/examples/few-shot" DATA=x RESULTS=none plan | head -n 1)
+has "$TOP/examples/few-shot/README.md" "12,000 updates of 4 | ${plan%% *} |"
 arms="grid-none-n-k4-p0-f1 points-none-b-k4-p0-f1 lbp pixel"
 set -- $(auc %.2f $arms | tr -d '|')
 has "$TOP/man/lafs.7" "the same photos give $1, and $2 at landmarks; local binary patterns reach $3, and"

@@ -76,7 +76,7 @@ static void draw_backward(struct op *o)
     rows(o, "dy", IN, o->dim[1]);
     rows(o, "dx", OUT, o->dim[0]);
     whole(o, "dw", ADD, o->dim[0] * o->dim[1]);
-    whole(o, "db", ADD, o->dim[1]);
+    whole(o, "db", ADD, o->dim[1])->absent = o->stored;
     store(o, " x w dy dx");
 }
 static void run_backward(struct op *o, const struct lafs_backend *b)
@@ -94,7 +94,7 @@ static void run_backward_stored(struct op *o, const struct lafs_backend *b)
     }
     struct lafs_bf16 *x = S(o, b, "x"), *w = S(o, b, "w"), *dy = S(o, b, "dy"), *dx = S(o, b, "dx");
     b->ops->bf16->linear_bwd_x(b->dev, &o->s, o->dim[0], o->dim[1], dy, w, dx);
-    b->ops->bf16->linear_bwd_w(b->dev, lafs_seqs_rows(&o->s), o->dim[0], o->dim[1], x, dy, F(o, "dw"), F(o, "db"));
+    b->ops->bf16->linear_bwd_w(b->dev, lafs_seqs_rows(&o->s), o->dim[0], o->dim[1], x, dy, F(o, "dw"));
     S_end(o, b, "x", x), S_end(o, b, "w", w), S_end(o, b, "dy", dy), S_end(o, b, "dx", dx);
 }
 

@@ -97,7 +97,7 @@ static void draw_bwd_w(struct op *o)
 {
     draw_linear_bwd(o);
     whole(o, "dw", ADD, o->dim[0] * o->dim[1]);
-    whole(o, "db", ADD, o->dim[1])->absent = (int)below(o, 0, 1);
+    whole(o, "db", ADD, o->dim[1])->absent = o->stored || below(o, 0, 1);
     store(o, " x dy");
 }
 static void run_bwd_w(struct op *o, const struct lafs_backend *b)
@@ -112,7 +112,7 @@ static void run_bwd_w_stored(struct op *o, const struct lafs_backend *b)
         return;
     }
     struct lafs_bf16 *x = S(o, b, "x"), *dy = S(o, b, "dy");
-    b->ops->bf16->linear_bwd_w(b->dev, lafs_seqs_rows(&o->s), o->dim[0], o->dim[1], x, dy, F(o, "dw"), F(o, "db"));
+    b->ops->bf16->linear_bwd_w(b->dev, lafs_seqs_rows(&o->s), o->dim[0], o->dim[1], x, dy, F(o, "dw"));
     S_end(o, b, "x", x), S_end(o, b, "dy", dy);
 }
 static void draw_bwd_w_long(struct op *o)
@@ -123,7 +123,7 @@ static void draw_bwd_w_long(struct op *o)
     rows(o, "x", IN, o->dim[0]);
     rows(o, "dy", IN, o->dim[1]);
     whole(o, "dw", ADD, o->dim[0] * o->dim[1]);
-    whole(o, "db", ADD, o->dim[1]);
+    whole(o, "db", ADD, o->dim[1])->absent = o->stored;
     store(o, " x dy");
 }
 

@@ -124,7 +124,7 @@ TEST(search_finds_what_comparing_all_finds)
     check_world(&few, &(int64_t){0});
 }
 
-/* Rounding to 8 bits cannot tell these apart: equal rows, rows one bit apart, and rows that round badly, with one value
+/* Rounding to 7 bits cannot tell these apart: equal rows, rows one bit apart, and rows that round badly, with one value
  * that makes the scale coarse. Their order must come out all the same. */
 TEST(ties_and_near_ties_are_kept_in_order)
 {
