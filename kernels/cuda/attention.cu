@@ -8,6 +8,8 @@
  *     backward   p = exp(scale s - lse),  ds = p (dout v^T - dout.out),
  *                dq = scale ds k,  dk = scale ds^T q,  dv = p^T dout
  *
+ * Of bf16 in memory, heads whose rows all fit into shared memory are heads.cu's.
+ *
  * The largest score is found in a pass of its own, so that what is rounded to bf16 is what the op says; where all keys
  * fit one tile (a local view) its scores are kept. Where two tiles would hold the whole head in shared memory the
  * second read comes from the L2 cache. */
@@ -205,16 +207,6 @@ DEVICE float row_sum(float v)
     return v + warp_xor(v, 2);
 }
 
-/* Where a head's rows are: of q, ldq numbers apart, of k and v, ldkv apart; of out and its gradient. */
-template <class T> struct head_rows {
-    int64_t heads;
-    float scale;
-    const int64_t *q_off, *off;
-    const T *q;
-    int64_t ldq;
-    const T *kv;
-    int64_t ldkv;
-};
 /* A block's place: tiles of a head beside each other, then the heads of a sequence, so that what they share is read
  * from memory once, and comes from the L2 cache. */
 struct spot {
@@ -233,14 +225,14 @@ DEVICE int tile_columns(int count) { return (count + 15) / 16 * 2; }
 /* -- forward -- */
 
 template <int P>
-KERNEL attention_kernel(struct head_rows<typename store<P>::type> a, int64_t tiles, typename store<P>::type *out,
-                        float *lse)
+KERNEL attention_kernel(struct head_rows<typename store<P>::type> a, int64_t tiles, int64_t whole,
+                        typename store<P>::type *out, float *lse)
 {
     const struct spot here = spot_of(a.heads, tiles);
     const int64_t seq = here.seq, head = here.head, q_first = a.q_off[seq], k_first = a.off[seq];
     const int64_t queries = a.q_off[seq + 1] - q_first, keys = a.off[seq + 1] - k_first,
                   first = (int64_t)here.tile * TILE;
-    if (first >= queries) return; /* with its whole block */
+    if (first >= queries || (queries <= whole && keys <= whole)) return; /* with its whole block */
     const tile<P> q = tile_at<P>(0), k = tile_at<P>(1), v = tile_at<P>(2), p = tile_at<P>(3);
     const typename store<P>::type *q_head = a.q + head * HEAD, *k_head = a.kv + head * HEAD,
                                   *v_head = k_head + a.heads * HEAD;
@@ -315,6 +307,8 @@ KERNEL attention_kernel(struct head_rows<typename store<P>::type> a, int64_t til
                    __VA_ARGS__); \
     } while (0)
 
+/* Kernels' `whole`: heads of so many rows are computed elsewhere. */
+enum { NONE_WHOLE = 0 };
 static int64_t tiles_of(int64_t longest) { return (longest + TILE - 1) / TILE; }
 
 static void attention(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *qs,
@@ -323,16 +317,18 @@ static void attention(struct lafs_dev *d, enum lafs_precision precision, const s
 {
     const struct head_rows<float> a = {heads, scale, qs->dev_off, s->dev_off, q, ldq, kv, ldkv};
     const int64_t tiles = tiles_of(qs->max_len);
-    BY_PRECISION(d, precision, attention_kernel, grid_of(s->n * heads * tiles), 4, a, tiles, out, lse);
+    BY_PRECISION(d, precision, attention_kernel, grid_of(s->n * heads * tiles), 4, a, tiles, NONE_WHOLE, out, lse);
 }
 static void attention_bf16(struct lafs_dev *d, const struct lafs_seqs *qs, const struct lafs_seqs *s, int64_t heads,
                            float scale, const struct lafs_bf16 *q, int64_t ldq, const struct lafs_bf16 *kv,
                            int64_t ldkv, struct lafs_bf16 *out, float *lse)
 {
     const struct head_rows<struct lafs_bf16> a = {heads, scale, qs->dev_off, s->dev_off, q, ldq, kv, ldkv};
-    const int64_t tiles = tiles_of(qs->max_len);
-    LAUNCH(d, attention_kernel<STORED_BF16>, grid_of(s->n * heads * tiles), ATT_THREADS, 4 * tile<STORED_BF16>::BYTES,
-           a, tiles, out, lse);
+    const int64_t tiles = tiles_of(qs->max_len), whole = head_rows_most(d);
+    heads_forward(d, qs, s, a, out, lse);
+    if (qs->max_len > whole || s->max_len > whole)
+        LAUNCH(d, attention_kernel<STORED_BF16>, grid_of(s->n * heads * tiles), ATT_THREADS,
+               4 * tile<STORED_BF16>::BYTES, a, tiles, whole, out, lse);
 }
 
 /* -- backward -- */
@@ -367,7 +363,7 @@ DEVICE void slopes(const struct head_rows<typename store<P>::type> *a, tile<P> p
 
 /* Rows are queries, columns keys; with KEYS the other way round. */
 template <int P, int KEYS>
-DEVICE void attention_bwd_block(struct head_rows<typename store<P>::type> a, struct spot here,
+DEVICE void attention_bwd_block(struct head_rows<typename store<P>::type> a, struct spot here, int64_t whole,
                                 const typename store<P>::type *dout, const float *lse, const float *along,
                                 typename store<P>::type *dq, typename store<P>::type *dkv)
 {
@@ -378,7 +374,7 @@ DEVICE void attention_bwd_block(struct head_rows<typename store<P>::type> a, str
     const T *q = a.q + q_first * a.ldq + head * HEAD, *k = a.kv + k_first * a.ldkv + head * HEAD, *v = k + wide;
     const T *go = dout + q_first * wide + head * HEAD;
     const int64_t all_rows = KEYS ? keys : queries, all_columns = KEYS ? queries : keys;
-    if (first >= all_rows) return; /* with its whole block */
+    if (first >= all_rows || (queries <= whole && keys <= whole)) return; /* with its whole block */
     const tile<P> r1 = tile_at<P>(0), r2 = tile_at<P>(1), c1 = tile_at<P>(2), c2 = tile_at<P>(3),
                   c1_across = tile_at<P>(4), slope = tile_at<P>(5), prob = tile_at<P>(6),
                   c2_across = tile_at<P>(7); /* the last two with KEYS */
@@ -426,16 +422,16 @@ DEVICE void attention_bwd_block(struct head_rows<typename store<P>::type> a, str
 }
 /* The first q_tiles blocks of a head have queries, the other k_tiles have keys. */
 template <int P>
-KERNEL attention_bwd_kernel(struct head_rows<typename store<P>::type> a, int q_tiles, int k_tiles,
+KERNEL attention_bwd_kernel(struct head_rows<typename store<P>::type> a, int q_tiles, int k_tiles, int64_t whole,
                             const typename store<P>::type *dout, const float *lse, const float *along,
                             typename store<P>::type *dq, typename store<P>::type *dkv)
 {
     struct spot here = spot_of(a.heads, q_tiles + k_tiles);
     if (here.tile < q_tiles) {
-        attention_bwd_block<P, 0>(a, here, dout, lse, along, dq, dkv);
+        attention_bwd_block<P, 0>(a, here, whole, dout, lse, along, dq, dkv);
     } else {
         here.tile -= q_tiles;
-        attention_bwd_block<P, 1>(a, here, dout, lse, along, dq, dkv);
+        attention_bwd_block<P, 1>(a, here, whole, dout, lse, along, dq, dkv);
     }
 }
 
@@ -459,7 +455,7 @@ static void attention_bwd(struct lafs_dev *d, enum lafs_precision precision, con
     if (!along) return;
     const int q_tiles = (int)tiles_of(qs->max_len), k_tiles = (int)tiles_of(s->max_len);
     BY_PRECISION(d, precision, attention_bwd_kernel, grid_of(s->n * heads * (q_tiles + k_tiles)), 8, a, q_tiles,
-                 k_tiles, dout, lse, along, dq, dkv);
+                 k_tiles, NONE_WHOLE, dout, lse, along, dq, dkv);
 }
 static void attention_bwd_bf16(struct lafs_dev *d, const struct lafs_seqs *qs, const struct lafs_seqs *s,
                                int64_t heads, float scale, const struct lafs_bf16 *q, int64_t ldq,
@@ -467,11 +463,14 @@ static void attention_bwd_bf16(struct lafs_dev *d, const struct lafs_seqs *qs, c
                                const struct lafs_bf16 *dout, struct lafs_bf16 *dq, struct lafs_bf16 *dkv)
 {
     const struct head_rows<struct lafs_bf16> a = {heads, scale, qs->dev_off, s->dev_off, q, ldq, kv, ldkv};
+    const int64_t whole = head_rows_most(d);
+    heads_backward(d, qs, s, a, out, lse, dout, dq, dkv);
+    if (qs->max_len <= whole && s->max_len <= whole) return;
     const float *along = along_of(d, qs, heads, out, dout);
     if (!along) return;
     const int q_tiles = (int)tiles_of(qs->max_len), k_tiles = (int)tiles_of(s->max_len);
     LAUNCH(d, attention_bwd_kernel<STORED_BF16>, grid_of(s->n * heads * (q_tiles + k_tiles)), ATT_THREADS,
-           8 * tile<STORED_BF16>::BYTES, a, q_tiles, k_tiles, dout, lse, along, dq, dkv);
+           8 * tile<STORED_BF16>::BYTES, a, q_tiles, k_tiles, whole, dout, lse, along, dq, dkv);
 }
 
 void ops_attention(struct lafs_ops *ops, struct lafs_bf16_ops *bf16)

@@ -72,6 +72,7 @@ static lafs_status make_plan(struct lafs_dev **out, struct lafs_dev *d, struct l
         return LAFS_FAILED;
     }
     p->number = d->number;
+    p->most_shared = d->most_shared;
     memcpy(p->text, d->text, sizeof p->text);
     p->plan->next = (char *)FIRST;
     *out = p;

@@ -11,7 +11,8 @@
  *
  * Rules for kernels:
  * - Blocks are one-dimensional, of whole warps; shared memory is what LAUNCH asks for, got by shared_memory<T>().
- * - A kernel for blocks of more than THREADS says so, KERNEL_FOR(1024), so that its registers suffice.
+ * - A kernel for blocks of more than THREADS says so, KERNEL_FOR(1024), so that its registers suffice; KERNEL_FOR(128, 3)
+ *   leaves registers for three blocks at once.
  * - block_sync, warp functions and mma are reached by all threads of the block or warp; no thread returns before the
  *   last of them. (The simulator stops where that is not so.)
  * - Every pointer is to device memory. What is on the host travels by value or by `upload`.
@@ -55,6 +56,7 @@ struct lafs_dev {
         void *p;
         size_t size;
     } scratch[SCRATCH_KINDS];
+    size_t most_shared;   /* bytes of shared memory that a block can have */
     int moves;            /* how often scratch memory has changed its place */
     struct lafs_recording *recording; /* under way; NULL: none */
     struct lafs_err err;  /* the first failure; reported by sync */
@@ -162,6 +164,26 @@ static inline int parts_threads(int64_t parts)
 /* Leaves the other processes' GPUs, if it has joined any: link.cu */
 void link_close(struct lafs_dev *d);
 
+/* -- attention -- */
+/* Where a head's rows are: of q, ldq numbers apart, of k and v, ldkv apart; of out and its gradient. */
+template <class T> struct head_rows {
+    int64_t heads;
+    float scale;
+    const int64_t *q_off, *off;
+    const T *q;
+    int64_t ldq;
+    const T *kv;
+    int64_t ldkv;
+};
+/* Of bf16 in memory, sequences whose queries and keys are at most head_rows_most: heads.cu. The others are left alone. */
+enum { HEAD_ROWS = 208 /* the most that there are registers for; fewer where shared memory is small */ };
+int64_t head_rows_most(const struct lafs_dev *d);
+void heads_forward(struct lafs_dev *d, const struct lafs_seqs *qs, const struct lafs_seqs *s,
+                   struct head_rows<struct lafs_bf16> a, struct lafs_bf16 *out, float *lse);
+void heads_backward(struct lafs_dev *d, const struct lafs_seqs *qs, const struct lafs_seqs *s,
+                    struct head_rows<struct lafs_bf16> a, const struct lafs_bf16 *out, const float *lse,
+                    const struct lafs_bf16 *dout, struct lafs_bf16 *dq, struct lafs_bf16 *dkv);
+
 /* -- groups of ops: each file sets its slots -- */
 void ops_elementwise(struct lafs_ops *ops, struct lafs_bf16_ops *bf16);
 void ops_linear(struct lafs_ops *ops, struct lafs_bf16_ops *bf16);
@@ -191,7 +213,7 @@ static inline struct grid grid_for(int64_t n) { return {(n + THREADS - 1) / THRE
 #include <cuda_runtime.h>
 
 #define KERNEL static __global__ void
-#define KERNEL_FOR(threads) static __global__ void __launch_bounds__(threads)
+#define KERNEL_FOR(...) static __global__ void __launch_bounds__(__VA_ARGS__)
 #define DEVICE static __device__ __forceinline__
 #define ANYTHING /* a type through which values of others are moved */
 
@@ -262,7 +284,31 @@ DEVICE void copy_async(float *shared, const float *global)
                  : "r"((uint32_t)__cvta_generic_to_shared(shared)), "l"(global)
                  : "memory");
 }
+/* The same for 16 bytes, both ends at multiples of 16. */
+DEVICE void copy_async_16(void *shared, const void *global)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;"
+                 :
+                 : "r"((uint32_t)__cvta_generic_to_shared(shared)), "l"(global)
+                 : "memory");
+}
 DEVICE void copies_wait() { asm volatile("cp.async.wait_all;" : : : "memory"); }
+/* Four matrices of 8 x 8 bf16 in shared memory, turned: lane l gives where row l % 8 of matrix l / 8 begins (16 bytes, at a
+ * multiple of 16), and gets of each matrix the elements (2t, g), (2t+1, g), g = lane/4, t = lane%4: b of mma_bf16. */
+DEVICE void matrices_across(uint32_t out[4], const void *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"((uint32_t)__cvta_generic_to_shared(row))
+                 : "memory");
+}
+/* 2^x within 2 units of the last place; 0 for what is too small to be normal. */
+DEVICE float exp2_near(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
 
 #else
 /* == the simulator's bodies ======================================================================================= */
@@ -270,7 +316,7 @@ DEVICE void copies_wait() { asm volatile("cp.async.wait_all;" : : : "memory"); }
 #include <functional>
 
 #define KERNEL static void
-#define KERNEL_FOR(threads) static void
+#define KERNEL_FOR(...) static void
 #define DEVICE static inline
 #define ANYTHING [[gnu::may_alias]]
 
@@ -287,7 +333,7 @@ enum { SIM_SLOT = 40 }; /* bytes that a lane may hand to its warp */
 void sim_block_sync();
 /* Waits for all lanes, which must have come for the same purpose; gives what each one brought, SIM_SLOT bytes apart. */
 const char *sim_warp_meet(const char *purpose, const void *bring, size_t size);
-void sim_copy_async(float *to, const float *from);
+void sim_copy_async(void *to, const void *from, size_t size);
 void sim_copies_wait();
 /* 1: the launch is recorded, and done when the recording is replayed. */
 int sim_recording(struct lafs_dev *d);
@@ -364,8 +410,20 @@ DEVICE int32_t dot_bytes(int32_t a, int32_t b, int32_t sum)
 }
 DEVICE uint32_t bf16_bits(float x);
 DEVICE uint32_t bf16_pair(float first, float second) { return bf16_bits(first) | bf16_bits(second) << 16; }
-DEVICE void copy_async(float *shared, const float *global) { sim_copy_async(shared, global); }
+DEVICE void copy_async(float *shared, const float *global) { sim_copy_async(shared, global, sizeof *shared); }
+DEVICE void copy_async_16(void *shared, const void *global) { sim_copy_async(shared, global, 16); }
 DEVICE void copies_wait() { sim_copies_wait(); }
+DEVICE void matrices_across(uint32_t out[4], const void *row)
+{
+    const char *all = sim_warp_meet("matrices_across", &row, sizeof row);
+    for (int i = 0; i < 8; i++) {
+        const int lane = i / 2 * 8 + sim_at.thread % 4 * 2 + i % 2; /* whose row has element i of what this lane gets */
+        const char *from;
+        memcpy(&from, all + lane * SIM_SLOT, sizeof from);
+        memcpy((char *)out + 2 * i, from + sim_at.thread % WARP / 4 * 2, 2);
+    }
+}
+DEVICE float exp2_near(float x) { return exp2f(x); }
 
 #endif
 /* == for both ===================================================================================================== */

@@ -37,6 +37,7 @@ lafs_status runtime_open(struct lafs_dev *d, const char *arg, struct lafs_err *e
         return lafs_fail(err, LAFS_FAILED, "GPU %d, %s, is of compute capability %d.%d; 8.0 is the least", number,
                          prop.name, prop.major, prop.minor);
     d->number = number;
+    d->most_shared = prop.sharedMemPerBlockOptin;
     if ((e = cudaSetDevice(number)) != cudaSuccess) return runtime_fail(err, "GPU", e);
     if ((e = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking)) != cudaSuccess)
         return runtime_fail(err, "stream", e);

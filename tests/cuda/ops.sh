@@ -20,7 +20,7 @@ ok "what is recorded is replayed"
 
 # KERNEL or KERNEL_FOR(..) name(..), a line's beginning or behind template <..>; those over the precision of products run
 # in each, those over what is stored on both.
-kernels=$(sed -n 's/^\(template <[^>]*> \)\{0,1\}KERNEL\(_FOR([A-Z_]*)\)\{0,1\} \([a-z0-9_]*\)(.*/\3/p' kernels/cuda/*.cu)
+kernels=$(sed -n 's/^\(template <[^>]*> \)\{0,1\}KERNEL\(_FOR([^)]*)\)\{0,1\} \([a-z0-9_]*\)(.*/\3/p' kernels/cuda/*.cu)
 [ "$(grep -Ew 'KERNEL(_FOR)?' kernels/cuda/*.cu | wc -l)" = "$(echo "$kernels" | wc -w)" ] ||
     complain "a kernel is written so that this test does not see it"
 [ -n "$kernels" ] || complain "no kernels"

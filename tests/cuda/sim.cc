@@ -77,8 +77,9 @@ struct group { /* threads that wait for each other */
 };
 
 struct pending { /* an asynchronous copy */
-    float *to;
-    const float *from;
+    void *to;
+    const void *from;
+    size_t size;
 };
 
 struct thread {
@@ -269,11 +270,15 @@ const char *sim_warp_meet(const char *purpose, const void *bring, size_t size)
     return place;
 }
 
-void sim_copy_async(float *to, const float *from) { now.thread[sim_at.thread].copies.push_back({to, from}); }
+void sim_copy_async(void *to, const void *from, size_t size)
+{
+    if (((uintptr_t)to | (uintptr_t)from) % size) stop("an asynchronous copy is not aligned");
+    now.thread[sim_at.thread].copies.push_back({to, from, size});
+}
 
 void sim_copies_wait()
 {
-    for (const pending &p : now.thread[sim_at.thread].copies) *p.to = *p.from;
+    for (const pending &p : now.thread[sim_at.thread].copies) memcpy(p.to, p.from, p.size);
     now.thread[sim_at.thread].copies.clear();
 }
 

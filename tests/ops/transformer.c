@@ -230,9 +230,19 @@ static double objective_add_norm_x(struct op *o, const struct lafs_backend *ref)
 
 /* -- attention: dim 0 heads, 1: one query a sequence (else one a row, in one matrix with k and v) -- */
 static int64_t beyond(const struct op *o) { return o->stored ? 8 : 3; } /* between rows of q */
+/* A GPU has three ways of its own for what is bf16 in memory, by length: a sequence for each, the longest one at times. */
+static void draw_lengths(struct op *o)
+{
+    const int64_t length[4] = {below(o, 1, 64), below(o, 65, 208), below(o, 1, 64), below(o, 209, 270)};
+    o->s.n = below(o, 0, 1) ? 4 : 3;
+    for (int64_t i = 0; i < o->s.n; i++) o->off[i + 1] = o->off[i] + length[i];
+    o->s.off = o->s.dev_off = o->off;
+    o->s.max_len = o->s.n == 4 ? length[3] : length[1];
+}
 static void draw_attention_inputs(struct op *o, int64_t longest)
 {
-    draw_seqs(o, longest);
+    if (o->stored && below(o, 0, 2)) draw_lengths(o);
+    else draw_seqs(o, longest);
     o->dim[0] = below(o, 1, 3);
     o->dim[1] = below(o, 0, 2) == 0;
     o->num[0] = below(o, 0, 1) ? 0.125 : 0.4;
