@@ -75,7 +75,8 @@ static void draw_backward(struct op *o)
     else draw_layer(o, sized(768), sized(2048));
     rows(o, "dy", IN, o->dim[1]);
     rows(o, "dx", OUT, o->dim[0]);
-    whole(o, "dw", ADD, o->dim[0] * o->dim[1]);
+    /* Tensor cores cut sums off where others round: 2e-5 of the largest behind 12,608 rows on an H200. */
+    whole(o, "dw", ADD, o->dim[0] * o->dim[1])->tol = 1e-4;
     whole(o, "db", ADD, o->dim[1])->absent = o->stored;
     store(o, " x w dy dx");
 }
