@@ -11,7 +11,8 @@
 #   make soak-ijb   IJB-C's protocols at their true size through lafs-verify and lafs-search
 #   make bench      speed of every op and stage, against the machine's measured peak; make bench-ops runs one program of
 #                   tests/bench; PEER=1 times PyTorch beside it (PYTHON=python3), JSON=FILE says where the figures go
-#   make check-gpu  what can be tested on a GPU only; make bench-gpu: the speed of its ops (PRECISION=bf16 SEQS=64);
+#   make check-gpu  what can be tested on a GPU only; make bench-gpu: the speed of its ops and of whole stages
+#                   (PRECISION=bf16 SEQS=64; PEER=1, or compiled: PyTorch beside them);
 #                   make pack-gpu: PACK=build/lafs-gpu.tar.gz, to do both on a machine without our packages
 #   make install    prefix=/usr/local DESTDIR=
 #
@@ -230,6 +231,7 @@ $(SIM)/lafs-cuda.so: $(SIM_OBJ)
 	$(CXX) $(SANFLAGS) -shared -o $@ $^ -pthread
 
 GPU_BENCH := $B/tests/gpu/bench
+STAGES := $B/tests/bench/stages
 GPU_SIZES := $B/tests/gpu/sizes
 GPU_RECORDING := $B/tests/gpu/recording
 CUDA_OPS := $(addprefix $B/tests/ops/,elementwise linear transformer images loss)
@@ -255,7 +257,7 @@ CHECK := $(foreach c,$(CHECK),$(if $(findstring $T,$c),$c))
 endif
 
 .PHONY: check
-check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(GPU_SIZES) $(GPU_RECORDING)) $(if $(filter %/train-ranks.sh %/train-ranks-trouble.sh %/slurm.sh %/cuda/ranks.sh,$(CHECK)),$(RANKS) $(NCCL) $(MPI_PLUGIN)) $(if $(filter $(INJECT_TESTS) %/train-ranks-trouble.sh,$(CHECK)),$(SHIM)) $(if $(filter %/lafs-shard-trouble.sh,$(CHECK)),$B/tests/unit/stream) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
+check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CHECK)),$(SIM)/lafs-cuda.so $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(STAGES) $(GPU_SIZES) $(GPU_RECORDING)) $(if $(filter %/train-ranks.sh %/train-ranks-trouble.sh %/slurm.sh %/cuda/ranks.sh,$(CHECK)),$(RANKS) $(NCCL) $(MPI_PLUGIN)) $(if $(filter $(INJECT_TESTS) %/train-ranks-trouble.sh,$(CHECK)),$(SHIM)) $(if $(filter %/lafs-shard-trouble.sh,$(CHECK)),$B/tests/unit/stream) $(if $(filter tests/torch/twin.sh,$(CHECK)),$B/tests/torch/driver)
 	@CC='$(CC)' SAN='$(SAN)' tests/run $B $(CHECK)
 
 .PHONY: check-interop
@@ -315,10 +317,10 @@ $(GPU_BENCH) $(GPU_SIZES) $(GPU_RECORDING): $B/%: $B/%.o $B/liblafs.a
 .PHONY: check-gpu bench-gpu pack-gpu
 check-gpu: $(PROGRAMS) $(PLUGIN) $(CUDA_OPS) $(GPU_SIZES) $(GPU_RECORDING)
 	@tests/gpu/check $B
-bench-gpu: $(PLUGIN) $(GPU_BENCH)
-	@LAFS_BACKEND_PATH="$${LAFS_BACKEND_PATH:-$(CURDIR)/$B}" $(GPU_BENCH)
+bench-gpu: $(PLUGIN) $(GPU_BENCH) $(STAGES)
+	@PEER='$(PEER)' PYTHON='$(PYTHON)' tests/gpu/speed $B
 PACK ?= build/lafs-gpu.tar.gz
-pack-gpu: $(PROGRAMS) $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(GPU_SIZES) $(GPU_RECORDING)
+pack-gpu: $(PROGRAMS) $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(GPU_SIZES) $(GPU_RECORDING) $(STAGES)
 	@tests/gpu/pack $B '$(PACK)'
 
 # -- installation --

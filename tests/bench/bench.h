@@ -9,12 +9,14 @@
  *         return bench_end();
  *     }
  *
- * Environment: THREADS (all processors), BENCH_SECONDS (0.8: for each row and side), BENCH_ONLY (rows whose name holds
- * it), PRECISION (fp32, bf16, bf16x3: of products), BENCH_JSON (a file to which each row is added as a line of JSON), BENCH_PEER (a command that answers a line
- * "linear 1576 .." with the seconds that one run took, or "none").
+ * Environment: DEVICE (cpu; cuda: of programs that have rows for it), THREADS (all processors), BENCH_SECONDS (0.8: for
+ * each row and side), BENCH_ONLY (rows whose name holds it), PRECISION (fp32, bf16, bf16x3: of products), BENCH_JSON (a
+ * file to which each row is added as a line of JSON), BENCH_SIDE (8192: of the product by which a GPU is measured),
+ * BENCH_PEER (a command that answers a line "linear 1576 .." with the seconds that one run took, or "none").
  * A row's figure is the median of its runs; +- is half the distance between its quartiles. Peaks are measured when the
- * program starts, with all threads: fused multiply-adds from registers, and reading memory. "bar met" is the speed over
- * the one that was asked for, core for core, then in parentheses GF/s of fp32 for GF/s: 1 or more meets it. */
+ * program starts, with all threads: fused multiply-adds from registers, and reading memory; of a GPU a large product, and
+ * copying. "bar met" is the speed over the one that was asked for, core for core, then in parentheses GF/s of fp32 for
+ * GF/s: 1 or more meets it; of a GPU as it is. */
 #ifndef LAFS_TESTS_BENCH_H
 #define LAFS_TESTS_BENCH_H
 
@@ -36,6 +38,7 @@ struct bench_row {
     double units;            /* of them in one run; 0: 1 */
     double flops, bytes;     /* of one run, 2 a multiply-add; bytes that must move; 0: not stated */
     double bar, bar_bf16;    /* ms a unit that were asked of `cores` cores of 240 GF/s (AVX-512); 0: none */
+    double bar_gpu;          /* ms a unit that were asked of an H200, in bf16; 0: none */
     int cores;               /* 0: 1 */
     int threads;             /* that the work runs on; 0: all */
     void (*run)(void);
@@ -43,8 +46,8 @@ struct bench_row {
 };
 
 static struct {
-    const char *program, *only;
-    int threads;
+    const char *program, *only, *device;
+    int threads, gpu; /* gpu: device is none of the CPU's */
     double seconds;
     double flops, read; /* peaks: flop/s and bytes/s, all threads */
     struct lafs_pool *pool;
@@ -185,6 +188,15 @@ static double bench_ask_peer(const char *work)
 
 /* -- rows -- */
 
+/* Whether this row is wanted: before costly preparation. */
+static inline int bench_wants(const char *name) { return !bench.only || strstr(name, bench.only); }
+
+static void bench_head(void)
+{
+    printf("%-34s %11s %6s %11s %8s %12s %9s %9s\n", "", "ms a unit", "+-", "rate", "of peak", "bar met", "peer ms",
+           "peer/ours");
+}
+
 static inline struct lafs_pool *bench_begin(const char *program)
 {
     struct lafs_err err = {0};
@@ -205,24 +217,92 @@ static inline struct lafs_pool *bench_begin(const char *program)
         perror(json);
         exit(1);
     }
+    bench.device = getenv("DEVICE") && *getenv("DEVICE") ? getenv("DEVICE") : "cpu";
+    bench.gpu = strcmp(bench.device, "cpu") != 0;
     bench_start_peer();
+    if (bench.gpu) return bench.pool; /* what it can is measured when it is open */
     bench_peaks();
     printf("%s: %d threads, peak %.1f GF/s, memory read at %.1f GB/s\n", program, bench.threads, bench.flops * 1e-9,
            bench.read * 1e-9);
-    printf("%-34s %11s %6s %11s %8s %12s %9s %9s\n", "", "ms a unit", "+-", "rate", "of peak", "bar met", "peer ms",
-           "peer/ours");
+    bench_head();
     return bench.pool;
 }
 
-/* The CPU, with the wanted precision; pool: bench.pool, or NULL for one thread. */
+static void bench_need(lafs_status st, const struct lafs_err *err)
+{
+    if (st == LAFS_OK) return;
+    fprintf(stderr, "%s\n", err->msg);
+    exit(1);
+}
+
+/* Seconds of the best of a few runs, of many calls each. */
+static double bench_best(struct lafs_backend *b, void (*run)(struct lafs_backend *, float *const p[3]), float *const p[3])
+{
+    enum { CALLS = 10 };
+    double best = 1e9;
+    for (int i = 0; i < 6; i++) {
+        struct lafs_err err = {0};
+        const double start = lafs_clock_now();
+        for (int k = 0; k < CALLS; k++) run(b, p);
+        bench_need(b->ops->sync(b->dev, &err), &err);
+        const double s = (lafs_clock_now() - start) / CALLS;
+        if (s < best) best = s;
+    }
+    return best;
+}
+static int64_t bench_side; /* of the square matrices by which a GPU is measured */
+static void bench_product(struct lafs_backend *b, float *const p[3])
+{
+    const int64_t off[2] = {0, bench_side};
+    const struct lafs_seqs s = {1, off, off, bench_side};
+    if (b->precision == LAFS_PRECISION_BF16 && b->ops->bf16)
+        b->ops->bf16->linear(b->dev, &s, bench_side, bench_side, (struct lafs_bf16 *)p[0], (struct lafs_bf16 *)p[1], NULL,
+                             LAFS_ACT_NONE, NULL, NULL, (struct lafs_bf16 *)p[2]);
+    else
+        b->ops->linear(b->dev, b->precision, &s, bench_side, bench_side, p[0], p[1], NULL, LAFS_ACT_NONE, NULL, NULL, p[2]);
+}
+static void bench_copy(struct lafs_backend *b, float *const p[3])
+{
+    b->ops->copy(b->dev, p[2], p[0], sizeof(float) * (size_t)(bench_side * bench_side));
+}
+/* On random numbers: zeros are faster. */
+static void bench_gpu_peaks(struct lafs_backend *b)
+{
+    bench_side = bench_from_env("BENCH_SIDE", 8192);
+    const size_t n = (size_t)(bench_side * bench_side);
+    struct lafs_err err = {0};
+    float *p[3], *host = malloc(n * sizeof *host);
+    uint32_t x = 12345;
+    if (!host) exit(1);
+    for (size_t i = 0; i < n; i++) {
+        x = x * 1664525u + 1013904223u;
+        host[i] = (float)(x >> 8) * 0x1p-24f - 0.5f;
+    }
+    for (int i = 0; i < 3; i++) {
+        void *at;
+        bench_need(b->ops->alloc(b->dev, &at, n * sizeof *host, &err), &err);
+        p[i] = at;
+        b->ops->upload(b->dev, p[i], host, n * sizeof *host);
+    }
+    free(host);
+    if (b->precision == LAFS_PRECISION_BF16 && b->ops->bf16)
+        for (int i = 0; i < 2; i++) b->ops->bf16->round(b->dev, (int64_t)n, p[2], (struct lafs_bf16 *)p[i]);
+    bench.flops = 2.0 * (double)bench_side * (double)n / bench_best(b, bench_product, p);
+    bench.read = 2.0 * sizeof(float) * (double)n / bench_best(b, bench_copy, p);
+    for (int i = 0; i < 3; i++) b->ops->free(b->dev, p[i]);
+}
+
+/* The wanted device, with the wanted precision; pool: bench.pool, or NULL for one thread. */
 static inline void bench_open(struct lafs_backend *b, struct lafs_pool *pool)
 {
     struct lafs_err err = {0};
-    if (lafs_backend_open(b, "cpu", pool, NULL, &err) != LAFS_OK) {
-        fprintf(stderr, "%s\n", err.msg);
-        exit(1);
-    }
+    bench_need(lafs_backend_open(b, bench.device, pool, NULL, &err), &err);
     b->precision = bench.precision;
+    if (!bench.gpu) return;
+    bench_gpu_peaks(b);
+    printf("%s: %s; products of %d at %.1f TF/s, copies at %.2f TB/s\n", bench.program, b->ops->describe(b->dev),
+           (int)bench_side, bench.flops * 1e-12, bench.read * 1e-12);
+    bench_head();
 }
 
 static int bench_compare(const void *a, const void *b)
@@ -255,16 +335,17 @@ static void bench_print(const struct bench_row *r, struct bench_times *ours, str
 {
     double units = r->units > 0 ? r->units : 1, s = bench_quantile(ours, 0.5), theirs = bench_quantile(peer, 0.5);
     double spread = (bench_quantile(ours, 0.75) - bench_quantile(ours, 0.25)) / 2 / s;
-    int threads = r->threads > 0 ? r->threads : bench.threads;
-    double work = r->flops > 0 ? r->flops : r->bytes, used = (double)threads / bench.threads;
+    int threads = bench.gpu ? 1 : r->threads > 0 ? r->threads : bench.threads;
+    double work = r->flops > 0 ? r->flops : r->bytes, used = bench.gpu ? 1 : (double)threads / bench.threads;
     double top = (r->flops > 0 ? bench.flops : bench.read) * used;
-    double asked = bench.precision == LAFS_PRECISION_FP32 ? r->bar : r->bar_bf16;
-    double met = asked * 1e-3 * (r->cores > 0 ? r->cores : 1) / (s / units * threads);
+    double asked = bench.gpu ? (bench.precision == LAFS_PRECISION_BF16 ? r->bar_gpu : 0)
+                   : bench.precision == LAFS_PRECISION_FP32 ? r->bar : r->bar_bf16;
+    double met = asked * 1e-3 * (r->cores > 0 && !bench.gpu ? r->cores : 1) / (s / units * threads);
     double equal = met * 240e9 / (bench.flops / bench.threads);
     char rate[32] = "", share[32] = "", bar[32] = "", theirs_ms[32] = "", ratio[32] = "";
     if (work > 0) snprintf(rate, sizeof rate, "%.1f %s", work / s * 1e-9, r->flops > 0 ? "GF/s" : "GB/s");
     if (work > 0) snprintf(share, sizeof share, "%.0f %%", 100 * work / s / top);
-    if (asked > 0) snprintf(bar, sizeof bar, "%.2f (%.2f)", met, equal);
+    if (asked > 0) snprintf(bar, sizeof bar, bench.gpu ? "%.2f" : "%.2f (%.2f)", met, equal);
     if (peer->n) snprintf(theirs_ms, sizeof theirs_ms, "%.4g", theirs / units * 1e3);
     if (peer->n) snprintf(ratio, sizeof ratio, "%.2f", theirs / s);
     char ms[48];
@@ -275,9 +356,9 @@ static void bench_print(const struct bench_row *r, struct bench_times *ours, str
     static const char *const names[] = {"fp32", "bf16", "bf16x3"};
     const char *precision = names[bench.precision];
     fprintf(bench.json,
-            "{\"program\": \"%s\", \"name\": \"%s\", \"unit\": \"%s\", \"threads\": %d, \"precision\": \"%s\", \"runs\": %d, \"ms\": %.6g, "
+            "{\"program\": \"%s\", \"device\": \"%s\", \"name\": \"%s\", \"unit\": \"%s\", \"threads\": %d, \"precision\": \"%s\", \"runs\": %d, \"ms\": %.6g, "
             "\"units_per_s\": %.6g, \"spread\": %.3g",
-            bench.program, r->name, r->unit, threads, precision, ours->n, s / units * 1e3, units / s, spread);
+            bench.program, bench.device, r->name, r->unit, threads, precision, ours->n, s / units * 1e3, units / s, spread);
     if (work > 0)
         fprintf(bench.json, ", \"%s\": %.6g, \"share_of_peak\": %.4g", r->flops > 0 ? "flop_per_s" : "byte_per_s",
                 work / s, work / s / top);
@@ -288,9 +369,6 @@ static void bench_print(const struct bench_row *r, struct bench_times *ours, str
     fprintf(bench.json, ", \"peak_flop_per_s\": %.6g, \"peak_read_byte_per_s\": %.6g}\n", bench.flops, bench.read);
     fflush(bench.json);
 }
-
-/* Whether this row is wanted: before costly preparation. */
-static inline int bench_wants(const char *name) { return !bench.only || strstr(name, bench.only); }
 
 static inline void bench_row(const struct bench_row *r)
 {

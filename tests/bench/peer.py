@@ -1,7 +1,7 @@
 """The peer of `make bench PEER=1`: reads lines of work, does each once in PyTorch, answers with the seconds it took, or "none".
 
 A line is words: [bf16] NAME NUMBERS.. [gelu]; see the functions. What a line needs is made at its first run and kept until another
-line comes. Threads: $THREADS. The models are those of tests/torch/model.py, in batches, as one writes them in PyTorch."""
+line comes. Threads: $THREADS. On a GPU with DEVICE=cuda, compiled with COMPILE=1; work that does not fit there is "none". The models are those of tests/torch/model.py, in batches, as one writes them in PyTorch."""
 import functools
 import os
 import sys
@@ -20,7 +20,15 @@ import model as twin  # noqa: E402
 
 torch.set_num_threads(int(os.environ.get("THREADS") or os.cpu_count()))
 torch.manual_seed(1)
+DEVICE = os.environ.get("DEVICE") or "cpu"
+torch.set_default_device(DEVICE)
 SIZES = {"b": (768, 12, 11, 2048), "s": (384, 12, 6, 1024), "t": (192, 12, 3, 512), "xs": (128, 4, 2, 512)}
+
+
+def attend(q, k, v, scale=0.036):
+    if DEVICE != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, scale=scale)
+    return (q @ k.transpose(-1, -2) * scale).softmax(-1) @ v
 
 
 class Attention(nn.Module):
@@ -33,8 +41,8 @@ class Attention(nn.Module):
     def forward(self, x):
         n, length, _ = x.shape
         q, k, v = self.qkv(x).reshape(n, length, 3, self.heads, 64).permute(2, 0, 3, 1, 4)
-        a = (q @ k.transpose(-1, -2) * self.scale).softmax(-1)
-        return self.out((a @ v).transpose(1, 2).reshape(n, length, -1))
+        a = attend(q, k, v, self.scale)
+        return self.out(a.transpose(1, 2).reshape(n, length, -1))
 
 
 class Block(nn.Module):
@@ -109,8 +117,6 @@ def heads_of(seqs, length, heads):
     return [torch.randn(seqs, heads, length, 64, requires_grad=True) for _ in range(3)]
 
 
-def attend(q, k, v):
-    return (q @ k.transpose(-1, -2) * 0.036).softmax(-1) @ v
 
 
 def attention(seqs, length, heads):
@@ -135,6 +141,10 @@ def gelu_bwd(n):
     x = torch.randn(n, requires_grad=True)
     y, dy = F.gelu(x), torch.ones(n)
     return lambda: torch.autograd.grad(y, x, dy, retain_graph=True)
+
+
+def built(module):
+    return torch.compile(module) if os.environ.get("COMPILE") else module
 
 
 def vit(size, seqs, length):
@@ -191,13 +201,13 @@ def patch(n):
 
 
 def recogniser(size, n):
-    m, c, x = ViT(size).eval(), twin.LandmarkCNN(196).eval(), torch.randn(n, 3, 112, 112)
+    m, c, x = built(ViT(size).eval()), built(twin.LandmarkCNN(196).eval()), torch.randn(n, 3, 112, 112)
     return no_grad(lambda: m(twin.cut(x, c(x), 8)))
 
 
 def lafs(size, b, k):
     """A step of pretraining from ready tokens: teacher, student, head, loss, AdamW, EMA."""
-    student, teacher = [nn.ModuleList([ViT(size), twin.DINOHead(SIZES[size][0], 2048, 256, k)]) for _ in range(2)]
+    student, teacher = [nn.ModuleList([built(ViT(size)), twin.DINOHead(SIZES[size][0], 2048, 256, k)]) for _ in range(2)]
     trained = [p for p in student.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.04)
     globals_, locals_, center = torch.randn(2 * b, 196, 192), torch.randn(8 * b, 36, 192), torch.zeros(1, k)
@@ -221,7 +231,7 @@ def lafs(size, b, k):
 
 def finetune(size, b, classes):
     """A step of supervised training: landmark CNN, patches, ViT, CosFace, AdamW."""
-    vit_, c = ViT(size), twin.LandmarkCNN(196)
+    vit_, c = built(ViT(size)), built(twin.LandmarkCNN(196))
     weight = nn.Parameter(torch.randn(classes, SIZES[size][0]))
     trained = [*vit_.parameters(), *c.parameters(), weight]
     optimiser = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.1)
@@ -251,22 +261,32 @@ def prepare(line):
     run = WORK[name](*(int(a) if a.isdigit() else a for a in args))
 
     def mixed():
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(DEVICE.split(":")[0], torch.bfloat16):
             run()
     run = mixed if half else run
     run()  # the first run builds what later ones find
     return run
 
 
+def finish():
+    if DEVICE != "cpu":
+        torch.cuda.synchronize()
+
+
 def main():
     for line in sys.stdin:
-        run = prepare(line.strip())
-        if not run:
+        try:
+            run = prepare(line.strip())
+            if not run:
+                print("none", flush=True)
+                continue
+            finish()
+            start = time.perf_counter()
+            run()
+            finish()
+            print(time.perf_counter() - start, flush=True)
+        except torch.cuda.OutOfMemoryError:
             print("none", flush=True)
-            continue
-        start = time.perf_counter()
-        run()
-        print(time.perf_counter() - start, flush=True)
 
 
 if __name__ == "__main__":

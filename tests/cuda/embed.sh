@@ -69,7 +69,9 @@ ok "the device is chosen and told"
 # A benchmark's row: all of its calls are what the device takes.
 expect_status 0 env SEQS=1 REPEAT=1 BENCH_ONLY="add_norm" "$LAFS_BIN/tests/gpu/bench" >rows
 check [ "$(grep -c '^add_norm.* ms .* TB/s$' rows)" = 2 ]
-ok "the benchmark starts"
+expect_status 0 env DEVICE=cuda BENCH_SIDE=64 BENCH_ONLY="no such row" "$LAFS_BIN/tests/bench/stages" >rows
+check grep -q '^stages: simulated GPU.*; products of 64 at .* TF/s, copies at .* TB/s$' rows
+ok "the benchmarks start"
 
 # The plugin itself, where it was built: it loads, and says what is not there.
 if [ -e "$LAFS_BIN/lafs-cuda.so" ] && ! ldconfig -p | grep -q 'libcuda\.so\.1 ' &&
