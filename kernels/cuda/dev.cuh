@@ -136,12 +136,12 @@ static inline int64_t ldb_of(const struct product *p) { return p->ldb ? p->ldb :
 static inline int64_t ldc_of(const struct product *p) { return p->ldc ? p->ldc : p->n; }
 /* An element's bits do not depend on m in forms NT and NN. Not on a plan: see linear.cu. */
 void product_run(struct lafs_dev *d, const struct product *p);
-/* The product of fp32 matrices, taken as `precision` says: linear.cu. */
+/* The product of fp32 matrices, taken as `precision` says: linear.cu. Where it is a gradient of weights, of form TN, with
+ * so few results that they keep no GPU busy, parts of its sum side by side, then those in their order. */
 void multiply(struct lafs_dev *d, enum lafs_precision precision, struct product p);
 /* The product of bf16 matrices in memory: linear.cu. */
 void multiply_bf16(struct lafs_dev *d, struct product p);
-/* As multiply, of form NN and c without gaps, where the sum over k is long and c small: parts of the sum side by side,
- * then those in their order. */
+/* As multiply, of form NN and c without gaps, where the sum over k is long and c small: in parts, too. */
 void multiply_long(struct lafs_dev *d, enum lafs_precision precision, struct product p);
 lafs_status product_open(struct lafs_dev *d, struct lafs_err *err);
 void product_close(struct lafs_dev *d);

@@ -1,11 +1,36 @@
 /* Linear layers: products by product_run, of operands that kernels here round; what follows a product in one kernel. */
 #include "kernels/cuda/dev.cuh"
 
-enum { PART_K = 4096 /* summands of a part of a long product */ };
-
 static void run_product(struct lafs_dev *d, const struct product *p)
 {
     if (!d->plan) product_run(d, p);
+}
+
+/* -- long sums with few results: a block of a product has a tile of the result and walks all of the sum, so that few
+ * tiles leave most of the GPU idle. The sum is cut into parts, by the shape alone, which are products side by side. -- */
+
+enum { PART_K = 4096 /* summands of a part, in form NN */, TILE = 128, BLOCKS = 1056, LEAST_PART = 512,
+       BLOCKS_BF16 = 264, FEW_TILES_BF16 = 60, LEAST_PART_BF16 = 2048 };
+
+/* At most so many parts of a gradient of weights, one more for what is left over; 0, 1: none. Never more of fewer
+ * rows: memory is planned by the most. bf16: tensor units, which whole products keep busy much sooner. */
+static int64_t most_parts(const struct product *p, int bf16)
+{
+    const int64_t tiles = ((p->m + TILE - 1) / TILE) * ((p->n + TILE - 1) / TILE);
+    if (p->form != PRODUCT_TN || ldc_of(p) != p->n || tiles == 0 || (bf16 && tiles >= FEW_TILES_BF16)) return 0;
+    const int64_t most = p->k / (bf16 ? LEAST_PART_BF16 : LEAST_PART);
+    const int64_t want = ((bf16 ? BLOCKS_BF16 : BLOCKS) + tiles - 1) / tiles;
+    return want < most ? want : most;
+}
+/* Summands of each of at most `parts`: multiples of 8, and of those somewhat larger what leaves the fewest over, which
+ * few blocks have to take behind the others. */
+static int64_t part_length(int64_t k, int64_t parts)
+{
+    const int64_t least = ((k + parts - 1) / parts + 7) / 8 * 8, most = least + least / 4;
+    int64_t best = least;
+    for (int64_t i = least; i <= most && k % best; i += 8)
+        if (k % i < k % best) best = i;
+    return best;
 }
 
 /* high and, unless NULL, low: bf16. Rows of `width`, ldx floats apart in x, ld apart in the others; zeros between. */
@@ -42,16 +67,38 @@ static int round_operand(struct lafs_dev *d, enum scratch kind, enum lafs_precis
     return 1;
 }
 
-/* Runs p, by `run`, on operands as `precision` wants them. */
-static void on_operands(struct lafs_dev *d, enum lafs_precision precision, struct product p,
-                        void (*run)(struct lafs_dev *, const struct product *))
+/* c: (parts, m, n), of `length` summands each. All whole parts in one call, then what is left. */
+static void run_parts(struct lafs_dev *d, const struct product *whole, int64_t length)
+{
+    const int64_t item = whole->bf16 ? sizeof(uint16_t) : sizeof(float), count = whole->k / length;
+    struct product p = *whole;
+    p.lda = lda_of(whole), p.ldb = ldb_of(whole);
+    p.step_a = whole->form == PRODUCT_TN ? length * p.lda : length, p.step_b = length * p.ldb, p.step_c = p.m * p.n;
+    p.count = count;
+    p.k = length;
+    run_product(d, &p);
+    p.a = (const char *)whole->a + count * p.step_a * item;
+    p.b = (const char *)whole->b + count * p.step_b * item;
+    p.c = (float *)whole->c + count * p.step_c;
+    p.count = p.step_a = p.step_b = p.step_c = 0;
+    p.k = whole->k % length;
+    if (p.k) run_product(d, &p);
+}
+static void run(struct lafs_dev *d, const struct product *p, int64_t length)
+{
+    if (length) run_parts(d, p, length);
+    else run_product(d, p);
+}
+
+/* Runs p, in parts of `length` (0: whole), on operands as `precision` wants them. */
+static void on_operands(struct lafs_dev *d, enum lafs_precision precision, struct product p, int64_t length)
 {
     const int64_t a_rows = p.form == PRODUCT_TN ? p.k : p.m, a_width = p.form == PRODUCT_TN ? p.m : p.k;
     const int64_t b_rows = p.form == PRODUCT_NT ? p.n : p.k, b_width = p.form == PRODUCT_NT ? p.k : p.n;
     struct rounded a, b;
     if (p.m == 0 || p.n == 0) return;
-    if (precision == LAFS_PRECISION_FP32) {
-        run(d, &p);
+    if (p.bf16 || precision == LAFS_PRECISION_FP32) {
+        run(d, &p, length);
         return;
     }
     if (!round_operand(d, SCRATCH_A, precision, a_rows, a_width, lda_of(&p), (const float *)p.a, &a) ||
@@ -60,59 +107,45 @@ static void on_operands(struct lafs_dev *d, enum lafs_precision precision, struc
     p.bf16 = 1;
     p.lda = a.ld, p.ldb = b.ld;
     p.a = a.high, p.b = b.high;
-    run(d, &p);
+    run(d, &p, length);
     if (precision == LAFS_PRECISION_BF16) return;
     p.add = 1, p.bias = NULL;
     p.b = b.low;
-    run(d, &p);
+    run(d, &p, length);
     p.a = a.low, p.b = b.high;
-    run(d, &p);
+    run(d, &p, length);
+}
+/* The same with c as it was wanted: room is for `parts`. */
+static void in_parts(struct lafs_dev *d, enum lafs_precision precision, struct product p, int64_t length, int64_t parts)
+{
+    const int64_t n = p.m * p.n;
+    float *const c = (float *)p.c, *part = (float *)dev_scratch(d, SCRATCH_PARTS, (size_t)(parts * n) * sizeof *part);
+    const int add = p.add;
+    if (!part) return;
+    p.c = part;
+    p.add = 0;
+    on_operands(d, precision, p, length);
+    sum_parts(d, (p.k + length - 1) / length, n, n, part, add, c);
 }
 
 void multiply(struct lafs_dev *d, enum lafs_precision precision, struct product p)
 {
-    on_operands(d, precision, p, run_product);
-}
-
-/* c: (parts, m, n). All whole parts in one call, then what is left. */
-static void run_parts(struct lafs_dev *d, const struct product *whole)
-{
-    const int64_t item = whole->bf16 ? sizeof(uint16_t) : sizeof(float), count = whole->k / PART_K;
-    struct product p = *whole;
-    p.lda = lda_of(whole), p.ldb = ldb_of(whole);
-    p.step_a = PART_K, p.step_b = PART_K * p.ldb, p.step_c = p.m * p.n;
-    p.count = count;
-    p.k = PART_K;
-    run_product(d, &p);
-    p.a = (const char *)whole->a + count * p.step_a * item;
-    p.b = (const char *)whole->b + count * p.step_b * item;
-    p.c = (float *)whole->c + count * p.step_c;
-    p.count = 1;
-    p.k = whole->k % PART_K;
-    if (p.k) run_product(d, &p);
+    const int64_t parts = most_parts(&p, p.bf16 || precision != LAFS_PRECISION_FP32);
+    if (parts > 1) in_parts(d, precision, p, part_length(p.k, parts), parts + 1);
+    else on_operands(d, precision, p, 0);
 }
 
 void multiply_long(struct lafs_dev *d, enum lafs_precision precision, struct product p)
 {
-    const int64_t parts = (p.k + PART_K - 1) / PART_K, n = p.m * p.n;
-    float *const c = (float *)p.c, *part;
-    const int add = p.add;
-    if (parts < 2) {
-        multiply(d, precision, p);
-        return;
-    }
-    if (!(part = (float *)dev_scratch(d, SCRATCH_PARTS, (size_t)(parts * n) * sizeof *part))) return;
-    p.c = part;
-    p.add = 0;
-    on_operands(d, precision, p, run_parts);
-    sum_parts(d, parts, n, n, part, add, c);
+    const int64_t parts = (p.k + PART_K - 1) / PART_K;
+    if (parts > 1) in_parts(d, precision, p, PART_K, parts);
+    else on_operands(d, precision, p, 0);
 }
 
 void multiply_bf16(struct lafs_dev *d, struct product p)
 {
-    if (p.m == 0 || p.n == 0) return;
     p.bf16 = 1;
-    run_product(d, &p);
+    multiply(d, LAFS_PRECISION_BF16, p);
 }
 
 /* y = drop(act(x)); y may be x. A thread takes eight neighbours of a row. */

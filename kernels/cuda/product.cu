@@ -3,7 +3,7 @@
  * Which algorithm makes a product is decided by its shape and nothing else: no clock, no earlier call. The number of
  * rows, what the batch decides, takes no part where that can be helped: candidates are the library's for CHOSEN_ROWS
  * rows, those first that also take other numbers of rows, and the first that takes the product at hand is used. (Rows:
- * m in forms NT and NN, k in form TN, gradients of weights.) None of them splits the sum over k between blocks, which
+ * m in forms NT and NN, k in form TN, gradients of weights; of those in parts, k and how many there are.) None of them splits the sum over k between blocks, which
  * would add in another order, or with atomics. So a row's bits depend on neither the batch nor the time, and a run gone
  * on with has the algorithms that it had, as long as GPU and library are the same. */
 #include <cublasLt.h>
@@ -12,7 +12,7 @@
 
 #include "kernels/cuda/dev.cuh"
 
-enum { CHOSEN_ROWS = 8192, ASKED = 24, CANDIDATES = 8, MOST_CHOICES = 256, WORKSPACE = 32 << 20 };
+enum { CHOSEN_ROWS = 8192, CHOSEN_PARTS = 64, ASKED = 24, CANDIDATES = 8, MOST_CHOICES = 256, WORKSPACE = 32 << 20 };
 
 struct key { /* of a choice: all that describes a product but its rows and where it is */
     int form, bf16, c_bf16, bias, add, aligned /* all pointers to so many bytes */;
@@ -116,11 +116,18 @@ static int takes(struct products *all, const struct call *c, const cublasLtMatmu
     return r.state == CUBLAS_STATUS_SUCCESS && r.workspaceSize <= WORKSPACE;
 }
 
+/* A gradient of weights in parts of its rows: their number and length are the rows'. */
+static int in_parts(const struct product *p) { return p->form == PRODUCT_TN && p->count > 1; }
+
 static struct product with_rows(const struct product *p, int64_t rows)
 {
     struct product q = *p;
     if (p->form == PRODUCT_TN) q.k = rows;
     else q.m = rows;
+    if (in_parts(p)) {
+        q.count = CHOSEN_PARTS;
+        q.step_a = 32 * CHOSEN_ROWS * lda_of(p), q.step_b = 32 * CHOSEN_ROWS * ldb_of(p);
+    }
     q.lda = lda_of(p), q.ldb = ldb_of(p), q.ldc = ldc_of(p);
     return q;
 }
@@ -180,6 +187,7 @@ static cublasStatus_t choice_for(struct products *all, const struct product *p, 
     key.m = tn ? p->m : 0, key.n = p->n, key.k = tn ? 0 : p->k;
     key.lda = lda_of(p), key.ldb = ldb_of(p), key.ldc = ldc_of(p);
     key.count = p->count, key.step_a = p->step_a, key.step_b = p->step_b, key.step_c = p->step_c;
+    if (in_parts(p)) key.count = CHOSEN_PARTS, key.step_a = key.step_b = 0;
     for (int i = 0; i < all->choices; i++)
         if (!memcmp(&all->choice[i].key, &key, sizeof key)) {
             *out = &all->choice[i];
