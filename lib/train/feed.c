@@ -11,12 +11,14 @@
 #include "data/views.h"
 #include "train/ahead.h"
 
-enum { CHUNK = 64, SIDE = LAFS_CNN_SIDE, CROP = SIDE * SIDE * 3 };
+/* Views that go through the CNN at once, at most: a CPU's caches like few, a GPU's many processors many. */
+enum { CHUNK = 64, GPU_CHUNK = 1024, SIDE = LAFS_CNN_SIDE, CROP = SIDE * SIDE * 3 };
 
 struct lafs_feed {
     struct lafs_feed_config c;
     const struct lafs_backend *b;
     int64_t views;                  /* per image */
+    int64_t chunk;                  /* views computed at once */
     struct lafs_arena arena;
     struct lafs_ahead *ahead;
     /* what is handed out: two of each, one in use while the other is made */
@@ -40,10 +42,11 @@ struct lafs_feed {
     const uint8_t **source_at;
     int *w, *h;
     struct lafs_cnn_work cnn;
-    struct lafs_repeat cnn_again;         /* on CHUNK crops */
-    float *images, *landmarks, *points;   /* (CHUNK, CROP), (CHUNK, R, 2), the same */
-    float *host_landmarks, *host_points;  /* (CHUNK, R, 2) */
-    int64_t *off, *dev_off;               /* (CHUNK + 1) */
+    struct lafs_repeat cnn_again;
+    float *images, *found;                /* (chunk, CROP), (chunk, R, 2) */
+    float *landmarks, *points;            /* (views * micro, R, 2); points: of each view as many as it has tokens */
+    float *host_landmarks, *host_points;  /* the same */
+    int64_t *off, *dev_off;               /* (2, chunk + 1): of a chunk of global views, of local ones */
     /* from a stream */
     struct lafs_reader *reader;
     struct lafs_sample sample;
@@ -67,11 +70,12 @@ static int64_t tokens_of(const struct lafs_feed *f, int64_t view)
     return lafs_view_tokens(&f->c.points, kind_of(f, view), size_of(f, view));
 }
 
-/* First token of view v when each view has n images. */
-static int64_t token_start(const struct lafs_feed *f, int64_t v, int64_t n)
+/* First token of view j of the list, which has n images of each view. */
+static int64_t token_start(const struct lafs_feed *f, int64_t j, int64_t n)
 {
-    int64_t at = 0;
-    for (int64_t i = 0; i < v; i++) at += tokens_of(f, i) * n;
+    const int64_t globals = f->c.views.globals * n, before = j < globals ? j : globals;
+    int64_t at = before ? before * tokens_of(f, 0) : 0;
+    if (j > before) at += (j - before) * tokens_of(f, f->c.views.globals);
     return at;
 }
 
@@ -80,20 +84,21 @@ static int64_t token_width(const struct lafs_feed *f) { return (int64_t)f->c.poi
 static lafs_status carve(struct lafs_feed *f, struct lafs_err *err)
 {
     size_t all = (size_t)(f->views * f->c.micro), r2 = (size_t)f->c.points.landmarks * 2;
-    size_t values = (size_t)(token_start(f, f->views, f->c.micro) * token_width(f));
+    size_t values = (size_t)(token_start(f, f->views * f->c.micro, f->c.micro) * token_width(f));
     for (int i = 0; i < (f->c.ahead ? LAFS_AHEAD_SLOTS : 1); i++)
         f->slot[i].tokens = lafs_arena_take(&f->arena, values, sizeof(float));
     if (!f->c.ahead) f->slot[1].tokens = f->slot[0].tokens;
     if (!f->ix) return LAFS_OK;
     f->augmented = lafs_arena_take(&f->arena, all, CROP);
-    f->images = lafs_arena_take(&f->arena, (size_t)CHUNK * CROP, sizeof(float));
+    f->images = lafs_arena_take(&f->arena, (size_t)f->chunk * CROP, sizeof(float));
     if (f->c.points.dino) return LAFS_OK;
     f->clean = lafs_arena_take(&f->arena, all, CROP);
-    f->landmarks = lafs_arena_take(&f->arena, CHUNK * r2, sizeof(float));
-    f->points = lafs_arena_take(&f->arena, CHUNK * r2, sizeof(float));
-    f->dev_off = lafs_arena_take(&f->arena, CHUNK + 1, sizeof(int64_t));
+    f->points = lafs_arena_take(&f->arena, all * r2, sizeof(float));
+    f->dev_off = lafs_arena_take(&f->arena, 2 * (size_t)(f->chunk + 1), sizeof(int64_t));
     if (!f->c.cnn) return LAFS_OK;
-    return lafs_cnn_plan(&f->cnn, &f->c.cnn->cnn, CHUNK, LAFS_CNN_FOLDED, f->b, &f->arena, err);
+    f->landmarks = lafs_arena_take(&f->arena, all * r2, sizeof(float));
+    f->found = lafs_arena_take(&f->arena, (size_t)f->chunk * r2, sizeof(float));
+    return lafs_cnn_plan(&f->cnn, &f->c.cnn->cnn, f->chunk, LAFS_CNN_FOLDED, f->b, &f->arena, err);
 }
 
 static lafs_status host_memory(struct lafs_feed *f, struct lafs_err *err)
@@ -117,9 +122,33 @@ static lafs_status host_memory(struct lafs_feed *f, struct lafs_err *err)
     LAFS_TRY(lafs_alloc0(&f->source_at, all, sizeof *f->source_at, err));
     LAFS_TRY(lafs_alloc0(&f->w, all, sizeof *f->w, err));
     LAFS_TRY(lafs_alloc0(&f->h, all, sizeof *f->h, err));
-    LAFS_TRY(lafs_alloc0(&f->host_landmarks, CHUNK * r2, sizeof(float), err));
-    LAFS_TRY(lafs_alloc0(&f->host_points, CHUNK * r2, sizeof(float), err));
-    return lafs_alloc0(&f->off, CHUNK + 1, sizeof *f->off, err);
+    LAFS_TRY(lafs_alloc0(&f->host_landmarks, all * r2, sizeof(float), err));
+    LAFS_TRY(lafs_alloc0(&f->host_points, all * r2, sizeof(float), err));
+    LAFS_TRY(lafs_alloc0(&f->off, 2 * (size_t)(f->chunk + 1), sizeof *f->off, err));
+    for (int64_t i = 0; i <= f->chunk; i++) {
+        f->off[i] = f->c.views.globals ? i * tokens_of(f, 0) : 0;
+        f->off[f->chunk + 1 + i] = f->c.views.locals ? i * tokens_of(f, f->c.views.globals) : 0;
+    }
+    return LAFS_OK;
+}
+
+/* What the device keeps all the time. */
+static lafs_status device_memory(struct lafs_feed *f, struct lafs_err *err)
+{
+    const struct lafs_backend *b = f->b;
+    LAFS_TRY(lafs_arena_reserve(&f->arena, b, err));
+    LAFS_TRY(carve(f, err));
+    if (!f->ix || f->c.points.dino) return LAFS_OK;
+    b->ops->upload(b->dev, f->dev_off, f->off, 2 * (size_t)(f->chunk + 1) * sizeof *f->off);
+    if (f->c.cnn) LAFS_TRY(lafs_cnn_fold(&f->cnn, b, f->c.cnn->params.value, err));
+    return b->ops->sync(b->dev, err);
+}
+
+/* Chunks of `all` views, as equal as can be. */
+static int64_t chunk_of(const struct lafs_backend *b, int64_t all)
+{
+    const int64_t most = b->ops->record ? GPU_CHUNK : CHUNK, chunks = (all + most - 1) / most;
+    return (all + chunks - 1) / chunks;
 }
 
 static lafs_make_fn make;
@@ -134,6 +163,7 @@ static lafs_status feed_new(struct lafs_feed **out, const struct lafs_feed_confi
     f->b = b;
     f->ix = ix;
     f->views = c->views.globals + c->views.locals;
+    f->chunk = chunk_of(b, f->views * c->micro);
     f->order_epoch = -1;
     if (!f->c.turns.ranks) f->c.turns = lafs_turns_of(NULL, 1);
     lafs_sample_init(&f->sample);
@@ -144,9 +174,7 @@ static lafs_status feed_new(struct lafs_feed **out, const struct lafs_feed_confi
         return LAFS_OK;
     }
     LAFS_TRY_GOTO(st, host_memory(f, err), fail);
-    LAFS_TRY_GOTO(st, lafs_arena_reserve(&f->arena, b, err), fail);
-    LAFS_TRY_GOTO(st, carve(f, err), fail);
-    if (ix && c->cnn && !c->points.dino) LAFS_TRY_GOTO(st, lafs_cnn_fold(&f->cnn, b, c->cnn->params.value, err), fail);
+    LAFS_TRY_GOTO(st, device_memory(f, err), fail);
     const int64_t end = lafs_turns_local(&f->c.turns, c->per_epoch * c->epochs);
     LAFS_TRY_GOTO(st, lafs_ahead_new(&f->ahead, make, f, end, c->ahead, err), fail);
     *out = f;
@@ -241,81 +269,83 @@ static void render(struct lafs_feed *f, int n)
     f->b->ops->render(f->b->dev, j, f->plan, f->source_at, f->w, f->h, f->clean ? f->clean_at : NULL, f->augmented_at);
 }
 
-/* Of the CHUNK crops in f->images. */
+struct crops {
+    struct lafs_feed *f;
+    int64_t n; /* of f->images */
+};
 static void find_in_chunk(void *arg)
 {
-    struct lafs_feed *f = arg;
-    lafs_cnn_forward(&f->cnn, f->b, f->c.cnn->params.value, NULL, CHUNK, f->images, NULL, f->landmarks);
+    const struct crops *c = arg;
+    struct lafs_feed *f = c->f;
+    lafs_cnn_forward(&f->cnn, f->b, f->c.cnn->params.value, NULL, c->n, f->images, NULL, f->found);
 }
 
-/* Landmarks (n,R,2) of n clean crops into host_landmarks. */
-static lafs_status find_landmarks(struct lafs_feed *f, int n, const uint8_t *clean, struct lafs_err *err)
+/* Landmarks of all clean crops, n, into host_landmarks. */
+static lafs_status find_landmarks(struct lafs_feed *f, int64_t n, struct lafs_err *err)
 {
     const struct lafs_backend *b = f->b;
     size_t r2 = (size_t)f->c.points.landmarks * 2;
     if (!f->c.cnn) {
-        for (int i = 0; i < n; i++) lafs_grid_landmarks(f->c.points.landmarks, f->host_landmarks + (size_t)i * r2);
+        for (int64_t j = 0; j < n; j++) lafs_grid_landmarks(f->c.points.landmarks, f->host_landmarks + (size_t)j * r2);
         return LAFS_OK;
     }
-    b->ops->u8_to_f32(b->dev, (int64_t)n * CROP, clean, f->images);
-    if (n == CHUNK) lafs_repeat(&f->cnn_again, b, NULL, 0, find_in_chunk, f);
-    else lafs_cnn_forward(&f->cnn, b, f->c.cnn->params.value, NULL, n, f->images, NULL, f->landmarks);
+    for (int64_t j = 0; j < n; j += f->chunk) {
+        struct crops c = {f, n - j < f->chunk ? n - j : f->chunk};
+        b->ops->u8_to_f32(b->dev, c.n * CROP, f->clean_at[j], f->images);
+        lafs_repeat(&f->cnn_again, b, &c.n, sizeof c.n, find_in_chunk, &c);
+        b->ops->copy(b->dev, f->landmarks + (size_t)j * r2, f->found, (size_t)c.n * r2 * sizeof(float));
+    }
     b->ops->download(b->dev, f->host_landmarks, f->landmarks, (size_t)n * r2 * sizeof(float));
     return b->ops->sync(b->dev, err);
 }
 
 struct draw {
     struct lafs_feed *f;
-    int64_t v, first;
-    int images;
+    int64_t images;
 };
-static void draw_points(void *arg, int64_t i, int worker)
+static void draw_points(void *arg, int64_t j, int worker)
 {
     (void)worker;
     const struct draw *d = arg;
     struct lafs_feed *f = d->f;
-    lafs_view_points(&f->c.points, kind_of(f, d->v), f->epoch, f->key[(d->first + i) % d->images], (int)d->v,
-                     f->host_landmarks + i * f->c.points.landmarks * 2, f->host_points + i * tokens_of(f, d->v) * 2,
-                     NULL);
+    const int64_t v = j / d->images, at = token_start(f, j, d->images);
+    lafs_view_points(&f->c.points, kind_of(f, v), f->epoch, f->key[j % d->images], (int)v,
+                     f->host_landmarks + j * f->c.points.landmarks * 2, f->host_points + at * 2, NULL);
 }
 
-/* Tokens of views first..first+n-1 of the list, all of view v. */
-static lafs_status cut_views(struct lafs_feed *f, int64_t v, int64_t first, int n, int images, float *tokens,
-                             struct lafs_err *err)
+/* Tokens of m views from j on, of n images each, all global or all local. */
+static void cut_views(struct lafs_feed *f, int64_t j, int64_t m, int64_t n)
 {
     const struct lafs_backend *b = f->b;
-    int size = size_of(f, v), p = f->c.points.patch;
-    int64_t count = tokens_of(f, v);
-    const uint8_t *augmented = f->augmented_at[first];
-    if (!f->c.points.dino) {
-        LAFS_TRY(find_landmarks(f, n, f->clean_at[first], err));
-        lafs_pool_for(f->pool, n, draw_points, &(struct draw){f, v, first, images});
-    }
-    b->ops->u8_to_f32(b->dev, (int64_t)n * size * size * 3, augmented, f->images);
+    const int local = j >= f->c.views.globals * n, size = size_of(f, j / n), p = f->c.points.patch;
+    const int64_t first = token_start(f, j, n), offs = local ? f->chunk + 1 : 0;
+    float *tokens = f->out->tokens + first * token_width(f);
+    b->ops->u8_to_f32(b->dev, m * size * size * 3, f->augmented_at[j], f->images);
     if (f->c.points.dino) {
-        b->ops->grid_cut(b->dev, n, size, p, f->images, tokens);
-        return LAFS_OK;
+        b->ops->grid_cut(b->dev, m, size, p, f->images, tokens);
+        return;
     }
-    for (int i = 0; i <= n; i++) f->off[i] = i * count;
-    b->ops->upload(b->dev, f->dev_off, f->off, (size_t)(n + 1) * sizeof *f->off);
-    b->ops->upload(b->dev, f->points, f->host_points, (size_t)(n * count * 2) * sizeof(float));
-    struct lafs_seqs s = {n, f->off, f->dev_off, count};
-    b->ops->patch_cut(b->dev, &s, size, p, f->c.cnn != NULL, f->images, f->points, tokens);
-    return b->ops->sync(b->dev, err); /* host arrays are used again */
+    struct lafs_seqs s = {m, f->off + offs, f->dev_off + offs, tokens_of(f, j / n)};
+    b->ops->patch_cut(b->dev, &s, size, p, f->c.cnn != NULL, f->images, f->points + first * 2, tokens);
 }
 
 /* The tokens of all views of n images, planned and decoded. */
 static lafs_status make_tokens(struct lafs_feed *f, int n, struct lafs_err *err)
 {
+    const struct lafs_backend *b = f->b;
+    const int64_t all = f->views * n, globals = (int64_t)f->c.views.globals * n;
     render(f, n);
-    for (int64_t v = 0; v < f->views; v++) {
-        float *tokens = f->out->tokens + token_start(f, v, n) * token_width(f);
-        for (int i = 0; i < n; i += CHUNK) {
-            int m = n - i < CHUNK ? n - i : CHUNK;
-            LAFS_TRY(cut_views(f, v, v * n + i, m, n, tokens + i * tokens_of(f, v) * token_width(f), err));
-        }
+    if (!f->c.points.dino) {
+        LAFS_TRY(find_landmarks(f, all, err));
+        lafs_pool_for(f->pool, all, draw_points, &(struct draw){f, n});
+        b->ops->upload(b->dev, f->points, f->host_points, (size_t)(token_start(f, all, n) * 2) * sizeof(float));
     }
-    return f->b->ops->sync(f->b->dev, err);
+    for (int64_t j = 0, m; j < all; j += m) {
+        const int64_t left = (j < globals ? globals : all) - j;
+        m = left < f->chunk ? left : f->chunk;
+        cut_views(f, j, m, n);
+    }
+    return b->ops->sync(b->dev, err); /* host arrays are used again */
 }
 
 static lafs_status next_of_index(struct lafs_feed *f, int64_t epoch, int64_t position, int n, struct lafs_err *err)
@@ -396,7 +426,7 @@ static lafs_status upload_views(struct lafs_feed *f, int i, int n, struct lafs_e
             return lafs_fail(err, LAFS_FAILED, "record '%s', view %" PRId64 ": not %" PRId64 " patches of %d x %d", key,
                              v, count, f->c.points.patch, f->c.points.patch);
         memcpy(f->host_tokens, view[v].patches, (size_t)size * sizeof(float));
-        float *to = f->out->tokens + token_start(f, v, n) * token_width(f) + i * size;
+        float *to = f->out->tokens + token_start(f, v * n, n) * token_width(f) + i * size;
         b->ops->upload(b->dev, to, f->host_tokens, (size_t)size * sizeof(float));
         LAFS_TRY(b->ops->sync(b->dev, err)); /* host_tokens are used again */
     }

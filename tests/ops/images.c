@@ -17,6 +17,8 @@ static void draw_conv_inputs(struct op *o, int depthwise)
     o->dim[0] = below(o, 1, 12);
     o->dim[1] = below(o, 1, 12);
     o->dim[2] = below(o, 1, depthwise ? 70 : 12);
+    /* As vectors like it, or not. */
+    if (depthwise) o->dim[2] = below(o, 0, 1) ? (o->dim[2] + 3) / 4 * 4 : o->dim[2] | 1;
     o->dim[3] = depthwise ? depthwise : 1 + 2 * below(o, 0, 2);
     o->dim[4] = below(o, 1, 2);
     o->dim[5] = depthwise ? o->dim[2] : below(o, 1, 40);
@@ -24,18 +26,72 @@ static void draw_conv_inputs(struct op *o, int depthwise)
     per_seq(o, "x", IN, o->dim[0] * o->dim[1] * o->dim[2]);
     whole(o, "w", IN, o->dim[5] * (depthwise ? 1 : o->dim[2]) * o->dim[3] * o->dim[3]);
 }
+static void draw_outputs(struct op *o)
+{
+    whole(o, "b", IN, o->dim[5])->absent = (int)below(o, 0, 1);
+    per_seq(o, "y", OUT, out_pixels(o) * o->dim[5]);
+}
+static void draw_gradients(struct op *o)
+{
+    per_seq(o, "dy", IN, out_pixels(o) * o->dim[5]);
+    per_seq(o, "dx", OUT, o->dim[0] * o->dim[1] * o->dim[2]);
+    whole(o, "dw", ADD, find_buf(o, "w")->width);
+}
 static void draw_forward(struct op *o, int depthwise)
 {
     draw_conv_inputs(o, depthwise);
-    whole(o, "b", IN, o->dim[5])->absent = (int)below(o, 0, 1);
-    per_seq(o, "y", OUT, out_pixels(o) * o->dim[5]);
+    draw_outputs(o);
 }
 static void draw_backward(struct op *o, int depthwise)
 {
     draw_conv_inputs(o, depthwise);
-    per_seq(o, "dy", IN, out_pixels(o) * o->dim[5]);
-    per_seq(o, "dx", OUT, o->dim[0] * o->dim[1] * o->dim[2]);
-    whole(o, "dw", ADD, find_buf(o, "w")->width);
+    draw_gradients(o);
+}
+/* Of an image, and as many channels as networks begin with. */
+static void draw_image_inputs(struct op *o)
+{
+    draw_images(o, 3);
+    o->dim[0] = below(o, 1, 20);
+    o->dim[1] = below(o, 1, 20);
+    o->dim[2] = o->dim[3] = 3;
+    o->dim[4] = below(o, 1, 2);
+    o->dim[5] = 8 * below(o, 1, 5);
+    o->dim[6] = below(o, LAFS_ACT_NONE, LAFS_ACT_SIGMOID);
+    per_seq(o, "x", IN, o->dim[0] * o->dim[1] * 3);
+    whole(o, "w", IN, o->dim[5] * 27);
+}
+static void draw_image_conv(struct op *o)
+{
+    draw_image_inputs(o);
+    draw_outputs(o);
+}
+static void draw_image_conv_bwd(struct op *o)
+{
+    draw_image_inputs(o);
+    draw_gradients(o);
+}
+/* So many channels and pixels that a GPU's threads have several each. */
+static void draw_many_inputs(struct op *o)
+{
+    draw_images(o, 1);
+    o->dim[0] = below(o, 1, 2);
+    o->dim[2] = o->dim[5] = 1280;
+    o->dim[3] = 3 + 2 * below(o, 0, 1);
+    o->dim[4] = below(o, 1, 2);
+    o->dim[1] = 430 * o->dim[4];
+    o->dim[6] = LAFS_ACT_HSWISH;
+    per_seq(o, "x", IN, o->dim[0] * o->dim[1] * o->dim[2]);
+    whole(o, "w", IN, o->dim[2] * o->dim[3] * o->dim[3]);
+}
+static void draw_many(struct op *o)
+{
+    draw_many_inputs(o);
+    draw_outputs(o);
+}
+static void draw_many_bwd(struct op *o)
+{
+    draw_many_inputs(o);
+    draw_gradients(o);
 }
 static void draw_conv(struct op *o) { draw_forward(o, 0); }
 /* One pixel: a product. */
@@ -383,12 +439,16 @@ static const struct op_case cases[] = {
     {"conv", draw_conv, run_conv},
     {"conv 1x1", draw_conv_1x1, run_conv},
     {"conv backward", draw_conv_bwd, run_conv_bwd},
+    {"conv of an image", draw_image_conv, run_conv, .rounds = 4},
+    {"conv of an image backward", draw_image_conv_bwd, run_conv_bwd, .rounds = 4},
     {"depthwise 1 x 1", draw_depthwise1, run_depthwise, .rounds = 2},
-    {"depthwise 3 x 3", draw_depthwise3, run_depthwise, .rounds = 5},
-    {"depthwise 5 x 5", draw_depthwise5, run_depthwise, .rounds = 5},
+    {"depthwise 3 x 3", draw_depthwise3, run_depthwise, .rounds = 8},
+    {"depthwise 5 x 5", draw_depthwise5, run_depthwise, .rounds = 8},
     {"depthwise 1 x 1 backward", draw_depthwise1_bwd, run_depthwise_bwd, .rounds = 2},
-    {"depthwise 3 x 3 backward", draw_depthwise3_bwd, run_depthwise_bwd, .rounds = 5},
-    {"depthwise 5 x 5 backward", draw_depthwise5_bwd, run_depthwise_bwd, .rounds = 5},
+    {"depthwise 3 x 3 backward", draw_depthwise3_bwd, run_depthwise_bwd, .rounds = 8},
+    {"depthwise 5 x 5 backward", draw_depthwise5_bwd, run_depthwise_bwd, .rounds = 8},
+    {"depthwise, many channels", draw_many, run_depthwise, .rounds = 2},
+    {"depthwise, many channels, backward", draw_many_bwd, run_depthwise_bwd, .rounds = 2},
     {"maxpool2", draw_maxpool2, run_maxpool2},
     {"upsample2_add", draw_upsample2, run_upsample2},
     {"maxpool2_bwd, upsample2_bwd", draw_maps_bwd, run_maps_bwd},
