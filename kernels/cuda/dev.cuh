@@ -134,8 +134,8 @@ static inline int64_t ldb_of(const struct product *p) { return p->ldb ? p->ldb :
 static inline int64_t ldc_of(const struct product *p) { return p->ldc ? p->ldc : p->n; }
 /* An element's bits do not depend on m in forms NT and NN. Not on a plan: see linear.cu. */
 void product_run(struct lafs_dev *d, const struct product *p);
-/* The product of fp32 matrices, taken as `precision` says: linear.cu. Where it is a gradient of weights, of form TN, with
- * so few results that they keep no GPU busy, parts of its sum side by side, then those in their order. */
+/* The product of fp32 matrices, taken as `precision` says: linear.cu. Where it is a gradient of weights, of form TN,
+ * with so few results that they keep no GPU busy: parts of its sum side by side, then those in their order. */
 void multiply(struct lafs_dev *d, enum lafs_precision precision, struct product p);
 /* The product of bf16 matrices in memory: linear.cu. */
 void multiply_bf16(struct lafs_dev *d, struct product p);
@@ -629,7 +629,7 @@ DEVICE int64_t sequence_of(int64_t n, const int64_t *off, int64_t row)
     }
     return lo;
 }
-/* The sequence of a row, kept from row to row of those that a warp has: they ascend, so that it is searched for once. */
+/* The sequence of a row, kept from row to row of those that a warp has: they ascend, and one search is enough. */
 struct place {
     int64_t seq, start, end; /* its rows; at first 0: none */
 };
@@ -658,8 +658,8 @@ DEVICE int64_t place_among(int64_t n, const int64_t *of, int64_t i)
 
 /* -- activations -- */
 DEVICE float relu6(float x) { return x < 0 ? 0 : x > 6 ? 6 : x; }
-/* The upper tail of the normal distribution at |x|, 1 - Phi(|x|), to 1e-7, and *density exp(-x^2/2); as kernels/cpu/vec.h
- * has it, where its numbers are from. */
+/* The upper tail of the normal distribution at |x|, 1 - Phi(|x|), to 1e-7, and *density exp(-x^2/2); by the numbers of
+ * kernels/cpu/vec.h. */
 DEVICE float normal_tail(float x, float *density)
 {
     const float u = fminf(fabsf(x), 13.0f), t = quick_inverse(1.0f + 0.28f * u);

@@ -7,7 +7,7 @@ static void run_product(struct lafs_dev *d, const struct product *p)
 }
 
 /* -- long sums with few results: a block of a product has a tile of the result and walks all of the sum, so that few
- * tiles leave most of the GPU idle. The sum is cut into parts, by the shape alone, which are products side by side. -- */
+ * tiles leave most of the GPU idle. The sum is cut into parts, by the shape alone: products side by side. -- */
 
 enum { PART_K = 4096 /* summands of a part, in form NN */, TILE = 128, BLOCKS = 1056, LEAST_PART = 512,
        BLOCKS_BF16 = 264, FEW_TILES_BF16 = 60, LEAST_PART_BF16 = 1024 };
