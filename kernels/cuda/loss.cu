@@ -62,7 +62,8 @@ static void mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, c
 
 /* -- DINO: every row's log-sum-exp, then one pass over the classes that has all views of an image at once -- */
 
-enum { DINO_CHUNK = 2048 /* classes of a block */, KEPT_TEACHERS = 8 /* whose values a thread keeps */ };
+enum { DINO_CHUNK = 2048 /* classes of a block */, KEPT_TEACHERS = 8, /* whose values a thread keeps */
+       STUDENTS = 5 /* whose values are on their way at once */ };
 
 struct row_stats {
     double lse, entropy, peak; /* the last two: of teachers */
@@ -145,19 +146,28 @@ KERNEL dino_pairs_kernel(struct dino g, const struct row_stats *stats, double sc
             if (t == 0) lq0 = lq;
             q[t] = expf((float)lq);
         }
-        for (int s = 0; s < g.vs; s++) {
-            const int64_t row = s * g.b + i;
-            const double lp = dino_z(&g, row, j) - stats[row].lse;
-            float others = 0; /* of teacher views that are not this one */
+        for (int from = 0; from < g.vs; from += STUDENTS) {
+            double of[STUDENTS];
 #pragma unroll
-            for (int t = 0; t < KEPT_TEACHERS; t++)
-                if (t < g.vt && t != s) others += q[t];
-            for (int t = KEPT_TEACHERS; t < g.vt; t++)
-                if (t != s) others += expf((float)dino_lq(&g, of_teacher, t, i, j));
-            const int count = g.vt - (s < g.vt);
-            loss -= others * lp;
-            if (s) kl += q[0] * (lq0 - lp);
-            if (dstudent) dstudent[row * g.k + j] = (float)(grad * ((double)count * expf((float)lp) - others));
+            for (int a = 0; a < STUDENTS; a++)
+                if (from + a < g.vs)
+                    of[a] = dino_z(&g, (from + a) * g.b + i, j) - stats[(from + a) * g.b + i].lse;
+#pragma unroll
+            for (int a = 0; a < STUDENTS; a++) {
+                const int s = from + a, count = g.vt - (s < g.vt);
+                if (s >= g.vs) continue;
+                const double lp = of[a];
+                float others = 0; /* of teacher views that are not this one */
+#pragma unroll
+                for (int t = 0; t < KEPT_TEACHERS; t++)
+                    if (t < g.vt && t != s) others += q[t];
+                for (int t = KEPT_TEACHERS; t < g.vt; t++)
+                    if (t != s) others += expf((float)dino_lq(&g, of_teacher, t, i, j));
+                loss -= others * lp;
+                if (s) kl += q[0] * (lq0 - lp);
+                if (dstudent)
+                    dstudent[(s * g.b + i) * g.k + j] = (float)(grad * ((double)count * expf((float)lp) - others));
+            }
         }
     }
     loss = block_sum(loss, room);
