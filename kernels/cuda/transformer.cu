@@ -23,48 +23,73 @@ DEVICE int64_t row_among(const struct some *s, int64_t seq, int64_t t)
 
 /* -- tokens -- */
 
-KERNEL assemble_kernel(int64_t n, const int64_t *off, int64_t width, const float *proj, const float *cls,
+/* A thread takes eight neighbours of a row. */
+KERNEL assemble_kernel(int64_t n, const int64_t *off, int64_t width, int whole, const float *proj, const float *cls,
                        const float *pos, struct drop drop, float *x)
 {
-    const int64_t groups = (width + 7) / 8, row = global_index() / groups, first = global_index() % groups * 8;
+    const int64_t groups = (width + 7) / 8, row = global_index() / groups, j = global_index() % groups * 8;
     if (row >= off[n]) return;
     const int64_t seq = sequence_of(n, off, row), t = row - off[seq];
-    struct drop_mask mask;
-    for (int64_t j = first; j < width && j < first + 8; j++) {
-        const float token = t == 0 ? cls[j] : proj[(row - seq - 1) * width + j];
-        x[row * width + j] = (token + pos[t * width + j]) * drop_factor(&drop, &mask, seq, t * width + j);
-    }
+    float v[8], add[8], keep[8];
+    take_eight(t == 0 ? cls + j : proj + (row - seq - 1) * width + j, width - j, whole, v);
+    take_eight(pos + t * width + j, width - j, whole, add);
+    drop_factors(&drop, seq, t * width + j, whole, keep);
+#pragma unroll
+    for (int k = 0; k < 8; k++) v[k] = (v[k] + add[k]) * keep[k];
+    give_eight(x + row * width + j, width - j, whole, v);
 }
 static void assemble(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *proj, const float *cls,
                      const float *pos, const struct lafs_drop *drop, float *x)
 {
     LAUNCH(d, assemble_kernel, grid_for(lafs_seqs_rows(s) * ((width + 7) / 8)), THREADS, 0, s->n, s->dev_off, width,
-           proj, cls, pos, drop_of(drop), x);
+           in_quads(width, proj, cls, pos, x), proj, cls, pos, drop_of(drop), x);
 }
 
-/* A thread has a column of a position, in all sequences. */
-KERNEL assemble_bwd_kernel(int64_t n, const int64_t *off, int64_t longest, int64_t width, const float *dx,
-                           struct drop drop, float *dproj, float *dcls, float *dpos)
+/* A thread has eight columns of a position, in a part of the sequences; part (parts, longest, width): their sums. */
+enum { SEQUENCES = 64 };
+KERNEL assemble_bwd_kernel(int64_t n, const int64_t *off, int64_t longest, int64_t width, int whole, const float *dx,
+                           struct drop drop, float *dproj, float *part)
 {
-    const int64_t t = global_index() / width, j = global_index() % width;
+    const int64_t groups = (width + 7) / 8, t = global_index() / groups, j = global_index() % groups * 8;
+    const int64_t first = (int64_t)block_y() * SEQUENCES, end = first + SEQUENCES < n ? first + SEQUENCES : n;
+    float sum[8] = {0}, v[8], keep[8];
     if (t >= longest) return;
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = first; i < end; i++) {
         const int64_t row = off[i] + t;
         if (row >= off[i + 1]) continue;
-        struct drop_mask mask;
-        const float g = dx[row * width + j] * drop_factor(&drop, &mask, i, t * width + j);
-        if (t) dproj[(row - i - 1) * width + j] = g;
-        sum += g;
+        take_eight(dx + row * width + j, width - j, whole, v);
+        drop_factors(&drop, i, t * width + j, whole, keep);
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            v[k] *= keep[k];
+            sum[k] += v[k];
+        }
+        if (t) give_eight(dproj + (row - i - 1) * width + j, width - j, whole, v);
     }
-    dpos[t * width + j] += (float)sum;
-    if (t == 0) dcls[j] += (float)sum;
+    give_eight(part + (block_y() * longest + t) * width + j, width - j, whole, sum);
+}
+/* Those of a column, summed: position 0 has the CLS token. */
+KERNEL_FOR(PARTS_BLOCK) assemble_sums_kernel(int64_t parts, int64_t n, int64_t width, const float *part, float *dcls,
+                                             float *dpos)
+{
+    const int64_t j = block_x() * WARP + lane_index();
+    const float sum = (float)parts_sum(parts, n, j, part, shared_memory<double>());
+    if (warp_index() || j >= n) return;
+    dpos[j] += sum;
+    if (j < width) dcls[j] += sum;
 }
 static void assemble_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dx,
                          const struct lafs_drop *drop, float *dproj, float *dcls, float *dpos)
 {
-    LAUNCH(d, assemble_bwd_kernel, grid_for(s->max_len * width), THREADS, 0, s->n, s->dev_off, s->max_len, width, dx,
-           drop_of(drop), dproj, dcls, dpos);
+    const int64_t parts = (s->n + SEQUENCES - 1) / SEQUENCES, columns = s->max_len * width;
+    const int threads = parts_threads(parts);
+    if (parts == 0 || columns == 0) return;
+    float *part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(parts * columns) * sizeof *part);
+    if (!part) return;
+    LAUNCH(d, assemble_bwd_kernel, grid_of(grid_for(s->max_len * ((width + 7) / 8)).x, parts), THREADS, 0, s->n,
+           s->dev_off, s->max_len, width, in_quads(width, dx, dproj), dx, drop_of(drop), dproj, part);
+    LAUNCH(d, assemble_sums_kernel, grid_of((columns + WARP - 1) / WARP), threads, (size_t)threads * sizeof(double),
+           parts, columns, width, part, dcls, dpos);
 }
 
 /* -- residual + LayerNorm: a lane takes eight neighbours at a time, which share a draw of dropout -- */
