@@ -136,8 +136,8 @@ static inline int64_t ldb_of(const struct product *p) { return p->ldb ? p->ldb :
 static inline int64_t ldc_of(const struct product *p) { return p->ldc ? p->ldc : p->n; }
 /* An element's bits do not depend on m in forms NT and NN. Not on a plan: see linear.cu. */
 void product_run(struct lafs_dev *d, const struct product *p);
-/* The product of fp32 matrices, taken as `precision` says: linear.cu. Where it is a gradient of weights, of form TN, with
- * so few results that they keep no GPU busy, parts of its sum side by side, then those in their order. */
+/* The product of fp32 matrices, taken as `precision` says: linear.cu. Where it is a gradient of weights, of form TN,
+ * with so few results that they keep no GPU busy: parts of its sum side by side, then those in their order. */
 void multiply(struct lafs_dev *d, enum lafs_precision precision, struct product p);
 /* The product of bf16 matrices in memory: linear.cu. */
 void multiply_bf16(struct lafs_dev *d, struct product p);
@@ -267,6 +267,10 @@ DEVICE void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
 }
 /* a b, rounded, whatever is done with it; for what must not depend on whether a compiler adds in the same step. */
 DEVICE float multiply_rounded(float a, float b) { return __fmul_rn(a, b); }
+/* exp(x) of x <= 0, and 1/x of 1 <= x < 2^126, by the GPU's own approximations: exp to 2 + 1.2 |x| units in the last
+ * place, so to less than 2^-22 of what exp(0) is; 1/x to one. */
+DEVICE float quick_exp(float x) { return __expf(x); }
+DEVICE float quick_inverse(float x) { return __fdividef(1, x); }
 /* sum + the dot product of four signed bytes. */
 DEVICE int32_t dot_bytes(int32_t a, int32_t b, int32_t sum) { return __dp4a(a, b, sum); }
 /* Two floats rounded to bf16, the first in the lower half; of a NaN, some NaN. */
@@ -403,6 +407,8 @@ DEVICE void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
                     sim_half(all, (2 * t + e % 2) * 4 + k % 8 / 2, 4 + k / 8, k % 2);
 }
 DEVICE float multiply_rounded(float a, float b) { return a * b; }
+DEVICE float quick_exp(float x) { return expf(x); }
+DEVICE float quick_inverse(float x) { return 1 / x; }
 DEVICE int32_t dot_bytes(int32_t a, int32_t b, int32_t sum)
 {
     for (int i = 0; i < 32; i += 8) sum += (int8_t)(a >> i) * (int8_t)(b >> i);
@@ -474,12 +480,28 @@ template <class T> DEVICE T block_max(T v, T *room)
     return best;
 }
 
+/* part[first], part[first + step], .. up to `end`, summed in their order; several are on their way at once. */
+DEVICE double strided_sum(const float *part, int64_t first, int64_t end, int64_t step)
+{
+    enum { AT_ONCE = 8 };
+    double sum = 0;
+    int64_t i = first;
+    for (; i + (AT_ONCE - 1) * step < end; i += AT_ONCE * step) {
+        float v[AT_ONCE];
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) v[k] = part[i + k * step];
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) sum += v[k];
+    }
+    for (; i < end; i += step) sum += part[i];
+    return sum;
+}
 /* The sum of a column of part (parts, n): the block's warps share the parts, a lane has a column. For lanes of the
  * first warp; all threads come. room: shared, a double a thread. */
 DEVICE double parts_sum(int64_t parts, int64_t n, int64_t column, const float *part, double *room)
 {
     double sum = 0;
-    for (int64_t i = warp_index(); i < parts && column < n; i += block_threads() / WARP) sum += part[i * n + column];
+    if (column < n) sum = strided_sum(part, warp_index() * n + column, parts * n, block_threads() / WARP * n);
     room[thread_index()] = sum;
     block_sync();
     sum = 0;
@@ -665,6 +687,20 @@ DEVICE int64_t sequence_of(int64_t n, const int64_t *off, int64_t row)
     }
     return lo;
 }
+/* The sequence of a row, kept from row to row of those that a warp has: they ascend, and one search is enough. */
+struct place {
+    int64_t seq, start, end; /* its rows; at first 0: none */
+};
+/* 1: it is another sequence than before. */
+DEVICE int place_row(struct place *at, int64_t n, const int64_t *off, int64_t row)
+{
+    if (row < at->end) return 0;
+    if (at->end == 0) at->seq = sequence_of(n, off, row);
+    else
+        while (at->seq + 1 < n && off[at->seq + 1] <= row) at->seq++;
+    at->start = off[at->seq], at->end = off[at->seq + 1];
+    return 1;
+}
 /* The place of i in the ascending of[0..n); -1: it is not there. of NULL: i itself. */
 DEVICE int64_t place_among(int64_t n, const int64_t *of, int64_t i)
 {
@@ -680,11 +716,38 @@ DEVICE int64_t place_among(int64_t n, const int64_t *of, int64_t i)
 
 /* -- activations -- */
 DEVICE float relu6(float x) { return x < 0 ? 0 : x > 6 ? 6 : x; }
+/* The upper tail of the normal distribution at |x|, 1 - Phi(|x|), to 1e-7, and *density exp(-x^2/2); by the numbers of
+ * kernels/cpu/vec.h. */
+DEVICE float normal_tail(float x, float *density)
+{
+    const float u = fminf(fabsf(x), 13.0f), t = quick_inverse(1.0f + 0.28f * u);
+    float p = -0.10655125055f;
+    p = p * t + 0.39295566759f;
+    p = p * t - 0.24207487775f;
+    p = p * t + 0.27307299062f;
+    p = p * t + 0.065802892691f;
+    p = p * t + 0.11679457256f;
+    *density = quick_exp(-0.5f * u * u);
+    return *density * (p * t);
+}
+DEVICE float gelu(float x)
+{
+    float density;
+    const float part = x * normal_tail(x, &density);
+    return x < 0 ? part : x - part;
+}
+/* Phi(x) + x phi(x) */
+DEVICE float gelu_slope(float x)
+{
+    float density;
+    const float tail = normal_tail(x, &density);
+    return (x < 0 ? tail : 1 - tail) + x * (0.39894228f * density);
+}
 DEVICE float act_value(enum lafs_act act, float x)
 {
     switch (act) {
     case LAFS_ACT_RELU: return x < 0 ? 0 : x;
-    case LAFS_ACT_GELU: return 0.5f * x * (1 + erff(x * 0.70710678f));
+    case LAFS_ACT_GELU: return gelu(x);
     case LAFS_ACT_HSWISH: return x * relu6(x + 3) / 6;
     case LAFS_ACT_HSIGMOID: return relu6(x + 3) / 6;
     case LAFS_ACT_SIGMOID: return 1 / (1 + expf(-x));
@@ -695,7 +758,7 @@ DEVICE float act_slope(enum lafs_act act, float x)
 {
     switch (act) {
     case LAFS_ACT_RELU: return x > 0 ? 1.0f : 0.0f;
-    case LAFS_ACT_GELU: return 0.5f * (1 + erff(x * 0.70710678f)) + x * expf(-0.5f * x * x) * 0.39894228f;
+    case LAFS_ACT_GELU: return gelu_slope(x);
     case LAFS_ACT_HSWISH: return relu6(x + 3) / 6 + (x > -3 && x < 3 ? x / 6 : 0.0f);
     case LAFS_ACT_HSIGMOID: return x > -3 && x < 3 ? 1.0f / 6 : 0.0f;
     case LAFS_ACT_SIGMOID: {
@@ -703,6 +766,29 @@ DEVICE float act_slope(enum lafs_act act, float x)
         return s * (1 - s);
     }
     default: return 1;
+    }
+}
+
+/* Of eight: what is usual is asked for once. */
+DEVICE void act_values(enum lafs_act act, float v[8])
+{
+    if (act == LAFS_ACT_GELU) {
+#pragma unroll
+        for (int k = 0; k < 8; k++) v[k] = gelu(v[k]);
+    } else if (act != LAFS_ACT_NONE) {
+#pragma unroll
+        for (int k = 0; k < 8; k++) v[k] = act_value(act, v[k]);
+    }
+}
+/* v *= act'(x) */
+DEVICE void act_slopes(enum lafs_act act, const float x[8], float v[8])
+{
+    if (act == LAFS_ACT_GELU) {
+#pragma unroll
+        for (int k = 0; k < 8; k++) v[k] *= gelu_slope(x[k]);
+    } else if (act != LAFS_ACT_NONE) {
+#pragma unroll
+        for (int k = 0; k < 8; k++) v[k] *= act_slope(act, x[k]);
     }
 }
 

@@ -7,10 +7,10 @@ static void run_product(struct lafs_dev *d, const struct product *p)
 }
 
 /* -- long sums with few results: a block of a product has a tile of the result and walks all of the sum, so that few
- * tiles leave most of the GPU idle. The sum is cut into parts, by the shape alone, which are products side by side. -- */
+ * tiles leave most of the GPU idle. The sum is cut into parts, by the shape alone: products side by side. -- */
 
 enum { PART_K = 4096 /* summands of a part, in form NN */, TILE = 128, BLOCKS = 1056, LEAST_PART = 512,
-       BLOCKS_BF16 = 264, FEW_TILES_BF16 = 60, LEAST_PART_BF16 = 2048 };
+       BLOCKS_BF16 = 264, FEW_TILES_BF16 = 60, LEAST_PART_BF16 = 1024 };
 
 /* At most so many parts of a gradient of weights, one more for what is left over; 0, 1: none. Never more of fewer
  * rows: memory is planned by the most. bf16: tensor units, which whole products keep busy much sooner. */
@@ -148,26 +148,47 @@ void multiply_bf16(struct lafs_dev *d, struct product p)
     multiply(d, LAFS_PRECISION_BF16, p);
 }
 
-/* y = drop(act(x)); y may be x. A thread takes eight neighbours of a row. */
-template <class T> KERNEL finish_kernel(int64_t n, const int64_t *off, int64_t width, int whole, enum lafs_act act,
-                                        struct drop drop, const T *x, T *y)
+/* What follows a product: a lane has eight columns, a block those of a warp and `rows` rows, which its warps share.
+ * A warp reads AHEAD of its rows before it computes one. */
+enum { FINISH_ROWS = 64, FINISH_COLUMNS = WARP * 8, AHEAD = 2, FINISH_BLOCKS = 264 /* they keep a GPU busy */ };
+
+/* y = drop(act(x)); y may be x. */
+template <class T> KERNEL finish_kernel(int64_t n, const int64_t *off, int64_t rows, int64_t width, int whole,
+                                        enum lafs_act act, struct drop drop, const T *x, T *y)
 {
-    const int64_t groups = (width + 7) / 8, row = global_index() / groups, first = global_index() % groups * 8;
-    if (row >= off[n]) return;
-    const int64_t seq = drop.key ? sequence_of(n, off, row) : 0, at = row * width + first, count = width - first;
-    float v[8], keep[8];
-    take_eight(x + at, count, whole, v);
-    drop_factors(&drop, seq, (row - off[seq]) * width + first, whole, keep);
+    const int64_t column = (int64_t)block_y() * FINISH_COLUMNS + 8 * lane_index(), count = width - column;
+    const int64_t first = block_x() * rows, end = first + rows < off[n] ? first + rows : off[n];
+    const int step = block_threads() / WARP;
+    struct place place = {0, 0, 0};
+    if (count <= 0) return;
+    for (int64_t row = first + warp_index(); row < end; row += AHEAD * step) {
+        float v[AHEAD][8], keep[8];
 #pragma unroll
-    for (int k = 0; k < 8; k++) v[k] = act_value(act, v[k]) * keep[k];
-    give_eight(y + at, count, whole, v);
+        for (int a = 0; a < AHEAD; a++)
+            if (row + a * step < end) take_eight(x + (row + a * step) * width + column, count, whole, v[a]);
+#pragma unroll
+        for (int a = 0; a < AHEAD; a++) {
+            const int64_t at = row + a * step;
+            if (at >= end) continue;
+            act_values(act, v[a]);
+            if (drop.key) {
+                place_row(&place, n, off, at);
+                drop_factors(&drop, place.seq, (at - place.start) * width + column, whole, keep);
+#pragma unroll
+                for (int k = 0; k < 8; k++) v[a][k] *= keep[k];
+            }
+            give_eight(y + at * width + column, count, whole, v[a]);
+        }
+    }
 }
 template <class T> static void finish(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, enum lafs_act act,
                                       const struct lafs_drop *drop, const T *x, T *y)
 {
     const struct drop mask = drop_of(drop);
+    const int64_t all = lafs_seqs_rows(s), across = (width + FINISH_COLUMNS - 1) / FINISH_COLUMNS;
+    const int64_t rows = all * across >= FINISH_BLOCKS * FINISH_ROWS ? FINISH_ROWS : THREADS / WARP;
     if (act == LAFS_ACT_NONE && !mask.key && x == y) return;
-    LAUNCH_OF(T, d, finish_kernel, grid_for(lafs_seqs_rows(s) * ((width + 7) / 8)), THREADS, 0, s->n, s->dev_off, width,
+    LAUNCH_OF(T, d, finish_kernel, grid_of((all + rows - 1) / rows, across), THREADS, 0, s->n, s->dev_off, rows, width,
               in_quads(width, x, y), act, mask, x, y);
 }
 
@@ -190,49 +211,60 @@ static void linear_bf16(struct lafs_dev *d, const struct lafs_seqs *s, int64_t i
     finish<struct lafs_bf16>(d, s, out, act, drop, to, y);
 }
 
-/* dx = dy drop act'(pre); part (parts, width), or NULL: its column sums over parts of BACK_ROWS rows. A lane has eight
- * columns, a block those of a warp; its warps share the rows. */
-enum { BACK_ROWS = 64, BACK_COLUMNS = WARP * 8 };
+/* dx = dy drop act'(pre); part (parts, width), or NULL: its column sums over parts of FINISH_ROWS rows. */
 KERNEL finish_bwd_kernel(int64_t n, const int64_t *off, int64_t width, enum lafs_act act, struct drop drop,
                          const struct lafs_bf16 *pre, const struct lafs_bf16 *dy, struct lafs_bf16 *dx, float *part)
 {
     float *room = shared_memory<float>(), sum[8] = {0};
-    const int64_t column = (int64_t)block_y() * BACK_COLUMNS + 8 * lane_index(), first = block_x() * BACK_ROWS;
-    const int64_t end = first + BACK_ROWS < off[n] ? first + BACK_ROWS : off[n];
-    for (int64_t row = first + warp_index(); row < end && column < width; row += THREADS / WARP) {
-        const int64_t seq = drop.key ? sequence_of(n, off, row) : 0, at = row * width + column;
-        float v[8], x[8], keep[8];
-        take_whole(dy + at, v);
-        take_whole(pre + at, x);
-        drop_factors(&drop, seq, (row - off[seq]) * width + column, 1, keep);
+    const int64_t column = (int64_t)block_y() * FINISH_COLUMNS + 8 * lane_index(), first = block_x() * FINISH_ROWS;
+    const int64_t end = first + FINISH_ROWS < off[n] ? first + FINISH_ROWS : off[n];
+    const int step = THREADS / WARP;
+    struct place place = {0, 0, 0};
+    for (int64_t row = first + warp_index(); row < end && column < width; row += AHEAD * step) {
+        float v[AHEAD][8], x[AHEAD][8], keep[8];
 #pragma unroll
-        for (int k = 0; k < 8; k++) {
-            v[k] *= act_slope(act, x[k]) * keep[k];
-            sum[k] += v[k];
+        for (int a = 0; a < AHEAD; a++)
+            if (row + a * step < end) {
+                take_whole(dy + (row + a * step) * width + column, v[a]);
+                take_whole(pre + (row + a * step) * width + column, x[a]);
+            }
+#pragma unroll
+        for (int a = 0; a < AHEAD; a++) {
+            const int64_t at = row + a * step;
+            if (at >= end) continue;
+            act_slopes(act, x[a], v[a]);
+            if (drop.key) {
+                place_row(&place, n, off, at);
+                drop_factors(&drop, place.seq, (at - place.start) * width + column, 1, keep);
+#pragma unroll
+                for (int k = 0; k < 8; k++) v[a][k] *= keep[k];
+            }
+#pragma unroll
+            for (int k = 0; k < 8; k++) sum[k] += v[a][k];
+            give_whole(dx + at * width + column, v[a]);
         }
-        give_whole(dx + at, v);
     }
     if (!part) return; /* with the whole grid */
 #pragma unroll
-    for (int k = 0; k < 8; k++) room[warp_index() * BACK_COLUMNS + k * WARP + lane_index()] = sum[k];
+    for (int k = 0; k < 8; k++) room[warp_index() * FINISH_COLUMNS + k * WARP + lane_index()] = sum[k];
     block_sync();
     const int from = thread_index() % 8 * WARP + thread_index() / 8;
     float all = 0;
-    for (int i = 0; i < THREADS / WARP; i++) all += room[i * BACK_COLUMNS + from];
-    const int64_t j = (int64_t)block_y() * BACK_COLUMNS + thread_index();
+    for (int i = 0; i < THREADS / WARP; i++) all += room[i * FINISH_COLUMNS + from];
+    const int64_t j = (int64_t)block_y() * FINISH_COLUMNS + thread_index();
     if (j < width) part[block_x() * width + j] = all;
 }
 static void act_bwd_bf16(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, enum lafs_act act,
                          const struct lafs_drop *drop, const struct lafs_bf16 *pre, const struct lafs_bf16 *dy,
                          struct lafs_bf16 *dx, float *dbias)
 {
-    static_assert((int)BACK_COLUMNS == (int)THREADS, "a thread for each column's sum");
-    const int64_t parts = (lafs_seqs_rows(s) + BACK_ROWS - 1) / BACK_ROWS;
+    static_assert((int)FINISH_COLUMNS == (int)THREADS, "a thread for each column's sum");
+    const int64_t parts = (lafs_seqs_rows(s) + FINISH_ROWS - 1) / FINISH_ROWS;
     float *part = NULL;
     if (parts == 0) return;
     if (dbias && !(part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(parts * width) * sizeof *part))) return;
-    LAUNCH(d, finish_bwd_kernel, grid_of(parts, (width + BACK_COLUMNS - 1) / BACK_COLUMNS), THREADS,
-           THREADS / WARP * BACK_COLUMNS * sizeof(float), s->n, s->dev_off, width, act, drop_of(drop), pre, dy, dx,
+    LAUNCH(d, finish_bwd_kernel, grid_of(parts, (width + FINISH_COLUMNS - 1) / FINISH_COLUMNS), THREADS,
+           THREADS / WARP * FINISH_COLUMNS * sizeof(float), s->n, s->dev_off, width, act, drop_of(drop), pre, dy, dx,
            part);
     if (part) sum_parts(d, parts, width, width, part, 1, dbias);
 }
@@ -287,20 +319,30 @@ void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const float *
            rows, width, x, part);
 }
 
-KERNEL_FOR(PARTS_BLOCK) sum_parts_kernel(int64_t parts, int64_t n, int64_t inner, const float *part, int add,
-                                         float *out)
+/* A block has `columns` columns, a whole fraction of a warp's lanes; what is left of a warp shares its parts. */
+KERNEL_FOR(PARTS_BLOCK) sum_parts_kernel(int64_t parts, int64_t n, int64_t inner, int columns, const float *part,
+                                         int add, float *out)
 {
-    const int64_t j = block_x() * WARP + lane_index();
-    const double sum = parts_sum(parts, n, j, part, shared_memory<double>());
-    if (warp_index() || j >= n) return;
+    double *room = shared_memory<double>();
+    const int across = WARP / columns, warps = block_threads() / WARP, column = lane_index() % columns;
+    const int64_t j = block_x() * columns + column, own = warp_index() * across + lane_index() / columns;
+    double sum = j < n ? strided_sum(part, own * n + j, parts * n, warps * across * n) : 0;
+    for (int bits = columns; bits < WARP; bits *= 2) sum += warp_xor(sum, bits);
+    if (lane_index() < columns) room[warp_index() * columns + column] = sum;
+    block_sync();
+    if (thread_index() >= columns || j >= n) return;
+    sum = 0;
+    for (int i = 0; i < warps; i++) sum += room[i * columns + column];
     const int64_t to = j % inner * (n / inner) + j / inner;
     out[to] = add ? out[to] + (float)sum : (float)sum;
 }
 void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, float *out)
 {
-    const int threads = parts_threads(parts);
-    LAUNCH(d, sum_parts_kernel, grid_of((n + WARP - 1) / WARP), threads, (size_t)threads * sizeof(double), parts, n,
-           inner, part, add, out);
+    /* Few columns: fewer to a block, so that there are more blocks, down to what memory gives at a time. */
+    const int columns = n >= 4096 || parts < 128 ? WARP : 8;
+    const int threads = parts_threads(parts * columns / WARP);
+    LAUNCH(d, sum_parts_kernel, grid_of((n + columns - 1) / columns), threads, (size_t)threads * sizeof(double), parts,
+           n, inner, columns, part, add, out);
 }
 
 static void linear_bwd_w(struct lafs_dev *d, enum lafs_precision precision, int64_t rows, int64_t in, int64_t out,

@@ -62,7 +62,8 @@ static void mse(struct lafs_dev *d, int64_t n, const float *a, const float *b, c
 
 /* -- DINO: every row's log-sum-exp, then one pass over the classes that has all views of an image at once -- */
 
-enum { DINO_CHUNK = 2048 /* classes of a block */, KEPT_TEACHERS = 8 /* whose values a thread keeps */ };
+enum { DINO_CHUNK = 2048 /* classes of a block */, KEPT_TEACHERS = 8, /* whose values a thread keeps */
+       STUDENTS = 5, CLASSES = 4 /* whose values are on their way at once */ };
 
 struct row_stats {
     double lse, entropy, peak; /* the last two: of teachers */
@@ -102,15 +103,26 @@ KERNEL_FOR(ROW_BLOCK) dino_rows_kernel(struct dino g, struct row_stats *stats)
     dino_temperatures(&g);
     double top = -INFINITY, sum = 0, along = 0; /* sum of exp(z - top), and of exp(z - top) z */
     int64_t place = INT64_MAX;
-    for (int64_t j = thread_index(); j < g.k; j += block_threads()) {
-        const double z = dino_z(&g, row, j);
-        if (z > top) {
-            const float shrink = expf((float)(top - z));
-            sum *= shrink, along *= shrink;
-            top = z, place = j;
+    for (int64_t from = thread_index(); from < g.k; from += CLASSES * block_threads()) {
+        double of[CLASSES];
+#pragma unroll
+        for (int a = 0; a < CLASSES; a++) {
+            const int64_t j = from + a * block_threads();
+            of[a] = j < g.k ? dino_z(&g, row, j) : -INFINITY;
         }
-        const float e = expf((float)(z - top));
-        sum += e, along += e * z;
+#pragma unroll
+        for (int a = 0; a < CLASSES; a++) {
+            const int64_t j = from + a * block_threads();
+            const double z = of[a];
+            if (j >= g.k) continue;
+            if (z > top) {
+                const float shrink = expf((float)(top - z));
+                sum *= shrink, along *= shrink;
+                top = z, place = j;
+            }
+            const float e = expf((float)(z - top));
+            sum += e, along += e * z;
+        }
     }
     const double best = block_max(top, room);
     const float shrink = sum > 0 ? expf((float)(top - best)) : 0;
@@ -145,19 +157,28 @@ KERNEL dino_pairs_kernel(struct dino g, const struct row_stats *stats, double sc
             if (t == 0) lq0 = lq;
             q[t] = expf((float)lq);
         }
-        for (int s = 0; s < g.vs; s++) {
-            const int64_t row = s * g.b + i;
-            const double lp = dino_z(&g, row, j) - stats[row].lse;
-            float others = 0; /* of teacher views that are not this one */
+        for (int from = 0; from < g.vs; from += STUDENTS) {
+            double of[STUDENTS];
 #pragma unroll
-            for (int t = 0; t < KEPT_TEACHERS; t++)
-                if (t < g.vt && t != s) others += q[t];
-            for (int t = KEPT_TEACHERS; t < g.vt; t++)
-                if (t != s) others += expf((float)dino_lq(&g, of_teacher, t, i, j));
-            const int count = g.vt - (s < g.vt);
-            loss -= others * lp;
-            if (s) kl += q[0] * (lq0 - lp);
-            if (dstudent) dstudent[row * g.k + j] = (float)(grad * ((double)count * expf((float)lp) - others));
+            for (int a = 0; a < STUDENTS; a++)
+                if (from + a < g.vs)
+                    of[a] = dino_z(&g, (from + a) * g.b + i, j) - stats[(from + a) * g.b + i].lse;
+#pragma unroll
+            for (int a = 0; a < STUDENTS; a++) {
+                const int s = from + a, count = g.vt - (s < g.vt);
+                if (s >= g.vs) continue;
+                const double lp = of[a];
+                float others = 0; /* of teacher views that are not this one */
+#pragma unroll
+                for (int t = 0; t < KEPT_TEACHERS; t++)
+                    if (t < g.vt && t != s) others += q[t];
+                for (int t = KEPT_TEACHERS; t < g.vt; t++)
+                    if (t != s) others += expf((float)dino_lq(&g, of_teacher, t, i, j));
+                loss -= others * lp;
+                if (s) kl += q[0] * (lq0 - lp);
+                if (dstudent)
+                    dstudent[(s * g.b + i) * g.k + j] = (float)(grad * ((double)count * expf((float)lp) - others));
+            }
         }
     }
     loss = block_sum(loss, room);
@@ -172,7 +193,8 @@ KERNEL dino_center_kernel(struct dino g, const struct row_stats *stats, float *m
     const int64_t j = global_index(), rows = g.vt * g.b;
     double sum = 0, share = 0;
     dino_temperatures(&g);
-    for (int64_t r = 0; j < g.k && r < rows; r++) {
+#pragma unroll 8
+    for (int64_t r = 0; r < (j < g.k ? rows : 0); r++) {
         sum += g.teacher[r * g.k + j];
         share += expf((float)(dino_z(&g, g.vs * g.b + r, j) - stats[g.vs * g.b + r].lse));
     }
@@ -197,7 +219,8 @@ KERNEL_FOR(WIDE_BLOCK) dino_end_kernel(struct dino g, const struct row_stats *st
     for (int64_t i = thread_index(); i < parts; i += block_threads()) sum[0] += part[2 * i], sum[1] += part[2 * i + 1];
     for (int64_t r = thread_index(); r < rows; r += block_threads())
         sum[2] += stats[g.vs * g.b + r].entropy, sum[3] += stats[g.vs * g.b + r].peak;
-    for (int64_t j = thread_index(); j < g.k; j += block_threads()) sum[4] += hit[j];
+    for (int64_t w = thread_index(); w < (g.k + 3) / 4; w += block_threads())
+        sum[4] += (double)(((const uint32_t *)hit)[w] * 0x01010101u >> 24); /* the sum of four bytes */
     for (int64_t i = thread_index(); i < blocks; i += block_threads()) sum[5] += mixed[i];
     for (int i = 0; i < 6; i++) sum[i] = block_sum(sum[i], room);
     if (thread_index()) return;
@@ -219,7 +242,8 @@ static void dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, 
     for (int t = 0; t < vt; t++) pairs += vs - (t < vs);
     const size_t rows_size = (size_t)rows * sizeof(struct row_stats);
     const size_t parts_size = (size_t)(2 * parts + blocks) * sizeof(double);
-    char *room = (char *)dev_scratch(d, SCRATCH_SUMS, rows_size + parts_size + (size_t)k);
+    const size_t hits_size = (size_t)(k + 3) / 4 * 4;
+    char *room = (char *)dev_scratch(d, SCRATCH_SUMS, rows_size + parts_size + hits_size);
     if (!room) return;
     struct row_stats *of_rows = (struct row_stats *)room;
     double *part = (double *)(room + rows_size), *mixed = part + 2 * parts;
@@ -229,7 +253,7 @@ static void dino_loss(struct lafs_dev *d, int64_t b, int64_t k, int vs, int vt, 
     LAUNCH(d, dino_rows_kernel, grid_of(rows), ROW_BLOCK, shared, g, of_rows);
     LAUNCH(d, dino_pairs_kernel, grid_of(b, chunks), THREADS, shared, g, of_rows, scale, dstudent, part);
     LAUNCH(d, dino_center_kernel, grid_for(k), THREADS, shared, g, of_rows, center_mean, mixed);
-    dev_zero(d, hit, (size_t)k);
+    dev_zero(d, hit, hits_size);
     LAUNCH(d, dino_hits_kernel, grid_for(vt * b), THREADS, 0, g, of_rows, hit);
     LAUNCH(d, dino_end_kernel, grid_of(1), WIDE_BLOCK, shared, g, of_rows, parts, part, blocks, mixed, hit, all,
            (double)((vs - 1) * b), loss, stats);

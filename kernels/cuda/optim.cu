@@ -1,6 +1,6 @@
 /* The optimiser over flat arrays. Segments are cut into pieces of PIECE elements; a block finds its segment by the
- * number of pieces before it. What varies from step to step lies in device memory, so that a step can be recorded. In
- * double, as kernels/ref: what bounds these kernels is memory. */
+ * number of pieces before it. What varies from step to step lies in device memory, so that a step can be recorded.
+ * Elements are computed in fp32, what is the same for all of a segment in double. */
 #include <stdlib.h>
 
 #include "kernels/cuda/dev.cuh"
@@ -73,13 +73,15 @@ KERNEL adamw_kernel(int64_t n, const int64_t *first, const int64_t *off, const i
     const int64_t i = sequence_of(n, first, block_x()), at = (block_x() - first[i]) * PIECE;
     const struct lafs_rate s = rate[i];
     const int64_t end = at + PIECE < size[i] ? at + PIECE : size[i];
-    const double clip = s.clip > 0 && !s.skip ? fmin(1.0, s.clip / (norm[i] + 1e-6)) : 1;
-    const double decay = (double)s.lr * s.decay, root = sqrt(s.correct2);
+    const float clip = s.clip > 0 && !s.skip ? (float)fmin(1.0, s.clip / (norm[i] + 1e-6)) : 1;
+    const float decay = (float)((double)s.lr * s.decay), shrink = (float)(1 / sqrt((double)s.correct2));
+    const float rate_now = (float)(s.lr / s.correct1), b1 = (float)beta1, b2 = (float)beta2, least = (float)eps;
+    const float a1 = (float)(1 - beta1), a2 = (float)(1 - beta2);
     for (int64_t e = off[i] + at + thread_index(); e < off[i] + end && !s.skip; e += block_threads()) {
-        const double grad = g[e] * clip, pe = p[e] - decay * p[e];
-        m[e] = (float)(beta1 * m[e] + (1 - beta1) * grad);
-        v[e] = (float)(beta2 * v[e] + (1 - beta2) * grad * grad);
-        p[e] = (float)(pe - s.lr / s.correct1 * m[e] / (sqrt((double)v[e]) / root + eps));
+        const float grad = g[e] * clip, me = b1 * m[e] + a1 * grad, ve = b2 * v[e] + a2 * grad * grad, pe = p[e];
+        m[e] = me;
+        v[e] = ve;
+        p[e] = pe - (decay * pe + rate_now * me / (sqrtf(ve) * shrink + least));
     }
 }
 static void adamw(struct lafs_dev *d, int64_t n, const struct lafs_segment *seg, const struct lafs_rate *rate,

@@ -3,9 +3,10 @@
  * Which algorithm makes a product is decided by its shape and nothing else: no clock, no earlier call. The number of
  * rows, what the batch decides, takes no part where that can be helped: candidates are the library's for CHOSEN_ROWS
  * rows, those first that also take other numbers of rows, and the first that takes the product at hand is used. (Rows:
- * m in forms NT and NN, k in form TN, gradients of weights; of those in parts, k and how many there are.) None of them splits the sum over k between blocks, which
- * would add in another order, or with atomics. So a row's bits depend on neither the batch nor the time, and a run gone
- * on with has the algorithms that it had, as long as GPU and library are the same. */
+ * m in forms NT and NN, k in form TN, gradients of weights; of those in parts, k and how many parts there are.) None of
+ * them splits the sum over k between blocks, which would add in another order, or with atomics. So a row's bits depend
+ * on neither the batch nor the time, and a run gone on with has the algorithms that it had, as long as GPU and library
+ * are the same. */
 #include <cublasLt.h>
 
 #include <stdio.h>

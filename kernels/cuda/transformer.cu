@@ -23,48 +23,73 @@ DEVICE int64_t row_among(const struct some *s, int64_t seq, int64_t t)
 
 /* -- tokens -- */
 
-KERNEL assemble_kernel(int64_t n, const int64_t *off, int64_t width, const float *proj, const float *cls,
+/* A thread takes eight neighbours of a row. */
+KERNEL assemble_kernel(int64_t n, const int64_t *off, int64_t width, int whole, const float *proj, const float *cls,
                        const float *pos, struct drop drop, float *x)
 {
-    const int64_t groups = (width + 7) / 8, row = global_index() / groups, first = global_index() % groups * 8;
+    const int64_t groups = (width + 7) / 8, row = global_index() / groups, j = global_index() % groups * 8;
     if (row >= off[n]) return;
     const int64_t seq = sequence_of(n, off, row), t = row - off[seq];
-    struct drop_mask mask;
-    for (int64_t j = first; j < width && j < first + 8; j++) {
-        const float token = t == 0 ? cls[j] : proj[(row - seq - 1) * width + j];
-        x[row * width + j] = (token + pos[t * width + j]) * drop_factor(&drop, &mask, seq, t * width + j);
-    }
+    float v[8], add[8], keep[8];
+    take_eight(t == 0 ? cls + j : proj + (row - seq - 1) * width + j, width - j, whole, v);
+    take_eight(pos + t * width + j, width - j, whole, add);
+    drop_factors(&drop, seq, t * width + j, whole, keep);
+#pragma unroll
+    for (int k = 0; k < 8; k++) v[k] = (v[k] + add[k]) * keep[k];
+    give_eight(x + row * width + j, width - j, whole, v);
 }
 static void assemble(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *proj, const float *cls,
                      const float *pos, const struct lafs_drop *drop, float *x)
 {
     LAUNCH(d, assemble_kernel, grid_for(lafs_seqs_rows(s) * ((width + 7) / 8)), THREADS, 0, s->n, s->dev_off, width,
-           proj, cls, pos, drop_of(drop), x);
+           in_quads(width, proj, cls, pos, x), proj, cls, pos, drop_of(drop), x);
 }
 
-/* A thread has a column of a position, in all sequences. */
-KERNEL assemble_bwd_kernel(int64_t n, const int64_t *off, int64_t longest, int64_t width, const float *dx,
-                           struct drop drop, float *dproj, float *dcls, float *dpos)
+/* A thread has eight columns of a position, in a part of the sequences; part (parts, longest, width): their sums. */
+enum { SEQUENCES = 64 };
+KERNEL assemble_bwd_kernel(int64_t n, const int64_t *off, int64_t longest, int64_t width, int whole, const float *dx,
+                           struct drop drop, float *dproj, float *part)
 {
-    const int64_t t = global_index() / width, j = global_index() % width;
+    const int64_t groups = (width + 7) / 8, t = global_index() / groups, j = global_index() % groups * 8;
+    const int64_t first = (int64_t)block_y() * SEQUENCES, end = first + SEQUENCES < n ? first + SEQUENCES : n;
+    float sum[8] = {0}, v[8], keep[8];
     if (t >= longest) return;
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = first; i < end; i++) {
         const int64_t row = off[i] + t;
         if (row >= off[i + 1]) continue;
-        struct drop_mask mask;
-        const float g = dx[row * width + j] * drop_factor(&drop, &mask, i, t * width + j);
-        if (t) dproj[(row - i - 1) * width + j] = g;
-        sum += g;
+        take_eight(dx + row * width + j, width - j, whole, v);
+        drop_factors(&drop, i, t * width + j, whole, keep);
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            v[k] *= keep[k];
+            sum[k] += v[k];
+        }
+        if (t) give_eight(dproj + (row - i - 1) * width + j, width - j, whole, v);
     }
-    dpos[t * width + j] += (float)sum;
-    if (t == 0) dcls[j] += (float)sum;
+    give_eight(part + (block_y() * longest + t) * width + j, width - j, whole, sum);
+}
+/* Those of a column, summed: position 0 has the CLS token. */
+KERNEL_FOR(PARTS_BLOCK) assemble_sums_kernel(int64_t parts, int64_t n, int64_t width, const float *part, float *dcls,
+                                             float *dpos)
+{
+    const int64_t j = block_x() * WARP + lane_index();
+    const float sum = (float)parts_sum(parts, n, j, part, shared_memory<double>());
+    if (warp_index() || j >= n) return;
+    dpos[j] += sum;
+    if (j < width) dcls[j] += sum;
 }
 static void assemble_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const float *dx,
                          const struct lafs_drop *drop, float *dproj, float *dcls, float *dpos)
 {
-    LAUNCH(d, assemble_bwd_kernel, grid_for(s->max_len * width), THREADS, 0, s->n, s->dev_off, s->max_len, width, dx,
-           drop_of(drop), dproj, dcls, dpos);
+    const int64_t parts = (s->n + SEQUENCES - 1) / SEQUENCES, columns = s->max_len * width;
+    const int threads = parts_threads(parts);
+    if (parts == 0 || columns == 0) return;
+    float *part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(parts * columns) * sizeof *part);
+    if (!part) return;
+    LAUNCH(d, assemble_bwd_kernel, grid_of(grid_for(s->max_len * ((width + 7) / 8)).x, parts), THREADS, 0, s->n,
+           s->dev_off, s->max_len, width, in_quads(width, dx, dproj), dx, drop_of(drop), dproj, part);
+    LAUNCH(d, assemble_sums_kernel, grid_of((columns + WARP - 1) / WARP), threads, (size_t)threads * sizeof(double),
+           parts, columns, width, part, dcls, dpos);
 }
 
 /* -- residual + LayerNorm: a lane takes eight neighbours at a time, which share a draw of dropout -- */
@@ -129,7 +154,7 @@ static void add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t widt
 
 /* A block has NORM_ROWS rows of the residual stream, a warp every so many'th of them. What it adds to gradients of
  * parameters lies in shared memory, for each warp so many rows of `width`. */
-enum { NORM_ROWS = 64 };
+enum { NORM_ROWS = 32 };
 static int norm_bwd_threads(int64_t width) { return width <= 2048 ? NORM_THREADS : NORM_THREADS / 2; }
 
 /* sum += v */
@@ -142,20 +167,115 @@ DEVICE void add_eight(float *sum, int64_t count, int whole, const float v[8])
     give_eight(sum, count, whole, all);
 }
 
-/* With h = (x - mean) rstd and u = dy g:  dx += rstd (u - mean(u) - h mean(u h)); dbranch = dx path drop. part (norm +
- * bias, blocks, width), norm 2 or 0, bias 1 or 0: sums of dy h and of dy; of dbranch. */
+/* Rows of up to KEPT octets a lane lie in registers between the passes, and so do the sums for parameters. */
+enum { KEPT = 3, KEPT_WIDTH = KEPT * 8 * WARP };
+static int norm_kept(int64_t width, int whole) { return whole && width <= KEPT_WIDTH; }
+
+/* Where a sequence's rows are in the matrices beside the stream, and its factor: the same from row to row. */
+struct beside {
+    int64_t in, at; /* of its first row; -1: nowhere */
+    float keep;
+};
+DEVICE void beside_of(struct beside *b, const struct some *to, const struct some *from, const struct drop *path,
+                      int64_t seq, int in, int at)
+{
+    b->in = in ? row_among(to, seq, 0) : -1, b->at = at ? row_among(from, seq, 0) : -1;
+    b->keep = b->at >= 0 ? path_factor(path, seq) : 0;
+}
+
+/* What add_norm_bwd_kernel says, for rows that are kept. */
 template <class T>
-KERNEL add_norm_bwd_kernel(int64_t n, const int64_t *off, int64_t width, int whole, struct some to, const T *dy,
-                           const float *x_out, const float *mean, const float *rstd, const float *g, struct some from,
-                           struct drop drop, struct drop path, float *dx, T *dbranch, int norm, int bias, float *part)
+DEVICE void norm_bwd_kept(int64_t n, const int64_t *off, int64_t width, const struct some *to, const T *dy,
+                          const float *x_out, const float *mean, const float *rstd, const float *g,
+                          const struct some *from, const struct drop *drop, const struct drop *path, float *dx,
+                          T *dbranch, int norm, int bias, int64_t first, int64_t end, float *sums)
+{
+    float sum_g[KEPT][8] = {{0}}, sum_b[KEPT][8] = {{0}}, sum_d[KEPT][8] = {{0}};
+    const int lane = 8 * lane_index();
+    struct place place = {0, 0, 0};
+    struct beside b = {-1, -1, 0};
+    for (int64_t row = first + warp_index(); row < end; row += block_threads() / WARP) {
+        if (place_row(&place, n, off, row)) beside_of(&b, to, from, path, place.seq, dy != NULL, dbranch != NULL);
+        const int64_t t = row - place.start;
+        if (b.in < 0 && b.at < 0) continue;
+        float e[KEPT][8], slope[KEPT][8], h[KEPT][8], scale[8], u = 0, uh = 0, rs = 0;
+#pragma unroll
+        for (int i = 0; i < KEPT; i++) {
+            const int j = lane + i * 8 * WARP;
+            if (j >= width) continue;
+            if (b.in >= 0) {
+                take_whole(dy + (b.in + t) * width + j, slope[i]);
+                take_whole(x_out + row * width + j, h[i]);
+            }
+            take_whole(dx + row * width + j, e[i]);
+        }
+        if (b.in >= 0) {
+            const float mu = mean[b.in + t];
+            rs = rstd[b.in + t];
+#pragma unroll
+            for (int i = 0; i < KEPT; i++) {
+                const int j = lane + i * 8 * WARP;
+                if (j >= width) continue;
+                take_whole(g + j, scale);
+#pragma unroll
+                for (int k = 0; k < 8; k++) {
+                    h[i][k] = (h[i][k] - mu) * rs;
+                    sum_b[i][k] += slope[i][k];
+                    sum_g[i][k] += slope[i][k] * h[i][k];
+                    slope[i][k] *= scale[k];
+                    u += slope[i][k];
+                    uh += slope[i][k] * h[i][k];
+                }
+            }
+            u = warp_sum(u) / (float)width;
+            uh = warp_sum(uh) / (float)width;
+        }
+#pragma unroll
+        for (int i = 0; i < KEPT; i++) {
+            const int j = lane + i * 8 * WARP;
+            if (j >= width) continue;
+            if (b.in >= 0) {
+#pragma unroll
+                for (int k = 0; k < 8; k++) e[i][k] += rs * (slope[i][k] - u - h[i][k] * uh);
+                give_whole(dx + row * width + j, e[i]);
+            }
+            if (b.at < 0) continue;
+            drop_factors(drop, place.seq, t * width + j, 1, scale);
+#pragma unroll
+            for (int k = 0; k < 8; k++) {
+                e[i][k] *= b.keep * scale[k];
+                sum_d[i][k] += e[i][k];
+            }
+            give_whole(dbranch + (b.at + t) * width + j, e[i]);
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < KEPT; i++) {
+        const int j = lane + i * 8 * WARP;
+        if (j >= width) continue;
+        if (norm) give_whole(sums + j, sum_g[i]), give_whole(sums + width + j, sum_b[i]);
+        if (bias) give_whole(sums + norm * width + j, sum_d[i]);
+    }
+}
+
+/* With h = (x - mean) rstd and u = dy g:  dx += rstd (u - mean(u) - h mean(u h)); dbranch = dx path drop. part (norm +
+ * bias, blocks, width), norm 2 or 0, bias 1 or 0: sums of dy h and of dy; of dbranch. kept: norm_bwd_kept. */
+template <class T>
+KERNEL add_norm_bwd_kernel(int64_t n, const int64_t *off, int64_t width, int whole, int kept, struct some to,
+                           const T *dy, const float *x_out, const float *mean, const float *rstd, const float *g,
+                           struct some from, struct drop drop, struct drop path, float *dx, T *dbranch, int norm,
+                           int bias, float *part)
 {
     const int warps = block_threads() / WARP;
     const int64_t room = (norm + bias) * width;
     float *sum_g = shared_memory<float>() + warp_index() * room, *sum_b = sum_g + width, *sum_d = sum_g + norm * width;
     const int64_t first = block_x() * NORM_ROWS, end = first + NORM_ROWS < off[n] ? first + NORM_ROWS : off[n];
-    for (int64_t j = lane_index(); j < room; j += WARP) sum_g[j] = 0;
+    if (kept)
+        norm_bwd_kept(n, off, width, &to, dy, x_out, mean, rstd, g, &from, &drop, &path, dx, dbranch, norm, bias, first,
+                      end, sum_g);
+    for (int64_t j = lane_index(); j < room && !kept; j += WARP) sum_g[j] = 0;
     warp_sync();
-    for (int64_t row = first + warp_index(); row < end; row += warps) {
+    for (int64_t row = first + warp_index(); row < end && !kept; row += warps) {
         const int64_t seq = sequence_of(n, off, row), t = row - off[seq];
         const int64_t in = dy ? row_among(&to, seq, t) : -1, at = dbranch ? row_among(&from, seq, t) : -1;
         float u = 0, uh = 0, mu = 0, rs = 0, e[8], h[8], slope[8], scale[8];
@@ -216,8 +336,9 @@ static void add_norm_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t 
     if (parts == 0) return;
     if (sums && !(part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(sums * n) * sizeof *part))) return;
     LAUNCH_OF(T, d, add_norm_bwd_kernel, grid_of(parts), threads,
-              (size_t)(threads / WARP * sums * width) * sizeof(float), s->n, s->dev_off, width, whole, some_of(s, to),
-              dy, x_out, mean, rstd, g, some_of(s, from), drop_of(drop), drop_of(path), dx, dbranch, norm, bias, part);
+              (size_t)(threads / WARP * sums * width) * sizeof(float), s->n, s->dev_off, width, whole,
+              norm_kept(width, whole), some_of(s, to), dy, x_out, mean, rstd, g, some_of(s, from), drop_of(drop),
+              drop_of(path), dx, dbranch, norm, bias, part);
     if (norm && dg) sum_parts(d, parts, width, width, part, 1, dg);
     if (norm && db) sum_parts(d, parts, width, width, part + n, 1, db);
     if (bias) sum_parts(d, parts, width, width, part + norm * n, 1, dbias);
