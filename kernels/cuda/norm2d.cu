@@ -1,5 +1,5 @@
-/* Batch normalisation over rows, in long sums by parts, a thread having channels of some rows; squeeze-and-excitation's ops, a block for a warp of channels of
- * an image; the landmark output, a warp a row. */
+/* Batch normalisation over rows, in long sums by parts, a thread having channels of some rows; squeeze-and-excitation's
+ * ops, a block for a warp of channels of an image; the landmark output, a warp a row. */
 #include "kernels/cuda/dev.cuh"
 
 static const float BN_EPS = 1e-5f;
