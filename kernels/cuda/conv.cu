@@ -254,9 +254,6 @@ KERNEL depthwise_bwd_x_kernel(struct lafs_conv g, struct side o, const float *dy
 
 /* K x K, K 3 or 5, stride 1 or 2: a thread has V neighbouring channels of a column of `rows` pixels, a unit, and walks
  * down. */
-template <int V> struct alignas(4 * V) few { /* one access */
-    float v[V];
-};
 enum { DEPTH_BLOCK = 128, LEAST_ROWS = 4, MOST_ROWS = 14, ENOUGH = 1 << 16 /* threads for a GPU */ };
 
 /* How threads share a map: a block has a range of channels, `lanes` threads, and `spots` units, `turns` times. */

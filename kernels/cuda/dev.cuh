@@ -513,6 +513,10 @@ DEVICE double parts_sum(int64_t parts, int64_t n, int64_t column, const float *p
 struct alignas(16) quad {
     float v[4];
 };
+/* V of them, 1, 2 or 4. */
+template <int V> struct alignas(4 * V) few {
+    float v[V];
+};
 /* Rows of `width` can be taken by quads, two at a time. */
 static inline int in_quads(int64_t width, const void *a, const void *b = NULL, const void *c = NULL,
                            const void *d = NULL, const void *e = NULL)

@@ -1,4 +1,4 @@
-/* Element by element: a thread each. */
+/* Element by element: a thread each, or four neighbours where many are moved. */
 #include "kernels/cuda/dev.cuh"
 
 KERNEL scale_kernel(int64_t n, float a, float *x)
@@ -11,14 +11,23 @@ static void scale(struct lafs_dev *d, int64_t n, float a, float *x)
     LAUNCH(d, scale_kernel, grid_for(n), THREADS, 0, n, a, x);
 }
 
-KERNEL axpy_kernel(int64_t n, float a, const float *x, float *y)
+/* whole: both begin at multiples of 16 bytes. */
+KERNEL axpy_kernel(int64_t n, int whole, float a, const float *x, float *y)
 {
-    const int64_t i = global_index();
-    if (i < n) y[i] += a * x[i];
+    const int64_t i = global_index() * 4;
+    if (whole && i + 4 <= n) {
+        const struct quad add = *(const struct quad *)(x + i);
+        struct quad sum = *(const struct quad *)(y + i);
+#pragma unroll
+        for (int k = 0; k < 4; k++) sum.v[k] += a * add.v[k];
+        *(struct quad *)(y + i) = sum;
+        return;
+    }
+    for (int64_t k = i; k < i + 4 && k < n; k++) y[k] += a * x[k];
 }
 static void axpy(struct lafs_dev *d, int64_t n, float a, const float *x, float *y)
 {
-    LAUNCH(d, axpy_kernel, grid_for(n), THREADS, 0, n, a, x, y);
+    LAUNCH(d, axpy_kernel, grid_for((n + 3) / 4), THREADS, 0, n, in_quads(0, x, y), a, x, y);
 }
 
 KERNEL lerp_kernel(int64_t n, const double *m, const float *x, float *y)
@@ -68,14 +77,26 @@ static void dropout(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width
            in_quads(width, x, y), drop_of(drop), x, y);
 }
 
-KERNEL u8_to_f32_kernel(int64_t n, const uint8_t *x, float *y)
+struct alignas(4) four_bytes {
+    uint8_t v[4];
+};
+KERNEL u8_to_f32_kernel(int64_t n, int whole, const uint8_t *x, float *y)
 {
-    const int64_t i = global_index();
-    if (i < n) y[i] = (float)x[i] / 127.5f - 1.0f;
+    const int64_t i = global_index() * 4;
+    if (whole && i + 4 <= n) {
+        const struct four_bytes in = *(const struct four_bytes *)(x + i);
+        struct quad out;
+#pragma unroll
+        for (int k = 0; k < 4; k++) out.v[k] = (float)in.v[k] / 127.5f - 1.0f;
+        *(struct quad *)(y + i) = out;
+        return;
+    }
+    for (int64_t k = i; k < i + 4 && k < n; k++) y[k] = (float)x[k] / 127.5f - 1.0f;
 }
 static void u8_to_f32(struct lafs_dev *d, int64_t n, const uint8_t *x, float *y)
 {
-    LAUNCH(d, u8_to_f32_kernel, grid_for(n), THREADS, 0, n, x, y);
+    const int whole = ((uintptr_t)x & 3) == 0 && in_quads(0, y);
+    LAUNCH(d, u8_to_f32_kernel, grid_for((n + 3) / 4), THREADS, 0, n, whole, x, y);
 }
 
 template <class T> KERNEL rows_gather_kernel(int64_t n, int64_t width, const int64_t *row, const T *x, T *y)

@@ -1,10 +1,82 @@
-/* Batch normalisation over rows, in long sums by parts; squeeze-and-excitation's ops, a block for a warp of channels of
- * an image; the landmark output, a warp a row. */
+/* Batch normalisation over rows, in long sums by parts, a thread having channels of some rows; squeeze-and-excitation's
+ * ops, a block for a warp of channels of an image; the landmark output, a warp a row. */
 #include "kernels/cuda/dev.cuh"
 
 static const float BN_EPS = 1e-5f;
 
 /* -- batchnorm -- */
+
+/* How blocks share rows of channels: a block has a range of channels, `lanes` threads of V each, `spots` rows at once,
+ * `rows` of them in all. */
+struct sheet {
+    int lanes, ranges, spots;
+    int64_t rows, parts;
+};
+enum { SUM_BLOCKS = 528, MAP_ROWS = 8 /* of a thread that sums nothing */ };
+/* blocks: about so many; 0: as many as have MAP_ROWS rows for a thread. */
+static struct sheet sheet_of(int64_t rows, int64_t c, int v, int64_t blocks)
+{
+    const int64_t each = c / v;
+    int64_t ranges = (each + WARP - 1) / WARP;
+    while (each % ranges && each / ranges > WARP / 2) ranges++; /* equal ones, if that can be */
+    struct sheet t = {(int)((each + ranges - 1) / ranges), (int)ranges};
+    t.spots = THREADS / t.lanes;
+    const int64_t batches = (rows + t.spots - 1) / t.spots, parts = blocks > ranges ? blocks / ranges : 1;
+    t.rows = MAP_ROWS * t.spots;
+    if (blocks) t.rows = (batches + parts - 1) / parts * t.spots;
+    t.parts = t.rows ? (rows + t.rows - 1) / t.rows : 0;
+    return t;
+}
+/* A thread's first channel, that of its block, its rows; none where it has no channels. */
+struct share {
+    int64_t c, block_c, row, end;
+    int lane, spot;
+};
+template <int V> DEVICE struct share share_of(const struct sheet *t, int64_t rows, int64_t c)
+{
+    const int64_t first = block_x() / t->ranges * t->rows, end = first + t->rows < rows ? first + t->rows : rows;
+    const int lane = thread_index() % t->lanes * V, spot = thread_index() / t->lanes;
+    const int64_t block_c = block_x() % t->ranges * t->lanes * V;
+    const int works = spot < t->spots && block_c + lane < c;
+    return {block_c + lane, block_c, first + spot, works ? end : 0, lane, spot};
+}
+template <int V> DEVICE struct few<V> take_few(const float *from) { return *(const struct few<V> *)from; }
+/* The same of what may lie anywhere. */
+template <int V> DEVICE struct few<V> constants(const struct share *s, const float *from)
+{
+    struct few<V> x = {{0}};
+#pragma unroll
+    for (int v = 0; v < V; v++)
+        if (s->end) x.v[v] = from[s->c + v];
+    return x;
+}
+/* The block's sums of columns, over its rows at once, in their order, to part (parts, c). All threads come. */
+template <int V> DEVICE void give_sums(const struct sheet *t, const struct share *s, int64_t c, struct few<V> sum,
+                                       float *part)
+{
+    const int across = t->lanes * V;
+    float *room = shared_memory<float>(); /* (spots, across) */
+    if (s->spot < t->spots) *(struct few<V> *)(room + s->spot * across + s->lane) = sum;
+    block_sync();
+    const int j = thread_index();
+    if (j < across && s->block_c + j < c) {
+        float all = 0;
+        for (int i = 0; i < t->spots; i++) all += room[i * across + j];
+        part[block_x() / t->ranges * c + s->block_c + j] = all;
+    }
+    block_sync();
+}
+static size_t sums_room(const struct sheet *t, int v) { return (size_t)(t->spots * t->lanes * v) * sizeof(float); }
+/* Channels of a thread. */
+static int channels_of(int64_t c, const void *x, const void *y, const void *z = NULL)
+{
+    return c % 4 == 0 && (((uintptr_t)x | (uintptr_t)y | (uintptr_t)z) & 15) == 0 ? 4 : 1;
+}
+#define LAUNCH_WIDE(d, kernel, v, grid, shared, ...) \
+    do { \
+        if (v == 4) launch(d, kernel<4>, #kernel "<4>", grid, THREADS, shared, __VA_ARGS__); \
+        else launch(d, kernel<1>, #kernel "<1>", grid, THREADS, shared, __VA_ARGS__); \
+    } while (0)
 
 KERNEL_FOR(PARTS_BLOCK) bn_mean_kernel(int64_t parts, int64_t rows, int64_t c, const float *part, float *mean)
 {
@@ -12,22 +84,23 @@ KERNEL_FOR(PARTS_BLOCK) bn_mean_kernel(int64_t parts, int64_t rows, int64_t c, c
     const double sum = parts_sum(parts, c, j, part, shared_memory<double>());
     if (warp_index() == 0 && j < c) mean[j] = (float)(sum / (double)rows);
 }
-/* Parts of the sums of (x - mean)^2. */
-KERNEL bn_square_part_kernel(int64_t rows, int64_t c, const float *x, const float *mean, float *part)
+/* Parts of the sums of x, or with a mean of (x - mean)^2. */
+template <int V> KERNEL bn_part_kernel(struct sheet t, int64_t rows, int64_t c, const float *x, const float *mean,
+                                       float *part)
 {
-    float *room = shared_memory<float>(), sum = 0;
-    const int64_t column = (int64_t)block_y() * WARP + lane_index(), first = block_x() * SUM_ROWS;
-    const int64_t end = first + SUM_ROWS < rows ? first + SUM_ROWS : rows;
-    for (int64_t r = first + warp_index(); r < end && column < c; r += THREADS / WARP) {
-        const float e = x[r * c + column] - mean[column];
-        sum += e * e;
+    const struct share s = share_of<V>(&t, rows, c);
+    struct few<V> sum = {{0}}, m = {{0}};
+    if (mean) m = constants<V>(&s, mean);
+#pragma unroll 4
+    for (int64_t r = s.row; r < s.end; r += t.spots) {
+        const struct few<V> in = take_few<V>(x + r * c + s.c);
+#pragma unroll
+        for (int v = 0; v < V; v++) {
+            const float e = in.v[v] - m.v[v];
+            sum.v[v] += mean ? e * e : e;
+        }
     }
-    room[thread_index()] = sum;
-    block_sync();
-    if (warp_index() || column >= c) return;
-    sum = 0;
-    for (int i = 0; i < THREADS / WARP; i++) sum += room[i * WARP + lane_index()];
-    part[block_x() * c + column] = sum;
+    give_sums<V>(&t, &s, c, sum, part);
 }
 /* rstd from the squares' parts, or with parts = 0 mean and rstd from the running statistics. */
 KERNEL_FOR(PARTS_BLOCK) bn_stats_kernel(int64_t parts, int64_t rows, int64_t c, float momentum, const float *part,
@@ -48,31 +121,42 @@ KERNEL_FOR(PARTS_BLOCK) bn_stats_kernel(int64_t parts, int64_t rows, int64_t c, 
     if (mean) mean[j] = m[j];
     if (rstd) rstd[j] = r[j];
 }
-KERNEL bn_apply_kernel(int64_t n, int64_t c, const float *x, const float *m, const float *r, const float *gamma,
-                       const float *beta, enum lafs_act act, float *y)
+template <int V> KERNEL bn_apply_kernel(struct sheet t, int64_t rows, int64_t c, const float *x, const float *mean,
+                                        const float *rstd, const float *gamma, const float *beta, enum lafs_act act,
+                                        float *y)
 {
-    const int64_t i = global_index(), j = i % c;
-    if (i < n) y[i] = act_value(act, (x[i] - m[j]) * r[j] * gamma[j] + beta[j]);
+    const struct share s = share_of<V>(&t, rows, c);
+    const struct few<V> m = constants<V>(&s, mean), k = constants<V>(&s, rstd), g = constants<V>(&s, gamma),
+                        b = constants<V>(&s, beta);
+#pragma unroll 2
+    for (int64_t r = s.row; r < s.end; r += t.spots) {
+        struct few<V> e = take_few<V>(x + r * c + s.c);
+#pragma unroll
+        for (int v = 0; v < V; v++) e.v[v] = act_value(act, (e.v[v] - m.v[v]) * k.v[v] * g.v[v] + b.v[v]);
+        *(struct few<V> *)(y + r * c + s.c) = e;
+    }
 }
 static void batchnorm(struct lafs_dev *d, int64_t rows, int64_t c, int train, float momentum, const float *x,
                       const float *gamma, const float *beta, float *run_mean, float *run_var, enum lafs_act act,
                       float *y, float *mean, float *rstd)
 {
-    const int64_t parts = train ? parts_of(rows) : 0, blocks = (c + WARP - 1) / WARP;
+    const int v = channels_of(c, x, y);
+    const struct sheet sums = sheet_of(rows, c, v, SUM_BLOCKS), map = sheet_of(rows, c, v, 0);
+    const struct grid blocks = grid_of(sums.parts * sums.ranges);
+    const int64_t parts = train ? sums.parts : 0, columns = (c + WARP - 1) / WARP;
     const int threads = parts_threads(parts);
-    const size_t shared = (size_t)threads * sizeof(double);
+    const size_t shared = (size_t)threads * sizeof(double), room = sums_room(&sums, v);
     float *m = (float *)dev_scratch(d, SCRATCH_ROWS, (size_t)(2 * c) * sizeof *m), *r = m + c;
     float *part = train ? (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(parts * c) * sizeof *part) : NULL;
     if (!m || (train && !part) || !rows) return;
     if (train) {
-        column_parts(d, rows, c, x, part);
-        LAUNCH(d, bn_mean_kernel, grid_of(blocks), threads, shared, parts, rows, c, part, m);
-        LAUNCH(d, bn_square_part_kernel, grid_of(parts, (c + WARP - 1) / WARP), THREADS, THREADS * sizeof(float), rows,
-               c, x, m, part);
+        LAUNCH_WIDE(d, bn_part_kernel, v, blocks, room, sums, rows, c, x, (const float *)NULL, part);
+        LAUNCH(d, bn_mean_kernel, grid_of(columns), threads, shared, parts, rows, c, part, m);
+        LAUNCH_WIDE(d, bn_part_kernel, v, blocks, room, sums, rows, c, x, m, part);
     }
-    LAUNCH(d, bn_stats_kernel, grid_of(blocks), threads, shared, parts, rows, c, momentum, part, run_mean, run_var, m,
+    LAUNCH(d, bn_stats_kernel, grid_of(columns), threads, shared, parts, rows, c, momentum, part, run_mean, run_var, m,
            r, mean, rstd);
-    LAUNCH(d, bn_apply_kernel, grid_for(rows * c), THREADS, 0, rows * c, c, x, m, r, gamma, beta, act, y);
+    LAUNCH_WIDE(d, bn_apply_kernel, v, grid_of(map.parts * map.ranges), 0, map, rows, c, x, m, r, gamma, beta, act, y);
 }
 
 /* dz = dy act'(z) with z = xhat gamma + beta. */
@@ -81,54 +165,78 @@ DEVICE float bn_slope(enum lafs_act act, float dy, float xhat, float gamma, floa
     return dy * act_slope(act, xhat * gamma + beta);
 }
 /* Parts of the sums of dz xhat, and behind them of dz. */
-KERNEL bn_bwd_part_kernel(int64_t rows, int64_t c, const float *x, const float *gamma, const float *beta,
-                          const float *mean, const float *rstd, enum lafs_act act, const float *dy, float *part)
+template <int V> KERNEL bn_bwd_part_kernel(struct sheet t, int64_t rows, int64_t c, const float *x, const float *gamma,
+                                           const float *beta, const float *mean, const float *rstd, enum lafs_act act,
+                                           const float *dy, float *part)
 {
-    float *room = shared_memory<float>(), along = 0, plain = 0;
-    const int64_t column = (int64_t)block_y() * WARP + lane_index(), first = block_x() * SUM_ROWS;
-    const int64_t end = first + SUM_ROWS < rows ? first + SUM_ROWS : rows;
-    for (int64_t r = first + warp_index(); r < end && column < c; r += THREADS / WARP) {
-        const float xhat = (x[r * c + column] - mean[column]) * rstd[column];
-        const float dz = bn_slope(act, dy[r * c + column], xhat, gamma[column], beta[column]);
-        along += dz * xhat;
-        plain += dz;
+    const struct share s = share_of<V>(&t, rows, c);
+    const struct few<V> m = constants<V>(&s, mean), k = constants<V>(&s, rstd), g = constants<V>(&s, gamma),
+                        b = constants<V>(&s, beta);
+    struct few<V> along = {{0}}, plain = {{0}};
+#pragma unroll 2
+    for (int64_t r = s.row; r < s.end; r += t.spots) {
+        const struct few<V> in = take_few<V>(x + r * c + s.c), slope = take_few<V>(dy + r * c + s.c);
+#pragma unroll
+        for (int v = 0; v < V; v++) {
+            const float xhat = (in.v[v] - m.v[v]) * k.v[v];
+            const float dz = bn_slope(act, slope.v[v], xhat, g.v[v], b.v[v]);
+            along.v[v] += dz * xhat;
+            plain.v[v] += dz;
+        }
     }
-    room[thread_index()] = along;
-    room[THREADS + thread_index()] = plain;
-    block_sync();
-    if (warp_index() > 1 || column >= c) return;
-    float sum = 0;
-    for (int i = 0; i < THREADS / WARP; i++) sum += room[warp_index() * THREADS + i * WARP + lane_index()];
-    part[(warp_index() * grid_x() + block_x()) * c + column] = sum;
+    give_sums<V>(&t, &s, c, along, part);
+    give_sums<V>(&t, &s, c, plain, part + t.parts * c);
 }
-KERNEL bn_bwd_kernel(int64_t rows, int64_t c, int train, const float *x, const float *gamma, const float *beta,
-                     const float *mean, const float *rstd, enum lafs_act act, const float *dy, const float *sums,
-                     float *dx)
+/* sums (2, c) of the parts of both; dgamma and dbeta += them. */
+KERNEL_FOR(PARTS_BLOCK) bn_bwd_sums_kernel(int64_t parts, int64_t c, const float *part, float *sums, float *dgamma,
+                                           float *dbeta)
 {
-    const int64_t i = global_index(), j = i % c;
-    if (i >= rows * c) return;
-    const float xhat = (x[i] - mean[j]) * rstd[j];
-    float dz = bn_slope(act, dy[i], xhat, gamma[j], beta[j]);
-    if (train) dz -= (sums[c + j] + xhat * sums[j]) / (float)rows;
-    dx[i] = dz * gamma[j] * rstd[j];
+    const int64_t j = block_x() * WARP + lane_index(), which = block_y();
+    const float sum = (float)parts_sum(parts, c, j, part + which * parts * c, shared_memory<double>());
+    if (warp_index() || j >= c) return;
+    sums[which * c + j] = sum;
+    (which ? dbeta : dgamma)[j] += sum;
+}
+template <int V> KERNEL bn_bwd_kernel(struct sheet t, int64_t rows, int64_t c, int train, const float *x,
+                                      const float *gamma, const float *beta, const float *mean, const float *rstd,
+                                      enum lafs_act act, const float *dy, const float *sums, float *dx)
+{
+    const struct share s = share_of<V>(&t, rows, c);
+    const struct few<V> m = constants<V>(&s, mean), k = constants<V>(&s, rstd), g = constants<V>(&s, gamma),
+                        b = constants<V>(&s, beta);
+    struct few<V> along = {{0}}, plain = {{0}};
+    if (train) along = constants<V>(&s, sums), plain = constants<V>(&s, sums + c);
+#pragma unroll
+    for (int v = 0; v < V; v++) along.v[v] /= (float)rows, plain.v[v] /= (float)rows;
+    for (int64_t r = s.row; r < s.end; r += t.spots) {
+        const struct few<V> in = take_few<V>(x + r * c + s.c);
+        struct few<V> slope = take_few<V>(dy + r * c + s.c);
+#pragma unroll
+        for (int v = 0; v < V; v++) {
+            const float xhat = (in.v[v] - m.v[v]) * k.v[v];
+            const float dz = bn_slope(act, slope.v[v], xhat, g.v[v], b.v[v]);
+            slope.v[v] = (dz - (plain.v[v] + xhat * along.v[v])) * g.v[v] * k.v[v];
+        }
+        *(struct few<V> *)(dx + r * c + s.c) = slope;
+    }
 }
 static void batchnorm_bwd(struct lafs_dev *d, int64_t rows, int64_t c, int train, const float *x, const float *gamma,
                           const float *beta, const float *mean, const float *rstd, enum lafs_act act, const float *dy,
                           float *dx, float *dgamma, float *dbeta)
 {
-    const int64_t parts = parts_of(rows);
-    float *part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(2 * parts * c) * sizeof *part);
+    const int v = channels_of(c, x, dy, dx);
+    const struct sheet t = sheet_of(rows, c, v, SUM_BLOCKS), map = sheet_of(rows, c, v, 0);
+    const int threads = parts_threads(t.parts);
+    float *part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(2 * t.parts * c) * sizeof *part);
     float *sums = (float *)dev_scratch(d, SCRATCH_ROWS, (size_t)(2 * c) * sizeof *sums);
     if (!part || !sums || !rows) return;
-    LAUNCH(d, bn_bwd_part_kernel, grid_of(parts, (c + WARP - 1) / WARP), THREADS, 2 * THREADS * sizeof(float), rows, c,
-           x, gamma, beta, mean, rstd, act, dy, part);
-    for (int k = 0; k < 2; k++) {
-        sum_parts(d, parts, c, c, part + k * parts * c, 0, sums + k * c);
-        sum_parts(d, parts, c, c, part + k * parts * c, 1, k ? dbeta : dgamma);
-    }
+    LAUNCH_WIDE(d, bn_bwd_part_kernel, v, grid_of(t.parts * t.ranges), sums_room(&t, v), t, rows, c, x, gamma, beta,
+                mean, rstd, act, dy, part);
+    LAUNCH(d, bn_bwd_sums_kernel, grid_of((c + WARP - 1) / WARP, 2), threads, (size_t)threads * sizeof(double), t.parts,
+           c, part, sums, dgamma, dbeta);
     if (dx)
-        LAUNCH(d, bn_bwd_kernel, grid_for(rows * c), THREADS, 0, rows, c, train, x, gamma, beta, mean, rstd, act, dy,
-               sums, dx);
+        LAUNCH_WIDE(d, bn_bwd_kernel, v, grid_of(map.parts * map.ranges), 0, map, rows, c, train, x, gamma, beta, mean,
+                    rstd, act, dy, sums, dx);
 }
 
 /* -- squeeze and excitation -- */
@@ -167,16 +275,23 @@ static void channel_mean_bwd(struct lafs_dev *d, int64_t n, int64_t hw, int64_t 
     LAUNCH(d, channel_mean_bwd_kernel, grid_for(n * hw * c), THREADS, 0, n, hw, c, dy, dx, add);
 }
 
-KERNEL channel_scale_kernel(int64_t n, int64_t hw, int64_t c, const float *x, const float *s, enum lafs_act act,
-                            float *y)
+template <int V> KERNEL channel_scale_kernel(int64_t n, int64_t area, int64_t c, const float *x, const float *s,
+                                             enum lafs_act act, float *y)
 {
-    const int64_t e = global_index();
-    if (e < n * hw * c) y[e] = act_value(act, x[e] * s[e / (hw * c) * c + e % c]);
+    const int64_t e = global_index() * V; /* area: of an image, channels and all */
+    if (e >= n * area) return;
+    const int64_t image = e / area, j = (uint32_t)(e - image * area) % (uint32_t)c;
+    const struct few<V> scale = take_few<V>(s + image * c + j);
+    struct few<V> in = take_few<V>(x + e);
+#pragma unroll
+    for (int v = 0; v < V; v++) in.v[v] = act_value(act, in.v[v] * scale.v[v]);
+    *(struct few<V> *)(y + e) = in;
 }
 static void channel_scale(struct lafs_dev *d, int64_t n, int64_t hw, int64_t c, const float *x, const float *s,
                           enum lafs_act act, float *y)
 {
-    LAUNCH(d, channel_scale_kernel, grid_for(n * hw * c), THREADS, 0, n, hw, c, x, s, act, y);
+    const int v = channels_of(c, x, y, s);
+    LAUNCH_WIDE(d, channel_scale_kernel, v, grid_for(n * hw * c / v), 0, n, hw * c, c, x, s, act, y);
 }
 
 KERNEL channel_scale_bwd_kernel(int64_t hw, int64_t c, const float *x, const float *s, enum lafs_act act,

@@ -19,13 +19,14 @@ done
 ok "what is recorded is replayed"
 
 # KERNEL or KERNEL_FOR(..) name(..), a line's beginning or behind template <..>; those over the precision of products run
-# in each, those over what is stored on both, those over weights of K x K by V channels of each.
+# in each, those over what is stored on both, those over weights of
+# K x K, or over V channels of a thread, of each.
 kernels=$(sed -n 's/^\(template <[^>]*> \)\{0,1\}KERNEL\(_FOR([^)]*)\)\{0,1\} \([a-z0-9_]*\)(.*/\3/p' kernels/cuda/*.cu)
 [ "$(grep -Ew 'KERNEL(_FOR)?' kernels/cuda/*.cu | wc -l)" = "$(echo "$kernels" | wc -w)" ] ||
     complain "a kernel is written so that this test does not see it"
 [ -n "$kernels" ] || complain "no kernels"
 by_precision=$(grep -A1 '^template <int P>' kernels/cuda/*.cu) by_type=$(grep -A1 '^template <class T>' kernels/cuda/*.cu)
-by_taps=$(grep '^template <int K, int V>' kernels/cuda/*.cu)
+by_taps=$(grep '^template <int K, int V>' kernels/cuda/*.cu) by_width=$(grep '^template <int V>' kernels/cuda/*.cu)
 for kernel in $kernels; do
     case $by_precision in
     *"KERNEL $kernel("*)
@@ -37,7 +38,12 @@ for kernel in $kernels; do
         *)
             case $by_taps in
             *"KERNEL $kernel("*) launched="<3,4> <3,1> <5,2> <5,1>" ;;
-            *) launched=- ;;
+            *)
+                case $by_width in
+                *"KERNEL $kernel("*) launched="<4> <1>" ;;
+                *) launched=- ;;
+                esac
+                ;;
             esac
             ;;
         esac

@@ -188,7 +188,7 @@ static void run_maps_bwd(struct op *o, const struct lafs_backend *b)
 static void draw_bn_inputs(struct op *o)
 {
     o->dim[0] = below(o, 2, below(o, 0, 1) ? 60 : 1200);
-    o->dim[1] = below(o, 1, 50);
+    o->dim[1] = below(o, 0, 1) ? 4 * below(o, 1, 40) : below(o, 1, 50);
     o->dim[2] = below(o, 0, 1);
     o->dim[3] = below(o, LAFS_ACT_NONE, LAFS_ACT_SIGMOID);
     whole(o, "x", IN, o->dim[0] * o->dim[1]);
