@@ -94,6 +94,80 @@ static void assemble_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t 
 
 /* -- residual + LayerNorm: a lane takes eight neighbours at a time, which share a draw of dropout -- */
 
+/* Rows of up to KEPT octets a lane lie in registers between the passes; backward the sums for parameters, too. */
+enum { KEPT = 3, KEPT_WIDTH = KEPT * 8 * WARP };
+static int norm_kept(int64_t width, int whole) { return whole && width <= KEPT_WIDTH; }
+
+/* Where a sequence's rows are in the matrices beside the stream, and its factor: the same from row to row. */
+struct beside {
+    int64_t in, at; /* of its first row; -1: nowhere */
+    float keep;
+};
+DEVICE void beside_of(struct beside *b, const struct some *to, const struct some *from, const struct drop *path,
+                      int64_t seq, int in, int at)
+{
+    b->in = in ? row_among(to, seq, 0) : -1, b->at = at ? row_among(from, seq, 0) : -1;
+    b->keep = b->at >= 0 ? path_factor(path, seq) : 0;
+}
+
+/* What add_norm_kernel does, of rows that are kept: a warp has every NORM_WARPS'th of NORM_KEPT_ROWS. */
+enum { NORM_KEPT_ROWS = 16 };
+template <class T>
+KERNEL add_norm_kept_kernel(int64_t n, const int64_t *off, int64_t width, const float *x, struct some from,
+                            const T *branch, struct drop drop, struct drop path, struct some to, const float *g,
+                            const float *b, float *x_out, T *y, float *mean, float *rstd)
+{
+    const int64_t first = block_x() * NORM_KEPT_ROWS, rows = off[n], lane = 8 * lane_index();
+    struct place place = {0, 0, 0};
+    struct beside beside = {-1, -1, 0};
+    for (int64_t row = first + warp_index(); row < first + NORM_KEPT_ROWS && row < rows; row += NORM_WARPS) {
+        if (place_row(&place, n, off, row))
+            beside_of(&beside, &to, &from, &path, place.seq, g != NULL, branch != NULL);
+        const int64_t t = row - place.start, out = beside.in + t;
+        float e[KEPT][8], other[KEPT][8], scale[8], sum = 0, squares = 0;
+#pragma unroll
+        for (int i = 0; i < KEPT; i++) {
+            const int64_t j = lane + i * 8 * WARP;
+            if (j >= width) continue;
+            take_whole(x + row * width + j, e[i]);
+            if (beside.at >= 0) take_whole(branch + (beside.at + t) * width + j, other[i]);
+        }
+#pragma unroll
+        for (int i = 0; i < KEPT; i++) {
+            const int64_t j = lane + i * 8 * WARP;
+            if (j >= width) continue;
+            if (beside.at >= 0) {
+                drop_factors(&drop, place.seq, t * width + j, 1, scale);
+#pragma unroll
+                for (int k = 0; k < 8; k++) e[i][k] += other[i][k] * beside.keep * scale[k];
+            }
+            if (branch) give_whole(x_out + row * width + j, e[i]);
+#pragma unroll
+            for (int k = 0; k < 8; k++) sum += e[i][k];
+        }
+        if (beside.in < 0) continue; /* with its whole warp */
+        const float mu = warp_sum(sum) / (float)width;
+#pragma unroll
+        for (int i = 0; i < KEPT; i++)
+            for (int k = 0; k < 8 && lane + i * 8 * WARP < width; k++) squares += (e[i][k] - mu) * (e[i][k] - mu);
+        const float rs = 1 / sqrtf(warp_sum(squares) / (float)width + NORM_EPS);
+#pragma unroll
+        for (int i = 0; i < KEPT; i++) {
+            const int64_t j = lane + i * 8 * WARP;
+            float offset[8];
+            if (j >= width) continue;
+            take_whole(g + j, scale);
+            take_whole(b + j, offset);
+#pragma unroll
+            for (int k = 0; k < 8; k++) e[i][k] = (e[i][k] - mu) * rs * scale[k] + offset[k];
+            give_whole(y + out * width + j, e[i]);
+        }
+        if (lane_index()) continue;
+        if (mean) mean[out] = mu;
+        if (rstd) rstd[out] = rs;
+    }
+}
+
 template <class T>
 KERNEL add_norm_kernel(int64_t n, const int64_t *off, int64_t width, int whole, const float *x, struct some from,
                        const T *branch, struct drop drop, struct drop path, struct some to, const float *g,
@@ -147,6 +221,12 @@ static void add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t widt
                      float *x_out, T *y, float *mean, float *rstd)
 {
     const int whole = in_quads(width, x, branch, x_out, y) && in_quads(width, g, b);
+    if (norm_kept(width, whole)) {
+        LAUNCH_OF(T, d, add_norm_kept_kernel, grid_of((lafs_seqs_rows(s) + NORM_KEPT_ROWS - 1) / NORM_KEPT_ROWS),
+                  NORM_THREADS, 0, s->n, s->dev_off, width, x, some_of(s, from), branch, drop_of(drop), drop_of(path),
+                  some_of(s, to), g, b, x_out, y, mean, rstd);
+        return;
+    }
     LAUNCH_OF(T, d, add_norm_kernel, grid_of((lafs_seqs_rows(s) + NORM_WARPS - 1) / NORM_WARPS), NORM_THREADS,
               NORM_WARPS * (size_t)width * sizeof(float), s->n, s->dev_off, width, whole, x, some_of(s, from), branch,
               drop_of(drop), drop_of(path), some_of(s, to), g, b, x_out, y, mean, rstd);
@@ -165,22 +245,6 @@ DEVICE void add_eight(float *sum, int64_t count, int whole, const float v[8])
 #pragma unroll
     for (int k = 0; k < 8; k++) all[k] += v[k];
     give_eight(sum, count, whole, all);
-}
-
-/* Rows of up to KEPT octets a lane lie in registers between the passes, and so do the sums for parameters. */
-enum { KEPT = 3, KEPT_WIDTH = KEPT * 8 * WARP };
-static int norm_kept(int64_t width, int whole) { return whole && width <= KEPT_WIDTH; }
-
-/* Where a sequence's rows are in the matrices beside the stream, and its factor: the same from row to row. */
-struct beside {
-    int64_t in, at; /* of its first row; -1: nowhere */
-    float keep;
-};
-DEVICE void beside_of(struct beside *b, const struct some *to, const struct some *from, const struct drop *path,
-                      int64_t seq, int in, int at)
-{
-    b->in = in ? row_among(to, seq, 0) : -1, b->at = at ? row_among(from, seq, 0) : -1;
-    b->keep = b->at >= 0 ? path_factor(path, seq) : 0;
 }
 
 /* What add_norm_bwd_kernel says, for rows that are kept. */

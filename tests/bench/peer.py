@@ -258,12 +258,12 @@ def prepare(line):
     name, *args = words[half:]
     if name not in WORK:
         return None
-    run = WORK[name](*(int(a) if a.isdigit() else a for a in args))
+    plain = WORK[name](*(int(a) if a.isdigit() else a for a in args))
 
     def mixed():
         with torch.autocast(DEVICE.split(":")[0], torch.bfloat16):
-            run()
-    run = mixed if half else run
+            plain()
+    run = mixed if half else plain
     run()  # the first run builds what later ones find
     return run
 

@@ -103,6 +103,7 @@ static void draw_norm_inputs(struct op *o)
 {
     draw_tokens(o);
     o->dim[0] = draw_width(o, 2, 200);
+    if (o->stored && below(o, 0, 3) == 0) o->dim[0] = 8 * below(o, 90, 110); /* about 768, the most that a GPU keeps in registers */
     o->dim[1] = below(o, 0, 3) > 0;
     o->dim[2] = !o->dim[1] || below(o, 0, 3) > 0;
     o->num[1] = below(o, 0, 1) ? 0.3 : 0;
