@@ -236,7 +236,8 @@ static void bench_need(lafs_status st, const struct lafs_err *err)
 }
 
 /* Seconds of the best of a few runs, of many calls each. */
-static double bench_best(struct lafs_backend *b, void (*run)(struct lafs_backend *, float *const p[3]), float *const p[3])
+static double bench_best(struct lafs_backend *b, void (*run)(struct lafs_backend *, float *const p[3]),
+                         float *const p[3])
 {
     enum { CALLS = 10 };
     double best = 1e9;
@@ -256,10 +257,11 @@ static void bench_product(struct lafs_backend *b, float *const p[3])
     const int64_t off[2] = {0, bench_side};
     const struct lafs_seqs s = {1, off, off, bench_side};
     if (b->precision == LAFS_PRECISION_BF16 && b->ops->bf16)
-        b->ops->bf16->linear(b->dev, &s, bench_side, bench_side, (struct lafs_bf16 *)p[0], (struct lafs_bf16 *)p[1], NULL,
-                             LAFS_ACT_NONE, NULL, NULL, (struct lafs_bf16 *)p[2]);
+        b->ops->bf16->linear(b->dev, &s, bench_side, bench_side, (struct lafs_bf16 *)p[0], (struct lafs_bf16 *)p[1],
+                             NULL, LAFS_ACT_NONE, NULL, NULL, (struct lafs_bf16 *)p[2]);
     else
-        b->ops->linear(b->dev, b->precision, &s, bench_side, bench_side, p[0], p[1], NULL, LAFS_ACT_NONE, NULL, NULL, p[2]);
+        b->ops->linear(b->dev, b->precision, &s, bench_side, bench_side, p[0], p[1], NULL, LAFS_ACT_NONE, NULL, NULL,
+                       p[2]);
 }
 static void bench_copy(struct lafs_backend *b, float *const p[3])
 {
