@@ -11,8 +11,8 @@
  *
  * Rules for kernels:
  * - Blocks are one-dimensional, of whole warps; shared memory is what LAUNCH asks for, got by shared_memory<T>().
- * - A kernel for blocks of more than THREADS says so, KERNEL_FOR(1024), so that its registers suffice; KERNEL_FOR(128, 3)
- *   leaves registers for three blocks at once.
+ * - A kernel for blocks of more than THREADS says so, KERNEL_FOR(1024), so that its registers suffice;
+ *   KERNEL_FOR(128, 3) leaves registers for three blocks at once.
  * - block_sync, warp functions and mma are reached by all threads of the block or warp; no thread returns before the
  *   last of them. (The simulator stops where that is not so.)
  * - Every pointer is to device memory. What is on the host travels by value or by `upload`.
@@ -175,7 +175,7 @@ template <class T> struct head_rows {
     const T *kv;
     int64_t ldkv;
 };
-/* Of bf16 in memory, sequences whose queries and keys are at most head_rows_most: heads.cu. The others are left alone. */
+/* Of bf16 in memory, sequences whose queries and keys are at most head_rows_most; others are left alone: heads.cu */
 enum { HEAD_ROWS = 208 /* the most that there are registers for; fewer where shared memory is small */ };
 int64_t head_rows_most(const struct lafs_dev *d);
 void heads_forward(struct lafs_dev *d, const struct lafs_seqs *qs, const struct lafs_seqs *s,
@@ -297,8 +297,9 @@ DEVICE void copy_async_16(void *shared, const void *global)
                  : "memory");
 }
 DEVICE void copies_wait() { asm volatile("cp.async.wait_all;" : : : "memory"); }
-/* Four matrices of 8 x 8 bf16 in shared memory, turned: lane l gives where row l % 8 of matrix l / 8 begins (16 bytes, at a
- * multiple of 16), and gets of each matrix the elements (2t, g), (2t+1, g), g = lane/4, t = lane%4: b of mma_bf16. */
+/* Four matrices of 8 x 8 bf16 in shared memory, turned: lane l gives where row l % 8 of matrix l / 8 begins (16 bytes,
+ * at a multiple of 16), and gets of each matrix the elements (2t, g), (2t+1, g), g = lane/4, t = lane%4: b of
+ * mma_bf16. */
 DEVICE void matrices_across(uint32_t out[4], const void *row)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"

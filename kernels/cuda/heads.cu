@@ -1,17 +1,18 @@
-/* Attention of bf16 in memory, where all rows of a head fit into shared memory: a block has a head of a sequence, a warp 16
- * rows of it at a time. What is longer is attention.cu's.
+/* Attention of bf16 in memory, where all rows of a head fit into shared memory: a block has a head of a sequence, a
+ * warp 16 rows of it at a time. What is longer is attention.cu's.
  *
  *     forward    s = q k^T,  p = exp(scale s - max),  out = p v / sum p
  *     backward   p = exp(scale s - lse),  ds = p (dout v^T - dout.out),
  *                dq = scale ds k,  dk = scale ds^T q,  dv = p^T dout
  *
- * Forward, a warp keeps the scores of its 16 queries with all keys in registers, so that the largest is known before p is
- * rounded. Backward, a warp has 16 keys and walks over queries, or 16 queries and walks over keys; it waits for nobody.
+ * Forward, a warp keeps the scores of its 16 queries with all keys in registers, so that the largest is known before p
+ * is rounded. Backward, a warp has 16 keys and walks over queries, or 16 queries and walks over keys; it waits for
+ * nobody.
  *
- * Rows of 64 lie in shared memory without gaps, the eight octets of row r in the order i ^ (r % 8), so that neither eight
- * rows of a column nor the reads of `sixteen` meet in a bank. Along the summed columns of q k^T and dout v^T both factors are
- * taken in the order that lets lane t of four read columns 16 t.. at once. p and ds go from the sums of one product to the
- * left side of the next inside registers. */
+ * Rows of 64 lie in shared memory without gaps, the eight octets of row r in the order i ^ (r % 8), so that neither
+ * eight rows of a column nor the reads of `sixteen` meet in a bank. Along the summed columns of q k^T and dout v^T both
+ * factors are taken in the order that lets lane t of four read columns 16 t.. at once. p and ds go from the sums of one
+ * product to the left side of the next inside registers. */
 #include "kernels/cuda/dev.cuh"
 
 enum { HEAD = 64, OCTETS = HEAD / 8, ROWS = 16 /* of a warp */, FEW = 64 /* rows of a short head */ };
@@ -85,7 +86,7 @@ DEVICE void score(float sum[4], const struct left *a, const struct octet *rows, 
         mma_bf16(sum, both, right);
     }
 }
-/* sum (16, 64) += p (16, 16) rows first..first+15 (16, 64); p: two tiles of sums, as `score` leaves them, rounded. */
+/* sum (16, 64) += p (16, 16) rows first..first+15 (16, 64); p: two tiles of sums, as `score` leaves them. */
 DEVICE void gather(float sum[8][4], const float p[2][4], const struct octet *rows, int first)
 {
     const uint32_t a[4] = {bf16_pair(p[0][0], p[0][1]), bf16_pair(p[0][2], p[0][3]), bf16_pair(p[1][0], p[1][1]),
@@ -120,7 +121,7 @@ DEVICE void turn(uint32_t w[4])
             else w[i + bit] = other;
         }
 }
-/* sum (16, 64), row g times factor[0] and row g + 8 times factor[1], to rows `stride` apart of which there are `rows`. */
+/* sum (16, 64), row g times factor[0] and row g + 8 times factor[1], to `rows` rows that are `stride` apart. */
 DEVICE void store(struct lafs_bf16 *to, int64_t stride, int rows, const float sum[8][4], const float factor[2])
 {
     const int g = lane_index() / 4, t = lane_index() % 4;
@@ -372,9 +373,9 @@ void heads_forward(struct lafs_dev *d, const struct lafs_seqs *qs, const struct 
     const size_t row = 2 * HEAD * sizeof(struct lafs_bf16);
     if (any_between(qs, s, 0, FEW))
         LAUNCH(d, head_few_kernel, all, FORWARD_WARPS * WARP, FEW * row, a, 0, FEW, out, lse);
+    const int64_t longest = (at_most(s->max_len, most) + ROWS - 1) / ROWS * ROWS;
     if (any_between(qs, s, FEW, most))
-        LAUNCH(d, head_kernel, all, FORWARD_WARPS * WARP, (size_t)((at_most(s->max_len, most) + ROWS - 1) / ROWS * ROWS) * row,
-               a, FEW, most, out, lse);
+        LAUNCH(d, head_kernel, all, FORWARD_WARPS * WARP, (size_t)longest * row, a, FEW, most, out, lse);
 }
 
 void heads_backward(struct lafs_dev *d, const struct lafs_seqs *qs, const struct lafs_seqs *s,
