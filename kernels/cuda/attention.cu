@@ -195,18 +195,6 @@ DEVICE void clear(float sum[8][4])
         for (int e = 0; e < 4; e++) sum[i][e] = 0;
 }
 
-/* Over the four lanes that share a row. */
-DEVICE float row_max(float v)
-{
-    v = fmaxf(v, warp_xor(v, 1));
-    return fmaxf(v, warp_xor(v, 2));
-}
-DEVICE float row_sum(float v)
-{
-    v += warp_xor(v, 1);
-    return v + warp_xor(v, 2);
-}
-
 /* A block's place: tiles of a head beside each other, then the heads of a sequence, so that what they share is read
  * from memory once, and comes from the L2 cache. */
 struct spot {

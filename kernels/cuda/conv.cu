@@ -226,6 +226,7 @@ static void conv_bwd_w(struct lafs_dev *d, const struct lafs_conv *g, const floa
     if (of_image(g, dy)) conv_image_bwd_w(d, g, x, dy, dw);
     else weights_bwd(d, g, 0, x, dy, dw);
 }
+
 /* -- depthwise -- */
 
 KERNEL depthwise_kernel(struct lafs_conv g, struct side o, const float *x, const float *w, const float *b,

@@ -308,7 +308,7 @@ DEVICE void matrices_across(uint32_t out[4], const void *row)
                  : "memory");
 }
 /* 2^x within 2 units of the last place; 0 for what is too small to be normal. */
-DEVICE float exp2_near(float x)
+DEVICE float quick_exp2(float x)
 {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -430,7 +430,7 @@ DEVICE void matrices_across(uint32_t out[4], const void *row)
         memcpy((char *)out + 2 * i, from + sim_at.thread % WARP / 4 * 2, 2);
     }
 }
-DEVICE float exp2_near(float x) { return exp2f(x); }
+DEVICE float quick_exp2(float x) { return exp2f(x); }
 
 #endif
 /* == for both ===================================================================================================== */
@@ -458,6 +458,17 @@ template <class T> DEVICE T warp_max(T v)
         v = other > v ? other : v;
     }
     return v;
+}
+/* Over the four lanes that share a row of mma's sums. */
+DEVICE float row_max(float v)
+{
+    v = fmaxf(v, warp_xor(v, 1));
+    return fmaxf(v, warp_xor(v, 2));
+}
+DEVICE float row_sum(float v)
+{
+    v += warp_xor(v, 1);
+    return v + warp_xor(v, 2);
 }
 /* Over the block, in the order of warps; all threads get it. room: shared, a T a warp. */
 template <class T> DEVICE T block_sum(T v, T *room)

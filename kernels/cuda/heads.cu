@@ -142,18 +142,6 @@ DEVICE void store(struct lafs_bf16 *to, int64_t stride, int rows, const float su
 
 /* -- forward -- */
 
-/* Over the four lanes that share a row. */
-DEVICE float row_max(float v)
-{
-    v = fmaxf(v, warp_xor(v, 1));
-    return fmaxf(v, warp_xor(v, 2));
-}
-DEVICE float row_sum(float v)
-{
-    v += warp_xor(v, 1);
-    return v + warp_xor(v, 2);
-}
-
 /* Rows of q come from memory as they are wanted. */
 DEVICE struct sixteen take_query(const struct lafs_bf16 *q, int64_t ldq, int r, int queries)
 {
@@ -192,7 +180,7 @@ DEVICE void forward_rows(const heads *a, const struct head *h, const struct octe
 #pragma unroll
         for (int e = 0; e < 8; e++) {
             float *x = &s[i + e / 4][e % 4];
-            *x = exp2_near(scale * *x - top[e % 4 / 2]);
+            *x = quick_exp2(scale * *x - top[e % 4 / 2]);
             sum[e % 4 / 2] += *x;
         }
         gather(o, s + i, v, 8 * i);
@@ -301,7 +289,7 @@ DEVICE void backward_rows(float scale, const struct head *h, const struct room *
         for (int e = 0; e < 8; e++) {
             const int i = e / 4, query = KEYS ? 2 * i + e % 2 : e % 4 / 2;
             float *x = &p[i][e % 4], *y = &ds[i][e % 4];
-            *x = exp2_near(scale * LOG2E * *x - lse[query]);
+            *x = quick_exp2(scale * LOG2E * *x - lse[query]);
             if (!KEYS && at + 8 * i + 2 * t + e % 2 >= columns) *x = 0; /* exp of a score of 0 may be infinite */
             *y = *x * (*y - along[query]);
         }
