@@ -183,6 +183,7 @@ function top(   k, ks, i, j, a, arms, arm_, c, parts_, s) {
         " at a threshold that was found on other people." (used < wanted ? " " bold("This report is not complete.") : ""))
     if (why["recipe"]) paragraph(bold("Not used, since made by another recipe than today's:") " " why["recipe"] ".")
     if (why["pairs"]) paragraph(bold("Not used, since judged on other pairs:") " " why["pairs"] ".")
+    if (why["cnn"]) paragraph(bold("Not used, since their landmarks are of another CNN than most cells':") " " why["cnn"] ".")
     if (why["plan"]) paragraph("Not of this plan, and not used: " why["plan"] ".")
 
     heading("Is LAFS better than DINO, and DINO than nothing?")

@@ -71,6 +71,9 @@ for pair in "points-dino-b-k2-p1-f1 dino-p1" "points-lafs-b-k2-p1-f1 lafs-b-p1" 
     "points-dino-b.long-k2-p1-f1 dino.long-p1"; do
     has "$run/${pair% *}/config.json" "$(digest "${pair#* }")"
 done
+check [ "$(said points-lafs-b-k2-p1-f1 cnn)" = "\"$(digest cnn-b | cut -c1-12)\"" ]
+check [ "$(said points-lafs-a-k2-p1-f1 cnn)" = "\"$(digest cnn-a2 | cut -c1-12)\"" ]
+check [ -z "$(said grid-lafs-n-k1-p1-f1 cnn)" ]
 ok "cells are what their names say"
 
 # People are apart: of the test, of the threshold, of the labels, and what is looked at without labels.
@@ -130,33 +133,44 @@ ok "committed tables are of the committed cells"
 
 # What README.md and lafs(7) say of the full plan is what its cells say.
 full=$TOP/examples/few-shot/results/full
-auc() { # FORMAT CELL...: " | A | B .."
-    format=$1
-    shift
-    for c in "$@"; do
-        printf " | $format" "$(sed -n 's/^ "protocol".*"auc": \([0-9.]*\),.*/\1/p' "$full/$c.json" | head -n 1)"
-    done
+level() { # [final/] ARM SHOTS [FORMAT]: the mean AUC of its runs
+    for f in "$full/$1$2-k$3"-p*.json; do
+        if [ -e "$f" ]; then sed -n 's/^ "protocol".*"auc": \([0-9.]*\),.*/\1/p' "$f" | head -n 1; fi
+    done | awk -v format="${4:-%.3f}" '{ sum += $1 } END { if (NR) printf format, sum / NR }'
 }
-tr -d '*' <"$TOP/examples/few-shot/README.md" >told
-for b_k in b-k1 b-k2 b-k4 a-k2; do
-    arms="points-none-$b_k-p0-f1 points-dino-$b_k-p1-f1 points-lafs-$b_k-p1-f1"
-    has told "$(auc %.3f $arms $(printf 'final/%s ' $arms)) |"
+row() { # WHAT SHOTS TOKENS LABELS
+    printf '| %s|' "${1:+$1 }"
+    printf ' %s |' "$2" $(for d in "" final/; do for m in none dino lafs; do echo "$(level "$d" "$3-$m-$4" "$2")" | sed 's/^$/-/'; done; done)
+}
+{
+    row "at landmarks (b)" 1 points b && echo && for k in 2 4 10; do row "" $k points b && echo; done
+    row "the same, for longer" 1 points b.long && echo && for k in 2 4; do row "" $k points b.long && echo; done
+    row "at landmarks (a)" 2 points a && echo && row "at landmarks (c)" 2 points c && echo
+    row "at landmarks (b), warm" 2 points b.warm && echo
+    row "on a grid" 1 grid n && echo && for k in 2 4 10; do row "" $k grid n && echo; done
+} | sed 's/ - / /g' >want
+grep -A 40 '^| patches | shots | none' "$TOP/examples/few-shot/README.md" | sed -n '3,16p' >got
+same got want
+# One CNN for all cells that are to have the same.
+for cells_of in "$full" "$full/final"; do
+    for which in a b c; do
+        check [ "$(sed -n 's/^ "cnn": "\([0-9a-f]*\)",$/\1/p' "$cells_of"/points-*-$which[.-]*.json | sort -u | wc -l)" = 1 ]
+        check [ -z "$(grep -L '^ "cnn"' "$cells_of"/points-*-$which[.-]*.json)" ]
+    done
 done
-for k in 1 2 4; do
-    arm=points-dino-b.long-k$k-p1-f1
-    has told "$k |$(auc %.3f $arm) | |$(auc %.3f final/$arm) |" # nothing of none, and of LAFS
+# A line of the tables: "D [L, H]" of PATCHES SHOTS OF AGAINST, beginning with DIR
+differs() { sed -n "s/^| $2 | $3 | \**$4 − $5\**.*| \*\*\([-+0-9.]*\)\*\* \[\([-+0-9.]*\), \([-+0-9.]*\)\] |.*/\1 \2 \3/p" "$full$1/README.md"; }
+tr '\n' ' ' <"$TOP/examples/few-shot/README.md" | tr -s ' ' >told
+tr '\n' ' ' <"$TOP/README.md" | tr -s ' ' >told_first
+for what in "2:at landmarks (b)" "4:at landmarks (b)" "2:at landmarks (a)"; do
+    set -- $(differs "" "${what#*:}" "${what%%:*}" LAFS DINO)
+    has told "$1 ($2 to $3)"
+    has told_first "$1 ($2 to $3)"
 done
-# DINO for longer beside none: "D L H" for "+D, L to H" of the tables, on settings and final people; its points of AUC.
-longer() { sed -n "s/^| $1 | longer DINO − none .*| \*\*+\([0-9.]*\)\*\* \[\([-+0-9.]*\), +\([0-9.]*\)\].*/\1 \2 \3/p" "$full${2:-}/README.md"; }
-set -- $(longer 1) $(longer 1 /final)
-tr '\n' ' ' <"$TOP/README.md" | tr -s ' ' >told
-has told "(AUC +$1, ${2#+} to $3; on the final people +$4, ${5#+} to $6)"
-set -- $(for k in 1 2 4; do printf '%.2f ' $(longer $k | cut -d' ' -f1); done)
-has "$TOP/man/lafs.7" "the AUC is higher by $1 at one labelled photo a person, by $2 at two, by $3 at four."
-plan=$(make -s -C "$TOP/examples/few-shot" DATA=x RESULTS=none plan | head -n 1)
+plan=$(make -s -C "$TOP/examples/few-shot" DATA=x RESULTS=none plan | sed -n 1p)
 has "$TOP/examples/few-shot/README.md" "12,000 updates of 4 | ${plan%% *} |"
-arms="grid-none-n-k4-p0-f1 points-none-b-k4-p0-f1 lbp pixel"
-set -- $(auc %.2f $arms | tr -d '|')
+alone() { sed -n 's/^ "protocol".*"auc": \([0-9.]*\),.*/\1/p' "$full/$1.json" | head -n 1; }
+set -- $(level "" grid-none-n 4 "%.2f ") $(level "" points-none-b 4 "%.2f ") $(printf '%.2f ' "$(alone lbp)" "$(alone pixel)")
 has "$TOP/man/lafs.7" "the same photos give $1, and $2 at landmarks; local binary patterns reach $3, and"
 has "$TOP/man/lafs.7" "pixels $4."
 ok "figures of the full plan"
@@ -182,6 +196,12 @@ same got want
 expect_status 0 few_shot BATCH=7 look >/dev/null
 has "$page" "Not used, since made by another recipe than today's:</b> grid-dino-n-k1-p1-f1, grid-lafs"
 has "$page" 'none of the 8 comparisons that decide is done'
+# Nor are cells of another CNN than the rest of their kind has.
+cp -r out/results/tiny as-made
+sed -i 's/^ "cnn": ".*/ "cnn": "another",/' out/results/tiny/points-dino-b-k2-p1-f1.json out/results/tiny/points-lafs-a-k2-p1-f1.json
+expect_status 0 few_shot look >/dev/null
+has "$page" "Not used, since their landmarks are of another CNN than most cells':</b> points-dino-b-k2-p1-f1.<"
+cp as-made/*.json out/results/tiny/
 # What is trained by another recipe is not taken for the new one's.
 mv out/results/tiny/grid-lafs-n-k1-p1-f1.json kept.json
 expect_status 2 few_shot PRETRAIN="$moved --lr 0.02" cells
