@@ -73,12 +73,6 @@ void lafs_pack_bool(struct lafs_buf *b, int v)
     else msgpack_pack_false(&pk);
 }
 
-void lafs_pack_nil(struct lafs_buf *b)
-{
-    msgpack_packer pk = packer(b);
-    msgpack_pack_nil(&pk);
-}
-
 static void pack_bin_key(struct lafs_buf *b, const char *key) { lafs_pack_bin(b, key, strlen(key)); }
 
 void lafs_pack_nd(struct lafs_buf *b, const char *type, const int64_t *shape, int ndim, const void *data, size_t item)

@@ -114,7 +114,6 @@ void lafs_pack_bin(struct lafs_buf *b, const void *data, size_t size);
 void lafs_pack_int(struct lafs_buf *b, int64_t v);
 void lafs_pack_double(struct lafs_buf *b, double v);
 void lafs_pack_bool(struct lafs_buf *b, int v);
-void lafs_pack_nil(struct lafs_buf *b);
 void lafs_pack_nd(struct lafs_buf *b, const char *type, const int64_t *shape, int ndim, const void *data, size_t item);
 
 /* Walking nested values: the validating walker. */

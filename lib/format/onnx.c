@@ -274,20 +274,6 @@ lafs_status lafs_onnx_parse(struct lafs_onnx **out, const void *data, size_t siz
     return LAFS_OK;
 }
 
-lafs_status lafs_onnx_open(struct lafs_onnx **out, const char *path, struct lafs_err *err)
-{
-    *out = NULL;
-    struct lafs_buf b;
-    lafs_buf_init(&b);
-    lafs_status rc = lafs_buf_read_file(&b, path, MAX_FILE, err);
-    if (rc == LAFS_OK) {
-        rc = lafs_onnx_parse(out, b.data, b.size, err);
-        if (rc != LAFS_OK) lafs_err_prefix(err, "'%s'", path);
-    }
-    lafs_buf_release(&b);
-    return rc;
-}
-
 void lafs_onnx_close(struct lafs_onnx *o)
 {
     if (!o) return;

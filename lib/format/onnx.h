@@ -1,7 +1,7 @@
 /* ONNX files. Reading: nodes in graph order, initializers, metadata. Nothing is run. The file is not trusted: lengths,
  * counts, shapes and sizes are checked before use.
  *
- *     LAFS_TRY(lafs_onnx_open(&o, "yunet.onnx", err));
+ *     LAFS_TRY(lafs_onnx_parse(&o, data, size, err));
  *     for (i = 0; i < o->nodes; i++)
  *         if (!strcmp(o->node[i].op, "Conv")) w = lafs_onnx_find(o, o->node[i].input[1]);
  *
@@ -53,8 +53,7 @@ struct lafs_onnx {
 };
 /* Whether these bytes begin like such a file. */
 int lafs_onnx_begins(const void *data, size_t size);
-lafs_status lafs_onnx_open(struct lafs_onnx **out, const char *path, struct lafs_err *err);
-/* The same from memory; nothing of it is needed afterwards. LAFS_FAILED: no ONNX model, or a broken one. */
+/* Of the bytes of a file, of which nothing is needed afterwards. LAFS_FAILED: no ONNX model, or a broken one. */
 lafs_status lafs_onnx_parse(struct lafs_onnx **out, const void *data, size_t size, struct lafs_err *err);
 void lafs_onnx_close(struct lafs_onnx *o);
 const struct lafs_onnx_tensor *lafs_onnx_find(const struct lafs_onnx *o, const char *name); /* NULL: none */

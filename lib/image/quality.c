@@ -118,7 +118,7 @@ static int holds_around(const struct inside *in, int x, int y, int reach)
  * of it is. */
 static int where_to_look(const struct inside *in, float *counts)
 {
-    int n = 0, all = !in || holds_around(in, SIDE / 2, SIDE / 2, SIDE);
+    int n = 0, all = holds_around(in, SIDE / 2, SIDE / 2, SIDE);
     for (int y = TOP; y < BOTTOM; y++)
         for (int x = LEFT; x < RIGHT; x++) {
             int yes = all || holds_around(in, x, y, REACH);
@@ -136,6 +136,9 @@ static double share_inside(const struct inside *in)
     return n / (double)MIDDLE;
 }
 
+/* Mean squares of two bands of spatial frequency, of about 3 pixels and of 6 to 12, over the middle of the face, less
+ * what the noise (estimated from the finest band's median) adds to each; the square root of their ratio, in units of
+ * SHARP, which a well focused face reaches. */
 static lafs_status sharpness(const struct lafs_image *crop, const struct inside *in, float *out, struct lafs_err *err)
 {
     enum { N = SIDE * SIDE };
@@ -158,11 +161,6 @@ static lafs_status sharpness(const struct lafs_image *crop, const struct inside 
     lafs_free(v);
     *out = fine > 0 && coarse > 0 ? (float)fmin(1, sqrt(fine / coarse) / SHARP) : 0;
     return LAFS_OK;
-}
-
-lafs_status lafs_sharpness(const struct lafs_image *crop, float *out, struct lafs_err *err)
-{
-    return sharpness(crop, NULL, out, err);
 }
 
 lafs_status lafs_quality_of(const struct lafs_image *crop, const struct lafs_image *photo, const double m[6],

@@ -22,11 +22,6 @@ struct lafs_quality {
  * up, is tipped clockwise. NaN where the points are on one line. */
 void lafs_points5_pose(const float p[10], double *yaw, double *pitch, double *roll);
 
-/* Sharpness of an aligned crop (SIDE, SIDE). Mean squares of two bands of spatial frequency, of about 3 pixels and of
- * 6 to 12, over the middle of the face, less what the noise (estimated from the finest band's median) adds to each; the
- * square root of their ratio, in units of SHARP, which a well focused face reaches. */
-lafs_status lafs_sharpness(const struct lafs_image *crop, float *out, struct lafs_err *err);
-
 /* crop: (SIDE, SIDE), cut from the photo by m (photo -> crop), of a face with these points (5,2) in the photo. Where
  * the crop looks out of the photo nothing is sharp, and as much is taken off its size. score, refined: of the detector
  * and the refiner, < 0: unknown. */

@@ -93,7 +93,6 @@ void lafs_canvas_close(struct lafs_canvas_maker *m)
 
 void lafs_canvas_set_side(struct lafs_canvas_maker *m, int side) { m->side = side; }
 
-int64_t lafs_canvas_photos(const struct lafs_canvas_maker *m) { return m->photos; }
 
 /* Coordinates in photo and canvas count from the picture's corner, as the detector's do: half a pixel more than those
  * that count from the first pixel's centre. */

@@ -38,7 +38,6 @@ lafs_status lafs_canvas_open(struct lafs_canvas_maker **out, const struct lafs_i
 void lafs_canvas_close(struct lafs_canvas_maker *m);
 /* Makes canvases of side x side pixels, 160 or more: larger ones of up to 49 pieces. */
 void lafs_canvas_set_side(struct lafs_canvas_maker *m, int side);
-int64_t lafs_canvas_photos(const struct lafs_canvas_maker *m);
 /* The canvas of a stream of random numbers. */
 lafs_status lafs_canvas_make(struct lafs_canvas_maker *m, uint64_t key, int worker, struct lafs_canvas *c,
                              struct lafs_err *err);

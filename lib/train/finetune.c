@@ -30,7 +30,7 @@ struct lafs_finetune {
     pthread_mutex_t lock;
     _Atomic int64_t step;
     int64_t best_epoch;
-    double best, forced_lr;
+    double best;
     float *frozen_cnn;                  /* (params.size) the CNN that the regulariser pulls towards; NULL: off */
     int frozen_set;
     /* activations */
@@ -293,7 +293,7 @@ lafs_status lafs_finetune_open(struct lafs_finetune **out, const struct lafs_fin
     t->ix = ix;
     t->classes = classes;
     t->order_epoch = -1;
-    t->best = t->forced_lr = -1;
+    t->best = -1;
     t->best_epoch = -1;
     pthread_mutex_init(&t->lock, NULL);
     lafs_status st = build(t, err);
@@ -335,7 +335,6 @@ int64_t lafs_finetune_steps(const struct lafs_finetune *t)
     return t->c.epochs * lafs_finetune_steps_per_epoch(&t->c);
 }
 const struct lafs_model *lafs_finetune_model(const struct lafs_finetune *t) { return &t->model; }
-void lafs_finetune_force_lr(struct lafs_finetune *t, double lr) { t->forced_lr = lr; }
 
 double lafs_finetune_best(const struct lafs_finetune *t, int64_t *epoch)
 {
@@ -599,9 +598,7 @@ lafs_status lafs_finetune_learn(struct lafs_finetune *t, lafs_batch_fn *next, vo
 {
     int64_t per = lafs_finetune_steps_per_epoch(&t->c);
     *r = (struct lafs_finetune_report){.step = t->step + 1, .epoch = t->step / per};
-    r->lr = t->forced_lr >= 0
-                ? t->forced_lr
-                : lafs_sched_finetune(t->c.lr, t->c.lr_final, t->step, t->c.epochs * per, t->c.warmup_epochs * per);
+    r->lr = lafs_sched_finetune(t->c.lr, t->c.lr_final, t->step, t->c.epochs * per, t->c.warmup_epochs * per);
     r->landmark_weight = landmark_weight(t, r->epoch);
     pthread_mutex_lock(&t->lock);
     lafs_status st = settle_frozen(t, err);

@@ -103,8 +103,6 @@ struct lafs_finetune_batch {
 typedef lafs_status lafs_batch_fn(void *arg, int64_t i, struct lafs_finetune_batch *batch, struct lafs_err *err);
 lafs_status lafs_finetune_learn(struct lafs_finetune *t, lafs_batch_fn *next, void *arg, struct lafs_finetune_report *r,
                                 struct lafs_err *err);
-/* lr of the next step instead of the schedule's, for tests; < 0: the schedule's. */
-void lafs_finetune_force_lr(struct lafs_finetune *t, double lr);
 
 /* Do all processes have the same state, to the bit? What is done in common. LAFS_FAILED, agreed on: one has another. */
 lafs_status lafs_finetune_same(struct lafs_finetune *t, struct lafs_err *err);

@@ -89,7 +89,7 @@ static float *fetch(const struct session *s, const float *x, int64_t n)
     return h;
 }
 
-/* One whole step: the learning rate is 0, so that gradients and running statistics are all that changes. */
+/* One whole step, the first of the warm-up: the learning rate is 0, so that gradients and running statistics are all that changes. */
 TEST(step)
 {
     static const int labels[BATCH] = {3, 0, 8, 3};
@@ -100,6 +100,7 @@ TEST(step)
     configure(&c);
     c.batch = BATCH;
     c.landmark_constant = 100;
+    c.warmup_epochs = 1;
     REQUIRE(begin(&s, "finetune-step", &c));
     s.m.image = "step.29.image";
     s.m.labels = labels;
@@ -108,7 +109,6 @@ TEST(step)
     frozen.value = s.in.frozen_cnn;
     golden_params(&frozen, &s.b, "frozen.");
     REQUIRE_OK(lafs_finetune_keep_frozen(s.t, &err), &err);
-    lafs_finetune_force_lr(s.t, 0);
     REQUIRE_OK(lafs_finetune_learn(s.t, make, &s.m, &r, &err), &err);
     golden_check_at(s.g, "cross_entropy", 0, r.cross_entropy, 1e-4);
     golden_check_at(s.g, "regulariser", 0, r.regulariser / 100, 1e-4);
@@ -144,8 +144,9 @@ TEST(six_steps)
     c.batch = 2 * BATCH;
     c.freeze_cnn = 1;
     c.decay.cnn = -1;
+    c.lr = c.lr_final = 1e-3;
+    c.warmup_epochs = 0;
     REQUIRE(begin(&s, "finetune", &c));
-    lafs_finetune_force_lr(s.t, 1e-3);
     for (s.m.step = 0; s.m.step < 6; s.m.step++) {
         REQUIRE_OK(lafs_finetune_learn(s.t, make, &s.m, &r, &err), &err);
         golden_check_at(s.g, "loss", s.m.step, r.loss, 1e-4);
