@@ -115,20 +115,20 @@ function best(   a, top, which, part_, s) {
 function baseline(b,   f) { split(alone[b], f, "\t"); return sprintf("AUC %.3f, accuracy %.3f", f[7], f[4]) }
 
 # -- the differences as a picture: a line each, those that decide first --
-function X(v) { return 285 + (v + reach) / (2 * reach) * 290 }
+function X(v) { return 325 + (v + reach) / (2 * reach) * 290 }
 function text_at(x, y, colour, more, s) {
     printf "<text x=\"%.1f\" y=\"%d\" fill=\"%s\" %s>%s</text>", x, y, colour, more, s
 }
 function forest_row(i, y, decides,   c) {
     c = told(i) == "above" ? "#1a7f37" : told(i) == "below" ? "#b3261e" : "#666"
-    text_at(275, y + 4, decides ? "#222" : "#666", "text-anchor=\"end\"" (decides ? " font-weight=\"bold\"" : ""), \
+    text_at(315, y + 4, decides ? "#222" : "#666", "text-anchor=\"end\"" (decides ? " font-weight=\"bold\"" : ""), \
         where(i) ": " part_said(i))
     if (done[i]) {
         printf "<path stroke=\"%s\" stroke-width=\"2\" d=\"M%.1f %dH%.1f\"/><circle r=\"4\" fill=\"%s\" cx=\"%.1f\" cy=\"%d\"/>", c, \
             X(difference[i, 14]), y, X(difference[i, 15]), c, X(difference[i, 13]), y
-        text_at(590, y + 4, "#222", "", sprintf("%+.3f [%+.3f, %+.3f]", difference[i, 13], difference[i, 14], difference[i, 15]))
+        text_at(630, y + 4, "#222", "", sprintf("%+.3f [%+.3f, %+.3f]", difference[i, 13], difference[i, 14], difference[i, 15]))
     }
-    text_at(755, y + 4, c, decides ? "font-weight=\"bold\"" : "", \
+    text_at(795, y + 4, c, decides ? "font-weight=\"bold\"" : "", \
         verdict(i) (told(i) == "open" ? "; would see " visible(i) : ""))
     print ""
 }
@@ -143,7 +143,7 @@ function forest(   i, at, pass, rows, some, y, v, step, steps) {
     split("0.01 0.02 0.05 0.1 0.2 0.5 1", steps, " ") # there is room for seven labels
     for (i = 1; i < 7 && steps[i] < reach / 3.5; i++) ;
     step = steps[i]
-    printf "<svg class=\"forest\" viewBox=\"0 0 1000 %d\" font-family=\"sans-serif\" font-size=\"12\" role=\"img\" aria-label=\"%s\">\n", \
+    printf "<svg class=\"forest\" viewBox=\"0 0 1040 %d\" font-family=\"sans-serif\" font-size=\"12\" role=\"img\" aria-label=\"%s\">\n", \
         rows * 20 + 66, "differences in AUC with their intervals"
     for (i = -int(reach / step); i <= int(reach / step); i++) {
         printf "<path stroke=\"%s\" d=\"M%.1f 26V%d\"/>", i ? "#e4e4e4" : "#222", X(i * step), rows * 20 + 46
