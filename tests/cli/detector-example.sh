@@ -4,6 +4,10 @@
 # published one, which is not here.
 set -eu
 . "$(dirname "$0")/lib.sh"
+if [ -n "${SAN:-}" ]; then
+    skip "examples/detector.mk" "with sanitizers it takes minutes, and each of its programs has tests of its own"
+    exit 0
+fi
 if [ ! -e "$TOP/share/models/detector.safetensors" ]; then
     skip "examples/detector.mk" "there is no detector to label photos"
     exit 0

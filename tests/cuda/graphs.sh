@@ -20,6 +20,7 @@ both() {
     rm -rf with without replays
     expect_status 0 "$@" -o with
     check [ "$(cat replays)" = "$replays" ]
+    [ -z "${SAN:-}" ] || return 0 # the bits are told without sanitizers, in a tenth of the time
     rm replays
     expect_status 0 env LAFS_CUDA_GRAPHS=no "$@" -o without
     check [ ! -e replays ]
