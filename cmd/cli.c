@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/atomicfile.h"
@@ -151,9 +152,24 @@ struct lafs_pool *cli_pool(void)
 
 /* -- signals -- */
 
+static const char *volatile half_made; /* a directory */
+void cli_remove_if_killed(const char *dir) { half_made = dir; }
+
+/* Here nothing but what POSIX allows in a handler: that rules out walking through a directory oneself. */
+static void remove_half_made(void)
+{
+    pid_t child = half_made ? fork() : -1;
+    if (child == 0) {
+        execl("/bin/rm", "rm", "-rf", "--", half_made, (char *)NULL);
+        _exit(1);
+    }
+    if (child > 0) waitpid(child, NULL, 0);
+}
+
 static void die(int sig)
 {
     lafs_atomic_unlink_all();
+    remove_half_made();
     signal(sig, SIG_DFL);
     raise(sig); /* delivered when this handler returns */
 }

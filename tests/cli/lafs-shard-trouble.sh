@@ -108,6 +108,19 @@ check test "$(echo .y* y.lafs)" = '.y* y.lafs'
 kill $producer 2>/dev/null || true
 wait $producer 2>/dev/null || true
 rm -f y*
+lafs-synth -q --people 1 -n 1 --aligned -o one.stream
+(cat one.stream; exec sleep 60) >fifo &
+producer=$!
+lafs-shard -q --to-dir y fifo &
+reader=$!
+until find . -path './y.tmp-*' -name '*.jpg' | grep -q . || ! kill -0 $reader; do sleep 0.1; done
+kill -TERM $reader
+status=0
+wait $reader || status=$?
+check test $status = 143
+check test "$(echo y*)" = 'y*'
+kill $producer 2>/dev/null || true
+wait $producer 2>/dev/null || true
 ok "a killed producer, and a killed reader"
 
 status=0
