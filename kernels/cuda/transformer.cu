@@ -110,42 +110,93 @@ DEVICE void beside_of(struct beside *b, const struct some *to, const struct some
     b->keep = b->at >= 0 ? path_factor(path, seq) : 0;
 }
 
-/* What add_norm_kernel does, of rows that are kept: a warp has every NORM_WARPS'th of NORM_KEPT_ROWS. */
-enum { NORM_KEPT_ROWS = 16 };
-template <class T>
-KERNEL add_norm_kept_kernel(int64_t n, const int64_t *off, int64_t width, const float *x, struct some from,
-                            const T *branch, struct drop drop, struct drop path, struct some to, const float *g,
-                            const float *b, float *x_out, T *y, float *mean, float *rstd)
+/* A lane's part of a kept row, as it lies in memory. */
+template <class T> DEVICE void take_row(const T *from, int64_t width, stored_eight<T> to[KEPT])
 {
-    const int64_t first = block_x() * NORM_KEPT_ROWS, rows = off[n], lane = 8 * lane_index();
-    struct place place = {0, 0, 0};
-    struct beside beside = {-1, -1, 0};
-    for (int64_t row = first + warp_index(); row < first + NORM_KEPT_ROWS && row < rows; row += NORM_WARPS) {
-        if (place_row(&place, n, off, row))
-            beside_of(&beside, &to, &from, &path, place.seq, g != NULL, branch != NULL);
-        const int64_t t = row - place.start, out = beside.in + t;
-        float e[KEPT][8], other[KEPT][8], scale[8], sum = 0, squares = 0;
+#pragma unroll
+    for (int i = 0; i < KEPT; i++) {
+        const int j = 8 * lane_index() + i * 8 * WARP;
+        if (j < width) to[i] = as_stored(from + j);
+    }
+}
+/* A warp's row, and what belongs to its sequence. */
+struct norm_row {
+    struct place place;
+    struct beside beside;
+    struct drawing drawing;
+};
+DEVICE void find_row(struct norm_row *r, int64_t n, const int64_t *off, int64_t row, const struct some *to,
+                     const struct some *from, const struct drop *drop, const struct drop *path, int in, int at)
+{
+    if (!place_row(&r->place, n, off, row)) return;
+    beside_of(&r->beside, to, from, path, r->place.seq, in, at);
+    if (drop->key) drawing_of(drop, r->place.seq, &r->drawing);
+}
+/* Dropout's factors of the eight at column j of row t of a sequence. */
+DEVICE void row_factors(const struct drop *drop, const struct norm_row *r, int64_t t, int64_t width, int j,
+                        float factor[8])
+{
+    if (drop->key) {
+        drawn_factors(drop, &r->drawing, (uint32_t)t * (uint32_t)(width / 8) + (uint32_t)j / 8, factor);
+        return;
+    }
+#pragma unroll
+    for (int k = 0; k < 8; k++) factor[k] = 1;
+}
+
+/* What add_norm_kernel does, of rows that are kept: a warp has every NORM_WARPS'th of NORM_KEPT_ROWS, and its next one
+ * on its way while it computes one. */
+enum { NORM_KEPT_ROWS = 64 };
+template <class T> constexpr int norm_blocks = sizeof(T) == sizeof(float) ? 3 : 4; /* at once: of their registers */
+template <class T>
+KERNEL_FOR(NORM_THREADS, norm_blocks<T>) add_norm_kept_kernel(int64_t n, const int64_t *off, int64_t rows,
+                                                              int64_t width, const float *x, struct some from,
+                                                              const T *branch, struct drop drop, struct drop path,
+                                                              struct some to, const float *g, const float *b,
+                                                              float *x_out, T *y, float *mean, float *rstd)
+{
+    const int64_t first = block_x() * NORM_KEPT_ROWS, end = first + NORM_KEPT_ROWS < rows ? first + NORM_KEPT_ROWS : rows;
+    const int lane = 8 * lane_index();
+    struct norm_row r = {{0, 0, 0}, {-1, -1, 0}, {}};
+    stored_eight<float> next_x[KEPT] = {};
+    stored_eight<T> next_branch[KEPT] = {};
+    int64_t row = first + warp_index();
+    if (row < end) {
+        take_row(x + row * width, width, next_x);
+        find_row(&r, n, off, row, &to, &from, &drop, &path, g != NULL, branch != NULL);
+        if (r.beside.at >= 0) take_row(branch + (r.beside.at + row - r.place.start) * width, width, next_branch);
+    }
+    for (; row < end; row += NORM_WARPS) {
+        const int64_t t = row - r.place.start, out = r.beside.in < 0 ? -1 : r.beside.in + t;
+        float e[KEPT][8], scale[8], sum = 0, squares = 0;
 #pragma unroll
         for (int i = 0; i < KEPT; i++) {
-            const int64_t j = lane + i * 8 * WARP;
+            const int j = lane + i * 8 * WARP;
             if (j >= width) continue;
-            take_whole(x + row * width + j, e[i]);
-            if (beside.at >= 0) take_whole(branch + (beside.at + t) * width + j, other[i]);
+            unpack(next_x[i], e[i]);
+            if (r.beside.at >= 0) {
+                float other[8];
+                unpack(next_branch[i], other);
+                row_factors(&drop, &r, t, width, j, scale);
+#pragma unroll
+                for (int k = 0; k < 8; k++) e[i][k] += other[k] * r.beside.keep * scale[k];
+            }
+        }
+        if (row + NORM_WARPS < end) {
+            take_row(x + (row + NORM_WARPS) * width, width, next_x);
+            find_row(&r, n, off, row + NORM_WARPS, &to, &from, &drop, &path, g != NULL, branch != NULL);
+            if (r.beside.at >= 0)
+                take_row(branch + (r.beside.at + row + NORM_WARPS - r.place.start) * width, width, next_branch);
         }
 #pragma unroll
         for (int i = 0; i < KEPT; i++) {
-            const int64_t j = lane + i * 8 * WARP;
+            const int j = lane + i * 8 * WARP;
             if (j >= width) continue;
-            if (beside.at >= 0) {
-                drop_factors(&drop, place.seq, t * width + j, 1, scale);
-#pragma unroll
-                for (int k = 0; k < 8; k++) e[i][k] += other[i][k] * beside.keep * scale[k];
-            }
             if (branch) give_whole(x_out + row * width + j, e[i]);
 #pragma unroll
             for (int k = 0; k < 8; k++) sum += e[i][k];
         }
-        if (beside.in < 0) continue; /* with its whole warp */
+        if (out < 0) continue; /* with its whole warp */
         const float mu = warp_sum(sum) / (float)width;
 #pragma unroll
         for (int i = 0; i < KEPT; i++)
@@ -153,7 +204,7 @@ KERNEL add_norm_kept_kernel(int64_t n, const int64_t *off, int64_t width, const 
         const float rs = 1 / sqrtf(warp_sum(squares) / (float)width + NORM_EPS);
 #pragma unroll
         for (int i = 0; i < KEPT; i++) {
-            const int64_t j = lane + i * 8 * WARP;
+            const int j = lane + i * 8 * WARP;
             float offset[8];
             if (j >= width) continue;
             take_whole(g + j, scale);
@@ -223,8 +274,8 @@ static void add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t widt
     const int whole = in_quads(width, x, branch, x_out, y) && in_quads(width, g, b);
     if (norm_kept(width, whole)) {
         LAUNCH_OF(T, d, add_norm_kept_kernel, grid_of((lafs_seqs_rows(s) + NORM_KEPT_ROWS - 1) / NORM_KEPT_ROWS),
-                  NORM_THREADS, 0, s->n, s->dev_off, width, x, some_of(s, from), branch, drop_of(drop), drop_of(path),
-                  some_of(s, to), g, b, x_out, y, mean, rstd);
+                  NORM_THREADS, 0, s->n, s->dev_off, lafs_seqs_rows(s), width, x, some_of(s, from), branch,
+                  drawn_drop_of(drop), drop_of(path), some_of(s, to), g, b, x_out, y, mean, rstd);
         return;
     }
     LAUNCH_OF(T, d, add_norm_kernel, grid_of((lafs_seqs_rows(s) + NORM_WARPS - 1) / NORM_WARPS), NORM_THREADS,
