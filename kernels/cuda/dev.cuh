@@ -154,6 +154,11 @@ enum { SUM_ROWS = 256 };
 void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const float *x, float *part);
 /* Column j of part (parts, n), summed, goes to (+)= out[j % inner * (n / inner) + j / inner]; inner = n: out[j]. */
 void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, float *out);
+/* The same of up to three that lie behind each other, inner = n, each added to its own; NULL: to nothing. */
+struct sums_to {
+    float *out[3];
+};
+void add_parts(struct lafs_dev *d, int64_t parts, int64_t n, const float *part, int count, struct sums_to to);
 static inline int64_t parts_of(int64_t rows) { return (rows + SUM_ROWS - 1) / SUM_ROWS; }
 /* Threads of a block that sums parts: as many warps as find something to do. Kernels: KERNEL_FOR(PARTS_BLOCK). */
 enum { PARTS_BLOCK = 1024, PARTS_OF_WARP = 16 };

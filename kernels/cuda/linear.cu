@@ -421,8 +421,11 @@ void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const float *
 
 /* A block has `columns` columns, a whole fraction of a warp's lanes; what is left of a warp shares its parts. */
 KERNEL_FOR(PARTS_BLOCK) sum_parts_kernel(int64_t parts, int64_t n, int64_t inner, int columns, const float *part,
-                                         int add, float *out)
+                                         int add, struct sums_to to_each)
 {
+    float *const out = to_each.out[block_y()];
+    if (!out) return; /* with its whole block */
+    part += block_y() * parts * n;
     double *room = shared_memory<double>();
     const int across = WARP / columns, warps = block_threads() / WARP, column = lane_index() % columns;
     const int64_t j = block_x() * columns + column, own = warp_index() * across + lane_index() / columns;
@@ -436,13 +439,22 @@ KERNEL_FOR(PARTS_BLOCK) sum_parts_kernel(int64_t parts, int64_t n, int64_t inner
     const int64_t to = j % inner * (n / inner) + j / inner;
     out[to] = add ? out[to] + (float)sum : (float)sum;
 }
-void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, float *out)
+static void sum_each(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, int count,
+                     struct sums_to to)
 {
     /* Few columns: fewer to a block, so that there are more blocks, down to what memory gives at a time. */
     const int columns = n >= 4096 || parts < 128 ? WARP : 8;
     const int threads = parts_threads(parts * columns / WARP);
-    LAUNCH(d, sum_parts_kernel, grid_of((n + columns - 1) / columns), threads, (size_t)threads * sizeof(double), parts,
-           n, inner, columns, part, add, out);
+    LAUNCH(d, sum_parts_kernel, grid_of((n + columns - 1) / columns, count), threads, (size_t)threads * sizeof(double),
+           parts, n, inner, columns, part, add, to);
+}
+void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, float *out)
+{
+    sum_each(d, parts, n, inner, part, add, 1, {{out}});
+}
+void add_parts(struct lafs_dev *d, int64_t parts, int64_t n, const float *part, int count, struct sums_to to)
+{
+    sum_each(d, parts, n, n, part, 1, count, to);
 }
 
 static void linear_bwd_w(struct lafs_dev *d, enum lafs_precision precision, int64_t rows, int64_t in, int64_t out,
