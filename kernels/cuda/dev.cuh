@@ -264,9 +264,15 @@ template <class T> DEVICE T warp_xor(T v, int bits) { return __shfl_xor_sync(~0u
 /* Bit i: lane i's v. */
 DEVICE uint32_t warp_ballot(bool v) { return __ballot_sync(~0u, v); }
 DEVICE int bits_set(uint32_t v) { return __popc(v); }
-/* One access of 16 bytes, or 8; the compiler makes several of a struct's, at times. */
-DEVICE void put_16(void *to, uint32_t a, uint32_t b, uint32_t c, uint32_t d) { *(uint4 *)to = make_uint4(a, b, c, d); }
-DEVICE void put_8(void *to, uint32_t a, uint32_t b) { *(uint2 *)to = make_uint2(a, b); }
+/* To global memory, in one access of 16 bytes, or 8, where the compiler makes several of a struct's at times. */
+DEVICE void put_16(void *to, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" : : "l"(to), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+}
+DEVICE void put_8(void *to, uint32_t a, uint32_t b)
+{
+    asm volatile("st.global.v2.b32 [%0], {%1, %2};" : : "l"(to), "r"(a), "r"(b) : "memory");
+}
 /* The larger of x and 0; of a NaN a NaN. */
 DEVICE float rectified(float x)
 {
@@ -582,6 +588,7 @@ DEVICE float bits_float(uint32_t u)
     memcpy(&x, &u, sizeof x);
     return x;
 }
+/* To global memory. */
 template <int V> DEVICE void give_few(float *to, const struct few<V> &v)
 {
     if constexpr (V == 4)
@@ -637,10 +644,10 @@ DEVICE void unpack(const struct octet &from, float v[8])
 template <class T> DEVICE void take_whole(const T *from, float v[8]) { unpack(as_stored(from), v); }
 DEVICE void give_whole(float *to, const float v[8])
 {
-    give_few<4>(to, {{v[0], v[1], v[2], v[3]}});
-    give_few<4>(to + 4, {{v[4], v[5], v[6], v[7]}});
+    ((struct quad *)to)[0] = {v[0], v[1], v[2], v[3]};
+    ((struct quad *)to)[1] = {v[4], v[5], v[6], v[7]};
 }
-DEVICE void give_whole(struct lafs_bf16 *to, const float v[8])
+DEVICE void give_whole(struct lafs_bf16 *to, const float v[8]) /* in global memory */
 {
     put_16(to, bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7]));
 }
@@ -793,7 +800,7 @@ DEVICE int64_t sequence_of(int64_t n, const int64_t *off, int64_t row)
     }
     return lo;
 }
-/* The same for a whole warp, whose lanes ask for the same row: they look in as many places at once. 0 if there is none. */
+/* The same for a whole warp, whose lanes ask for one row: they look in as many places at once. 0 if there is none. */
 DEVICE int64_t sequence_of_warp(int64_t n, const int64_t *off, int64_t row)
 {
     int64_t lo = 0, end = n; /* off[lo] <= row < off[end] */

@@ -155,7 +155,8 @@ KERNEL_FOR(NORM_THREADS, norm_blocks<T>) add_norm_kept_kernel(int64_t n, const i
                                                               struct some to, const float *g, const float *b,
                                                               float *x_out, T *y, float *mean, float *rstd)
 {
-    const int64_t first = block_x() * NORM_KEPT_ROWS, end = first + NORM_KEPT_ROWS < rows ? first + NORM_KEPT_ROWS : rows;
+    const int64_t first = block_x() * NORM_KEPT_ROWS;
+    const int64_t end = first + NORM_KEPT_ROWS < rows ? first + NORM_KEPT_ROWS : rows;
     const int lane = 8 * lane_index();
     struct norm_row r = {{0, 0, 0}, {-1, -1, 0}, {}};
     stored_eight<float> next_x[KEPT] = {};
