@@ -130,6 +130,7 @@ struct product {
     int64_t count;         /* so many products beside each other (0: one), the arrays of one `step` elements behind */
     int64_t step_a, step_b, step_c; /* those of the one before; bf16: multiples of 8 */
     int c_bf16;            /* 1: c and bias are bf16 too; one product, and none is added */
+    int relu;              /* 1: negative results are 0; of fp32 arrays, and nothing is added but the bias */
 };
 static inline int64_t lda_of(const struct product *p) { return p->lda ? p->lda : p->form == PRODUCT_TN ? p->m : p->k; }
 static inline int64_t ldb_of(const struct product *p) { return p->ldb ? p->ldb : p->form == PRODUCT_NT ? p->k : p->n; }

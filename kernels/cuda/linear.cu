@@ -272,8 +272,10 @@ static void linear(struct lafs_dev *d, enum lafs_precision precision, const stru
                    const struct lafs_drop *drop, float *pre, float *y)
 {
     float *const to = pre ? pre : y;
-    multiply(d, precision, {PRODUCT_NT, lafs_seqs_rows(s), out, in, 0, x, w, b, 0, to});
-    finish<float>(d, s, out, act, drop, to, y);
+    struct product p = {PRODUCT_NT, lafs_seqs_rows(s), out, in, 0, x, w, b, 0, to};
+    p.relu = act == LAFS_ACT_RELU && !pre && precision == LAFS_PRECISION_FP32;
+    multiply(d, precision, p);
+    finish<float>(d, s, out, p.relu ? LAFS_ACT_NONE : act, drop, to, y);
 }
 static void linear_bf16(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out,
                         const struct lafs_bf16 *x, const struct lafs_bf16 *w, const struct lafs_bf16 *b,
