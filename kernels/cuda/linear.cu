@@ -33,25 +33,30 @@ static int64_t part_length(int64_t k, int64_t parts)
     return best;
 }
 
-/* high and, unless NULL, low: bf16. Rows of `width`, ldx floats apart in x, ld apart in the others; zeros between. */
-KERNEL round_kernel(int64_t n, int64_t width, int64_t ldx, int64_t ld, const float *x, uint16_t *high, uint16_t *low)
+/* high and, unless NULL, low: bf16. Rows of `width`, ldx floats apart in x, ld apart in the others, a multiple of 8; zeros
+ * between. A thread has eight; whole: those of x lie together as well. */
+KERNEL round_kernel(int64_t n, int64_t width, int64_t ldx, int64_t ld, int whole, const float *x,
+                    struct lafs_bf16 *high, struct lafs_bf16 *low)
 {
-    const int64_t i = global_index();
+    const int64_t i = global_index() * 8;
+    float v[8];
     if (i >= n) return;
-    float v;
-    if (width == ld && width == ldx) {
-        v = x[i];
+    if (whole) {
+        take_whole(x + i, v);
     } else {
-        const int64_t r = i / ld, c = i % ld;
-        v = c < width ? x[r * ldx + c] : 0;
+        const int64_t r = i / ld, c = i - r * ld;
+        take_eight(x + r * ldx + c, width - c, 0, v);
     }
-    high[i] = (uint16_t)bf16_bits(v);
-    if (low) low[i] = (uint16_t)bf16_bits(bf16_low(v));
+    give_whole(high + i, v);
+    if (!low) return;
+#pragma unroll
+    for (int k = 0; k < 8; k++) v[k] = bf16_low(v[k]);
+    give_whole(low + i, v);
 }
 
 /* An operand as bf16: rows of `width`, ld apart, a multiple of 8, as the GPU's units for products want them. */
 struct rounded {
-    const uint16_t *high, *low; /* low: of bf16x3 */
+    const struct lafs_bf16 *high, *low; /* low: of bf16x3 */
     int64_t ld;
 };
 /* 0: no memory. */
@@ -60,10 +65,11 @@ static int round_operand(struct lafs_dev *d, enum scratch kind, enum lafs_precis
 {
     const int parts = precision == LAFS_PRECISION_BF16X3 ? 2 : 1;
     const int64_t ld = (width + 7) / 8 * 8, n = rows * ld, low_at = (n + 127) / 128 * 128;
-    uint16_t *to = (uint16_t *)dev_scratch(d, kind, (size_t)(parts * low_at) * sizeof *to);
+    struct lafs_bf16 *to = (struct lafs_bf16 *)dev_scratch(d, kind, (size_t)(parts * low_at) * sizeof *to);
     if (!to) return 0;
     *out = {to, parts == 2 ? to + low_at : NULL, ld};
-    LAUNCH(d, round_kernel, grid_for(n), THREADS, 0, n, width, ldx, ld, x, to, parts == 2 ? to + low_at : NULL);
+    LAUNCH(d, round_kernel, grid_for(n / 8), THREADS, 0, n, width, ldx, ld, width == ldx && in_quads(width, x), x, to,
+           parts == 2 ? to + low_at : NULL);
     return 1;
 }
 
