@@ -33,8 +33,8 @@ static int64_t part_length(int64_t k, int64_t parts)
     return best;
 }
 
-/* high and, unless NULL, low: bf16. Rows of `width`, ldx floats apart in x, ld apart in the others, a multiple of 8; zeros
- * between. A thread has eight; whole: those of x lie together as well. */
+/* high and, unless NULL, low: bf16. Rows of `width`, ldx floats apart in x, ld apart in the others, a multiple of 8;
+ * zeros between. A thread has eight; whole: those of x lie together as well. */
 KERNEL round_kernel(int64_t n, int64_t width, int64_t ldx, int64_t ld, int whole, const float *x,
                     struct lafs_bf16 *high, struct lafs_bf16 *low)
 {
