@@ -101,11 +101,6 @@ static int of_image(const struct lafs_conv *g, const float *y)
 {
     return g->k == 3 && g->c == 3 && g->out <= IMAGE_OUT && in_quads(g->out, y);
 }
-KERNEL act_kernel(int64_t n, enum lafs_act act, float *y)
-{
-    const int64_t i = global_index();
-    if (i < n) y[i] = act_value(act, y[i]);
-}
 static void conv(struct lafs_dev *d, const struct lafs_conv *g, const float *x, const float *w, const float *b,
                  enum lafs_act act, float *y)
 {
@@ -120,8 +115,10 @@ static void conv(struct lafs_dev *d, const struct lafs_conv *g, const float *x, 
         LAUNCH(d, conv_kernel, grid_for(n), THREADS, 0, *g, o, x, w, b, act, y);
         return;
     }
-    multiply(d, LAFS_PRECISION_FP32, {PRODUCT_NT, g->n * g->h * g->w, g->out, g->c, 0, x, w, b, 0, y});
-    if (act != LAFS_ACT_NONE) LAUNCH(d, act_kernel, grid_for(n), THREADS, 0, n, act, y);
+    struct product p = {PRODUCT_NT, g->n * g->h * g->w, g->out, g->c, 0, x, w, b, 0, y};
+    p.relu = act == LAFS_ACT_RELU;
+    multiply(d, LAFS_PRECISION_FP32, p);
+    activate(d, n, p.relu ? LAFS_ACT_NONE : act, y);
 }
 
 KERNEL conv_bwd_x_kernel(struct lafs_conv g, struct side o, const float *dy, const float *w, float *dx)

@@ -130,6 +130,7 @@ struct product {
     int64_t count;         /* so many products beside each other (0: one), the arrays of one `step` elements behind */
     int64_t step_a, step_b, step_c; /* those of the one before; bf16: multiples of 8 */
     int c_bf16;            /* 1: c and bias are bf16 too; one product, and none is added */
+    int relu;              /* 1: negative results are 0; of fp32 arrays, and nothing is added but the bias */
 };
 static inline int64_t lda_of(const struct product *p) { return p->lda ? p->lda : p->form == PRODUCT_TN ? p->m : p->k; }
 static inline int64_t ldb_of(const struct product *p) { return p->ldb ? p->ldb : p->form == PRODUCT_NT ? p->k : p->n; }
@@ -143,6 +144,8 @@ void multiply(struct lafs_dev *d, enum lafs_precision precision, struct product 
 void multiply_bf16(struct lafs_dev *d, struct product p);
 /* As multiply, of form NN and c without gaps, where the sum over k is long and c small: in parts, too. */
 void multiply_long(struct lafs_dev *d, enum lafs_precision precision, struct product p);
+/* y = act(y), of n numbers: linear.cu */
+void activate(struct lafs_dev *d, int64_t n, enum lafs_act act, float *y);
 lafs_status product_open(struct lafs_dev *d, struct lafs_err *err);
 void product_close(struct lafs_dev *d);
 
@@ -152,6 +155,11 @@ enum { SUM_ROWS = 256 };
 void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const float *x, float *part);
 /* Column j of part (parts, n), summed, goes to (+)= out[j % inner * (n / inner) + j / inner]; inner = n: out[j]. */
 void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, float *out);
+/* The same of up to three that lie behind each other, inner = n, each added to its own; NULL: to nothing. */
+struct sums_to {
+    float *out[3];
+};
+void add_parts(struct lafs_dev *d, int64_t parts, int64_t n, const float *part, int count, struct sums_to to);
 static inline int64_t parts_of(int64_t rows) { return (rows + SUM_ROWS - 1) / SUM_ROWS; }
 /* Threads of a block that sums parts: as many warps as find something to do. Kernels: KERNEL_FOR(PARTS_BLOCK). */
 enum { PARTS_BLOCK = 1024, PARTS_OF_WARP = 16 };
@@ -215,6 +223,7 @@ static inline struct grid grid_for(int64_t n) { return {(n + THREADS - 1) / THRE
 #define KERNEL static __global__ void
 #define KERNEL_FOR(...) static __global__ void __launch_bounds__(__VA_ARGS__)
 #define DEVICE static __device__ __forceinline__
+#define DEVICE_APART static __device__ __noinline__
 #define ANYTHING /* a type through which values of others are moved */
 
 template <class... P, class... A>
@@ -255,6 +264,23 @@ DEVICE void warp_sync() { __syncwarp(); }
 template <class T> DEVICE T warp_xor(T v, int bits) { return __shfl_xor_sync(~0u, v, bits); }
 /* Bit i: lane i's v. */
 DEVICE uint32_t warp_ballot(bool v) { return __ballot_sync(~0u, v); }
+DEVICE int bits_set(uint32_t v) { return __popc(v); }
+/* To global memory, in one access of 16 bytes, or 8, where the compiler makes several of a struct's at times. */
+DEVICE void put_16(void *to, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" : : "l"(to), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+}
+DEVICE void put_8(void *to, uint32_t a, uint32_t b)
+{
+    asm volatile("st.global.v2.b32 [%0], {%1, %2};" : : "l"(to), "r"(a), "r"(b) : "memory");
+}
+/* The larger of x and 0; of a NaN a NaN. */
+DEVICE float rectified(float x)
+{
+    float y;
+    asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(y) : "f"(x));
+    return y;
+}
 
 /* c (16,8) += a (16,16) b (16,8), bf16 in, fp32 sums. With g = lane/4 and t = lane%4 a lane holds, two to a word:
  * a: (g, 2t..), (g+8, 2t..), (g, 2t+8..), (g+8, 2t+8..); b: (2t.., g), (2t+8.., g); c: (g, 2t), (g, 2t+1), (g+8, 2t),
@@ -323,6 +349,7 @@ DEVICE float quick_exp2(float x)
 #define KERNEL static void
 #define KERNEL_FOR(...) static void
 #define DEVICE static inline
+#define DEVICE_APART static
 #define ANYTHING [[gnu::may_alias]]
 
 /* Where the running thread is; tests/cuda/sim.cc keeps it. */
@@ -388,6 +415,18 @@ DEVICE uint32_t warp_ballot(bool v)
     for (int i = 0; i < WARP; i++) bits |= (uint32_t)(all[i * SIM_SLOT] != 0) << i;
     return bits;
 }
+DEVICE int bits_set(uint32_t v) { return __builtin_popcount(v); }
+DEVICE void put_16(void *to, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    const uint32_t all[4] = {a, b, c, d};
+    memcpy(to, all, sizeof all);
+}
+DEVICE void put_8(void *to, uint32_t a, uint32_t b)
+{
+    const uint32_t all[2] = {a, b};
+    memcpy(to, all, sizeof all);
+}
+DEVICE float rectified(float x) { return x < 0 ? 0 : x; }
 DEVICE float sim_half(const char *all, int lane, int word, int high)
 {
     uint32_t u;
@@ -550,6 +589,14 @@ DEVICE float bits_float(uint32_t u)
     memcpy(&x, &u, sizeof x);
     return x;
 }
+/* To global memory. */
+template <int V> DEVICE void give_few(float *to, const struct few<V> &v)
+{
+    if constexpr (V == 4)
+        put_16(to, float_bits(v.v[0]), float_bits(v.v[1]), float_bits(v.v[2]), float_bits(v.v[3]));
+    else if constexpr (V == 2) put_8(to, float_bits(v.v[0]), float_bits(v.v[1]));
+    else *to = v.v[0];
+}
 DEVICE uint32_t bf16_bits(float x)
 {
     const uint32_t u = float_bits(x);
@@ -577,27 +624,33 @@ struct alignas(16) ANYTHING octet {
 struct alignas(4) ANYTHING couple {
     uint32_t word;
 };
-DEVICE void take_whole(const float *from, float v[8])
+struct eight { /* of floats, two accesses */
+    struct quad half[2];
+};
+/* As they lie in memory: taken long before they are wanted, in as few registers as that takes. */
+DEVICE struct eight as_stored(const float *from) { return *(const struct eight *)from; }
+DEVICE struct octet as_stored(const struct lafs_bf16 *from) { return *(const struct octet *)from; }
+template <class T> using stored_eight = decltype(as_stored((const T *)NULL));
+DEVICE void unpack(const struct eight &from, float v[8])
 {
-    const struct quad a = ((const struct quad *)from)[0], b = ((const struct quad *)from)[1];
 #pragma unroll
-    for (int k = 0; k < 4; k++) v[k] = a.v[k], v[k + 4] = b.v[k];
+    for (int k = 0; k < 8; k++) v[k] = from.half[k / 4].v[k % 4];
 }
-DEVICE void take_whole(const struct lafs_bf16 *from, float v[8])
+DEVICE void unpack(const struct octet &from, float v[8])
 {
-    const struct octet o = *(const struct octet *)from;
 #pragma unroll
     for (int k = 0; k < 4; k++)
-        v[2 * k] = bits_float(o.word[k] << 16), v[2 * k + 1] = bits_float(o.word[k] & 0xffff0000u);
+        v[2 * k] = bits_float(from.word[k] << 16), v[2 * k + 1] = bits_float(from.word[k] & 0xffff0000u);
 }
+template <class T> DEVICE void take_whole(const T *from, float v[8]) { unpack(as_stored(from), v); }
 DEVICE void give_whole(float *to, const float v[8])
 {
     ((struct quad *)to)[0] = {v[0], v[1], v[2], v[3]};
     ((struct quad *)to)[1] = {v[4], v[5], v[6], v[7]};
 }
-DEVICE void give_whole(struct lafs_bf16 *to, const float v[8])
+DEVICE void give_whole(struct lafs_bf16 *to, const float v[8]) /* in global memory */
 {
-    *(struct octet *)to = {bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7])};
+    put_16(to, bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7]));
 }
 /* Eight neighbours of a row, or the `count` that are left of it, zeros behind. whole (in_quads): rows are of eights, at
  * multiples of 16 bytes. */
@@ -683,6 +736,51 @@ DEVICE void drop_factors(const struct drop *d, int64_t seq, int64_t e, int whole
                     : whole ? ((word[k / 2] >> (k % 2 * 16) & 0xffff) < d->below ? 0 : d->scale)
                             : drop_factor(d, &mask, seq, e + k);
 }
+/* The same of many eights of a sequence, beginning at elements 8 block: what they have in common is computed once, the
+ * keys of philox's rounds and half of its first two. block < 2^32: a sequence is no 64 GB. */
+struct drawing {
+    uint32_t k0[10], k1[10], low;
+};
+/* A drop for drawn_factors. */
+static inline struct drop drawn_drop_of(const struct lafs_drop *d)
+{
+    struct drop drop = drop_of(d);
+    if (drop.below >> 16) drop.scale = 0; /* none is kept, and `below` does not fit */
+    return drop;
+}
+DEVICE void drawing_of(const struct drop *d, int64_t seq, struct drawing *to)
+{
+    const uint64_t key = d->key[seq], p1 = (uint64_t)0xCD9E8D57u * d->site;
+#pragma unroll
+    for (int r = 0; r < 10; r++)
+        to->k0[r] = (uint32_t)key + r * 0x9E3779B9u, to->k1[r] = (uint32_t)(key >> 32) + r * 0xBB67AE85u;
+    const uint64_t p0 = (uint64_t)0xD2511F53u * ((uint32_t)(p1 >> 32) ^ to->k0[0]);
+    to->k0[1] ^= (uint32_t)p1;
+    to->k1[1] ^= (uint32_t)(p0 >> 32);
+    to->low = (uint32_t)p0;
+}
+DEVICE void draw(const struct drawing *d, uint32_t block, uint32_t out[4])
+{
+    uint64_t p0 = (uint64_t)0xD2511F53u * block, p1 = (uint64_t)0xCD9E8D57u * ((uint32_t)(p0 >> 32) ^ d->k1[0]);
+    uint32_t c0 = (uint32_t)(p1 >> 32) ^ d->k0[1], c1 = (uint32_t)p1, c2 = (uint32_t)p0 ^ d->k1[1], c3 = d->low;
+#pragma unroll
+    for (int r = 2; r < 10; r++) {
+        p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ d->k0[r];
+        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ d->k1[r];
+        c1 = (uint32_t)p1, c3 = (uint32_t)p0;
+    }
+    out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
+}
+/* Of the eight at `block`. */
+DEVICE void drawn_factors(const struct drop *d, const struct drawing *of, uint32_t block, float factor[8])
+{
+    const uint32_t below = d->below << 16;
+    uint32_t word[4];
+    draw(of, block, word);
+#pragma unroll
+    for (int k = 0; k < 8; k++) factor[k] = (k % 2 ? word[k / 2] : word[k / 2] << 16) < below ? 0 : d->scale;
+}
 DEVICE float path_factor(const struct drop *d, int64_t seq)
 {
     uint32_t word[4];
@@ -703,7 +801,19 @@ DEVICE int64_t sequence_of(int64_t n, const int64_t *off, int64_t row)
     }
     return lo;
 }
-/* The sequence of a row, kept from row to row of those that a warp has: they ascend, and one search is enough. */
+/* The same for a whole warp, whose lanes ask for one row: they look in as many places at once. 0 if there is none. */
+DEVICE int64_t sequence_of_warp(int64_t n, const int64_t *off, int64_t row)
+{
+    int64_t lo = 0, end = n; /* off[lo] <= row < off[end] */
+    while (end - lo > 1) {
+        const int64_t step = (end - lo + WARP - 1) / WARP, at = lo + step * lane_index();
+        lo += step * (bits_set(warp_ballot(lane_index() == 0 || (at < end && off[at] <= row))) - 1);
+        end = lo + step < end ? lo + step : end;
+    }
+    return lo;
+}
+/* The sequence of a row, kept from row to row of those that a warp has: they ascend, and one search is enough. All
+ * lanes come. */
 struct place {
     int64_t seq, start, end; /* its rows; at first 0: none */
 };
@@ -711,23 +821,18 @@ struct place {
 DEVICE int place_row(struct place *at, int64_t n, const int64_t *off, int64_t row)
 {
     if (row < at->end) return 0;
-    if (at->end == 0) at->seq = sequence_of(n, off, row);
+    if (at->end == 0) at->seq = sequence_of_warp(n, off, row);
     else
         while (at->seq + 1 < n && off[at->seq + 1] <= row) at->seq++;
     at->start = off[at->seq], at->end = off[at->seq + 1];
     return 1;
 }
-/* The place of i in the ascending of[0..n); -1: it is not there. of NULL: i itself. */
+/* The place of i, a warp's, in the ascending of[0..n); -1: it is not there. of NULL: i itself. All lanes come. */
 DEVICE int64_t place_among(int64_t n, const int64_t *of, int64_t i)
 {
-    int64_t lo = 0, hi = n - 1;
     if (!of) return i;
-    while (lo < hi) {
-        const int64_t mid = (lo + hi) / 2;
-        if (of[mid] < i) lo = mid + 1;
-        else hi = mid;
-    }
-    return lo < n && of[lo] == i ? lo : -1;
+    const int64_t place = sequence_of_warp(n, of, i);
+    return n && of[place] == i ? place : -1;
 }
 
 /* -- activations -- */
@@ -743,7 +848,7 @@ DEVICE float normal_tail(float x, float *density)
     p = p * t + 0.27307299062f;
     p = p * t + 0.065802892691f;
     p = p * t + 0.11679457256f;
-    *density = quick_exp(-0.5f * u * u);
+    *density = quick_exp2(-0.72134752f * u * u);
     return *density * (p * t);
 }
 DEVICE float gelu(float x)
@@ -759,13 +864,40 @@ DEVICE float gelu_slope(float x)
     const float tail = normal_tail(x, &density);
     return (x < 0 ? tail : 1 - tail) + x * (0.39894228f * density);
 }
+/* The same for what is stored as bf16: that tail within 4.2e-5 of itself up to |x| = 5, farther out within 1e-9, a
+ * fortieth of what storing rounds. Its logarithm is a polynomial nearly. */
+DEVICE float stored_tail(float u)
+{
+    float p = 2.3285596e-5f;
+    p = p * u - 6.1670935e-4f;
+    p = p * u + 7.233581e-3f;
+    p = p * u - 5.1299702e-2f;
+    p = p * u - 0.46112114f;
+    p = p * u - 1.1502452f;
+    p = p * u - 1.0000595f;
+    return quick_exp2(p);
+}
+DEVICE float stored_gelu(float x)
+{
+    const float u = fminf(fabsf(x), 16);
+    return rectified(x) - u * stored_tail(u);
+}
+DEVICE float stored_gelu_slope(float x)
+{
+    const float u = fminf(fabsf(x), 16);
+    const float s = stored_tail(u) - u * quick_exp2(-0.72134752f * (x * x) - 1.3257481f);
+    return x < 0 ? s : 1 - s;
+}
+/* By what the result is stored as. */
+DEVICE float gelu_as(const float *, float x) { return gelu(x); }
+DEVICE float gelu_as(const struct lafs_bf16 *, float x) { return stored_gelu(x); }
 DEVICE float act_value(enum lafs_act act, float x)
 {
     switch (act) {
     case LAFS_ACT_RELU: return x < 0 ? 0 : x;
     case LAFS_ACT_GELU: return gelu(x);
-    case LAFS_ACT_HSWISH: return x * relu6(x + 3) / 6;
-    case LAFS_ACT_HSIGMOID: return relu6(x + 3) / 6;
+    case LAFS_ACT_HSWISH: return x * fminf(fmaxf(x + 3, 0), 6) * (1.0f / 6);
+    case LAFS_ACT_HSIGMOID: return relu6(x + 3) * (1.0f / 6);
     case LAFS_ACT_SIGMOID: return 1 / (1 + expf(-x));
     default: return x;
     }
@@ -775,7 +907,7 @@ DEVICE float act_slope(enum lafs_act act, float x)
     switch (act) {
     case LAFS_ACT_RELU: return x > 0 ? 1.0f : 0.0f;
     case LAFS_ACT_GELU: return gelu_slope(x);
-    case LAFS_ACT_HSWISH: return relu6(x + 3) / 6 + (x > -3 && x < 3 ? x / 6 : 0.0f);
+    case LAFS_ACT_HSWISH: return (relu6(x + 3) + (x > -3 && x < 3 ? x : 0.0f)) * (1.0f / 6);
     case LAFS_ACT_HSIGMOID: return x > -3 && x < 3 ? 1.0f / 6 : 0.0f;
     case LAFS_ACT_SIGMOID: {
         const float s = 1 / (1 + expf(-x));
@@ -785,27 +917,34 @@ DEVICE float act_slope(enum lafs_act act, float x)
     }
 }
 
-/* Of eight: what is usual is asked for once. */
-DEVICE void act_values(enum lafs_act act, float v[8])
+/* Of N numbers; which it is, is asked for once. */
+#define EACH(a, to, what) \
+    case a: \
+        _Pragma("unroll") for (int k = 0; k < N; k++) to[k] what; \
+        break
+template <int N> DEVICE void act_values(enum lafs_act act, float *v)
 {
-    if (act == LAFS_ACT_GELU) {
-#pragma unroll
-        for (int k = 0; k < 8; k++) v[k] = gelu(v[k]);
-    } else if (act != LAFS_ACT_NONE) {
-#pragma unroll
-        for (int k = 0; k < 8; k++) v[k] = act_value(act, v[k]);
+    switch (act) {
+        EACH(LAFS_ACT_RELU, v, = act_value(LAFS_ACT_RELU, v[k]));
+        EACH(LAFS_ACT_GELU, v, = act_value(LAFS_ACT_GELU, v[k]));
+        EACH(LAFS_ACT_HSWISH, v, = act_value(LAFS_ACT_HSWISH, v[k]));
+        EACH(LAFS_ACT_HSIGMOID, v, = act_value(LAFS_ACT_HSIGMOID, v[k]));
+        EACH(LAFS_ACT_SIGMOID, v, = act_value(LAFS_ACT_SIGMOID, v[k]));
+    default: break;
     }
 }
 /* v *= act'(x) */
-DEVICE void act_slopes(enum lafs_act act, const float x[8], float v[8])
+template <int N> DEVICE void act_slopes(enum lafs_act act, const float *x, float *v)
 {
-    if (act == LAFS_ACT_GELU) {
-#pragma unroll
-        for (int k = 0; k < 8; k++) v[k] *= gelu_slope(x[k]);
-    } else if (act != LAFS_ACT_NONE) {
-#pragma unroll
-        for (int k = 0; k < 8; k++) v[k] *= act_slope(act, x[k]);
+    switch (act) {
+        EACH(LAFS_ACT_RELU, v, *= act_slope(LAFS_ACT_RELU, x[k]));
+        EACH(LAFS_ACT_GELU, v, *= act_slope(LAFS_ACT_GELU, x[k]));
+        EACH(LAFS_ACT_HSWISH, v, *= act_slope(LAFS_ACT_HSWISH, x[k]));
+        EACH(LAFS_ACT_HSIGMOID, v, *= act_slope(LAFS_ACT_HSIGMOID, x[k]));
+        EACH(LAFS_ACT_SIGMOID, v, *= act_slope(LAFS_ACT_SIGMOID, x[k]));
+    default: break;
     }
 }
+#undef EACH
 
 #endif

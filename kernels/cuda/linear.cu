@@ -33,25 +33,30 @@ static int64_t part_length(int64_t k, int64_t parts)
     return best;
 }
 
-/* high and, unless NULL, low: bf16. Rows of `width`, ldx floats apart in x, ld apart in the others; zeros between. */
-KERNEL round_kernel(int64_t n, int64_t width, int64_t ldx, int64_t ld, const float *x, uint16_t *high, uint16_t *low)
+/* high and, unless NULL, low: bf16. Rows of `width`, ldx floats apart in x, ld apart in the others, a multiple of 8;
+ * zeros between. A thread has eight; whole: those of x lie together as well. */
+KERNEL round_kernel(int64_t n, int64_t width, int64_t ldx, int64_t ld, int whole, const float *x,
+                    struct lafs_bf16 *high, struct lafs_bf16 *low)
 {
-    const int64_t i = global_index();
+    const int64_t i = global_index() * 8;
+    float v[8];
     if (i >= n) return;
-    float v;
-    if (width == ld && width == ldx) {
-        v = x[i];
+    if (whole) {
+        take_whole(x + i, v);
     } else {
-        const int64_t r = i / ld, c = i % ld;
-        v = c < width ? x[r * ldx + c] : 0;
+        const int64_t r = i / ld, c = i - r * ld;
+        take_eight(x + r * ldx + c, width - c, 0, v);
     }
-    high[i] = (uint16_t)bf16_bits(v);
-    if (low) low[i] = (uint16_t)bf16_bits(bf16_low(v));
+    give_whole(high + i, v);
+    if (!low) return;
+#pragma unroll
+    for (int k = 0; k < 8; k++) v[k] = bf16_low(v[k]);
+    give_whole(low + i, v);
 }
 
 /* An operand as bf16: rows of `width`, ld apart, a multiple of 8, as the GPU's units for products want them. */
 struct rounded {
-    const uint16_t *high, *low; /* low: of bf16x3 */
+    const struct lafs_bf16 *high, *low; /* low: of bf16x3 */
     int64_t ld;
 };
 /* 0: no memory. */
@@ -60,10 +65,11 @@ static int round_operand(struct lafs_dev *d, enum scratch kind, enum lafs_precis
 {
     const int parts = precision == LAFS_PRECISION_BF16X3 ? 2 : 1;
     const int64_t ld = (width + 7) / 8 * 8, n = rows * ld, low_at = (n + 127) / 128 * 128;
-    uint16_t *to = (uint16_t *)dev_scratch(d, kind, (size_t)(parts * low_at) * sizeof *to);
+    struct lafs_bf16 *to = (struct lafs_bf16 *)dev_scratch(d, kind, (size_t)(parts * low_at) * sizeof *to);
     if (!to) return 0;
     *out = {to, parts == 2 ? to + low_at : NULL, ld};
-    LAUNCH(d, round_kernel, grid_for(n), THREADS, 0, n, width, ldx, ld, x, to, parts == 2 ? to + low_at : NULL);
+    LAUNCH(d, round_kernel, grid_for(n / 8), THREADS, 0, n, width, ldx, ld, width == ldx && in_quads(width, x), x, to,
+           parts == 2 ? to + low_at : NULL);
     return 1;
 }
 
@@ -148,48 +154,123 @@ void multiply_bf16(struct lafs_dev *d, struct product p)
     multiply(d, LAFS_PRECISION_BF16, p);
 }
 
-/* What follows a product: a lane has eight columns, a block those of a warp and `rows` rows, which its warps share.
- * A warp reads AHEAD of its rows before it computes one. */
-enum { FINISH_ROWS = 64, FINISH_COLUMNS = WARP * 8, AHEAD = 2, FINISH_BLOCKS = 264 /* they keep a GPU busy */ };
+/* -- what follows a product -- */
 
-/* y = drop(act(x)); y may be x. */
-template <class T> KERNEL finish_kernel(int64_t n, const int64_t *off, int64_t rows, int64_t width, int whole,
-                                        enum lafs_act act, struct drop drop, const T *x, T *y)
+/* Eight neighbours, by what they are stored as. */
+template <class T> DEVICE void stored_values(enum lafs_act act, float v[8])
 {
-    const int64_t column = (int64_t)block_y() * FINISH_COLUMNS + 8 * lane_index(), count = width - column;
-    const int64_t first = block_x() * rows, end = first + rows < off[n] ? first + rows : off[n];
-    const int step = block_threads() / WARP;
-    struct place place = {0, 0, 0};
-    if (count <= 0) return;
-    for (int64_t row = first + warp_index(); row < end; row += AHEAD * step) {
-        float v[AHEAD][8], keep[8];
+    if (act != LAFS_ACT_GELU) {
+        act_values<8>(act, v);
+        return;
+    }
 #pragma unroll
-        for (int a = 0; a < AHEAD; a++)
-            if (row + a * step < end) take_eight(x + (row + a * step) * width + column, count, whole, v[a]);
+    for (int k = 0; k < 8; k++) v[k] = gelu_as((const T *)NULL, v[k]);
+}
+
+/* y = act(x), of n numbers, wherever rows begin; y may be x. A thread has AHEAD eights, a block's width apart. whole:
+ * both begin at multiples of 16 bytes. */
+enum { AHEAD = 2, ACT_BLOCK = THREADS * AHEAD * 8 };
+template <class T> KERNEL act_kernel(int64_t n, int whole, enum lafs_act act, const T *x, T *y)
+{
+    const int64_t first = block_x() * ACT_BLOCK + 8 * thread_index();
+    float v[AHEAD][8];
+#pragma unroll
+    for (int a = 0; a < AHEAD; a++) {
+        const int64_t i = first + a * THREADS * 8;
+        if (i < n) take_eight(x + i, n - i, whole && n - i >= 8, v[a]);
+    }
+#pragma unroll
+    for (int a = 0; a < AHEAD; a++) {
+        const int64_t i = first + a * THREADS * 8;
+        if (i >= n) continue;
+        stored_values<T>(act, v[a]);
+        give_eight(y + i, n - i, whole && n - i >= 8, v[a]);
+    }
+}
+template <class T> static void activate_as(struct lafs_dev *d, int64_t n, enum lafs_act act, const T *x, T *y)
+{
+    if (act == LAFS_ACT_NONE && x == y) return;
+    LAUNCH_OF(T, d, act_kernel, grid_of((n + ACT_BLOCK - 1) / ACT_BLOCK), THREADS, 0, n, in_quads(0, x, y), act, x, y);
+}
+void activate(struct lafs_dev *d, int64_t n, enum lafs_act act, float *y) { activate_as<float>(d, n, act, y, y); }
+
+/* y = drop(act(x)); y may be x. A thread takes eight neighbours of a row. */
+template <class T> KERNEL finish_kernel(int64_t n, const int64_t *off, int64_t width, int whole, enum lafs_act act,
+                                        struct drop drop, const T *x, T *y)
+{
+    const int64_t groups = (width + 7) / 8, row = global_index() / groups, j = global_index() % groups * 8;
+    if (row >= off[n]) return;
+    const int64_t seq = sequence_of(n, off, row), at = row * width + j;
+    float v[8], keep[8];
+    take_eight(x + at, width - j, whole, v);
+    stored_values<T>(act, v);
+    drop_factors(&drop, seq, (row - off[seq]) * width + j, whole, keep);
+#pragma unroll
+    for (int k = 0; k < 8; k++) v[k] *= keep[k];
+    give_eight(y + at, width - j, whole, v);
+}
+
+/* The same for GELU, of whole rows: a lane has eight columns, a block those of a warp and `each` rows, which its warps
+ * share. A warp has its next row on its way while it computes one. */
+enum { FINISH_ROWS = 128, FINISH_COLUMNS = WARP * 8, FINISH_WARPS = THREADS / WARP, FINISH_BLOCKS = 264 };
+template <class T> constexpr int finish_blocks = sizeof(T) == sizeof(float) ? 3 : 4; /* at once: of their registers */
+template <class T>
+KERNEL_FOR(THREADS, finish_blocks<T>) gelu_drop_kernel(int64_t n, const int64_t *off, int64_t rows, int64_t each,
+                                                       int64_t width, struct drop drop, const T *x, T *y)
+{
+    const int64_t column = (int64_t)block_y() * FINISH_COLUMNS + 8 * lane_index(), first = block_x() * each;
+    const int count = (int)((first + each < rows ? first + each : rows) - first); /* of the block's rows */
+    const int64_t step = FINISH_WARPS * width;
+    const uint32_t across = (uint32_t)(width / 8), block = (uint32_t)(column / 8);
+    const bool in = column < width; /* lanes that are not come along: a warp looks for sequences */
+    struct place place = {0, 0, 0};
+    struct drawing drawing = {};
+    int until = 0; /* the sequence's end, from `first` on */
+    uint32_t begin = 0; /* its draw of the column's eight, in row `first` */
+    stored_eight<T> have[AHEAD] = {};
+    x += (first + warp_index()) * width + column;
+    y += (first + warp_index()) * width + column;
+#pragma unroll
+    for (int a = 0; a < AHEAD; a++)
+        if (in && warp_index() + a * FINISH_WARPS < count) have[a] = as_stored(x + a * step);
+    x += AHEAD * step;
+    for (int i = warp_index(); i < count; i += AHEAD * FINISH_WARPS) {
 #pragma unroll
         for (int a = 0; a < AHEAD; a++) {
-            const int64_t at = row + a * step;
-            if (at >= end) continue;
-            act_values(act, v[a]);
-            if (drop.key) {
-                place_row(&place, n, off, at);
-                drop_factors(&drop, place.seq, (at - place.start) * width + column, whole, keep);
-#pragma unroll
-                for (int k = 0; k < 8; k++) v[a][k] *= keep[k];
+            const int at = i + a * FINISH_WARPS;
+            float v[8], keep[8];
+            if (at >= count) continue;
+            if (at >= until) {
+                place_row(&place, n, off, first + at);
+                drawing_of(&drop, place.seq, &drawing);
+                until = (int)(place.end - first), begin = (uint32_t)(first - place.start) * across + block;
             }
-            give_eight(y + at * width + column, count, whole, v[a]);
+            drawn_factors(&drop, &drawing, begin + (uint32_t)at * across, keep);
+            unpack(have[a], v);
+#pragma unroll
+            for (int k = 0; k < 8; k++) v[k] = gelu_as((const T *)NULL, v[k]) * keep[k];
+            if (in) give_whole(y, v);
+            if (in && at + AHEAD * FINISH_WARPS < count) have[a] = as_stored(x);
+            x += step, y += step;
         }
     }
 }
 template <class T> static void finish(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, enum lafs_act act,
                                       const struct lafs_drop *drop, const T *x, T *y)
 {
-    const struct drop mask = drop_of(drop);
+    const struct drop mask = drawn_drop_of(drop);
     const int64_t all = lafs_seqs_rows(s), across = (width + FINISH_COLUMNS - 1) / FINISH_COLUMNS;
-    const int64_t rows = all * across >= FINISH_BLOCKS * FINISH_ROWS ? FINISH_ROWS : THREADS / WARP;
-    if (act == LAFS_ACT_NONE && !mask.key && x == y) return;
-    LAUNCH_OF(T, d, finish_kernel, grid_of((all + rows - 1) / rows, across), THREADS, 0, s->n, s->dev_off, rows, width,
-              in_quads(width, x, y), act, mask, x, y);
+    const int whole = in_quads(width, x, y);
+    if (!mask.key) {
+        activate_as<T>(d, all * width, act, x, y);
+    } else if (act == LAFS_ACT_GELU && whole) {
+        const int64_t each = all * across >= FINISH_BLOCKS * FINISH_ROWS ? FINISH_ROWS : FINISH_WARPS * AHEAD;
+        LAUNCH_OF(T, d, gelu_drop_kernel, grid_of((all + each - 1) / each, across), THREADS, 0, s->n, s->dev_off, all,
+                  each, width, mask, x, y);
+    } else {
+        LAUNCH_OF(T, d, finish_kernel, grid_for(all * ((width + 7) / 8)), THREADS, 0, s->n, s->dev_off, width, whole,
+                  act, mask, x, y);
+    }
 }
 
 static void linear(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *s, int64_t in,
@@ -197,8 +278,10 @@ static void linear(struct lafs_dev *d, enum lafs_precision precision, const stru
                    const struct lafs_drop *drop, float *pre, float *y)
 {
     float *const to = pre ? pre : y;
-    multiply(d, precision, {PRODUCT_NT, lafs_seqs_rows(s), out, in, 0, x, w, b, 0, to});
-    finish<float>(d, s, out, act, drop, to, y);
+    struct product p = {PRODUCT_NT, lafs_seqs_rows(s), out, in, 0, x, w, b, 0, to};
+    p.relu = act == LAFS_ACT_RELU && !pre && precision == LAFS_PRECISION_FP32;
+    multiply(d, precision, p);
+    finish<float>(d, s, out, p.relu ? LAFS_ACT_NONE : act, drop, to, y);
 }
 static void linear_bf16(struct lafs_dev *d, const struct lafs_seqs *s, int64_t in, int64_t out,
                         const struct lafs_bf16 *x, const struct lafs_bf16 *w, const struct lafs_bf16 *b,
@@ -211,38 +294,63 @@ static void linear_bf16(struct lafs_dev *d, const struct lafs_seqs *s, int64_t i
     finish<struct lafs_bf16>(d, s, out, act, drop, to, y);
 }
 
-/* dx = dy drop act'(pre); part (parts, width), or NULL: its column sums over parts of FINISH_ROWS rows. */
-KERNEL finish_bwd_kernel(int64_t n, const int64_t *off, int64_t width, enum lafs_act act, struct drop drop,
-                         const struct lafs_bf16 *pre, const struct lafs_bf16 *dy, struct lafs_bf16 *dx, float *part)
+/* v *= act'(x), of what is stored as bf16. What is rare is by itself: it takes none of the other's registers. */
+DEVICE_APART void rare_slopes(enum lafs_act act, const float *x, float *v) { act_slopes<8>(act, x, v); }
+DEVICE void stored_slopes(enum lafs_act act, const float x[8], float v[8])
+{
+    if (act != LAFS_ACT_GELU) {
+        float at[8], slope[8];
+#pragma unroll
+        for (int k = 0; k < 8; k++) at[k] = x[k], slope[k] = v[k];
+        rare_slopes(act, at, slope);
+#pragma unroll
+        for (int k = 0; k < 8; k++) v[k] = slope[k];
+        return;
+    }
+#pragma unroll
+    for (int k = 0; k < 8; k++) v[k] *= stored_gelu_slope(x[k]);
+}
+/* dx = dy drop act'(pre), shared as by gelu_drop_kernel, FINISH_ROWS rows to a block; part (parts, width), or NULL: its
+ * column sums over them. */
+KERNEL_FOR(THREADS, 3) finish_bwd_kernel(int64_t n, const int64_t *off, int64_t rows, int64_t width, enum lafs_act act,
+                                         struct drop drop, const struct lafs_bf16 *pre, const struct lafs_bf16 *dy,
+                                         struct lafs_bf16 *dx, float *part)
 {
     float *room = shared_memory<float>(), sum[8] = {0};
     const int64_t column = (int64_t)block_y() * FINISH_COLUMNS + 8 * lane_index(), first = block_x() * FINISH_ROWS;
-    const int64_t end = first + FINISH_ROWS < off[n] ? first + FINISH_ROWS : off[n];
-    const int step = THREADS / WARP;
+    const int count = (int)((first + FINISH_ROWS < rows ? first + FINISH_ROWS : rows) - first);
+    const int64_t step = FINISH_WARPS * width;
+    const uint32_t across = (uint32_t)(width / 8), block = (uint32_t)(column / 8);
+    const bool in = column < width;
     struct place place = {0, 0, 0};
-    for (int64_t row = first + warp_index(); row < end && column < width; row += AHEAD * step) {
-        float v[AHEAD][8], x[AHEAD][8], keep[8];
-#pragma unroll
-        for (int a = 0; a < AHEAD; a++)
-            if (row + a * step < end) {
-                take_whole(dy + (row + a * step) * width + column, v[a]);
-                take_whole(pre + (row + a * step) * width + column, x[a]);
+    struct drawing drawing = {};
+    int until = 0;
+    uint32_t begin = 0;
+    struct octet slope = {}, at_x = {};
+    const int64_t start = (first + warp_index()) * width + column;
+    pre += start, dy += start, dx += start;
+    if (in && warp_index() < count) slope = as_stored(dy), at_x = as_stored(pre);
+    pre += step, dy += step;
+    for (int i = warp_index(); i < count; i += FINISH_WARPS) {
+        float v[8], x[8], keep[8];
+        unpack(slope, v);
+        unpack(at_x, x);
+        if (drop.key) {
+            if (i >= until) {
+                place_row(&place, n, off, first + i);
+                drawing_of(&drop, place.seq, &drawing);
+                until = (int)(place.end - first), begin = (uint32_t)(first - place.start) * across + block;
             }
+            drawn_factors(&drop, &drawing, begin + (uint32_t)i * across, keep);
 #pragma unroll
-        for (int a = 0; a < AHEAD; a++) {
-            const int64_t at = row + a * step;
-            if (at >= end) continue;
-            act_slopes(act, x[a], v[a]);
-            if (drop.key) {
-                place_row(&place, n, off, at);
-                drop_factors(&drop, place.seq, (at - place.start) * width + column, 1, keep);
-#pragma unroll
-                for (int k = 0; k < 8; k++) v[a][k] *= keep[k];
-            }
-#pragma unroll
-            for (int k = 0; k < 8; k++) sum[k] += v[a][k];
-            give_whole(dx + at * width + column, v[a]);
+            for (int k = 0; k < 8; k++) v[k] *= keep[k];
         }
+        stored_slopes(act, x, v);
+#pragma unroll
+        for (int k = 0; k < 8; k++) sum[k] += v[k];
+        if (in) give_whole(dx, v);
+        if (in && i + FINISH_WARPS < count) slope = as_stored(dy), at_x = as_stored(pre);
+        pre += step, dy += step, dx += step;
     }
     if (!part) return; /* with the whole grid */
 #pragma unroll
@@ -250,7 +358,7 @@ KERNEL finish_bwd_kernel(int64_t n, const int64_t *off, int64_t width, enum lafs
     block_sync();
     const int from = thread_index() % 8 * WARP + thread_index() / 8;
     float all = 0;
-    for (int i = 0; i < THREADS / WARP; i++) all += room[i * FINISH_COLUMNS + from];
+    for (int i = 0; i < FINISH_WARPS; i++) all += room[i * FINISH_COLUMNS + from];
     const int64_t j = (int64_t)block_y() * FINISH_COLUMNS + thread_index();
     if (j < width) part[block_x() * width + j] = all;
 }
@@ -259,13 +367,13 @@ static void act_bwd_bf16(struct lafs_dev *d, const struct lafs_seqs *s, int64_t 
                          struct lafs_bf16 *dx, float *dbias)
 {
     static_assert((int)FINISH_COLUMNS == (int)THREADS, "a thread for each column's sum");
-    const int64_t parts = (lafs_seqs_rows(s) + FINISH_ROWS - 1) / FINISH_ROWS;
+    const int64_t rows = lafs_seqs_rows(s), parts = (rows + FINISH_ROWS - 1) / FINISH_ROWS;
     float *part = NULL;
     if (parts == 0) return;
     if (dbias && !(part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(parts * width) * sizeof *part))) return;
     LAUNCH(d, finish_bwd_kernel, grid_of(parts, (width + FINISH_COLUMNS - 1) / FINISH_COLUMNS), THREADS,
-           THREADS / WARP * FINISH_COLUMNS * sizeof(float), s->n, s->dev_off, width, act, drop_of(drop), pre, dy, dx,
-           part);
+           FINISH_WARPS * FINISH_COLUMNS * sizeof(float), s->n, s->dev_off, rows, width, act, drawn_drop_of(drop), pre,
+           dy, dx, part);
     if (part) sum_parts(d, parts, width, width, part, 1, dbias);
 }
 
@@ -321,8 +429,11 @@ void column_parts(struct lafs_dev *d, int64_t rows, int64_t width, const float *
 
 /* A block has `columns` columns, a whole fraction of a warp's lanes; what is left of a warp shares its parts. */
 KERNEL_FOR(PARTS_BLOCK) sum_parts_kernel(int64_t parts, int64_t n, int64_t inner, int columns, const float *part,
-                                         int add, float *out)
+                                         int add, struct sums_to to_each)
 {
+    float *const out = to_each.out[block_y()];
+    if (!out) return; /* with its whole block */
+    part += block_y() * parts * n;
     double *room = shared_memory<double>();
     const int across = WARP / columns, warps = block_threads() / WARP, column = lane_index() % columns;
     const int64_t j = block_x() * columns + column, own = warp_index() * across + lane_index() / columns;
@@ -336,13 +447,22 @@ KERNEL_FOR(PARTS_BLOCK) sum_parts_kernel(int64_t parts, int64_t n, int64_t inner
     const int64_t to = j % inner * (n / inner) + j / inner;
     out[to] = add ? out[to] + (float)sum : (float)sum;
 }
-void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, float *out)
+static void sum_each(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, int count,
+                     struct sums_to to)
 {
     /* Few columns: fewer to a block, so that there are more blocks, down to what memory gives at a time. */
     const int columns = n >= 4096 || parts < 128 ? WARP : 8;
     const int threads = parts_threads(parts * columns / WARP);
-    LAUNCH(d, sum_parts_kernel, grid_of((n + columns - 1) / columns), threads, (size_t)threads * sizeof(double), parts,
-           n, inner, columns, part, add, out);
+    LAUNCH(d, sum_parts_kernel, grid_of((n + columns - 1) / columns, count), threads, (size_t)threads * sizeof(double),
+           parts, n, inner, columns, part, add, to);
+}
+void sum_parts(struct lafs_dev *d, int64_t parts, int64_t n, int64_t inner, const float *part, int add, float *out)
+{
+    sum_each(d, parts, n, inner, part, add, 1, {{out}});
+}
+void add_parts(struct lafs_dev *d, int64_t parts, int64_t n, const float *part, int count, struct sums_to to)
+{
+    sum_each(d, parts, n, n, part, 1, count, to);
 }
 
 static void linear_bwd_w(struct lafs_dev *d, enum lafs_precision precision, int64_t rows, int64_t in, int64_t out,

@@ -16,7 +16,7 @@
 enum { CHOSEN_ROWS = 8192, CHOSEN_PARTS = 64, ASKED = 24, CANDIDATES = 8, MOST_CHOICES = 256, WORKSPACE = 32 << 20 };
 
 struct key { /* of a choice: all that describes a product but its rows and where it is */
-    int form, bf16, c_bf16, bias, add, aligned /* all pointers to so many bytes */;
+    int form, bf16, c_bf16, bias, relu, add, aligned /* all pointers to so many bytes */;
     int64_t m /* in form TN, 0 otherwise */, n, k /* 0 in form TN */, lda, ldb, ldc, count, step_a, step_b, step_c;
 };
 struct choice {
@@ -67,11 +67,15 @@ static cublasStatus_t describe(struct call *c, const struct product *p)
     if ((s = cublasLtMatmulDescCreate(&c->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F))) return s;
     if ((s = cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_TRANSA, &ta, sizeof ta))) return s;
     if ((s = cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_TRANSB, &tb, sizeof tb))) return s;
-    if (p->bias) {
-        const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
-        const void *bias = p->bias;
+    if (p->bias || p->relu) {
+        const cublasLtEpilogue_t epilogue = !p->relu  ? CUBLASLT_EPILOGUE_BIAS
+                                            : p->bias ? CUBLASLT_EPILOGUE_RELU_BIAS
+                                                      : CUBLASLT_EPILOGUE_RELU;
         if ((s = cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue)))
             return s;
+    }
+    if (p->bias) {
+        const void *bias = p->bias;
         if ((s = cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &c_type, sizeof c_type)))
             return s;
         if ((s = cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias)))
@@ -184,7 +188,7 @@ static cublasStatus_t choice_for(struct products *all, const struct product *p, 
     struct key key;
     memset(&key, 0, sizeof key);
     key.form = p->form, key.bf16 = p->bf16, key.c_bf16 = p->c_bf16, key.bias = p->bias != NULL;
-    key.add = p->add, key.aligned = alignment_of(p);
+    key.relu = p->relu, key.add = p->add, key.aligned = alignment_of(p);
     key.m = tn ? p->m : 0, key.n = p->n, key.k = tn ? 0 : p->k;
     key.lda = lda_of(p), key.ldb = ldb_of(p), key.ldc = ldc_of(p);
     key.count = p->count, key.step_a = p->step_a, key.step_b = p->step_b, key.step_c = p->step_c;

@@ -32,9 +32,17 @@ DEVICE int clamp(int v, int lo, int hi) { return v < lo ? lo : v > hi ? hi : v; 
 DEVICE uint8_t truncated(double v) { return v <= 0 ? 0 : v >= 255 ? 255 : (uint8_t)v; }
 DEVICE int grey(const uint8_t *p) { return (19595 * p[0] + 38470 * p[1] + 7471 * p[2] + 32768) >> 16; }
 
+/* Lines of a picture are the warps', in turn, and their bytes or pixels the lanes': nobody divides by a width. */
+DEVICE int warps() { return block_threads() / WARP; }
+
 /* Copies n bytes of a picture. */
 DEVICE void copy(const uint8_t *from, uint8_t *to, int n)
 {
+    if ((((uintptr_t)from | (uintptr_t)to | (uintptr_t)n) & 3) == 0) {
+        const struct couple *words = (const struct couple *)from;
+        for (int i = thread_index(); i < n / 4; i += block_threads()) ((struct couple *)to)[i] = words[i];
+        return;
+    }
     for (int i = thread_index(); i < n; i += block_threads()) to[i] = from[i];
 }
 
@@ -76,22 +84,29 @@ DEVICE void crop(const struct picture *in, const float *a, int bicubic, int n, i
     const int top = (int)a[0], left = (int)a[1], h = (int)a[2], w = (int)a[3];
     make_weights(bicubic, w, n, taps, table);
     block_sync();
-    for (int e = thread_index(); e < h * n * 3; e += block_threads()) {
-        const int32_t *k = table + (size_t)(e / 3 % n) * (taps + 2);
-        const uint8_t *from = at(in, top + e / 3 / n, left + k[0]) + e % 3;
-        int64_t sum = 1 << 21;
-        for (int j = 0; j < k[1]; j++) sum += (int64_t)k[2 + j] * from[3 * j];
-        wide[e] = (uint8_t)clamp((int)(sum >> 22), 0, 255);
+    for (int y = warp_index(); y < h; y += warps()) {
+        const uint8_t *line = at(in, top + y, left);
+        for (int i = lane_index(); i < 3 * n; i += WARP) {
+            const int32_t *k = table + i / 3 * (taps + 2);
+            const uint8_t *from = line + 3 * k[0] + i % 3;
+            const int count = k[1];
+            int32_t sum = 1 << 21; /* weights' sizes sum to less than 2, so that 255 of them fit */
+            for (int j = 0; j < count; j++) sum += k[2 + j] * from[3 * j];
+            wide[y * n * 3 + i] = (uint8_t)clamp(sum >> 22, 0, 255);
+        }
     }
     block_sync();
     make_weights(bicubic, h, n, taps, table);
     block_sync();
-    for (int e = thread_index(); e < n * n * 3; e += block_threads()) {
-        const int32_t *k = table + (size_t)(e / 3 / n) * (taps + 2);
-        const uint8_t *from = wide + (size_t)k[0] * n * 3 + e % (n * 3);
-        int64_t sum = 1 << 21;
-        for (int j = 0; j < k[1]; j++) sum += (int64_t)k[2 + j] * from[(size_t)j * n * 3];
-        out[e] = (uint8_t)clamp((int)(sum >> 22), 0, 255);
+    for (int y = warp_index(); y < n; y += warps()) {
+        const int32_t *k = table + y * (taps + 2);
+        const uint8_t *line = wide + k[0] * n * 3;
+        const int count = k[1];
+        for (int i = lane_index(); i < 3 * n; i += WARP) {
+            int32_t sum = 1 << 21;
+            for (int j = 0; j < count; j++) sum += k[2 + j] * line[j * n * 3 + i];
+            out[y * n * 3 + i] = (uint8_t)clamp(sum >> 22, 0, 255);
+        }
     }
 }
 
@@ -131,13 +146,15 @@ DEVICE void geometry(const struct picture *in, const struct lafs_view_op *op, co
         m[2] = cx - m[0] * cx - m[1] * cy;
         m[5] = cy - m[3] * cx - m[4] * cy;
     }
-    for (int i = thread_index(); i < in->w * in->h; i += block_threads()) {
-        const int x = i % in->w, y = i / in->w;
-        const double sx = m[0] * (x + 0.5) + m[1] * (y + 0.5) + m[2], sy = m[3] * (x + 0.5) + m[4] * (y + 0.5) + m[5];
-        const int inside = sx >= 0 && sy >= 0 && sx < in->w && sy < in->h;
-        for (int c = 0; c < 3; c++)
-            out[3 * i + c] = inside ? truncated(sample(in, sx - 0.5, sy - 0.5, c, op->a[1] != 0)) : 128;
-    }
+    for (int y = warp_index(); y < in->h; y += warps())
+        for (int x = lane_index(); x < in->w; x += WARP) {
+            const double sx = m[0] * (x + 0.5) + m[1] * (y + 0.5) + m[2];
+            const double sy = m[3] * (x + 0.5) + m[4] * (y + 0.5) + m[5];
+            const int inside = sx >= 0 && sy >= 0 && sx < in->w && sy < in->h;
+            for (int c = 0; c < 3; c++)
+                out[3 * (y * in->w + x) + c] =
+                    inside ? truncated(sample(in, sx - 0.5, sy - 0.5, c, op->a[1] != 0)) : 128;
+        }
 }
 
 /* -- photometry -- */
@@ -147,9 +164,12 @@ DEVICE uint8_t blend(int from, int to, float factor) { return truncated((float)f
 DEVICE void blends(const struct picture *in, const struct lafs_view_op *op, double *room, uint8_t *out)
 {
     const int n = in->w * in->h;
-    double sum = 0;
-    for (int i = thread_index(); i < n; i += block_threads()) sum += grey(in->px + 3 * i);
-    const int mean = (int)(block_sum(sum, room) / (double)n + 0.5);
+    int mean = 0;
+    if (op->kind == LAFS_OP_CONTRAST) {
+        int64_t sum = 0;
+        for (int i = thread_index(); i < n; i += block_threads()) sum += grey(in->px + 3 * i);
+        mean = (int)(block_sum((double)sum, room) / (double)n + 0.5);
+    }
     for (int i = thread_index(); i < n; i += block_threads()) {
         const uint8_t *p = in->px + 3 * i;
         const int from = op->kind == LAFS_OP_BRIGHTNESS ? 0 : op->kind == LAFS_OP_CONTRAST ? mean : grey(p);
@@ -167,7 +187,8 @@ DEVICE void hue_pixel(const uint8_t *in, int shift, uint8_t *out)
         const float range = (float)(max - min), rc = (float)(max - r) / range, gc = (float)(max - g) / range,
                     bc = (float)(max - b) / range;
         float h = r == max ? bc - gc : g == max ? (float)(2.0 + rc - bc) : (float)(4.0 + gc - rc);
-        h = (float)fmod(h / 6.0 + 1.0, 1.0);
+        const double turns = h / 6.0 + 1.0; /* less than 2 */
+        h = (float)(turns >= 1 ? turns - 1 : turns);
         h8 = clamp((int)(h * 255.0), 0, 255);
         s8 = clamp((int)(range / (float)max * 255.0), 0, 255);
     }
@@ -194,23 +215,24 @@ DEVICE void pointwise(const struct picture *in, const struct lafs_view_op *op, u
     const int mask = op->kind == LAFS_OP_POSTERIZE ? 0xFF & ~((1 << (8 - (int)op->a[0])) - 1) : 0;
     const int shift = op->kind == LAFS_OP_HUE ? (int)(op->a[0] * 255.0) : 0;
     const int top = (int)op->a[0], left = (int)op->a[1], h = (int)op->a[2], w = (int)op->a[3];
-    for (int i = thread_index(); i < in->w * in->h; i += block_threads()) {
-        const int x = i % in->w, y = i / in->w;
-        const uint8_t *p = op->kind == LAFS_OP_FLIP ? at(in, y, in->w - 1 - x) : in->px + 3 * i;
-        if (op->kind == LAFS_OP_HUE) {
-            hue_pixel(p, shift, out + 3 * i);
-            continue;
+    for (int y = warp_index(); y < in->h; y += warps())
+        for (int x = lane_index(); x < in->w; x += WARP) {
+            const uint8_t *p = at(in, y, op->kind == LAFS_OP_FLIP ? in->w - 1 - x : x);
+            uint8_t *to = out + 3 * (y * in->w + x);
+            if (op->kind == LAFS_OP_HUE) {
+                hue_pixel(p, shift, to);
+                continue;
+            }
+            for (int c = 0; c < 3; c++) {
+                int v = p[c];
+                if (op->kind == LAFS_OP_GRAY) v = grey(p);
+                else if (op->kind == LAFS_OP_SOLARIZE) v = v < 128 ? v : 255 - v;
+                else if (op->kind == LAFS_OP_INVERT) v = 255 - v;
+                else if (op->kind == LAFS_OP_POSTERIZE) v &= mask;
+                else if (op->kind == LAFS_OP_ERASE && y >= top && y < top + h && x >= left && x < left + w) v = 0;
+                to[c] = (uint8_t)v;
+            }
         }
-        for (int c = 0; c < 3; c++) {
-            int v = p[c];
-            if (op->kind == LAFS_OP_GRAY) v = grey(p);
-            else if (op->kind == LAFS_OP_SOLARIZE) v = v < 128 ? v : 255 - v;
-            else if (op->kind == LAFS_OP_INVERT) v = 255 - v;
-            else if (op->kind == LAFS_OP_POSTERIZE) v &= mask;
-            else if (op->kind == LAFS_OP_ERASE && y >= top && y < top + h && x >= left && x < left + w) v = 0;
-            out[3 * i + c] = (uint8_t)v;
-        }
-    }
 }
 
 /* Per channel, by a table made from the histogram: autocontrast stretches to 0..255, equalise flattens. A thread counts
@@ -249,17 +271,20 @@ DEVICE void histogram_op(const struct picture *in, int kind, int32_t *count, uin
 /* Blend with the picture smoothed by 1 1 1 / 1 5 1 / 1 1 1 over 13, whose border is the picture's own. */
 DEVICE void sharpness(const struct picture *in, float factor, uint8_t *out)
 {
-    for (int e = thread_index(); e < in->w * in->h * 3; e += block_threads()) {
-        const int x = e / 3 % in->w, y = e / 3 / in->w, c = e % 3, v = in->px[e];
-        int smooth = v;
-        if (x > 0 && y > 0 && x < in->w - 1 && y < in->h - 1) {
-            int sum = 4 * v;
-            for (int j = -1; j <= 1; j++)
-                for (int i = -1; i <= 1; i++) sum += at(in, y + j, x + i)[c];
-            smooth = (2 * sum + 13) / 26;
+    const int across = 3 * in->w;
+    for (int y = warp_index(); y < in->h; y += warps())
+        for (int i = lane_index(); i < across; i += WARP) {
+            const uint8_t *here = in->px + y * across + i;
+            const int v = *here;
+            int smooth = v;
+            if (i >= 3 && y > 0 && i < across - 3 && y < in->h - 1) {
+                int sum = 4 * v;
+                for (int j = -1; j <= 1; j++)
+                    for (int k = -3; k <= 3; k += 3) sum += here[j * across + k];
+                smooth = (2 * sum + 13) / 26;
+            }
+            out[y * across + i] = blend(smooth, v, factor);
         }
-        out[e] = blend(smooth, v, factor);
-    }
 }
 
 /* Three box passes along rows, three along columns: 2 radius + 1 full values and `edge` of the two next to them. */
@@ -267,22 +292,30 @@ DEVICE void blur(const struct picture *in, float sigma, uint8_t *between, uint8_
 {
     const float s = sigma * sigma / 3, l = floorf((sqrtf(12 * s + 1) - 1) / 2);
     const float r = l + (2 * l + 1) * (l * (l + 1) - 3 * s) / (6 * (s - (l + 1) * (l + 1)));
-    const int radius = (int)r, size = in->w * in->h * 3;
+    const int radius = (int)r, across = 3 * in->w;
     const uint32_t full = (uint32_t)((1 << 24) / (r * 2 + 1));
     const uint32_t edge = ((1u << 24) - (uint32_t)(radius * 2 + 1) * full) / 2;
     const uint8_t *from = in->px;
     for (int pass = 0; pass < 6; pass++) {
         uint8_t *to = pass % 2 ? out : between;
-        for (int e = thread_index(); e < size; e += block_threads()) {
-            const int c = e % 3, x = e / 3 % in->w, y = e / 3 / in->w, n = pass < 3 ? in->w : in->h;
-            const int place = pass < 3 ? x : y, step = pass < 3 ? 3 : 3 * in->w;
-            const uint8_t *line = from + (pass < 3 ? y * in->w * 3 + c : 3 * x + c);
-            uint32_t sum = 0;
-            for (int i = -radius; i <= radius; i++) sum += line[clamp(place + i, 0, n - 1) * step];
-            const uint32_t ends = (uint32_t)line[clamp(place - radius - 1, 0, n - 1) * step] +
-                                  line[clamp(place + radius + 1, 0, n - 1) * step];
-            to[e] = (uint8_t)((sum * full + ends * edge + (1u << 23)) >> 24);
-        }
+        const int n = pass < 3 ? in->w : in->h, step = pass < 3 ? 3 : across;
+        for (int y = warp_index(); y < in->h; y += warps())
+            for (int e = lane_index(); e < across; e += WARP) {
+                const int place = pass < 3 ? e / 3 : y;
+                const uint8_t *line = from + (pass < 3 ? y * across + e % 3 : e);
+                uint32_t sum = 0, ends;
+                if (place > radius && place + radius + 1 < n) {
+                    const uint8_t *at = line + (place - radius - 1) * step;
+                    ends = *at;
+                    for (int i = -radius; i <= radius; i++) sum += *(at += step);
+                    ends += at[step];
+                } else {
+                    for (int i = -radius; i <= radius; i++) sum += line[clamp(place + i, 0, n - 1) * step];
+                    ends = (uint32_t)line[clamp(place - radius - 1, 0, n - 1) * step] +
+                           line[clamp(place + radius + 1, 0, n - 1) * step];
+                }
+                to[y * across + e] = (uint8_t)((sum * full + ends * edge + (1u << 23)) >> 24);
+            }
         block_sync();
         from = to;
     }
@@ -290,7 +323,7 @@ DEVICE void blur(const struct picture *in, float sigma, uint8_t *between, uint8_
 
 /* -- plans -- */
 
-KERNEL render_kernel(const struct view *views, struct room room, uint8_t *rooms)
+KERNEL_FOR(THREADS, 4) render_kernel(const struct view *views, struct room room, uint8_t *rooms)
 {
     const struct view *v = views + block_x();
     uint8_t *turn[2], *between;

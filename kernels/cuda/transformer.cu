@@ -110,42 +110,94 @@ DEVICE void beside_of(struct beside *b, const struct some *to, const struct some
     b->keep = b->at >= 0 ? path_factor(path, seq) : 0;
 }
 
-/* What add_norm_kernel does, of rows that are kept: a warp has every NORM_WARPS'th of NORM_KEPT_ROWS. */
-enum { NORM_KEPT_ROWS = 16 };
-template <class T>
-KERNEL add_norm_kept_kernel(int64_t n, const int64_t *off, int64_t width, const float *x, struct some from,
-                            const T *branch, struct drop drop, struct drop path, struct some to, const float *g,
-                            const float *b, float *x_out, T *y, float *mean, float *rstd)
+/* A lane's part of a kept row, as it lies in memory. */
+template <class T> DEVICE void take_row(const T *from, int64_t width, stored_eight<T> to[KEPT])
 {
-    const int64_t first = block_x() * NORM_KEPT_ROWS, rows = off[n], lane = 8 * lane_index();
-    struct place place = {0, 0, 0};
-    struct beside beside = {-1, -1, 0};
-    for (int64_t row = first + warp_index(); row < first + NORM_KEPT_ROWS && row < rows; row += NORM_WARPS) {
-        if (place_row(&place, n, off, row))
-            beside_of(&beside, &to, &from, &path, place.seq, g != NULL, branch != NULL);
-        const int64_t t = row - place.start, out = beside.in + t;
-        float e[KEPT][8], other[KEPT][8], scale[8], sum = 0, squares = 0;
+#pragma unroll
+    for (int i = 0; i < KEPT; i++) {
+        const int j = 8 * lane_index() + i * 8 * WARP;
+        if (j < width) to[i] = as_stored(from + j);
+    }
+}
+/* A warp's row, and what belongs to its sequence. */
+struct norm_row {
+    struct place place;
+    struct beside beside;
+    struct drawing drawing;
+};
+DEVICE void find_row(struct norm_row *r, int64_t n, const int64_t *off, int64_t row, const struct some *to,
+                     const struct some *from, const struct drop *drop, const struct drop *path, int in, int at)
+{
+    if (!place_row(&r->place, n, off, row)) return;
+    beside_of(&r->beside, to, from, path, r->place.seq, in, at);
+    if (drop->key) drawing_of(drop, r->place.seq, &r->drawing);
+}
+/* Dropout's factors of the eight at column j of row t of a sequence. */
+DEVICE void row_factors(const struct drop *drop, const struct norm_row *r, int64_t t, int64_t width, int j,
+                        float factor[8])
+{
+    if (drop->key) {
+        drawn_factors(drop, &r->drawing, (uint32_t)t * (uint32_t)(width / 8) + (uint32_t)j / 8, factor);
+        return;
+    }
+#pragma unroll
+    for (int k = 0; k < 8; k++) factor[k] = 1;
+}
+
+/* What add_norm_kernel does, of rows that are kept: a warp has every NORM_WARPS'th of NORM_KEPT_ROWS, and its next one
+ * on its way while it computes one. */
+enum { NORM_KEPT_ROWS = 64 };
+template <class T> constexpr int norm_blocks = sizeof(T) == sizeof(float) ? 3 : 4; /* at once: of their registers */
+template <class T>
+KERNEL_FOR(NORM_THREADS, norm_blocks<T>) add_norm_kept_kernel(int64_t n, const int64_t *off, int64_t rows,
+                                                              int64_t width, const float *x, struct some from,
+                                                              const T *branch, struct drop drop, struct drop path,
+                                                              struct some to, const float *g, const float *b,
+                                                              float *x_out, T *y, float *mean, float *rstd)
+{
+    const int64_t first = block_x() * NORM_KEPT_ROWS;
+    const int64_t end = first + NORM_KEPT_ROWS < rows ? first + NORM_KEPT_ROWS : rows;
+    const int lane = 8 * lane_index();
+    struct norm_row r = {{0, 0, 0}, {-1, -1, 0}, {}};
+    stored_eight<float> next_x[KEPT] = {};
+    stored_eight<T> next_branch[KEPT] = {};
+    int64_t row = first + warp_index();
+    if (row < end) {
+        take_row(x + row * width, width, next_x);
+        find_row(&r, n, off, row, &to, &from, &drop, &path, g != NULL, branch != NULL);
+        if (r.beside.at >= 0) take_row(branch + (r.beside.at + row - r.place.start) * width, width, next_branch);
+    }
+    for (; row < end; row += NORM_WARPS) {
+        const int64_t t = row - r.place.start, out = r.beside.in < 0 ? -1 : r.beside.in + t;
+        float e[KEPT][8], scale[8], sum = 0, squares = 0;
 #pragma unroll
         for (int i = 0; i < KEPT; i++) {
-            const int64_t j = lane + i * 8 * WARP;
+            const int j = lane + i * 8 * WARP;
             if (j >= width) continue;
-            take_whole(x + row * width + j, e[i]);
-            if (beside.at >= 0) take_whole(branch + (beside.at + t) * width + j, other[i]);
+            unpack(next_x[i], e[i]);
+            if (r.beside.at >= 0) {
+                float other[8];
+                unpack(next_branch[i], other);
+                row_factors(&drop, &r, t, width, j, scale);
+#pragma unroll
+                for (int k = 0; k < 8; k++) e[i][k] += other[k] * r.beside.keep * scale[k];
+            }
+        }
+        if (row + NORM_WARPS < end) {
+            take_row(x + (row + NORM_WARPS) * width, width, next_x);
+            find_row(&r, n, off, row + NORM_WARPS, &to, &from, &drop, &path, g != NULL, branch != NULL);
+            if (r.beside.at >= 0)
+                take_row(branch + (r.beside.at + row + NORM_WARPS - r.place.start) * width, width, next_branch);
         }
 #pragma unroll
         for (int i = 0; i < KEPT; i++) {
-            const int64_t j = lane + i * 8 * WARP;
+            const int j = lane + i * 8 * WARP;
             if (j >= width) continue;
-            if (beside.at >= 0) {
-                drop_factors(&drop, place.seq, t * width + j, 1, scale);
-#pragma unroll
-                for (int k = 0; k < 8; k++) e[i][k] += other[i][k] * beside.keep * scale[k];
-            }
             if (branch) give_whole(x_out + row * width + j, e[i]);
 #pragma unroll
             for (int k = 0; k < 8; k++) sum += e[i][k];
         }
-        if (beside.in < 0) continue; /* with its whole warp */
+        if (out < 0) continue; /* with its whole warp */
         const float mu = warp_sum(sum) / (float)width;
 #pragma unroll
         for (int i = 0; i < KEPT; i++)
@@ -153,7 +205,7 @@ KERNEL add_norm_kept_kernel(int64_t n, const int64_t *off, int64_t width, const 
         const float rs = 1 / sqrtf(warp_sum(squares) / (float)width + NORM_EPS);
 #pragma unroll
         for (int i = 0; i < KEPT; i++) {
-            const int64_t j = lane + i * 8 * WARP;
+            const int j = lane + i * 8 * WARP;
             float offset[8];
             if (j >= width) continue;
             take_whole(g + j, scale);
@@ -223,8 +275,8 @@ static void add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t widt
     const int whole = in_quads(width, x, branch, x_out, y) && in_quads(width, g, b);
     if (norm_kept(width, whole)) {
         LAUNCH_OF(T, d, add_norm_kept_kernel, grid_of((lafs_seqs_rows(s) + NORM_KEPT_ROWS - 1) / NORM_KEPT_ROWS),
-                  NORM_THREADS, 0, s->n, s->dev_off, width, x, some_of(s, from), branch, drop_of(drop), drop_of(path),
-                  some_of(s, to), g, b, x_out, y, mean, rstd);
+                  NORM_THREADS, 0, s->n, s->dev_off, lafs_seqs_rows(s), width, x, some_of(s, from), branch,
+                  drawn_drop_of(drop), drop_of(path), some_of(s, to), g, b, x_out, y, mean, rstd);
         return;
     }
     LAUNCH_OF(T, d, add_norm_kernel, grid_of((lafs_seqs_rows(s) + NORM_WARPS - 1) / NORM_WARPS), NORM_THREADS,
@@ -234,7 +286,7 @@ static void add_norm(struct lafs_dev *d, const struct lafs_seqs *s, int64_t widt
 
 /* A block has NORM_ROWS rows of the residual stream, a warp every so many'th of them. What it adds to gradients of
  * parameters lies in shared memory, for each warp so many rows of `width`. */
-enum { NORM_ROWS = 32 };
+enum { NORM_ROWS = 64 };
 static int norm_bwd_threads(int64_t width) { return width <= 2048 ? NORM_THREADS : NORM_THREADS / 2; }
 
 /* sum += v */
@@ -247,99 +299,31 @@ DEVICE void add_eight(float *sum, int64_t count, int whole, const float v[8])
     give_eight(sum, count, whole, all);
 }
 
-/* What add_norm_bwd_kernel says, for rows that are kept. */
-template <class T>
-DEVICE void norm_bwd_kept(int64_t n, const int64_t *off, int64_t width, const struct some *to, const T *dy,
-                          const float *x_out, const float *mean, const float *rstd, const float *g,
-                          const struct some *from, const struct drop *drop, const struct drop *path, float *dx,
-                          T *dbranch, int norm, int bias, int64_t first, int64_t end, float *sums)
+/* The block's sums, over its warps in their order, to `part`. All threads come. */
+DEVICE void norm_parts(int64_t width, int64_t room, float *part)
 {
-    float sum_g[KEPT][8] = {{0}}, sum_b[KEPT][8] = {{0}}, sum_d[KEPT][8] = {{0}};
-    const int lane = 8 * lane_index();
-    struct place place = {0, 0, 0};
-    struct beside b = {-1, -1, 0};
-    for (int64_t row = first + warp_index(); row < end; row += block_threads() / WARP) {
-        if (place_row(&place, n, off, row)) beside_of(&b, to, from, path, place.seq, dy != NULL, dbranch != NULL);
-        const int64_t t = row - place.start;
-        if (b.in < 0 && b.at < 0) continue;
-        float e[KEPT][8], slope[KEPT][8], h[KEPT][8], scale[8], u = 0, uh = 0, rs = 0;
-#pragma unroll
-        for (int i = 0; i < KEPT; i++) {
-            const int j = lane + i * 8 * WARP;
-            if (j >= width) continue;
-            if (b.in >= 0) {
-                take_whole(dy + (b.in + t) * width + j, slope[i]);
-                take_whole(x_out + row * width + j, h[i]);
-            }
-            take_whole(dx + row * width + j, e[i]);
-        }
-        if (b.in >= 0) {
-            const float mu = mean[b.in + t];
-            rs = rstd[b.in + t];
-#pragma unroll
-            for (int i = 0; i < KEPT; i++) {
-                const int j = lane + i * 8 * WARP;
-                if (j >= width) continue;
-                take_whole(g + j, scale);
-#pragma unroll
-                for (int k = 0; k < 8; k++) {
-                    h[i][k] = (h[i][k] - mu) * rs;
-                    sum_b[i][k] += slope[i][k];
-                    sum_g[i][k] += slope[i][k] * h[i][k];
-                    slope[i][k] *= scale[k];
-                    u += slope[i][k];
-                    uh += slope[i][k] * h[i][k];
-                }
-            }
-            u = warp_sum(u) / (float)width;
-            uh = warp_sum(uh) / (float)width;
-        }
-#pragma unroll
-        for (int i = 0; i < KEPT; i++) {
-            const int j = lane + i * 8 * WARP;
-            if (j >= width) continue;
-            if (b.in >= 0) {
-#pragma unroll
-                for (int k = 0; k < 8; k++) e[i][k] += rs * (slope[i][k] - u - h[i][k] * uh);
-                give_whole(dx + row * width + j, e[i]);
-            }
-            if (b.at < 0) continue;
-            drop_factors(drop, place.seq, t * width + j, 1, scale);
-#pragma unroll
-            for (int k = 0; k < 8; k++) {
-                e[i][k] *= b.keep * scale[k];
-                sum_d[i][k] += e[i][k];
-            }
-            give_whole(dbranch + (b.at + t) * width + j, e[i]);
-        }
-    }
-#pragma unroll
-    for (int i = 0; i < KEPT; i++) {
-        const int j = lane + i * 8 * WARP;
-        if (j >= width) continue;
-        if (norm) give_whole(sums + j, sum_g[i]), give_whole(sums + width + j, sum_b[i]);
-        if (bias) give_whole(sums + norm * width + j, sum_d[i]);
+    block_sync();
+    for (int64_t j = thread_index(); j < room; j += block_threads()) {
+        float all = 0;
+        for (int i = 0; i < block_threads() / WARP; i++) all += shared_memory<float>()[i * room + j];
+        part[(j / width * grid_x() + block_x()) * width + j % width] = all;
     }
 }
 
 /* With h = (x - mean) rstd and u = dy g:  dx += rstd (u - mean(u) - h mean(u h)); dbranch = dx path drop. part (norm +
- * bias, blocks, width), norm 2 or 0, bias 1 or 0: sums of dy h and of dy; of dbranch. kept: norm_bwd_kept. */
+ * bias, blocks, width), norm 2 or 0, bias 1 or 0: sums of dy h and of dy; of dbranch. */
 template <class T>
-KERNEL add_norm_bwd_kernel(int64_t n, const int64_t *off, int64_t width, int whole, int kept, struct some to,
-                           const T *dy, const float *x_out, const float *mean, const float *rstd, const float *g,
-                           struct some from, struct drop drop, struct drop path, float *dx, T *dbranch, int norm,
-                           int bias, float *part)
+KERNEL add_norm_bwd_kernel(int64_t n, const int64_t *off, int64_t width, int whole, struct some to, const T *dy,
+                           const float *x_out, const float *mean, const float *rstd, const float *g, struct some from,
+                           struct drop drop, struct drop path, float *dx, T *dbranch, int norm, int bias, float *part)
 {
     const int warps = block_threads() / WARP;
     const int64_t room = (norm + bias) * width;
     float *sum_g = shared_memory<float>() + warp_index() * room, *sum_b = sum_g + width, *sum_d = sum_g + norm * width;
     const int64_t first = block_x() * NORM_ROWS, end = first + NORM_ROWS < off[n] ? first + NORM_ROWS : off[n];
-    if (kept)
-        norm_bwd_kept(n, off, width, &to, dy, x_out, mean, rstd, g, &from, &drop, &path, dx, dbranch, norm, bias, first,
-                      end, sum_g);
-    for (int64_t j = lane_index(); j < room && !kept; j += WARP) sum_g[j] = 0;
+    for (int64_t j = lane_index(); j < room; j += WARP) sum_g[j] = 0;
     warp_sync();
-    for (int64_t row = first + warp_index(); row < end && !kept; row += warps) {
+    for (int64_t row = first + warp_index(); row < end; row += warps) {
         const int64_t seq = sequence_of(n, off, row), t = row - off[seq];
         const int64_t in = dy ? row_among(&to, seq, t) : -1, at = dbranch ? row_among(&from, seq, t) : -1;
         float u = 0, uh = 0, mu = 0, rs = 0, e[8], h[8], slope[8], scale[8];
@@ -380,12 +364,98 @@ KERNEL add_norm_bwd_kernel(int64_t n, const int64_t *off, int64_t width, int who
             if (bias) add_eight(sum_d + j, width - j, whole, e);
         }
     }
-    block_sync();
-    for (int64_t j = thread_index(); j < room; j += block_threads()) {
-        float all = 0;
-        for (int i = 0; i < warps; i++) all += shared_memory<float>()[i * room + j];
-        part[(j / width * grid_x() + block_x()) * width + j % width] = all;
+    norm_parts(width, room, part);
+}
+/* The same of rows that are kept. What a row needs first is taken while the one before it is computed. */
+template <class T>
+KERNEL_FOR(NORM_THREADS, 2) add_norm_bwd_kept_kernel(int64_t n, const int64_t *off, int64_t rows, int64_t width,
+                                                     struct some to, const T *dy, const float *x_out,
+                                                     const float *mean, const float *rstd, const float *g,
+                                                     struct some from, struct drop drop, struct drop path, float *dx,
+                                                     T *dbranch, int norm, int bias, float *part)
+{
+    const int64_t room = (norm + bias) * width;
+    const int64_t first = block_x() * NORM_ROWS, end = first + NORM_ROWS < rows ? first + NORM_ROWS : rows;
+    const int lane = 8 * lane_index();
+    float sum_g[KEPT][8] = {{0}}, sum_b[KEPT][8] = {{0}}, sum_d[KEPT][8] = {{0}}, next_mu = 0, next_rs = 0;
+    struct norm_row r = {{0, 0, 0}, {-1, -1, 0}, {}};
+    stored_eight<T> next_dy[KEPT] = {};
+    stored_eight<float> next_x[KEPT] = {}, have[KEPT] = {};
+    int64_t row = first + warp_index();
+    if (row < end) {
+        take_row(dx + row * width, width, have);
+        if (dy) take_row(x_out + row * width, width, next_x);
+        find_row(&r, n, off, row, &to, &from, &drop, &path, dy != NULL, dbranch != NULL);
+        if (r.beside.in >= 0) {
+            const int64_t in = r.beside.in + row - r.place.start;
+            take_row(dy + in * width, width, next_dy);
+            next_mu = mean[in], next_rs = rstd[in];
+        }
     }
+    for (; row < end; row += NORM_WARPS) {
+        const int64_t t = row - r.place.start, at = r.beside.at < 0 ? -1 : r.beside.at + t, after = row + NORM_WARPS;
+        const bool in = r.beside.in >= 0;
+        const float keep = r.beside.keep, mu = next_mu, rs = next_rs;
+        float e[KEPT][8], slope[KEPT][8], h[KEPT][8], scale[8], u = 0, uh = 0;
+#pragma unroll
+        for (int i = 0; i < KEPT; i++) {
+            const int j = lane + i * 8 * WARP;
+            if (j >= width || !in) continue;
+            unpack(next_dy[i], slope[i]);
+            unpack(next_x[i], h[i]);
+            take_whole(g + j, scale);
+#pragma unroll
+            for (int k = 0; k < 8; k++) {
+                h[i][k] = (h[i][k] - mu) * rs;
+                sum_b[i][k] += slope[i][k];
+                sum_g[i][k] += slope[i][k] * h[i][k];
+                slope[i][k] *= scale[k];
+                u += slope[i][k];
+                uh += slope[i][k] * h[i][k];
+            }
+        }
+        if (in) {
+            u = warp_sum(u) / (float)width;
+            uh = warp_sum(uh) / (float)width;
+        }
+#pragma unroll
+        for (int i = 0; i < KEPT; i++) {
+            const int j = lane + i * 8 * WARP;
+            if (j >= width) continue;
+            unpack(have[i], e[i]);
+            if (in) {
+#pragma unroll
+                for (int k = 0; k < 8; k++) e[i][k] += rs * (slope[i][k] - u - h[i][k] * uh);
+                give_whole(dx + row * width + j, e[i]);
+            }
+            if (at < 0) continue;
+            row_factors(&drop, &r, t, width, j, scale);
+#pragma unroll
+            for (int k = 0; k < 8; k++) {
+                e[i][k] *= keep * scale[k];
+                sum_d[i][k] += e[i][k];
+            }
+            give_whole(dbranch + at * width + j, e[i]);
+        }
+        if (after >= end) continue;
+        take_row(dx + after * width, width, have);
+        if (dy) take_row(x_out + after * width, width, next_x);
+        find_row(&r, n, off, after, &to, &from, &drop, &path, dy != NULL, dbranch != NULL);
+        if (r.beside.in >= 0) {
+            const int64_t place = r.beside.in + after - r.place.start;
+            take_row(dy + place * width, width, next_dy);
+            next_mu = mean[place], next_rs = rstd[place];
+        }
+    }
+    float *sums = shared_memory<float>() + warp_index() * room;
+#pragma unroll
+    for (int i = 0; i < KEPT; i++) {
+        const int j = lane + i * 8 * WARP;
+        if (j >= width) continue;
+        if (norm) give_whole(sums + j, sum_g[i]), give_whole(sums + width + j, sum_b[i]);
+        if (bias) give_whole(sums + norm * width + j, sum_d[i]);
+    }
+    norm_parts(width, room, part);
 }
 template <class T>
 static void add_norm_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_some *to,
@@ -399,13 +469,17 @@ static void add_norm_bwd(struct lafs_dev *d, const struct lafs_seqs *s, int64_t 
     float *part = NULL;
     if (parts == 0) return;
     if (sums && !(part = (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(sums * n) * sizeof *part))) return;
-    LAUNCH_OF(T, d, add_norm_bwd_kernel, grid_of(parts), threads,
-              (size_t)(threads / WARP * sums * width) * sizeof(float), s->n, s->dev_off, width, whole,
-              norm_kept(width, whole), some_of(s, to), dy, x_out, mean, rstd, g, some_of(s, from), drop_of(drop),
-              drop_of(path), dx, dbranch, norm, bias, part);
-    if (norm && dg) sum_parts(d, parts, width, width, part, 1, dg);
-    if (norm && db) sum_parts(d, parts, width, width, part + n, 1, db);
-    if (bias) sum_parts(d, parts, width, width, part + norm * n, 1, dbias);
+    const size_t shared = (size_t)(threads / WARP * sums * width) * sizeof(float);
+    if (norm_kept(width, whole))
+        LAUNCH_OF(T, d, add_norm_bwd_kept_kernel, grid_of(parts), threads, shared, s->n, s->dev_off, lafs_seqs_rows(s),
+                  width, some_of(s, to), dy, x_out, mean, rstd, g, some_of(s, from), drawn_drop_of(drop), drop_of(path),
+                  dx, dbranch, norm, bias, part);
+    else
+        LAUNCH_OF(T, d, add_norm_bwd_kernel, grid_of(parts), threads, shared, s->n, s->dev_off, width, whole,
+                  some_of(s, to), dy, x_out, mean, rstd, g, some_of(s, from), drop_of(drop), drop_of(path), dx,
+                  dbranch, norm, bias, part);
+    if (norm) add_parts(d, parts, width, part, sums, {{dg, db, bias ? dbias : NULL}});
+    else if (bias) add_parts(d, parts, width, part, 1, {{dbias}});
 }
 static void add_norm_bwd_fp32(struct lafs_dev *d, const struct lafs_seqs *s, int64_t width, const struct lafs_some *to,
                               const float *dy, const float *x_out, const float *mean, const float *rstd, const float *g,

@@ -25,7 +25,8 @@ kernels=$(sed -n 's/^\(template <[^>]*> \)\{0,1\}KERNEL\(_FOR([^)]*)\)\{0,1\} \(
 [ "$(grep -Ew 'KERNEL(_FOR)?' kernels/cuda/*.cu | wc -l)" = "$(echo "$kernels" | wc -w)" ] ||
     complain "a kernel is written so that this test does not see it"
 [ -n "$kernels" ] || complain "no kernels"
-by_precision=$(grep -A1 '^template <int P>' kernels/cuda/*.cu) by_type=$(grep -A1 '^template <class T>' kernels/cuda/*.cu)
+by_precision=$(grep -A1 '^template <int P>' kernels/cuda/*.cu)
+by_type=$(grep -A1 '^template <class T>' kernels/cuda/*.cu | sed 's/KERNEL_FOR([^)]*)/KERNEL/')
 by_taps=$(grep '^template <int K, int V>' kernels/cuda/*.cu) by_width=$(grep '^template <int V>' kernels/cuda/*.cu)
 for kernel in $kernels; do
     case $by_precision in

@@ -34,8 +34,10 @@ template <class T, class C> static void multiply(const struct product *p, const 
                 for (int64_t j = 0; j < p->n; j++) sum[(size_t)j] += row[(size_t)k] * value(b[k * ldb + j]);
         }
         C *c = out + i * ldc_of(p);
-        for (int64_t j = 0; j < p->n; j++)
+        for (int64_t j = 0; j < p->n; j++) {
+            if (p->relu && sum[(size_t)j] < 0) sum[(size_t)j] = 0;
             put_number(c + j, p->add ? number(c[j]) + (float)sum[(size_t)j] : (float)sum[(size_t)j]);
+        }
     }
 }
 template <class T> static void all_of(const struct product *p, const T *a, const T *b)
@@ -63,6 +65,8 @@ void product_run(struct lafs_dev *d, const struct product *p)
     if (p->bf16 && (((uintptr_t)p->a | (uintptr_t)p->b) & 15)) sim_refuse("a product", "bf16 at no multiple of 16 bytes");
     if (p->c_bf16 && (p->add || !p->bf16 || p->count > 1 || ldc_of(p) % 8 || (uintptr_t)p->c & 15))
         sim_refuse("a product", "a result in bf16 that is added to, or lies wrong");
+    if (p->relu && (p->add || p->bf16 || p->count > 1))
+        sim_refuse("a product", "negative results left out of what is added to, or bf16");
     sim_enter();
     if (p->bf16) all_of(p, (const uint16_t *)p->a, (const uint16_t *)p->b);
     else all_of(p, (const float *)p->a, (const float *)p->b);
