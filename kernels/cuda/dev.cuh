@@ -280,6 +280,14 @@ DEVICE uint32_t bf16_pair(float first, float second)
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(u) : "f"(second), "f"(first));
     return u;
 }
+/* Four words to global memory, to a multiple of 16: one access, which compilers do not always make of an assignment. */
+DEVICE void give_words(void *to, const uint32_t w[4])
+{
+    asm volatile("st.global.v4.b32 [%0], {%1,%2,%3,%4};"
+                 :
+                 : "l"(__cvta_generic_to_global(to)), "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3])
+                 : "memory");
+}
 /* Copies a float to shared memory; it is there for this thread after copies_wait, for the block after block_sync. */
 DEVICE void copy_async(float *shared, const float *global)
 {
@@ -417,6 +425,7 @@ DEVICE int32_t dot_bytes(int32_t a, int32_t b, int32_t sum)
 }
 DEVICE uint32_t bf16_bits(float x);
 DEVICE uint32_t bf16_pair(float first, float second) { return bf16_bits(first) | bf16_bits(second) << 16; }
+DEVICE void give_words(void *to, const uint32_t w[4]) { memcpy(to, w, 4 * sizeof *w); }
 DEVICE void copy_async(float *shared, const float *global) { sim_copy_async(shared, global, sizeof *shared); }
 DEVICE void copy_async_16(void *shared, const void *global) { sim_copy_async(shared, global, 16); }
 DEVICE void copies_wait() { sim_copies_wait(); }
@@ -597,7 +606,8 @@ DEVICE void give_whole(float *to, const float v[8])
 }
 DEVICE void give_whole(struct lafs_bf16 *to, const float v[8])
 {
-    *(struct octet *)to = {bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7])};
+    const uint32_t w[4] = {bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7])};
+    give_words(to, w);
 }
 /* Eight neighbours of a row, or the `count` that are left of it, zeros behind. whole (in_quads): rows are of eights, at
  * multiples of 16 bytes. */

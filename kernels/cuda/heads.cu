@@ -135,8 +135,7 @@ DEVICE void store(struct lafs_bf16 *to, int64_t stride, int rows, const float su
                 w[i] = bf16_pair(sum[j + i][2 * half] * factor[half], sum[j + i][2 * half + 1] * factor[half]);
             turn(w);
             const int r = g + 8 * half;
-            const struct octet o = {{w[0], w[1], w[2], w[3]}};
-            if (r < rows) *(struct octet *)(to + r * stride + 8 * (j + t)) = o;
+            if (r < rows) give_words(to + r * stride + 8 * (j + t), w);
         }
 }
 
