@@ -267,8 +267,8 @@ DEVICE void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
 }
 /* a b, rounded, whatever is done with it; for what must not depend on whether a compiler adds in the same step. */
 DEVICE float multiply_rounded(float a, float b) { return __fmul_rn(a, b); }
-/* exp(x) of x <= 0, and 1/x of 1 <= x < 2^126, by the GPU's own approximations: exp to 2 + 1.2 |x| units in the last
- * place, so to less than 2^-22 of what exp(0) is; 1/x to one. */
+/* exp(x) of x <= 0, and 1/x of 2^-126 <= x < 2^126, by the GPU's own approximations: exp to 2 + 1.2 |x| units in the
+ * last place, so to less than 2^-22 of what exp(0) is; 1/x to one. */
 DEVICE float quick_exp(float x) { return __expf(x); }
 DEVICE float quick_inverse(float x) { return __fdividef(1, x); }
 /* sum + the dot product of four signed bytes. */
@@ -311,6 +311,14 @@ DEVICE void copies_wait() { asm volatile("cp.async.wait_all;" : : : "memory"); }
 DEVICE void matrices_across(uint32_t out[4], const void *row)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"((uint32_t)__cvta_generic_to_shared(row))
+                 : "memory");
+}
+/* The same, not turned: of each matrix (g, 2t), (g, 2t+1): a of mma_bf16, or b whose columns are these rows. */
+DEVICE void matrices(uint32_t out[4], const void *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
                  : "r"((uint32_t)__cvta_generic_to_shared(row))
                  : "memory");
@@ -437,6 +445,15 @@ DEVICE void matrices_across(uint32_t out[4], const void *row)
         const char *from;
         memcpy(&from, all + lane * SIM_SLOT, sizeof from);
         memcpy((char *)out + 2 * i, from + sim_at.thread % WARP / 4 * 2, 2);
+    }
+}
+DEVICE void matrices(uint32_t out[4], const void *row)
+{
+    const char *all = sim_warp_meet("matrices", &row, sizeof row);
+    for (int i = 0; i < 4; i++) {
+        const char *from;
+        memcpy(&from, all + (8 * i + sim_at.thread % WARP / 4) * SIM_SLOT, sizeof from);
+        memcpy(out + i, from + sim_at.thread % 4 * 4, 4);
     }
 }
 DEVICE float quick_exp2(float x) { return exp2f(x); }
