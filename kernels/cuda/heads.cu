@@ -15,7 +15,7 @@
 #include "kernels/cuda/dev.cuh"
 
 enum { HEAD = 64, OCTETS = HEAD / 8, ROWS = 16 /* of a warp */, FEW = 64 /* rows of a short head */ };
-enum { FORWARD_WARPS = 4, BACKWARD_WARPS = 8 /* of a block, at most */ };
+enum { WARPS = 4 /* of a block, at most */ };
 static const float LOG2E = 1.44269504f;
 
 /* What a launch does: heads of more than `above` and at most `most` rows. */
@@ -261,11 +261,11 @@ template <int M> DEVICE void forward(const heads *a, int above, int most, struct
         warp_sync();
     }
 }
-KERNEL_FOR(FORWARD_WARPS * WARP, 5) head_few_kernel(heads a, int above, int most, struct lafs_bf16 *out, float *lse)
+KERNEL_FOR(WARPS * WARP, 5) head_few_kernel(heads a, int above, int most, struct lafs_bf16 *out, float *lse)
 {
     forward<1>(&a, above, most, out, lse);
 }
-KERNEL_FOR(FORWARD_WARPS * WARP, 3) head_kernel(heads a, int above, int most, struct lafs_bf16 *out, float *lse)
+KERNEL_FOR(WARPS * WARP, 3) head_kernel(heads a, int above, int most, struct lafs_bf16 *out, float *lse)
 {
     forward<2>(&a, above, most, out, lse);
 }
@@ -389,9 +389,13 @@ template <int M> DEVICE void backward(const heads *a, int above, int most, const
         }
     }
 }
-KERNEL_FOR(BACKWARD_WARPS * WARP, 2) head_bwd_kernel(heads a, int above, int most, struct slopes s)
+KERNEL_FOR(WARPS * WARP, 4) head_bwd_few_kernel(heads a, int above, int most, struct slopes s)
 {
     backward<1>(&a, above, most, &s);
+}
+KERNEL_FOR(WARPS * WARP, 2) head_bwd_kernel(heads a, int above, int most, struct slopes s)
+{
+    backward<2>(&a, above, most, &s);
 }
 
 /* -- launches -- */
@@ -407,10 +411,10 @@ static int any_between(const struct lafs_seqs *qs, const struct lafs_seqs *s, in
     return 0;
 }
 static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
-/* Of at most so many, as many as share the tiles evenly. */
-static int warps_for(int64_t tiles, int64_t warps)
+/* As many as share the tiles evenly. */
+static int warps_for(int64_t tiles)
 {
-    const int64_t rounds = (tiles + warps - 1) / warps;
+    const int64_t rounds = (tiles + WARPS - 1) / WARPS;
     return (int)((tiles + rounds - 1) / rounds);
 }
 
@@ -429,12 +433,12 @@ void heads_forward(struct lafs_dev *d, const struct lafs_seqs *qs, const struct 
     const size_t sixteen = ROWS * HEAD * sizeof(struct lafs_bf16);
     if (any_between(qs, s, 0, FEW)) {
         const int64_t keys = tiles_of(at_most(s->max_len, FEW));
-        const int warps = warps_for(tiles_of(at_most(qs->max_len, FEW)), FORWARD_WARPS);
+        const int warps = warps_for(tiles_of(at_most(qs->max_len, FEW)));
         LAUNCH(d, head_few_kernel, all, warps * WARP, (size_t)(2 * keys + warps) * sixteen, a, 0, FEW, out, lse);
     }
     if (any_between(qs, s, FEW, most)) {
         const int64_t keys = tiles_of(at_most(s->max_len, most));
-        const int warps = warps_for(tiles_of(at_most(qs->max_len, most), 2), FORWARD_WARPS);
+        const int warps = warps_for(tiles_of(at_most(qs->max_len, most), 2));
         LAUNCH(d, head_kernel, all, warps * WARP, (size_t)(2 * keys + 2 * warps) * sixteen, a, FEW, most, out, lse);
     }
 }
@@ -444,12 +448,16 @@ void heads_backward(struct lafs_dev *d, const struct lafs_seqs *qs, const struct
                     const struct lafs_bf16 *dout, struct lafs_bf16 *dq, struct lafs_bf16 *dkv)
 {
     const struct slopes slopes = {out, dout, lse, dq, dkv};
-    const int64_t most = head_rows_most(d), bounds[3] = {0, FEW, most};
-    for (int i = 0; i < 2; i++) {
-        const int64_t queries = at_most(qs->max_len, bounds[i + 1]), keys = at_most(s->max_len, bounds[i + 1]);
-        if (!any_between(qs, s, bounds[i], bounds[i + 1])) continue;
-        LAUNCH(d, head_bwd_kernel, grid_of(s->n * a.heads),
-               warps_for(tiles_of(queries) + tiles_of(keys), BACKWARD_WARPS) * WARP, room_size(queries, keys), a,
-               (int)bounds[i], (int)bounds[i + 1], slopes);
+    const struct grid all = grid_of(s->n * a.heads);
+    const int most = (int)head_rows_most(d);
+    if (any_between(qs, s, 0, FEW)) {
+        const int64_t queries = at_most(qs->max_len, FEW), keys = at_most(s->max_len, FEW);
+        LAUNCH(d, head_bwd_few_kernel, all, warps_for(tiles_of(queries) + tiles_of(keys)) * WARP,
+               room_size(queries, keys), a, 0, FEW, slopes);
+    }
+    if (any_between(qs, s, FEW, most)) {
+        const int64_t queries = at_most(qs->max_len, most), keys = at_most(s->max_len, most);
+        LAUNCH(d, head_bwd_kernel, all, warps_for(tiles_of(queries, 2) + tiles_of(keys, 2)) * WARP,
+               room_size(queries, keys), a, FEW, most, slopes);
     }
 }
