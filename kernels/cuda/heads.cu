@@ -299,23 +299,42 @@ static size_t room_size(int64_t queries, int64_t keys)
     return (size_t)(2 * (q + k) * HEAD) * sizeof(struct lafs_bf16) + (size_t)(2 * q) * sizeof(float);
 }
 
-/* dout.out of all queries, eight lanes a row. Behind the last query p shall be 0. */
+/* dout.out of all queries, eight lanes a row; a lane takes those octets of dout that it has copied itself, and waits for
+ * its copies when many of `out` are on their way, too. Behind the last query p shall be 0. */
 DEVICE void dot_rows(const heads *a, const struct head *h, const struct slopes *s, const struct room *m)
 {
-    const int64_t wide = a->heads * HEAD, at = h->q_first * wide + h->head * HEAD;
-    for (int e = thread_index(); e < padded(h->queries) * OCTETS; e += block_threads()) { /* by whole warps */
-        const int r = e / OCTETS, c = e % OCTETS;
-        float x[8], y[8], sum = 0;
-        if (r < h->queries) {
-            take_whole(s->out + at + r * wide + 8 * c, x);
-            take_whole(s->dout + at + r * wide + 8 * c, y);
+    enum { AT_ONCE = 7 };
+    const int64_t wide = a->heads * HEAD;
+    const int c = thread_index() % OCTETS, step = block_threads() / OCTETS;
+    const struct lafs_bf16 *out = s->out + h->q_first * wide + h->head * HEAD + 8 * c;
+    for (int first = thread_index() / OCTETS; first < padded(h->queries); first += AT_ONCE * step) { /* by whole warps */
+        struct octet o[AT_ONCE];
+        float lse[AT_ONCE];
 #pragma unroll
-            for (int k = 0; k < 8; k++) sum += x[k] * y[k];
+        for (int i = 0; i < AT_ONCE; i++) {
+            const int r = first + i * step;
+            const int there = r < h->queries ? r : h->queries - 1;
+            o[i] = *(const struct octet *)(out + there * wide);
+            lse[i] = s->lse[(h->q_first + there) * a->heads + h->head];
         }
-        for (int bits = OCTETS / 2; bits; bits /= 2) sum += warp_xor(sum, bits);
-        if (c) continue;
-        m->along[r] = sum;
-        m->lse[r] = r < h->queries ? LOG2E * s->lse[(h->q_first + r) * a->heads + h->head] : INFINITY;
+        warp_sync(); /* a compiler may wait first and load then, if it can */
+        copies_wait();
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++) {
+            const int r = first + i * step;
+            if (r >= padded(h->queries)) continue; /* for the whole warp */
+            const struct octet d = m->dout[place_of(r, c)];
+            float sum = 0;
+#pragma unroll
+            for (int k = 0; k < 4; k++) {
+                sum += bits_float(o[i].word[k] << 16) * bits_float(d.word[k] << 16);
+                sum += bits_float(o[i].word[k] & 0xffff0000u) * bits_float(d.word[k] & 0xffff0000u);
+            }
+            for (int bits = OCTETS / 2; bits; bits /= 2) sum += warp_xor(sum, bits);
+            if (c) continue;
+            m->along[r] = r < h->queries ? sum : 0;
+            m->lse[r] = r < h->queries ? LOG2E * lse[i] : INFINITY;
+        }
     }
 }
 
