@@ -256,6 +256,14 @@ template <class T> DEVICE T warp_xor(T v, int bits) { return __shfl_xor_sync(~0u
 /* Bit i: lane i's v. */
 DEVICE uint32_t warp_ballot(bool v) { return __ballot_sync(~0u, v); }
 
+/* The next number of a count in shared memory; all lanes get it. */
+DEVICE int warp_number(int *next)
+{
+    int number = 0;
+    if (threadIdx.x % WARP == 0) number = atomicAdd(next, 1);
+    return __shfl_sync(~0u, number, 0);
+}
+
 /* c (16,8) += a (16,16) b (16,8), bf16 in, fp32 sums. With g = lane/4 and t = lane%4 a lane holds, two to a word:
  * a: (g, 2t..), (g+8, 2t..), (g, 2t+8..), (g+8, 2t+8..); b: (2t.., g), (2t+8.., g); c: (g, 2t), (g, 2t+1), (g+8, 2t),
  * (g+8, 2t+1). */
@@ -403,6 +411,13 @@ DEVICE uint32_t warp_ballot(bool v)
     const char *all = sim_warp_meet("warp_ballot", &v, 1);
     for (int i = 0; i < WARP; i++) bits |= (uint32_t)(all[i * SIM_SLOT] != 0) << i;
     return bits;
+}
+DEVICE int warp_number(int *next)
+{
+    const int mine = sim_at.thread % WARP == 0 ? (*next)++ : 0;
+    int number;
+    memcpy(&number, sim_warp_meet("warp_number", &mine, sizeof mine), sizeof number);
+    return number;
 }
 DEVICE float sim_half(const char *all, int lane, int word, int high)
 {

@@ -34,8 +34,9 @@ DEVICE int find_head(const heads *a, int above, int most, struct head *h)
     h->queries = (int)queries, h->keys = (int)keys;
     return rows > above && rows <= most;
 }
-/* Which of the block's tiles a warp takes first: not the same in every block, since the last of them have fewer, and
- * warps of the same number share a part of a multiprocessor. */
+/* A block's tiles are taken by whichever warp is ready, of 16 M rows each, but where the last 16 rows are alone, those
+ * are a tile. The first of a warp: not the same one in every block, since warps of the same number share a part of a
+ * multiprocessor. The others: warp_number, which counts on from the block's warps. */
 DEVICE int first_tile() { return (int)((warp_index() + block_x()) % (block_threads() / WARP)); }
 DEVICE int padded(int rows) { return (rows + ROWS - 1) / ROWS * ROWS; }
 
@@ -65,14 +66,12 @@ DEVICE void load(struct octet *to, const struct lafs_bf16 *from, int64_t stride,
 template <int M> struct own {
     uint32_t w[M][4][4];
 };
-/* Of `count` rows there are whole sixteens; for what would be behind them others are taken, and nobody wants it. */
-DEVICE int there(int count, int first, int m) { return first + ROWS * m < count ? first + ROWS * m : first; }
-template <int M> DEVICE struct own<M> own_at(const struct octet *rows, int count, int first)
+template <int M> DEVICE struct own<M> own_at(const struct octet *rows, int first)
 {
     struct own<M> a;
 #pragma unroll
     for (int i = 0; i < 4 * M; i++)
-        matrices(a.w[i / 4][i % 4], rows + there(count, first, i / 4) * OCTETS +
+        matrices(a.w[i / 4][i % 4], rows + (first + i / 4 * ROWS) * OCTETS +
                                         place_of(lane_index() % 16, i % 4 * 2 + lane_index() / 16));
     return a;
 }
@@ -90,12 +89,12 @@ DEVICE struct across across_at(const struct octet *rows, int first)
     return b;
 }
 /* sum[m][n] (16, 8) += a's rows m (16, 64) b's rows n (8, 64)^T: products that do not wait for each other in turn. */
-template <int M> DEVICE void score(float sum[M][2][4], const struct own<M> *a, const struct across *b)
+template <int M> DEVICE void score(float sum[M][2][4], const uint32_t a[M][4][4], const struct across *b)
 {
 #pragma unroll
     for (int k = 0; k < 4; k++)
 #pragma unroll
-        for (int i = 0; i < 2 * M; i++) mma_bf16(sum[i / 2][i % 2], a->w[i / 2][k], b->w[i % 2][k / 2] + k % 2 * 2);
+        for (int i = 0; i < 2 * M; i++) mma_bf16(sum[i / 2][i % 2], a[i / 2][k], b->w[i % 2][k / 2] + k % 2 * 2);
 }
 /* sum[m] (16, 64) += p[m] (16, 16) rows first..first+15 (16, 64); p: as `score` leaves it. */
 template <int M>
@@ -184,7 +183,7 @@ template <int M> DEVICE void raise(struct known<M> *w, float scale, const float 
 
 /* 16 M queries from `first` on. */
 template <int M>
-DEVICE void forward_rows(const heads *a, const struct head *h, const struct own<M> *q, const struct octet *k,
+DEVICE void forward_rows(const heads *a, const struct head *h, const uint32_t q[M][4][4], const struct octet *k,
                          const struct octet *v, int first, struct lafs_bf16 *out, float *lse)
 {
     const int g = lane_index() / 4, t = lane_index() % 4;
@@ -240,25 +239,29 @@ template <int M> DEVICE void forward(const heads *a, int above, int most, struct
 {
     struct head h;
     if (!find_head(a, above, most, &h)) return; /* with its whole block */
-    const int step = block_threads() / WARP * M * ROWS;
+    const int warps = block_threads() / WARP, rows = M * ROWS;
     struct octet *k = shared_memory<struct octet>(), *v = k + padded(h.keys) * OCTETS;
-    struct octet *room = v + (padded(h.keys) + warp_index() * M * ROWS) * OCTETS; /* for a warp's own queries */
+    struct octet *rooms = v + padded(h.keys) * OCTETS, *room = rooms + warp_index() * rows * OCTETS; /* for queries */
+    int *turn = (int *)(rooms + warps * rows * OCTETS);
     const struct lafs_bf16 *k_head = a->kv + h.k_first * a->ldkv + h.head * HEAD;
     const struct lafs_bf16 *q = a->q + h.q_first * a->ldq + h.head * HEAD;
-    int first = first_tile() * M * ROWS;
+    int first = first_tile() * rows;
+    if (thread_index() == 0) *turn = warps;
     load(k, k_head, a->ldkv, h.keys);
     load(v, k_head + a->heads * HEAD, a->ldkv, h.keys);
-    if (first < h.queries) load(room, q + first * a->ldq, a->ldq, h.queries - first, M * ROWS, lane_index(), WARP);
+    if (first < h.queries) load(room, q + first * a->ldq, a->ldq, h.queries - first, rows, lane_index(), WARP);
     copies_wait();
     block_sync();
-    for (; first < h.queries; first += step) {
-        const int next = first + step;
-        const struct own<M> mine = own_at<M>(room, M * ROWS, 0);
+    while (first < h.queries) {
+        const int next = warp_number(turn) * rows;
+        const struct own<M> mine = own_at<M>(room, 0);
         warp_sync();
-        if (next < h.queries) load(room, q + next * a->ldq, a->ldq, h.queries - next, M * ROWS, lane_index(), WARP);
-        forward_rows<M>(a, &h, &mine, k, v, first, out, lse);
+        if (next < h.queries) load(room, q + next * a->ldq, a->ldq, h.queries - next, rows, lane_index(), WARP);
+        if (M == 1 || first + ROWS < h.queries) forward_rows<M>(a, &h, mine.w, k, v, first, out, lse);
+        else forward_rows<1>(a, &h, mine.w, k, v, first, out, lse);
         copies_wait();
         warp_sync();
+        first = next;
     }
 }
 KERNEL_FOR(WARPS * WARP, 5) head_few_kernel(heads a, int above, int most, struct lafs_bf16 *out, float *lse)
@@ -280,6 +283,7 @@ struct slopes { /* of a launch */
 struct room { /* shared memory: rows, and of each query the lse in powers of 2 and dout.out */
     struct octet *q, *dout, *k, *v;
     float *lse, *along;
+    int *turn;
 };
 DEVICE struct room room_of(int queries, int keys)
 {
@@ -290,24 +294,25 @@ DEVICE struct room room_of(int queries, int keys)
     m.v = m.k + padded(keys) * OCTETS;
     m.lse = (float *)(m.v + padded(keys) * OCTETS);
     m.along = m.lse + padded(queries);
+    m.turn = (int *)(m.along + padded(queries));
     return m;
 }
 static int64_t tiles_of(int64_t rows, int m = 1) { return (rows + m * ROWS - 1) / (m * ROWS); }
 static size_t room_size(int64_t queries, int64_t keys)
 {
     const int64_t q = tiles_of(queries) * ROWS, k = tiles_of(keys) * ROWS;
-    return (size_t)(2 * (q + k) * HEAD) * sizeof(struct lafs_bf16) + (size_t)(2 * q) * sizeof(float);
+    return (size_t)(2 * (q + k) * HEAD) * sizeof(struct lafs_bf16) + (size_t)(2 * q) * sizeof(float) + sizeof(int);
 }
 
-/* dout.out of all queries, eight lanes a row; a lane takes those octets of dout that it has copied itself, and waits for
- * its copies when many of `out` are on their way, too. Behind the last query p shall be 0. */
+/* dout.out of all queries, eight lanes a row; a lane takes those octets of dout that it has copied itself, and waits
+ * for its copies when many of `out` are on their way, too. Behind the last query p shall be 0. */
 DEVICE void dot_rows(const heads *a, const struct head *h, const struct slopes *s, const struct room *m)
 {
     enum { AT_ONCE = 7 };
     const int64_t wide = a->heads * HEAD;
     const int c = thread_index() % OCTETS, step = block_threads() / OCTETS;
     const struct lafs_bf16 *out = s->out + h->q_first * wide + h->head * HEAD + 8 * c;
-    for (int first = thread_index() / OCTETS; first < padded(h->queries); first += AT_ONCE * step) { /* by whole warps */
+    for (int first = thread_index() / OCTETS; first < padded(h->queries); first += AT_ONCE * step) { /* warps alike */
         struct octet o[AT_ONCE];
         float lse[AT_ONCE];
 #pragma unroll
@@ -345,23 +350,21 @@ DEVICE void backward_rows(float scale, const struct head *h, const struct room *
 {
     const int g = lane_index() / 4, t = lane_index() % 4, columns = KEYS ? h->queries : h->keys;
     const struct octet *across = KEYS ? m->q : m->k, *slopes = KEYS ? m->dout : m->v;
-    const int count = KEYS ? h->keys : h->queries;
-    const struct own<M> mine = own_at<M>(KEYS ? m->k : m->q, count, first);
-    const struct own<M> others = own_at<M>(KEYS ? m->v : m->dout, count, first);
+    const struct own<M> mine = own_at<M>(KEYS ? m->k : m->q, first), other = own_at<M>(KEYS ? m->v : m->dout, first);
     float lse[KEYS ? 4 : 2 * M], along[KEYS ? 4 : 2 * M]; /* of this lane's queries */
     clear<M>(d1);
     if (KEYS) clear<M>(d2);
 #pragma unroll
     for (int i = 0; i < 2 * M && !KEYS; i++) {
-        const int r = there(count, first, i / 2) + g + i % 2 * 8;
+        const int r = first + g + 8 * i;
         lse[i] = m->lse[r], along[i] = m->along[r];
     }
 #pragma unroll 1
     for (int at = 0; at < columns; at += ROWS) {
         float p[M][2][4] = {}, ds[M][2][4] = {};
         const struct across one = across_at(across, at), two = across_at(slopes, at);
-        score<M>(p, &mine, &one);
-        score<M>(ds, &others, &two);
+        score<M>(p, mine.w, &one);
+        score<M>(ds, other.w, &two);
         for (int i = 0; i < 4 && KEYS; i++)
             lse[i] = m->lse[at + 8 * (i / 2) + 2 * t + i % 2], along[i] = m->along[at + 8 * (i / 2) + 2 * t + i % 2];
 #pragma unroll
@@ -376,6 +379,22 @@ DEVICE void backward_rows(float scale, const struct head *h, const struct room *
         if (KEYS) gather<M>(d2, p, slopes, at);
     }
 }
+template <int M, int KEYS>
+DEVICE void backward_tile(const heads *a, const struct head *h, const struct slopes *s, const struct room *m, int first)
+{
+    const float scales[2] = {a->scale, a->scale}, ones[2] = {1, 1};
+    const int64_t stride = KEYS ? a->ldkv : a->ldq;
+    float d1[M][8][4], d2[M][8][4];
+    backward_rows<M, KEYS>(a->scale, h, m, first, d1, d2);
+#pragma unroll
+    for (int i = 0; i < M; i++) {
+        const int from = first + i * ROWS, rows = (KEYS ? h->keys : h->queries) - from;
+        const int64_t at = ((KEYS ? h->k_first : h->q_first) + from) * stride + h->head * HEAD;
+        struct lafs_bf16 *to = (KEYS ? s->dkv : s->dq) + at;
+        store(to, stride, rows, d1[i], scales);
+        if (KEYS) store(to + a->heads * HEAD, stride, rows, d2[i], ones);
+    }
+}
 template <int M> DEVICE void backward(const heads *a, int above, int most, const struct slopes *s)
 {
     struct head h;
@@ -388,24 +407,17 @@ template <int M> DEVICE void backward(const heads *a, int above, int most, const
     load(m.k, k, a->ldkv, h.keys);
     load(m.v, k + wide, a->ldkv, h.keys);
     dot_rows(a, &h, s, &m);
+    if (thread_index() == 0) *m.turn = block_threads() / WARP;
     copies_wait();
     block_sync();
-    const int k_tiles = (h.keys + M * ROWS - 1) / (M * ROWS);
-    const int tiles = k_tiles + (h.queries + M * ROWS - 1) / (M * ROWS);
-    const float scales[2] = {a->scale, a->scale}, ones[2] = {1, 1};
-    for (int i = first_tile(); i < tiles; i += block_threads() / WARP) {
-        const int keys = i < k_tiles, first = (keys ? i : i - k_tiles) * M * ROWS;
-        float d1[M][8][4], d2[M][8][4];
-        if (keys) backward_rows<M, 1>(a->scale, &h, &m, first, d1, d2);
-        else backward_rows<M, 0>(a->scale, &h, &m, first, d1, d2);
-#pragma unroll
-        for (int j = 0; j < M; j++) {
-            const int from = first + j * ROWS;
-            struct lafs_bf16 *dkv = s->dkv + (h.k_first + from) * a->ldkv + h.head * HEAD;
-            struct lafs_bf16 *dq = s->dq + (h.q_first + from) * a->ldq + h.head * HEAD;
-            store(keys ? dkv : dq, keys ? a->ldkv : a->ldq, (keys ? h.keys : h.queries) - from, d1[j], scales);
-            if (keys) store(dkv + wide, a->ldkv, h.keys - from, d2[j], ones);
-        }
+    const int rows = M * ROWS, k_tiles = (h.keys + rows - 1) / rows, tiles = k_tiles + (h.queries + rows - 1) / rows;
+    for (int i = first_tile(); i < tiles; i = warp_number(m.turn)) {
+        const int keys = i < k_tiles, first = (keys ? i : i - k_tiles) * rows;
+        const int whole = M == 1 || first + ROWS < (keys ? h.keys : h.queries);
+        if (keys && whole) backward_tile<M, 1>(a, &h, s, &m, first);
+        else if (keys) backward_tile<1, 1>(a, &h, s, &m, first);
+        else if (whole) backward_tile<M, 0>(a, &h, s, &m, first);
+        else backward_tile<1, 0>(a, &h, s, &m, first);
     }
 }
 KERNEL_FOR(WARPS * WARP, 4) head_bwd_few_kernel(heads a, int above, int most, struct slopes s)
@@ -453,12 +465,14 @@ void heads_forward(struct lafs_dev *d, const struct lafs_seqs *qs, const struct 
     if (any_between(qs, s, 0, FEW)) {
         const int64_t keys = tiles_of(at_most(s->max_len, FEW));
         const int warps = warps_for(tiles_of(at_most(qs->max_len, FEW)));
-        LAUNCH(d, head_few_kernel, all, warps * WARP, (size_t)(2 * keys + warps) * sixteen, a, 0, FEW, out, lse);
+        LAUNCH(d, head_few_kernel, all, warps * WARP, (size_t)(2 * keys + warps) * sixteen + sizeof(int), a, 0, FEW,
+               out, lse);
     }
     if (any_between(qs, s, FEW, most)) {
         const int64_t keys = tiles_of(at_most(s->max_len, most));
         const int warps = warps_for(tiles_of(at_most(qs->max_len, most), 2));
-        LAUNCH(d, head_kernel, all, warps * WARP, (size_t)(2 * keys + 2 * warps) * sixteen, a, FEW, most, out, lse);
+        LAUNCH(d, head_kernel, all, warps * WARP, (size_t)(2 * (keys + warps)) * sixteen + sizeof(int), a, FEW, most,
+               out, lse);
     }
 }
 
