@@ -16,7 +16,7 @@
 
 enum { HEAD = 64, OCTETS = HEAD / 8, ROWS = 16 /* of a warp */, FEW = 64 /* rows of a short head */ };
 enum { WARPS = 4 /* of a block, at most */ };
-static const float LOG2E = 1.44269504f;
+static const float LOG2E = 1.44269504f, LN2 = 0.69314718f;
 
 /* What a launch does: heads of more than `above` and at most `most` rows. */
 typedef struct head_rows<struct lafs_bf16> heads;
@@ -222,18 +222,23 @@ DEVICE void forward_rows(const heads *a, const struct head *h, const uint32_t q[
             }
         gather<M>(w.o, s, v, at);
     }
+    float lse_less = 0, lse_sum = 1; /* of row g + 8 t */
 #pragma unroll
     for (int m = 0; m < M; m++) {
         const int from = first + m * ROWS;
-        const float sum[2] = {row_sum(w.sum[m][0]), row_sum(w.sum[m][1])};
-        const float factor[2] = {quick_inverse(sum[0]), quick_inverse(sum[1])};
+        float factor[2];
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const float sum = row_sum(w.sum[m][half]);
+            factor[half] = quick_inverse(sum);
+            if (t == 2 * m + half) lse_less = w.less[m][half], lse_sum = sum;
+        }
         store(out + ((h->q_first + from) * a->heads + h->head) * HEAD, a->heads * HEAD, h->queries - from, w.o[m],
               factor);
-        for (int half = 0; half < 2; half++)
-            if (lse && t == 0 && from + g + 8 * half < h->queries)
-                lse[(h->q_first + from + g + 8 * half) * a->heads + h->head] =
-                    w.less[m][half] / LOG2E + logf(sum[half]);
     }
+    const int r = first + g + 8 * t;
+    if (lse && t < 2 * M && r < h->queries)
+        lse[(h->q_first + r) * a->heads + h->head] = lse_less * LN2 + logf(lse_sum);
 }
 template <int M> DEVICE void forward(const heads *a, int above, int most, struct lafs_bf16 *out, float *lse)
 {
