@@ -57,6 +57,7 @@ struct lafs_dev {
         size_t size;
     } scratch[SCRATCH_KINDS];
     size_t most_shared;   /* bytes of shared memory that a block can have */
+    int processors;       /* multiprocessors */
     int moves;            /* how often scratch memory has changed its place */
     struct lafs_recording *recording; /* under way; NULL: none */
     struct lafs_err err;  /* the first failure; reported by sync */
@@ -313,6 +314,11 @@ DEVICE void copy_async_16(void *shared, const void *global)
                  : "memory");
 }
 DEVICE void copies_wait() { asm volatile("cp.async.wait_all;" : : : "memory"); }
+/* What is in global memory there will be wanted: its 64 bytes begin their way to the L2 cache. */
+DEVICE void expect(const void *global)
+{
+    asm volatile("prefetch.global.L2 [%0];" : : "l"(__cvta_generic_to_global(global)));
+}
 /* Four matrices of 8 x 8 bf16 in shared memory, turned: lane l gives where row l % 8 of matrix l / 8 begins (16 bytes,
  * at a multiple of 16), and gets of each matrix the elements (2t, g), (2t+1, g), g = lane/4, t = lane%4: b of
  * mma_bf16. */
@@ -452,6 +458,7 @@ DEVICE void give_words(void *to, const uint32_t w[4]) { memcpy(to, w, 4 * sizeof
 DEVICE void copy_async(float *shared, const float *global) { sim_copy_async(shared, global, sizeof *shared); }
 DEVICE void copy_async_16(void *shared, const void *global) { sim_copy_async(shared, global, 16); }
 DEVICE void copies_wait() { sim_copies_wait(); }
+DEVICE void expect(const void *global) { sim_check_pointer("expect", global); }
 DEVICE void matrices_across(uint32_t out[4], const void *row)
 {
     const char *all = sim_warp_meet("matrices_across", &row, sizeof row);

@@ -24,10 +24,10 @@ struct head {
     int64_t q_first, k_first, head;
     int queries, keys;
 };
-DEVICE int find_head(const heads *a, int above, int most, struct head *h)
+DEVICE int find_head(const heads *a, int64_t block, int above, int most, struct head *h)
 {
-    const int64_t seq = block_x() / a->heads;
-    h->head = block_x() % a->heads;
+    const int64_t seq = block / a->heads;
+    h->head = block % a->heads;
     h->q_first = a->q_off[seq], h->k_first = a->off[seq];
     const int64_t queries = a->q_off[seq + 1] - h->q_first, keys = a->off[seq + 1] - h->k_first;
     const int64_t rows = queries > keys ? queries : keys;
@@ -58,6 +58,26 @@ DEVICE void load(struct octet *to, const struct lafs_bf16 *from, int64_t stride,
 DEVICE void load(struct octet *to, const struct lafs_bf16 *from, int64_t stride, int rows)
 {
     load(to, from, stride, rows, padded(rows), thread_index(), block_threads());
+}
+
+/* A block's loads have little to hide behind: the blocks of a multiprocessor are few, and began together. So a block,
+ * when its own rows are there, has those of the block that comes `ahead` blocks later, about when this one ends, sent
+ * to the L2 cache. 0: it does not. */
+DEVICE int find_later(const heads *a, int ahead, int above, int most, struct head *h)
+{
+    const int64_t block = block_x() + ahead;
+    return ahead && block < grid_x() && find_head(a, block, above, most, h);
+}
+DEVICE void expect_rows(const struct lafs_bf16 *from, int64_t stride, int rows)
+{
+    for (int e = thread_index(); e < 2 * rows; e += block_threads()) expect(from + e / 2 * stride + e % 2 * (HEAD / 2));
+}
+DEVICE void expect_head(const heads *a, const struct head *h)
+{
+    const struct lafs_bf16 *k = a->kv + h->k_first * a->ldkv + h->head * HEAD;
+    expect_rows(k, a->ldkv, h->keys);
+    expect_rows(k + a->heads * HEAD, a->ldkv, h->keys);
+    expect_rows(a->q + h->q_first * a->ldq + h->head * HEAD, a->ldq, h->queries);
 }
 
 /* -- factors and products of a warp; g = lane/4, t = lane%4. All that begins at a row begins at a multiple of 8. -- */
@@ -240,10 +260,11 @@ DEVICE void forward_rows(const heads *a, const struct head *h, const uint32_t q[
     if (lse && t < 2 * M && r < h->queries)
         lse[(h->q_first + r) * a->heads + h->head] = lse_less * LN2 + logf(lse_sum);
 }
-template <int M> DEVICE void forward(const heads *a, int above, int most, struct lafs_bf16 *out, float *lse)
+template <int M> DEVICE void forward(const heads *a, int above, int most, int ahead, struct lafs_bf16 *out, float *lse)
 {
-    struct head h;
-    if (!find_head(a, above, most, &h)) return; /* with its whole block */
+    struct head h, later;
+    if (!find_head(a, block_x(), above, most, &h)) return; /* with its whole block */
+    const int more = find_later(a, ahead, above, most, &later);
     const int warps = block_threads() / WARP, rows = M * ROWS;
     struct octet *k = shared_memory<struct octet>(), *v = k + padded(h.keys) * OCTETS;
     struct octet *rooms = v + padded(h.keys) * OCTETS, *room = rooms + warp_index() * rows * OCTETS; /* for queries */
@@ -257,6 +278,7 @@ template <int M> DEVICE void forward(const heads *a, int above, int most, struct
     if (first < h.queries) load(room, q + first * a->ldq, a->ldq, h.queries - first, rows, lane_index(), WARP);
     copies_wait();
     block_sync();
+    if (more) expect_head(a, &later);
     while (first < h.queries) {
         const int next = warp_number(turn) * rows;
         const struct own<M> mine = own_at<M>(room, 0);
@@ -271,11 +293,11 @@ template <int M> DEVICE void forward(const heads *a, int above, int most, struct
 }
 KERNEL_FOR(WARPS * WARP, 5) head_few_kernel(heads a, int above, int most, struct lafs_bf16 *out, float *lse)
 {
-    forward<1>(&a, above, most, out, lse);
+    forward<1>(&a, above, most, 0, out, lse);
 }
-KERNEL_FOR(WARPS * WARP, 3) head_kernel(heads a, int above, int most, struct lafs_bf16 *out, float *lse)
+KERNEL_FOR(WARPS * WARP, 3) head_kernel(heads a, int above, int most, int ahead, struct lafs_bf16 *out, float *lse)
 {
-    forward<2>(&a, above, most, out, lse);
+    forward<2>(&a, above, most, ahead, out, lse);
 }
 
 /* -- backward -- */
@@ -403,7 +425,7 @@ DEVICE void backward_tile(const heads *a, const struct head *h, const struct slo
 template <int M> DEVICE void backward(const heads *a, int above, int most, const struct slopes *s)
 {
     struct head h;
-    if (!find_head(a, above, most, &h)) return; /* with its whole block */
+    if (!find_head(a, block_x(), above, most, &h)) return; /* with its whole block */
     const int64_t wide = a->heads * HEAD;
     const struct room m = room_of(h.queries, h.keys);
     const struct lafs_bf16 *k = a->kv + h.k_first * a->ldkv + h.head * HEAD;
@@ -477,7 +499,7 @@ void heads_forward(struct lafs_dev *d, const struct lafs_seqs *qs, const struct 
         const int64_t keys = tiles_of(at_most(s->max_len, most));
         const int warps = warps_for(tiles_of(at_most(qs->max_len, most), 2));
         LAUNCH(d, head_kernel, all, warps * WARP, (size_t)(2 * (keys + warps)) * sixteen + sizeof(int), a, FEW, most,
-               out, lse);
+               3 * d->processors, out, lse);
     }
 }
 
