@@ -422,10 +422,11 @@ DEVICE void backward_tile(const heads *a, const struct head *h, const struct slo
         if (KEYS) store(to + a->heads * HEAD, stride, rows, d2[i], ones);
     }
 }
-template <int M> DEVICE void backward(const heads *a, int above, int most, const struct slopes *s)
+template <int M> DEVICE void backward(const heads *a, int above, int most, int ahead, const struct slopes *s)
 {
-    struct head h;
+    struct head h, later;
     if (!find_head(a, block_x(), above, most, &h)) return; /* with its whole block */
+    const int more = find_later(a, ahead, above, most, &later);
     const int64_t wide = a->heads * HEAD;
     const struct room m = room_of(h.queries, h.keys);
     const struct lafs_bf16 *k = a->kv + h.k_first * a->ldkv + h.head * HEAD;
@@ -437,6 +438,12 @@ template <int M> DEVICE void backward(const heads *a, int above, int most, const
     if (thread_index() == 0) *m.turn = block_threads() / WARP;
     copies_wait();
     block_sync();
+    if (more) {
+        const int64_t at = later.q_first * wide + later.head * HEAD;
+        expect_head(a, &later);
+        expect_rows(s->dout + at, wide, later.queries);
+        expect_rows(s->out + at, wide, later.queries);
+    }
     const int rows = M * ROWS, k_tiles = (h.keys + rows - 1) / rows, tiles = k_tiles + (h.queries + rows - 1) / rows;
     for (int i = first_tile(); i < tiles; i = warp_number(m.turn)) {
         const int keys = i < k_tiles, first = (keys ? i : i - k_tiles) * rows;
@@ -449,11 +456,11 @@ template <int M> DEVICE void backward(const heads *a, int above, int most, const
 }
 KERNEL_FOR(WARPS * WARP, 4) head_bwd_few_kernel(heads a, int above, int most, struct slopes s)
 {
-    backward<1>(&a, above, most, &s);
+    backward<1>(&a, above, most, 0, &s);
 }
-KERNEL_FOR(WARPS * WARP, 2) head_bwd_kernel(heads a, int above, int most, struct slopes s)
+KERNEL_FOR(WARPS * WARP, 2) head_bwd_kernel(heads a, int above, int most, int ahead, struct slopes s)
 {
-    backward<2>(&a, above, most, &s);
+    backward<2>(&a, above, most, ahead, &s);
 }
 
 /* -- launches -- */
@@ -518,6 +525,6 @@ void heads_backward(struct lafs_dev *d, const struct lafs_seqs *qs, const struct
     if (any_between(qs, s, FEW, most)) {
         const int64_t queries = at_most(qs->max_len, most), keys = at_most(s->max_len, most);
         LAUNCH(d, head_bwd_kernel, all, warps_for(tiles_of(queries, 2) + tiles_of(keys, 2)) * WARP,
-               room_size(queries, keys), a, FEW, most, slopes);
+               room_size(queries, keys), a, FEW, most, 2 * d->processors, slopes);
     }
 }
