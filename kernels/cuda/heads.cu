@@ -14,7 +14,7 @@
  * registers. */
 #include "kernels/cuda/dev.cuh"
 
-enum { HEAD = 64, OCTETS = HEAD / 8, ROWS = 16 /* of a warp */, FEW = 64 /* rows of a short head */ };
+enum { HEAD = 64, OCTETS = HEAD / 8, ROWS = 16 /* of a product */, FEW = 64 /* rows of a short head */ };
 enum { WARPS = 4 /* of a block, at most */ };
 static const float LOG2E = 1.44269504f, LN2 = 0.69314718f;
 
@@ -26,8 +26,8 @@ struct head {
 };
 DEVICE int find_head(const heads *a, int64_t block, int above, int most, struct head *h)
 {
-    const int64_t seq = block / a->heads;
-    h->head = block % a->heads;
+    const uint32_t n = (uint32_t)a->heads, seq = (uint32_t)block / n; /* a grid has less than 2^31 blocks */
+    h->head = (uint32_t)block % n;
     h->q_first = a->q_off[seq], h->k_first = a->off[seq];
     const int64_t queries = a->q_off[seq + 1] - h->q_first, keys = a->off[seq + 1] - h->k_first;
     const int64_t rows = queries > keys ? queries : keys;
@@ -37,7 +37,7 @@ DEVICE int find_head(const heads *a, int64_t block, int above, int most, struct 
 /* A block's tiles are taken by whichever warp is ready, of 16 M rows each, but where the last 16 rows are alone, those
  * are a tile. The first of a warp: not the same one in every block, since warps of the same number share a part of a
  * multiprocessor. The others: warp_number, which counts on from the block's warps. */
-DEVICE int first_tile() { return (int)((warp_index() + block_x()) % (block_threads() / WARP)); }
+DEVICE int first_tile() { return (int)(((uint32_t)warp_index() + (uint32_t)block_x()) % (block_threads() / WARP)); }
 DEVICE int padded(int rows) { return (rows + ROWS - 1) / ROWS * ROWS; }
 
 /* -- shared memory -- */
