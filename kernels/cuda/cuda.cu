@@ -73,6 +73,7 @@ static lafs_status make_plan(struct lafs_dev **out, struct lafs_dev *d, struct l
     }
     p->number = d->number;
     p->most_shared = d->most_shared;
+    p->processors = d->processors;
     memcpy(p->text, d->text, sizeof p->text);
     p->plan->next = (char *)FIRST;
     *out = p;

@@ -57,6 +57,7 @@ struct lafs_dev {
         size_t size;
     } scratch[SCRATCH_KINDS];
     size_t most_shared;   /* bytes of shared memory that a block can have */
+    int processors;       /* multiprocessors */
     int moves;            /* how often scratch memory has changed its place */
     struct lafs_recording *recording; /* under way; NULL: none */
     struct lafs_err err;  /* the first failure; reported by sync */
@@ -268,11 +269,17 @@ DEVICE int bits_set(uint32_t v) { return __popc(v); }
 /* To global memory, in one access of 16 bytes, or 8, where the compiler makes several of a struct's at times. */
 DEVICE void put_16(void *to, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 {
-    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" : : "l"(to), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};"
+                 :
+                 : "l"(__cvta_generic_to_global(to)), "r"(a), "r"(b), "r"(c), "r"(d)
+                 : "memory");
 }
 DEVICE void put_8(void *to, uint32_t a, uint32_t b)
 {
-    asm volatile("st.global.v2.b32 [%0], {%1, %2};" : : "l"(to), "r"(a), "r"(b) : "memory");
+    asm volatile("st.global.v2.b32 [%0], {%1, %2};"
+                 :
+                 : "l"(__cvta_generic_to_global(to)), "r"(a), "r"(b)
+                 : "memory");
 }
 /* The larger of x and 0; of a NaN a NaN. */
 DEVICE float rectified(float x)
@@ -280,6 +287,14 @@ DEVICE float rectified(float x)
     float y;
     asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(y) : "f"(x));
     return y;
+}
+
+/* The next number of a count in shared memory; all lanes get it. */
+DEVICE int warp_number(int *next)
+{
+    int number = 0;
+    if (threadIdx.x % WARP == 0) number = atomicAdd(next, 1);
+    return __shfl_sync(~0u, number, 0);
 }
 
 /* c (16,8) += a (16,16) b (16,8), bf16 in, fp32 sums. With g = lane/4 and t = lane%4 a lane holds, two to a word:
@@ -293,8 +308,8 @@ DEVICE void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
 }
 /* a b, rounded, whatever is done with it; for what must not depend on whether a compiler adds in the same step. */
 DEVICE float multiply_rounded(float a, float b) { return __fmul_rn(a, b); }
-/* exp(x) of x <= 0, and 1/x of 1 <= x < 2^126, by the GPU's own approximations: exp to 2 + 1.2 |x| units in the last
- * place, so to less than 2^-22 of what exp(0) is; 1/x to one. */
+/* exp(x) of x <= 0, and 1/x of 2^-126 <= x < 2^126, by the GPU's own approximations: exp to 2 + 1.2 |x| units in the
+ * last place, so to less than 2^-22 of what exp(0) is; 1/x to one. */
 DEVICE float quick_exp(float x) { return __expf(x); }
 DEVICE float quick_inverse(float x) { return __fdividef(1, x); }
 /* sum + the dot product of four signed bytes. */
@@ -323,12 +338,25 @@ DEVICE void copy_async_16(void *shared, const void *global)
                  : "memory");
 }
 DEVICE void copies_wait() { asm volatile("cp.async.wait_all;" : : : "memory"); }
+/* What is in global memory there will be wanted: its 64 bytes begin their way to the L2 cache. */
+DEVICE void expect(const void *global)
+{
+    asm volatile("prefetch.global.L2 [%0];" : : "l"(__cvta_generic_to_global(global)));
+}
 /* Four matrices of 8 x 8 bf16 in shared memory, turned: lane l gives where row l % 8 of matrix l / 8 begins (16 bytes,
  * at a multiple of 16), and gets of each matrix the elements (2t, g), (2t+1, g), g = lane/4, t = lane%4: b of
  * mma_bf16. */
 DEVICE void matrices_across(uint32_t out[4], const void *row)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"((uint32_t)__cvta_generic_to_shared(row))
+                 : "memory");
+}
+/* The same, not turned: of each matrix (g, 2t), (g, 2t+1): a of mma_bf16, or b whose columns are these rows. */
+DEVICE void matrices(uint32_t out[4], const void *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
                  : "r"((uint32_t)__cvta_generic_to_shared(row))
                  : "memory");
@@ -427,6 +455,13 @@ DEVICE void put_8(void *to, uint32_t a, uint32_t b)
     memcpy(to, all, sizeof all);
 }
 DEVICE float rectified(float x) { return x < 0 ? 0 : x; }
+DEVICE int warp_number(int *next)
+{
+    const int mine = sim_at.thread % WARP == 0 ? (*next)++ : 0;
+    int number;
+    memcpy(&number, sim_warp_meet("warp_number", &mine, sizeof mine), sizeof number);
+    return number;
+}
 DEVICE float sim_half(const char *all, int lane, int word, int high)
 {
     uint32_t u;
@@ -459,6 +494,7 @@ DEVICE uint32_t bf16_pair(float first, float second) { return bf16_bits(first) |
 DEVICE void copy_async(float *shared, const float *global) { sim_copy_async(shared, global, sizeof *shared); }
 DEVICE void copy_async_16(void *shared, const void *global) { sim_copy_async(shared, global, 16); }
 DEVICE void copies_wait() { sim_copies_wait(); }
+DEVICE void expect(const void *global) { sim_check_pointer("expect", global); }
 DEVICE void matrices_across(uint32_t out[4], const void *row)
 {
     const char *all = sim_warp_meet("matrices_across", &row, sizeof row);
@@ -467,6 +503,15 @@ DEVICE void matrices_across(uint32_t out[4], const void *row)
         const char *from;
         memcpy(&from, all + lane * SIM_SLOT, sizeof from);
         memcpy((char *)out + 2 * i, from + sim_at.thread % WARP / 4 * 2, 2);
+    }
+}
+DEVICE void matrices(uint32_t out[4], const void *row)
+{
+    const char *all = sim_warp_meet("matrices", &row, sizeof row);
+    for (int i = 0; i < 4; i++) {
+        const char *from;
+        memcpy(&from, all + (8 * i + sim_at.thread % WARP / 4) * SIM_SLOT, sizeof from);
+        memcpy(out + i, from + sim_at.thread % 4 * 4, 4);
     }
 }
 DEVICE float quick_exp2(float x) { return exp2f(x); }

@@ -38,6 +38,7 @@ lafs_status runtime_open(struct lafs_dev *d, const char *arg, struct lafs_err *e
                          prop.name, prop.major, prop.minor);
     d->number = number;
     d->most_shared = prop.sharedMemPerBlockOptin;
+    d->processors = prop.multiProcessorCount;
     if ((e = cudaSetDevice(number)) != cudaSuccess) return runtime_fail(err, "GPU", e);
     if ((e = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking)) != cudaSuccess)
         return runtime_fail(err, "stream", e);

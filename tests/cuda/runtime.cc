@@ -149,6 +149,7 @@ lafs_status runtime_open(struct lafs_dev *d, const char *arg, struct lafs_err *e
         return lafs_fail(err, LAFS_FAILED, "there is one simulated device, number 0, or LAFS_SIM_GPUS");
     d->stream = &stream;
     d->most_shared = 227 << 10;
+    d->processors = 1;
     snprintf(d->text, sizeof d->text, "simulated GPU (a test's)");
     if (!(d->stage.p = (char *)malloc((size_t)STAGES * STAGE_SIZE)))
         return lafs_fail(err, LAFS_FAILED, "out of memory: stages");
