@@ -240,10 +240,12 @@ static void draw_lengths(struct op *o)
     o->s.off = o->s.dev_off = o->off;
     o->s.max_len = o->s.n == 4 ? length[3] : length[1];
 }
-static void draw_attention_inputs(struct op *o, int64_t longest)
+/* Some sequence has `least` rows or more. */
+static void draw_attention_inputs(struct op *o, int64_t longest, int64_t least)
 {
     if (o->stored && below(o, 0, 2)) draw_lengths(o);
     else draw_seqs(o, longest);
+    if (o->s.max_len < least) o->off[o->s.n] += least - o->s.max_len, o->s.max_len = least;
     o->dim[0] = below(o, 1, 3);
     o->dim[1] = below(o, 0, 2) == 0;
     o->num[0] = below(o, 0, 1) ? 0.125 : 0.4;
@@ -283,7 +285,7 @@ static void heads_end(struct op *o, const struct lafs_backend *b, struct heads *
 }
 static void draw_attention(struct op *o)
 {
-    draw_attention_inputs(o, 270);
+    draw_attention_inputs(o, 270, 1);
     queries(o, "out", OUT, 64 * o->dim[0]);
     queries(o, "lse", OUT, o->dim[0])->absent = (int)below(o, 0, 1);
     store(o, " q qkv out");
@@ -320,7 +322,7 @@ static void run_attention_stored(struct op *o, const struct lafs_backend *b)
 }
 static void draw_attention_bwd(struct op *o)
 {
-    draw_attention_inputs(o, 100);
+    draw_attention_inputs(o, 100, 2); /* of a single key q has no gradient, only what rounding leaves */
     queries(o, "out", IN, 64 * o->dim[0]);
     queries(o, "lse", IN, o->dim[0]);
     queries(o, "dout", IN, 64 * o->dim[0]);
