@@ -78,39 +78,38 @@ static int channels_of(int64_t c, const void *x, const void *y, const void *z = 
         else launch(d, kernel<1>, #kernel "<1>", grid, THREADS, shared, __VA_ARGS__); \
     } while (0)
 
-/* Parts of the sums of x - x0, and behind them of its squares, x0 being the first row: near enough to the mean that the
- * one less the other's square has the variance in it. */
-template <int V> KERNEL bn_part_kernel(struct sheet t, int64_t rows, int64_t c, const float *x, float *part)
+KERNEL_FOR(PARTS_BLOCK) bn_mean_kernel(int64_t parts, int64_t rows, int64_t c, const float *part, float *mean)
+{
+    const int64_t j = block_x() * WARP + lane_index();
+    const double sum = parts_sum(parts, c, j, part, shared_memory<double>());
+    if (warp_index() == 0 && j < c) mean[j] = (float)(sum / (double)rows);
+}
+/* Parts of the sums of x, or with a mean of (x - mean)^2. */
+template <int V> KERNEL bn_part_kernel(struct sheet t, int64_t rows, int64_t c, const float *x, const float *mean,
+                                       float *part)
 {
     const struct share s = share_of<V>(&t, rows, c);
-    const struct few<V> x0 = constants<V>(&s, x);
-    struct few<V> sum = {{0}}, squares = {{0}};
+    struct few<V> sum = {{0}}, m = {{0}};
+    if (mean) m = constants<V>(&s, mean);
 #pragma unroll 4
     for (int64_t r = s.row; r < s.end; r += t.spots) {
         const struct few<V> in = take_few<V>(x + r * c + s.c);
 #pragma unroll
         for (int v = 0; v < V; v++) {
-            const float e = in.v[v] - x0.v[v];
-            sum.v[v] += e;
-            squares.v[v] += e * e;
+            const float e = in.v[v] - m.v[v];
+            sum.v[v] += mean ? e * e : e;
         }
     }
     give_sums<V>(&t, &s, c, sum, part);
-    give_sums<V>(&t, &s, c, squares, part + t.parts * c);
 }
-/* mean and rstd from those, or with parts = 0 from the running statistics. */
-KERNEL_FOR(PARTS_BLOCK) bn_stats_kernel(int64_t parts, int64_t rows, int64_t c, float momentum, const float *x0,
-                                        const float *part, float *run_mean, float *run_var, float *m, float *r,
-                                        float *mean, float *rstd)
+/* rstd from the squares' parts, or with parts = 0 mean and rstd from the running statistics. */
+KERNEL_FOR(PARTS_BLOCK) bn_stats_kernel(int64_t parts, int64_t rows, int64_t c, float momentum, const float *part,
+                                        float *run_mean, float *run_var, float *m, float *r, float *mean, float *rstd)
 {
     const int64_t j = block_x() * WARP + lane_index();
-    const double sum = parts_sum(parts, c, j, part, shared_memory<double>());
-    block_sync();
-    double squares = parts_sum(parts, c, j, part + parts * c, shared_memory<double>());
+    const double squares = parts_sum(parts, c, j, part, shared_memory<double>());
     if (warp_index() || j >= c) return;
     if (parts) {
-        squares = fmax(squares - sum * sum / (double)rows, 0.0);
-        m[j] = (float)(x0[j] + sum / (double)rows);
         const double v = squares / (double)rows, unbiased = rows > 1 ? squares / (double)(rows - 1) : v;
         r[j] = (float)(1 / sqrt(v + 1e-5));
         if (run_mean) run_mean[j] = (float)((1 - (double)momentum) * run_mean[j] + (double)momentum * m[j]);
@@ -155,11 +154,15 @@ static void batchnorm(struct lafs_dev *d, int64_t rows, int64_t c, int train, fl
     const int threads = parts_threads(parts);
     const size_t shared = (size_t)threads * sizeof(double), room = sums_room(&sums, v);
     float *m = (float *)dev_scratch(d, SCRATCH_ROWS, (size_t)(2 * c) * sizeof *m), *r = m + c;
-    float *part = train ? (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(2 * parts * c) * sizeof *part) : NULL;
+    float *part = train ? (float *)dev_scratch(d, SCRATCH_SUMS, (size_t)(parts * c) * sizeof *part) : NULL;
     if (!m || (train && !part) || !rows) return;
-    if (train) LAUNCH_WIDE(d, bn_part_kernel, v, blocks, room, sums, rows, c, x, part);
-    LAUNCH(d, bn_stats_kernel, grid_of(columns), threads, shared, parts, rows, c, momentum, x, part, run_mean, run_var,
-           m, r, mean, rstd);
+    if (train) {
+        LAUNCH_WIDE(d, bn_part_kernel, v, blocks, room, sums, rows, c, x, (const float *)NULL, part);
+        LAUNCH(d, bn_mean_kernel, grid_of(columns), threads, shared, parts, rows, c, part, m);
+        LAUNCH_WIDE(d, bn_part_kernel, v, blocks, room, sums, rows, c, x, m, part);
+    }
+    LAUNCH(d, bn_stats_kernel, grid_of(columns), threads, shared, parts, rows, c, momentum, part, run_mean, run_var, m,
+           r, mean, rstd);
     LAUNCH_WIDE(d, bn_apply_kernel, v, grid_of(map.parts * map.ranges), 0, map, rows, c, x, m, r, gamma, beta, act, y);
 }
 
@@ -173,6 +176,24 @@ DEVICE void bn_slopes(enum lafs_act act, struct few<V> *dy, const struct few<V> 
     for (int v = 0; v < V; v++) z[v] = xhat.v[v] * gamma.v[v] + beta.v[v];
     act_slopes<V>(act, z, dy->v);
 }
+/* xhat and dy of a thread's row r and of its next, both on their way at once; of none where they end before. */
+template <int V>
+DEVICE void bn_take_two(const struct sheet *t, const struct share *s, int64_t r, int64_t c, const float *x,
+                        const float *dy, const struct few<V> &mean, const struct few<V> &rstd, struct few<V> xhat[2],
+                        struct few<V> slope[2])
+{
+#pragma unroll
+    for (int a = 0; a < 2; a++)
+        if (r + a * t->spots < s->end) {
+            xhat[a] = take_few<V>(x + (r + a * t->spots) * c + s->c);
+            slope[a] = take_few<V>(dy + (r + a * t->spots) * c + s->c);
+        }
+#pragma unroll
+    for (int a = 0; a < 2; a++)
+#pragma unroll
+        for (int v = 0; v < V && r + a * t->spots < s->end; v++)
+            xhat[a].v[v] = (xhat[a].v[v] - mean.v[v]) * rstd.v[v];
+}
 /* Parts of the sums of dz xhat, and behind them of dz. */
 template <int V> KERNEL bn_bwd_part_kernel(struct sheet t, int64_t rows, int64_t c, const float *x, const float *gamma,
                                            const float *beta, const float *mean, const float *rstd, enum lafs_act act,
@@ -184,17 +205,10 @@ template <int V> KERNEL bn_bwd_part_kernel(struct sheet t, int64_t rows, int64_t
     struct few<V> along = {{0}}, plain = {{0}};
     for (int64_t r = s.row; r < s.end; r += 2 * t.spots) {
         struct few<V> in[2], slope[2];
-#pragma unroll
-        for (int a = 0; a < 2; a++)
-            if (r + a * t.spots < s.end) {
-                in[a] = take_few<V>(x + (r + a * t.spots) * c + s.c);
-                slope[a] = take_few<V>(dy + (r + a * t.spots) * c + s.c);
-            }
+        bn_take_two<V>(&t, &s, r, c, x, dy, m, k, in, slope);
 #pragma unroll
         for (int a = 0; a < 2; a++) {
             if (r + a * t.spots >= s.end) continue;
-#pragma unroll
-            for (int v = 0; v < V; v++) in[a].v[v] = (in[a].v[v] - m.v[v]) * k.v[v];
             bn_slopes<V>(act, &slope[a], in[a], g, b);
 #pragma unroll
             for (int v = 0; v < V; v++) along.v[v] += slope[a].v[v] * in[a].v[v], plain.v[v] += slope[a].v[v];
@@ -226,17 +240,10 @@ template <int V> KERNEL bn_bwd_kernel(struct sheet t, int64_t rows, int64_t c, i
     for (int v = 0; v < V; v++) along.v[v] /= (float)rows, plain.v[v] /= (float)rows;
     for (int64_t r = s.row; r < s.end; r += 2 * t.spots) {
         struct few<V> in[2], slope[2];
-#pragma unroll
-        for (int a = 0; a < 2; a++)
-            if (r + a * t.spots < s.end) {
-                in[a] = take_few<V>(x + (r + a * t.spots) * c + s.c);
-                slope[a] = take_few<V>(dy + (r + a * t.spots) * c + s.c);
-            }
+        bn_take_two<V>(&t, &s, r, c, x, dy, m, k, in, slope);
 #pragma unroll
         for (int a = 0; a < 2; a++) {
             if (r + a * t.spots >= s.end) continue;
-#pragma unroll
-            for (int v = 0; v < V; v++) in[a].v[v] = (in[a].v[v] - m.v[v]) * k.v[v];
             bn_slopes<V>(act, &slope[a], in[a], g, b);
 #pragma unroll
             for (int v = 0; v < V; v++)

@@ -82,6 +82,16 @@ message 'was there before'
 check test ! -e y.lafs
 ok "cut input gives status 3 and no output"
 
+reader_ends_by_signal() {
+    kill -TERM $reader
+    status=0
+    wait $reader || status=$?
+    check test $status = 143
+}
+producer_ends() {
+    kill $producer 2>/dev/null || true
+    wait $producer 2>/dev/null || true
+}
 mkfifo fifo
 $generate --stream 100000000 >fifo 2>/dev/null &
 producer=$!
@@ -100,13 +110,9 @@ producer=$!
 lafs-shard -q fifo -o y-%03d.tar 2>err --shard-samples 2000 &
 reader=$!
 until [ -e y-001.tar ] || ! kill -0 $reader 2>/dev/null; do sleep 0.1; done
-kill -TERM $reader
-status=0
-wait $reader || status=$?
-check test $status = 143
+reader_ends_by_signal
 check test "$(echo .y* y.lafs)" = '.y* y.lafs'
-kill $producer 2>/dev/null || true
-wait $producer 2>/dev/null || true
+producer_ends
 rm -f y*
 lafs-synth -q --people 1 -n 1 --aligned -o one.stream
 (cat one.stream; exec sleep 60) >fifo &
@@ -114,13 +120,9 @@ producer=$!
 lafs-shard -q --to-dir y fifo &
 reader=$!
 until find . -path './y.tmp-*' -name '*.jpg' | grep -q . || ! kill -0 $reader; do sleep 0.1; done
-kill -TERM $reader
-status=0
-wait $reader || status=$?
-check test $status = 143
+reader_ends_by_signal
 check test "$(echo y*)" = 'y*'
-kill $producer 2>/dev/null || true
-wait $producer 2>/dev/null || true
+producer_ends
 ok "a killed producer, and a killed reader"
 
 status=0
