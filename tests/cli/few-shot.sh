@@ -167,6 +167,21 @@ for what in "2:at landmarks (b)" "4:at landmarks (b)" "2:at landmarks (a)"; do
     has told "$1 ($2 to $3)"
     has told_first "$1 ($2 to $3)"
 done
+# What four times the pretraining does: the largest distance of LAFS from DINO, and what either is above none.
+apart() { # DIR
+    for k in 1 2 4; do echo "$(level "$1" points-dino-b.long $k %.6f) $(level "$1" points-lafs-b.long $k %.6f)"; done |
+        awk '{ d = $1 - $2; if (d > most) most = d } END { printf "%.3f", most }'
+}
+above() { # METHOD SHOTS FORMAT
+    echo "$(level "" "points-$1-b.long" "$2" %.6f) $(level "" points-none-b "$2" %.6f)" | awk -v format="$3" '{ printf format, $1 - $2 }'
+}
+tr '\n' ' ' <"$TOP/man/lafs.7" >tour
+has tour "LAFS comes to within $(apart "") of DINO's AUC, on other people yet to within $(apart final/), and both"
+for m in lafs dino; do
+    has tour "better than nothing by $(above $m 4 %.2f) at four"
+    for k in 1 2; do check awk "BEGIN { exit !($(above $m $k %.6f) < 0.0125) }"; done
+done
+has tour "by no more than $(above dino 2 %.3f) at one and two"
 plan=$(make -s -C "$TOP/examples/few-shot" DATA=x RESULTS=none plan | sed -n 1p)
 has "$TOP/examples/few-shot/README.md" "12,000 updates of 4 | ${plan%% *} |"
 alone() { sed -n 's/^ "protocol".*"auc": \([0-9.]*\),.*/\1/p' "$full/$1.json" | head -n 1; }
