@@ -75,6 +75,8 @@ all: $(PROGRAMS) bin
 
 $B/kernels/%.o: ALL_CFLAGS += $(KERNEL_CFLAGS)
 $B/kernels/cpu/%.o: ALL_CFLAGS += $(SAN_CPU)
+# It includes 512-bit vectors written out, which are passed in memory.
+$B/tests/ops/amx.o: ALL_CFLAGS += -Wno-psabi
 # libarchive is loaded at run time, under the name that a program linked with it would have.
 $B/lib/format/archive.o: ALL_CFLAGS += -DLAFS_LIBARCHIVE='"$(or $(call soname,archive),libarchive.so.13)"'
 soname = $(shell LC_ALL=C objdump -p "$$($(CC) -print-file-name=lib$1.so)" 2>/dev/null | sed -n 's/^ *SONAME *//p')

@@ -9,7 +9,8 @@
  *     LAFS_TILE_FENCE()            what was stored before is there to load: gcc's intrinsics do not say that they read
  *
  * They are the processor's; or, with LAFS_TILE_EMULATION defined (tests/ops/amx.c), what Intel's manual says of each,
- * in plain C, so that the code above them is tested where there are no tiles. */
+ * in plain C, so that the code above them is tested where there are no tiles. Beside tiles there are 512-bit vectors,
+ * and those that round to bfloat16. */
 #ifndef LAFS_KERNELS_CPU_AMX_H
 #define LAFS_KERNELS_CPU_AMX_H
 
@@ -19,7 +20,8 @@
 #ifndef LAFS_TILE_EMULATION
 #include <immintrin.h>
 
-#define LAFS_TILE_TARGET __attribute__((target("amx-tile,amx-bf16,amx-int8,avx512f,avx512bw,avx512dq,avx512vl")))
+#define LAFS_TILE_TARGET \
+    __attribute__((target("amx-tile,amx-bf16,amx-int8,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
 
 LAFS_TILE_TARGET static inline void lafs_tile_begin(void)
 {

@@ -94,27 +94,30 @@ static int64_t score_stride(int64_t n) { return round_up(n, 32) + 16; }
 /* Floats of a packed head of n rows. */
 static int64_t packed_size(int64_t n) { return round_up(n, 32) * HEAD; }
 
-/* Rows of scaled scores s (m, ld), n of each -> exponentials, zeros behind to a multiple of 16; inv (m) receives 1 /
- * their sums, lse (m, stride heads) if wanted. */
-LAFS_INLINE void softmax_rows(int64_t m, int64_t n, float *s, int64_t ld, float *inv, float *lse, int64_t heads)
+/* Rows of scores s (m, ld), n of each -> exponentials, zeros behind to a multiple of 16; inv (m) receives 1 / their
+ * sums, lse (m, stride heads) if wanted. */
+LAFS_INLINE void softmax_rows(int64_t m, int64_t n, float scale, float *s, int64_t ld, float *inv, float *lse,
+                              int64_t heads)
 {
     int64_t wide = (n + 15) / 16 * 16;
     for (int64_t i = 0; i < m; i++, s += ld) {
         for (int64_t c = n; c < wide; c++) s[c] = s[0];
-        float max = lafs_vec_max(wide, s);
+        float max = scale * lafs_vec_max(wide, s);
         LAFS_EACH
-        for (int64_t c = 0; c < wide; c++) s[c] = lafs_vec_exp(s[c] - max);
+        for (int64_t c = 0; c < wide; c++) s[c] = lafs_vec_exp(scale * s[c] - max);
         for (int64_t c = n; c < wide; c++) s[c] = 0;
         float sum = lafs_vec_sum(wide, s);
         inv[i] = 1 / sum;
         if (lse) lse[i * heads] = max + logf(sum);
     }
 }
-LAFS_ISA_FN(softmax_rows, (int64_t m, int64_t n, float *s, int64_t ld, float *inv, float *lse, int64_t heads),
-            (m, n, s, ld, inv, lse, heads))
-void lafs_attention_softmax(int64_t m, int64_t n, float *s, int64_t ld, float *inv, float *lse, int64_t heads)
+LAFS_ISA_FN(softmax_rows, (int64_t m, int64_t n, float scale, float *s, int64_t ld, float *inv, float *lse,
+                           int64_t heads),
+            (m, n, scale, s, ld, inv, lse, heads))
+void lafs_attention_softmax(int64_t m, int64_t n, float scale, float *s, int64_t ld, float *inv, float *lse,
+                            int64_t heads)
 {
-    lafs_isa_softmax_rows()(m, n, s, ld, inv, lse, heads);
+    lafs_isa_softmax_rows()(m, n, scale, s, ld, inv, lse, heads);
 }
 
 void lafs_attention_divide(int64_t m, const float *inv, float *out, int64_t ld)
@@ -136,8 +139,8 @@ static void forward_tile(void *arg, int64_t tile, int worker)
     for (int64_t i = 0; i < t.queries; i += QUERIES) {
         int64_t m = lafs_min64(QUERIES, t.queries - i), row = t.query + i;
         float *out = j->out + row * wide + t.h * HEAD;
-        product(ks, 0, m, n, HEAD, j->scale, j->q + row * j->ldq + t.h * HEAD, j->ldq, k, 0, p, lds);
-        lafs_isa_softmax_rows()(m, n, p, lds, inv, j->lse ? j->lse + row * j->heads + t.h : NULL, j->heads);
+        product(ks, 0, m, n, HEAD, 1, j->q + row * j->ldq + t.h * HEAD, j->ldq, k, 0, p, lds);
+        lafs_isa_softmax_rows()(m, n, j->scale, p, lds, inv, j->lse ? j->lse + row * j->heads + t.h : NULL, j->heads);
         product(ks, 0, m, HEAD, n, 1, p, lds, v, 0, out, wide);
         lafs_attention_divide(m, inv, out, wide);
     }
@@ -158,8 +161,8 @@ void lafs_cpu_attention(struct lafs_dev *d, enum lafs_precision precision, const
     if (lafs_cpu_reserve(d, (size_t)room * sizeof(float))) lafs_pool_for(d->pool, s->n * heads, forward_tile, &j);
 }
 
-/* p = exp(s - lse) in place; ds = p (dp - D) with D_i = dout_i . out_i. Rows are ldp floats apart. */
-LAFS_INLINE void score_rows_bwd(int64_t m, int64_t n, const float *lse, int64_t heads, const float *out,
+/* p = exp(scale s - lse) in place; ds = p (dp - D) with D_i = dout_i . out_i. Rows are ldp floats apart. */
+LAFS_INLINE void score_rows_bwd(int64_t m, int64_t n, float scale, const float *lse, int64_t heads, const float *out,
                                 const float *dout, int64_t ld, float *p, float *ds, int64_t ldp)
 {
     int64_t wide = (n + 15) / 16 * 16; /* what lies behind n is not used, whatever it is */
@@ -167,19 +170,19 @@ LAFS_INLINE void score_rows_bwd(int64_t m, int64_t n, const float *lse, int64_t 
         float l = lse[i * heads], along = lafs_vec_dot(HEAD, out + i * ld, dout + i * ld);
         LAFS_EACH
         for (int64_t c = 0; c < wide; c++) {
-            float e = lafs_vec_exp(p[c] - l);
+            float e = lafs_vec_exp(scale * p[c] - l);
             p[c] = e;
             ds[c] = e * (ds[c] - along);
         }
     }
 }
-LAFS_ISA_FN(score_rows_bwd, (int64_t m, int64_t n, const float *lse, int64_t heads, const float *out, const float *dout,
-                             int64_t ld, float *p, float *ds, int64_t ldp),
-            (m, n, lse, heads, out, dout, ld, p, ds, ldp))
-void lafs_attention_scores_bwd(int64_t m, int64_t n, const float *lse, int64_t heads, const float *out,
+LAFS_ISA_FN(score_rows_bwd, (int64_t m, int64_t n, float scale, const float *lse, int64_t heads, const float *out,
+                             const float *dout, int64_t ld, float *p, float *ds, int64_t ldp),
+            (m, n, scale, lse, heads, out, dout, ld, p, ds, ldp))
+void lafs_attention_scores_bwd(int64_t m, int64_t n, float scale, const float *lse, int64_t heads, const float *out,
                                const float *dout, int64_t ld, float *p, float *ds, int64_t ldp)
 {
-    lafs_isa_score_rows_bwd()(m, n, lse, heads, out, dout, ld, p, ds, ldp);
+    lafs_isa_score_rows_bwd()(m, n, scale, lse, heads, out, dout, ld, p, ds, ldp);
 }
 
 /* dv = p^T do; dp = do v^T; ds = p (dp - D); dq = scale ds k; dk = scale ds^T q; blocks of queries added in order. */
@@ -199,9 +202,10 @@ static void backward_tile(void *arg, int64_t tile, int worker)
     for (int64_t i = 0; i < t.queries; i += QUERIES_B) {
         int64_t m = lafs_min64(QUERIES_B, t.queries - i), row = t.query + i, at = row * wide + t.h * HEAD;
         const float *q = j->q + row * ldq + t.h * HEAD, *out = j->saved + at, *dout = j->dout + at;
-        product(ks, 0, m, n, HEAD, j->scale, q, ldq, kt, 0, p, lds);
+        product(ks, 0, m, n, HEAD, 1, q, ldq, kt, 0, p, lds);
         product(ks, 0, m, n, HEAD, 1, dout, wide, vt, 0, ds, lds);
-        lafs_isa_score_rows_bwd()(m, n, j->saved_lse + row * j->heads + t.h, j->heads, out, dout, wide, p, ds, lds);
+        lafs_isa_score_rows_bwd()(m, n, j->scale, j->saved_lse + row * j->heads + t.h, j->heads, out, dout, wide, p, ds,
+                                  lds);
         product(ks, 0, m, HEAD, n, j->scale, ds, lds, k, 0, j->dq + row * ldq + t.h * HEAD, ldq);
         pack_rows(ks->nr, m, dout, wide, side);
         product(ks, 1, n, HEAD, m, 1, p, lds, side, i > 0, dv, ldkv);

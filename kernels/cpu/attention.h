@@ -11,7 +11,7 @@ struct lafs_attention {
     enum lafs_precision precision;
     const struct lafs_seqs *qs, *s;
     int64_t heads;
-    float scale;
+    float scale; /* > 0 */
     const float *q, *kv;         /* (query rows, ldq), (rows, ldkv): keys, then values */
     int64_t ldq, ldkv;
     float *out, *lse;            /* (query rows, heads*64), (query rows, heads) */
@@ -33,14 +33,15 @@ static inline struct lafs_attention_place lafs_attention_place(const struct lafs
     return t;
 }
 
-/* attention.c. Rows of scores s (m, ld), n of each -> exp(score - the largest), zeros behind to a multiple of 16;
- * inv (m) receives 1 / their sums, lse (m, stride heads) the log-sum-exp unless NULL. */
-void lafs_attention_softmax(int64_t m, int64_t n, float *s, int64_t ld, float *inv, float *lse, int64_t heads);
+/* attention.c. Rows of scores s (m, ld), n of each -> exp(scale (score - the largest)), zeros behind to a multiple of
+ * 16; inv (m) receives 1 / their sums, lse (m, stride heads) the log-sum-exp of scaled scores unless NULL. */
+void lafs_attention_softmax(int64_t m, int64_t n, float scale, float *s, int64_t ld, float *inv, float *lse,
+                            int64_t heads);
 /* out (m, 64) rows times inv. */
 void lafs_attention_divide(int64_t m, const float *inv, float *out, int64_t ld);
-/* p = exp(s - lse) in place; ds = p (dp - D) with D_i = dout_i . out_i. Rows of p and ds are ldp floats apart; what
- * lies behind n, to a multiple of 16, is not to be used. */
-void lafs_attention_scores_bwd(int64_t m, int64_t n, const float *lse, int64_t heads, const float *out,
+/* p = exp(scale s - lse) in place; ds = p (dp - D) with D_i = dout_i . out_i. Rows of p and ds are ldp floats apart;
+ * what lies behind n, to a multiple of 16, is not to be used. */
+void lafs_attention_scores_bwd(int64_t m, int64_t n, float scale, const float *lse, int64_t heads, const float *out,
                                const float *dout, int64_t ld, float *p, float *ds, int64_t ldp);
 
 /* attention_bf16.c: a tile is one head of one sequence; scratch: bytes a worker needs for a sequence of n rows. */

@@ -83,8 +83,8 @@ void lafs_attention_bf16_tile(void *arg, int64_t tile, int worker)
         float *out = j->out + row * wide + t.h * HEAD;
         pack_a(s, along(j->q + row * j->ldq + t.h * HEAD, j->ldq), m, HEAD, r.left);
         lafs_gemm_multiply(s, m, n, HEAD, r.left, r.by_column[0], 0, r.p, r.lds);
-        lafs_isa_scale_block()(m, n, j->scale, r.p, r.lds);
-        lafs_attention_softmax(m, n, r.p, r.lds, inv, j->lse ? j->lse + row * j->heads + t.h : NULL, j->heads);
+        lafs_attention_softmax(m, n, j->scale, r.p, r.lds, inv, j->lse ? j->lse + row * j->heads + t.h : NULL,
+                               j->heads);
         pack_a(s, along(r.p, r.lds), m, n, r.left);
         lafs_gemm_multiply(s, m, HEAD, n, r.left, r.by_row, 0, out, wide);
         lafs_attention_divide(m, inv, out, wide);
@@ -110,11 +110,10 @@ void lafs_attention_bf16_bwd_tile(void *arg, int64_t tile, int worker)
         float *dq = j->dq + row * ldq + t.h * HEAD;
         pack_a(s, along(q, ldq), m, HEAD, r.left);
         lafs_gemm_multiply(s, m, n, HEAD, r.left, r.by_column[0], 0, r.p, r.lds);
-        lafs_isa_scale_block()(m, n, j->scale, r.p, r.lds);
         pack_a(s, along(dout, wide), m, HEAD, r.left);
         lafs_gemm_multiply(s, m, n, HEAD, r.left, r.by_column[1], 0, r.ds, r.lds);
-        lafs_attention_scores_bwd(m, n, j->saved_lse + row * j->heads + t.h, j->heads, out, dout, wide, r.p, r.ds,
-                                  r.lds);
+        lafs_attention_scores_bwd(m, n, j->scale, j->saved_lse + row * j->heads + t.h, j->heads, out, dout, wide, r.p,
+                                  r.ds, r.lds);
         pack_a(s, along(r.ds, r.lds), m, n, r.left);
         lafs_gemm_multiply(s, m, HEAD, n, r.left, r.by_row, 0, dq, ldq);
         lafs_isa_scale_block()(m, HEAD, j->scale, dq, ldq);

@@ -89,13 +89,24 @@ void lafs_gemm_pack_b(const struct lafs_gemm_set *s, const struct lafs_gemm_sour
 
 enum { STEP = LAFS_GEMM_STEP, AT_ONCE = 4 * STEP, MAX_STRIDE = 32 };
 
+/* The nearest bfloat16, of a denormal 0, as the processors' own rounding has it. */
+LAFS_INLINE float rounded(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return (u & 0x7fffffffu) < 0x00800000u ? 0 : lafs_bf16_high(x);
+}
+
 LAFS_INLINE void split(int64_t n, const float *x, float *high, float *low)
 {
     LAFS_EACH
-    for (int64_t i = 0; i < n; i++) high[i] = lafs_bf16_high(x[i]);
+    for (int64_t i = 0; i < n; i++) high[i] = rounded(x[i]);
     if (!low) return;
     LAFS_EACH
-    for (int64_t i = 0; i < n; i++) low[i] = lafs_bf16_low(x[i]);
+    for (int64_t i = 0; i < n; i++) {
+        float left = x[i] - high[i];
+        low[i] = left - left == 0 ? rounded(left) : 0;
+    }
 }
 
 /* Of a step, the even k first, then the odd ones. */

@@ -36,11 +36,13 @@ static void look_for_tiles(void)
 {
     enum { OSXSAVE = 1 << 27, STATE = 3 << 17, REQUEST = 0x1023, DATA = 18 };
     enum { AMX = 1 << 22 | 1 << 24 | 1 << 25 }; /* bf16, tiles, int8 */
-    uint32_t a, b, c, d;
+    enum { AVX512_BF16 = 1 << 5 };
+    uint32_t a, b, c, d, more;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & AMX) != AMX) return;
+    if (!__get_cpuid_count(7, 1, &more, &b, &c, &d)) more = 0;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & OSXSAVE) || (xcr0() & STATE) != STATE)
         snprintf(refused, sizeof refused, "the kernel does not save tiles");
-    else if (vectors < LAFS_ISA_AVX512)
+    else if (vectors < LAFS_ISA_AVX512 || !(more & AVX512_BF16))
         snprintf(refused, sizeof refused, "no avx512 beside it");
     else if (syscall(SYS_arch_prctl, REQUEST, DATA))
         snprintf(refused, sizeof refused, "the kernel does not permit it: %s", lafs_strerror(errno));

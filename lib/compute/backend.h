@@ -307,8 +307,8 @@ struct lafs_ops {
      * at least one of each. q (query rows, ldq): heads*64 floats of each row are read; kv (rows, ldkv): all heads of
      * k, then of v. A matrix (rows, 3*heads*64) of q, k and v serves as both: ldq = ldkv = 3*heads*64, kv = q +
      * heads*64, qs = s. out (query rows, heads*64). lse (query rows, heads) or NULL: log-sum-exp of the scaled
-     * scores. Scores are products before they are scaled; v is multiplied by exp(score - the row's largest), the sum of
-     * which divides last. */
+     * scores. scale > 0. Scores are products before they are scaled; v is multiplied by exp(score - the row's largest),
+     * the sum of which divides last. */
     void (*attention)(struct lafs_dev *d, enum lafs_precision precision, const struct lafs_seqs *qs,
                       const struct lafs_seqs *s, int64_t heads, float scale, const float *q, int64_t ldq,
                       const float *kv, int64_t ldkv, float *out, float *lse);

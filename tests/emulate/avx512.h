@@ -27,6 +27,7 @@ typedef uint16_t emu_u16 __attribute__((vector_size(64)));
 typedef uint32_t emu_u32 __attribute__((vector_size(64)));
 typedef uint64_t emu_u64 __attribute__((vector_size(64)));
 typedef uint8_t emu_16u8 __attribute__((vector_size(16)));
+typedef uint16_t emu_16u16 __attribute__((vector_size(32)));
 typedef uint8_t emu_32u8 __attribute__((vector_size(32)));
 #define EMU static inline __attribute__((always_inline, unused))
 #define EMU_EACH(n) for (int i = 0; i < (n); i++)
@@ -270,7 +271,40 @@ EMU emu_i emu_blend8(uint64_t mask, emu_i a, emu_i b)
     EMU_EACH(64) if (mask >> i & 1) x[i] = y[i];
     return (emu_i)x;
 }
+/* Of each 128 bits the lower (0) or upper (1) half of the words, of 32 or 64 bits, in turn. */
+EMU emu_i emu_interleave(emu_i a, emu_i b, int size, int upper)
+{
+    const char *x = (const char *)&a, *y = (const char *)&b;
+    emu_i v;
+    char *to = (char *)&v;
+    for (int lane = 0; lane < 64; lane += 16)
+        for (int at = 8 * upper; at < 8 * upper + 8; at += size, to += 2 * size) {
+            memcpy(to, x + lane + at, (size_t)size);
+            memcpy(to + size, y + lane + at, (size_t)size);
+        }
+    return v;
+}
+/* Two quarters of a, two of b, each named by two bits of `which`. */
+EMU emu_i emu_quarters(emu_i a, emu_i b, int which)
+{
+    emu_i v;
+    EMU_EACH(4) memcpy((char *)&v + 16 * i, (const char *)(i < 2 ? &a : &b) + 16 * (which >> 2 * i & 3), 16);
+    return v;
+}
+EMU emu_i emu_permute16(emu_i at, emu_i a)
+{
+    emu_u16 x = (emu_u16)a, p = (emu_u16)at, v;
+    EMU_EACH(32) v[i] = x[p[i] & 31];
+    return (emu_i)v;
+}
 #define __m512i emu_i
+#define _mm512_unpacklo_epi32(a, b) emu_interleave(a, b, 4, 0)
+#define _mm512_unpackhi_epi32(a, b) emu_interleave(a, b, 4, 1)
+#define _mm512_unpacklo_epi64(a, b) emu_interleave(a, b, 8, 0)
+#define _mm512_unpackhi_epi64(a, b) emu_interleave(a, b, 8, 1)
+#define _mm512_shuffle_i32x4(a, b, which) emu_quarters(a, b, which)
+#define _mm512_permutexvar_epi16(at, a) emu_permute16(at, a)
+#define _mm512_slli_epi32(a, by) ((emu_i)((emu_u32)(a) << (by)))
 #define _mm512_set1_epi32(x) emu_splat32(x)
 #define _mm512_set1_epi8(x) emu_splat8(x)
 #define _mm512_setzero_si512() emu_splat32(0)
@@ -316,6 +350,28 @@ EMU emu_i emu_widen8to32(__m128i a)
     EMU_EACH(16) v[i] = ((emu_16u8)a)[i];
     return (emu_i)v;
 }
+EMU emu_i emu_widen16to32(__m256i a)
+{
+    emu_i32 v;
+    EMU_EACH(16) v[i] = ((emu_16u16)a)[i];
+    return (emu_i)v;
+}
+/* The nearest bfloat16 to a float, to even where two are; denormals are zero, a NaN becomes a quiet one. */
+EMU uint16_t emu_bf16(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    const uint32_t size = u & 0x7fffffff;
+    if (size < 0x00800000) return (uint16_t)(u >> 16 & 0x8000);
+    if (size > 0x7f800000) return (uint16_t)(u >> 16 | 0x40);
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+EMU emu_i emu_bf16_of(emu_f upper, emu_f lower)
+{
+    emu_u16 v;
+    EMU_EACH(16) v[i] = emu_bf16(lower[i]), v[16 + i] = emu_bf16(upper[i]);
+    return (emu_i)v;
+}
 EMU emu_i emu_widen8to16(__m256i a)
 {
     emu_i16 v;
@@ -343,6 +399,8 @@ EMU __m256i emu_half(emu_i a, int upper)
 #define _mm512_cvttps_epi32(a) emu_to_int(a)
 #define _mm512_cvtepi32_ps(a) emu_to_float(a)
 #define _mm512_cvtepu8_epi32(a) emu_widen8to32(a)
+#define _mm512_cvtepu16_epi32(a) emu_widen16to32(a)
+#define _mm512_cvtne2ps_pbh(upper, lower) emu_bf16_of(upper, lower)
 #define _mm512_cvtepu8_epi16(a) emu_widen8to16(a)
 #define _mm512_cvtusepi32_epi8(a) emu_narrow32to8(a)
 #define _mm512_cvtusepi16_epi8(a) emu_narrow16to8(a)

@@ -4,6 +4,7 @@
 #include "tests/test.h"
 
 #define LAFS_TILE_EMULATION
+#include "tests/emulate/avx512.h"
 #include "kernels/cpu/gemm_amx.inc"
 #include "kernels/cpu/scan_amx.inc"
 
@@ -13,7 +14,8 @@
 static struct lafs_rng rng;
 static int64_t below(int64_t lo, int64_t hi) { return lo + (int64_t)lafs_rng_below(&rng, (uint64_t)(hi - lo + 1)); }
 
-/* Mostly about 1; sometimes zeros of both signs, far larger or smaller, and denormals. */
+/* Mostly about 1; sometimes zeros of both signs, far larger or smaller, denormals, and the largest of them, which would
+ * be rounded up to a number that is none. */
 static float value(void)
 {
     float x = (float)lafs_rng_uniform(&rng, -1, 1);
@@ -21,6 +23,7 @@ static float value(void)
     case 0: return copysignf(0, x);
     case 1: return ldexpf(x, (int)below(-60, 30));
     case 2: return ldexpf(x, -128);
+    case 3: return copysignf(0x1.fffp-127f, x);
     default: return x;
     }
 }
