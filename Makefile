@@ -198,12 +198,12 @@ $(NCCL): tests/ranks/nccl.c tests/ranks/meet.h tests/ranks/stream.h
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE -O1 -fPIC -shared $(WARN) -I. -o $@ $<
 
-# 512-bit kernels on processors without AVX-512: the same sources over intrinsics written out, in the tests of ops and of
-# what composes them. Tiles have an emulation of their own (tests/ops/amx.c).
+# 512-bit code on processors without AVX-512: the same sources over intrinsics written out, in the tests of ops, of what
+# composes them, and of scores. Tiles have an emulation of their own (tests/ops/amx.c).
 ifeq ($(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1),x86_64)
-EMULATED_OBJ := $(patsubst %.c,$B/emulated/%.o,lib/base/isa.c $(filter-out kernels/cpu/%_amx.c,$(filter kernels/cpu/%,$(LIB_SRC))))
-EMULATED := $(patsubst $B/%,$B/emulated/%,$(filter-out %/amx,$(filter $B/tests/ops/% $B/tests/unit/vit $B/tests/golden/landmark \
-  $B/tests/golden/part-fvit,$(TESTS))))
+EMULATED_OBJ := $(patsubst %.c,$B/emulated/%.o,lib/base/isa.c lib/eval/integers.c lib/eval/scores.c $(filter-out kernels/cpu/%_amx.c,$(filter kernels/cpu/%,$(LIB_SRC))))
+EMULATED := $(patsubst $B/%,$B/emulated/%,$(filter-out %/amx,$(filter $B/tests/ops/% $B/tests/unit/vit $B/tests/unit/integers \
+  $B/tests/unit/scores $B/tests/golden/landmark $B/tests/golden/part-fvit,$(TESTS))))
 endif
 $B/emulated/%.o: %.c tests/emulate/avx512.h
 	@mkdir -p $(@D)

@@ -5,6 +5,10 @@
 
 #include "base/isa.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 enum { LANES = 16 };
 /* 1.5 * 2^23: adding it rounds to a whole number, which the last bits then hold. */
 static const float ROUND = 12582912.0f;
@@ -20,24 +24,45 @@ static inline const float *row_at(const struct row *r, int64_t i)
     return i + LANES <= r->dim ? r->x + i : i < r->dim ? r->tail : r->none;
 }
 
+/* The low bytes of 4, 8 or 16 words. Compilers take a vector of 512 bits apart for it, word by word. */
+static inline void low_bytes_plain(const void *words, int8_t *to)
+{
+    for (int i = 0; i < 4; i++) to[i] = ((const int8_t *)words)[4 * i];
+}
+#if defined(__x86_64__)
+#define TARGET_AVX2 __attribute__((target("avx2")))
+#define TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl")))
+TARGET_AVX2 static inline void low_bytes_avx2(const void *words, int8_t *to)
+{
+    const __m256i which = _mm256_broadcastsi128_si256(_mm_cvtsi32_si128(0x0c080400));
+    const __m256i fours = _mm256_shuffle_epi8(_mm256_loadu_si256(words), which);
+    _mm_storel_epi64((__m128i *)(void *)to,
+                     _mm_unpacklo_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1)));
+}
+TARGET_AVX512 static inline void low_bytes_avx512(const void *words, int8_t *to)
+{
+    _mm_storeu_si128((__m128i *)(void *)to, _mm512_cvtepi32_epi8(_mm512_loadu_si512(words)));
+}
+#endif
+
 /* peak: the largest magnitude; floats without their sign are in the order of their bits. sums: squares of what is lost
  * and of what is kept. */
 #define DEFINE_INTEGERS(NAME, WIDTH, TARGET)                                                                           \
     typedef float NAME##_f __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));                             \
     typedef int32_t NAME##_i __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));                           \
-    typedef int8_t NAME##_b __attribute__((vector_size(WIDTH), aligned(1), may_alias));                                \
     TARGET static float NAME##_peak(const struct row *r)                                                               \
     {                                                                                                                  \
-        enum { PARTS = LANES / WIDTH };                                                                                \
+        enum { PARTS = 2 * LANES / WIDTH }; /* two of 512 bits at once: a maximum waits for the one before */          \
         NAME##_i high[PARTS] = {0};                                                                                    \
-        float peak = 0, lane[LANES];                                                                                   \
-        for (int64_t i = 0; i < r->dim; i += LANES)                                                                    \
+        float peak = 0, lane[2 * LANES];                                                                               \
+        for (int64_t i = 0; i < r->dim; i += 2 * LANES)                                                                \
             for (int p = 0; p < PARTS; p++) {                                                                          \
-                const NAME##_i v = *(const NAME##_i *)(row_at(r, i) + p * WIDTH) & 0x7fffffff, more = v > high[p];     \
+                const float *at = row_at(r, i + p * WIDTH / LANES * LANES) + p * WIDTH % LANES;                        \
+                const NAME##_i v = *(const NAME##_i *)at & 0x7fffffff, more = v > high[p];                             \
                 high[p] = (v & more) | (high[p] & ~more);                                                              \
             }                                                                                                          \
         memcpy(lane, high, sizeof lane);                                                                               \
-        for (int l = 0; l < LANES; l++) peak = lane[l] > peak ? lane[l] : peak;                                        \
+        for (int l = 0; l < 2 * LANES; l++) peak = lane[l] > peak ? lane[l] : peak;                                    \
         return peak;                                                                                                   \
     }                                                                                                                  \
     TARGET static void NAME##_round(const struct row *r, int64_t padded, float scale, int8_t *out,                     \
@@ -52,13 +77,13 @@ static inline const float *row_at(const struct row *r, int64_t i)
                 const NAME##_f back = (shifted - ROUND) * scale, d = v - back;                                         \
                 lost[p] += d * d;                                                                                      \
                 have[p] += back * back;                                                                                \
-                *(NAME##_b *)(out + i + p * WIDTH) = __builtin_convertvector((NAME##_i)shifted, NAME##_b);             \
+                low_bytes_##NAME(&shifted, out + i + p * WIDTH);                                                       \
             }                                                                                                          \
         memcpy(sums[0], lost, sizeof lost);                                                                            \
         memcpy(sums[1], have, sizeof have);                                                                            \
     }                                                                                                                  \
-    TARGET static double NAME(const float *x, int64_t dim, int64_t padded, int top, int8_t *out, double *left,         \
-                              double *kept)                                                                            \
+    TARGET static double NAME##_integers(const float *x, int64_t dim, int64_t padded, int top, int8_t *out,            \
+                                         double *left, double *kept)                                                   \
     {                                                                                                                  \
         struct row r = {.x = x, .dim = dim};                                                                           \
         memcpy(r.tail, x + dim / LANES * LANES, (size_t)(dim % LANES) * sizeof *x);                                    \
@@ -79,18 +104,18 @@ static double length_of(const float *lane, int64_t dim)
     return sqrt(sum * (1 + (double)(dim / LANES + 16) * 0x1p-23)) + (double)dim * 1e-22;
 }
 
-DEFINE_INTEGERS(integers_plain, 4, )
+DEFINE_INTEGERS(plain, 4, )
 #if defined(__x86_64__)
-DEFINE_INTEGERS(integers_avx2, 8, __attribute__((target("avx2"))))
-DEFINE_INTEGERS(integers_avx512, 16, __attribute__((target("avx512f,avx512bw,avx512vl"))))
+DEFINE_INTEGERS(avx2, 8, TARGET_AVX2)
+DEFINE_INTEGERS(avx512, 16, TARGET_AVX512)
 #endif
 
 lafs_integers_fn *lafs_integers(void)
 {
 #if defined(__x86_64__)
     int level = lafs_isa_level();
-    if (level == LAFS_ISA_AVX512) return integers_avx512;
-    if (level == LAFS_ISA_AVX2) return integers_avx2;
+    if (level == LAFS_ISA_AVX512) return avx512_integers;
+    if (level == LAFS_ISA_AVX2) return avx2_integers;
 #endif
-    return integers_plain;
+    return plain_integers;
 }

@@ -1,6 +1,6 @@
 /* AVX-512 for processors without it: the intrinsics that the kernels use, each written out after Intel's manual on plain
- * 64-byte vectors. `-include` of this file compiles kernels/cpu as it stands: their 512-bit code then runs anywhere that
- * has AVX2, and the op tests compare it with the reference (Makefile, EMULATED). It says nothing about instructions
+ * 64-byte vectors. `-include` of this file compiles kernels/cpu and the vector code of lib/eval as they stand: their
+ * 512-bit code then runs anywhere that has AVX2, and their tests compare it with the reference (Makefile, EMULATED). It says nothing about instructions
  * that a compiler chooses by itself, nor about speed. */
 #ifndef LAFS_TESTS_EMULATE_AVX512_H
 #define LAFS_TESTS_EMULATE_AVX512_H
@@ -378,6 +378,12 @@ EMU emu_i emu_widen8to16(__m256i a)
     EMU_EACH(32) v[i] = ((emu_32u8)a)[i];
     return (emu_i)v;
 }
+EMU __m128i emu_low32to8(emu_i a)
+{
+    emu_16u8 v;
+    EMU_EACH(16) v[i] = (uint8_t)((emu_u32)a)[i];
+    return (__m128i)v;
+}
 EMU __m128i emu_narrow32to8(emu_i a) /* saturated */
 {
     emu_16u8 v;
@@ -402,6 +408,7 @@ EMU __m256i emu_half(emu_i a, int upper)
 #define _mm512_cvtepu16_epi32(a) emu_widen16to32(a)
 #define _mm512_cvtne2ps_pbh(upper, lower) emu_bf16_of(upper, lower)
 #define _mm512_cvtepu8_epi16(a) emu_widen8to16(a)
+#define _mm512_cvtepi32_epi8(a) emu_low32to8(a)
 #define _mm512_cvtusepi32_epi8(a) emu_narrow32to8(a)
 #define _mm512_cvtusepi16_epi8(a) emu_narrow16to8(a)
 #define _mm512_castsi512_si256(a) emu_half(a, 0)
