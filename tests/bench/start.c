@@ -79,7 +79,7 @@ int main(int argc, char **argv)
     start_row("lafs-show, one face", 3, (char *[]){path_in(programs, "lafs-show"), "--count", faces, NULL});
     const char *computing[] = {"lafs-embed", "lafs-landmark"};
     for (size_t i = 0; i < sizeof computing / sizeof *computing; i++)
-        start_row(computing[i], 60, (char *[]){path_in(programs, computing[i]), "-m", model, faces, NULL});
+        start_row(computing[i], 60, (char *[]){path_in(programs, computing[i]), "-q", "-m", model, faces, NULL});
     unlink(model);
     unlink(faces);
     rmdir(dir);
