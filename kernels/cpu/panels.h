@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels/cpu/conv_kernels.h"
+#include "kernels/cpu/vec.h"
 
 enum { LAFS_PACK_DEPTH = 16 };
 
@@ -27,6 +28,20 @@ static inline struct lafs_panel lafs_panel_at(const struct lafs_conv_kernels *ke
     return (struct lafs_panel){(i * each + (i < more ? i : more)) * kern->lanes, (each + (i < more)) * kern->lanes};
 }
 
+/* to (n, wide)[q][j] = from (cols, in)[j][q], n of each row. */
+static inline void lafs_panel_rows(const float *from, int64_t in, int64_t cols, int64_t n, float *to, int64_t wide)
+{
+    int64_t j = 0;
+    for (; j + 4 <= cols; j += 4) {
+        int64_t q = 0;
+        for (; q + 4 <= n; q += 4) lafs_turn4(from + j * in + q, in, to + q * wide + j, wide);
+        for (; q < n; q++)
+            for (int l = 0; l < 4; l++) to[q * wide + j + l] = from[(j + l) * in + q];
+    }
+    for (; j < cols; j++)
+        for (int64_t q = 0; q < n; q++) to[q * wide + j] = from[j * in + q];
+}
+
 /* w (cols, in) into panels (depth, wide); rows from in on and columns from cols on are zero. */
 static inline void lafs_panels_pack(const struct lafs_conv_kernels *kern, const float *w, int64_t cols, int64_t in,
                                     int64_t depth, float *to)
@@ -36,11 +51,9 @@ static inline void lafs_panels_pack(const struct lafs_conv_kernels *kern, const 
         int64_t there = cols - p.first < p.wide ? cols - p.first : p.wide;
         const float *from = w + p.first * in;
         if (there < p.wide || in < depth) memset(to, 0, (size_t)(depth * p.wide) * sizeof *to);
-        for (int64_t some = 0; some < in; some += LAFS_PACK_DEPTH) { /* so many rows of `to` stay in the cache */
-            int64_t end = in < some + LAFS_PACK_DEPTH ? in : some + LAFS_PACK_DEPTH;
-            for (int64_t j = 0; j < there; j++)
-                for (int64_t q = some; q < end; q++) to[q * p.wide + j] = from[j * in + q];
-        }
+        for (int64_t q = 0; q < in; q += LAFS_PACK_DEPTH) /* so many rows of `to` stay in the cache */
+            lafs_panel_rows(from + q, in, there, in - q < LAFS_PACK_DEPTH ? in - q : LAFS_PACK_DEPTH, to + q * p.wide,
+                            p.wide);
         to += depth * p.wide;
     }
 }
