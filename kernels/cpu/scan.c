@@ -83,13 +83,9 @@ static void look(const struct scan *s, int64_t first, int64_t n, const int8_t *g
     _Alignas(LINE) int32_t dot[LAFS_SCAN_ROWS * LAFS_SCAN_GROUPS * GROUP];
     for (int64_t r = 0; r < n; r += rows) {
         s->set->dots(s->packed + group * GROUP * s->dim, g + r * s->dim, s->start + first + r, s->dim, dot);
-        for (int64_t k = 0; k < rows && r + k < n; k++)
-            for (int64_t h = 0; h < groups; h++) {
-                const int64_t at = (group + h) * GROUP, j = first + r + k;
-                uint32_t bits = s->set->compare(dot + (k * groups + h) * GROUP, s->pc + at, s->pa + at, s->x[j],
-                                                s->y[j]);
-                for (; bits; bits &= bits - 1) word[h * GROUP + __builtin_ctz(bits)] |= (uint64_t)1 << (r + k);
-            }
+        for (int64_t h = 0; h < groups; h++)
+            s->set->compare(dot + h * GROUP, groups * GROUP, n - r < rows ? n - r : rows, s->pc + (group + h) * GROUP,
+                            s->pa + (group + h) * GROUP, s->x + first + r, s->y + first + r, r, word + h * GROUP);
     }
 }
 
@@ -126,11 +122,20 @@ static void dots_plain(const int8_t *q, const int8_t *g, const int32_t *start, i
         for (int l = 0; l < GROUP; l++) out[l] += q[t / 4 * 4 * GROUP + 4 * l + t % 4] * g[t];
 }
 
-static uint32_t compare_plain(const int32_t *dot, const float *c, const float *a, float x, float y)
+/* Few are set. */
+LAFS_INLINE void set_bits(uint32_t of, int64_t at, uint64_t *word)
 {
-    uint32_t bits = 0;
-    for (int l = 0; l < GROUP; l++) bits |= (uint32_t)((float)dot[l] >= c[l] * x - a[l] * y) << l;
-    return bits;
+    for (; of; of &= of - 1) word[__builtin_ctz(of)] |= (uint64_t)1 << at;
+}
+
+static void compare_plain(const int32_t *dot, int64_t apart, int64_t rows, const float *c, const float *a,
+                          const float *x, const float *y, int64_t first, uint64_t *word)
+{
+    for (int64_t k = 0; k < rows; k++, dot += apart) {
+        uint32_t bits = 0;
+        for (int l = 0; l < GROUP; l++) bits |= (uint32_t)((float)dot[l] >= c[l] * x[k] - a[l] * y[k]) << l;
+        set_bits(bits, first + k, word);
+    }
 }
 
 static const struct lafs_scan_set set_plain = {1, 1, 0, dots_plain, compare_plain, NULL, NULL};
@@ -180,16 +185,21 @@ TARGET_AVX2 static void dots_avx2(const int8_t *q, const int8_t *g, const int32_
     }
 }
 
-TARGET_AVX2 static uint32_t compare_avx2(const int32_t *dot, const float *c, const float *a, float x, float y)
+TARGET_AVX2 static void compare_avx2(const int32_t *dot, int64_t apart, int64_t rows, const float *c, const float *a,
+                                     const float *x, const float *y, int64_t first, uint64_t *word)
 {
-    uint32_t bits = 0;
-    for (int l = 0; l < GROUP; l += 8) {
-        const __m256 have = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(const void *)(dot + l)));
-        const __m256 want = _mm256_sub_ps(_mm256_mul_ps(_mm256_loadu_ps(c + l), _mm256_set1_ps(x)),
-                                          _mm256_mul_ps(_mm256_loadu_ps(a + l), _mm256_set1_ps(y)));
-        bits |= (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(have, want, _CMP_GE_OQ)) << l;
+    const __m256 c0 = _mm256_loadu_ps(c), c1 = _mm256_loadu_ps(c + 8);
+    const __m256 a0 = _mm256_loadu_ps(a), a1 = _mm256_loadu_ps(a + 8);
+    for (int64_t k = 0; k < rows; k++, dot += apart) {
+        const __m256 up = _mm256_set1_ps(x[k]), down = _mm256_set1_ps(y[k]);
+        const __m256 have0 = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(const void *)dot));
+        const __m256 have1 = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(const void *)(dot + 8)));
+        const __m256 want0 = _mm256_sub_ps(_mm256_mul_ps(c0, up), _mm256_mul_ps(a0, down));
+        const __m256 want1 = _mm256_sub_ps(_mm256_mul_ps(c1, up), _mm256_mul_ps(a1, down));
+        const int bits0 = _mm256_movemask_ps(_mm256_cmp_ps(have0, want0, _CMP_GE_OQ));
+        const int bits1 = _mm256_movemask_ps(_mm256_cmp_ps(have1, want1, _CMP_GE_OQ));
+        set_bits((uint32_t)(bits0 | bits1 << 8), first + k, word);
     }
-    return bits;
 }
 
 /* Eight rows against two groups. */
@@ -217,12 +227,16 @@ TARGET_VNNI static void dots_vnni(const int8_t *q, const int8_t *g, const int32_
     }
 }
 
-TARGET_512 static uint32_t compare_512(const int32_t *dot, const float *c, const float *a, float x, float y)
+TARGET_512 static void compare_512(const int32_t *dot, int64_t apart, int64_t rows, const float *c, const float *a,
+                                   const float *x, const float *y, int64_t first, uint64_t *word)
 {
-    const __m512 have = _mm512_cvtepi32_ps(_mm512_loadu_si512(dot));
-    const __m512 want = _mm512_sub_ps(_mm512_mul_ps(_mm512_loadu_ps(c), _mm512_set1_ps(x)),
-                                      _mm512_mul_ps(_mm512_loadu_ps(a), _mm512_set1_ps(y)));
-    return _mm512_cmp_ps_mask(have, want, _CMP_GE_OQ);
+    const __m512 cv = _mm512_loadu_ps(c), av = _mm512_loadu_ps(a);
+    for (int64_t k = 0; k < rows; k++, dot += apart) {
+        const __m512 have = _mm512_cvtepi32_ps(_mm512_loadu_si512(dot));
+        const __m512 want = _mm512_sub_ps(_mm512_mul_ps(cv, _mm512_set1_ps(x[k])),
+                                          _mm512_mul_ps(av, _mm512_set1_ps(y[k])));
+        set_bits(_mm512_cmp_ps_mask(have, want, _CMP_GE_OQ), first + k, word);
+    }
 }
 
 static const struct lafs_scan_set set_avx2 = {4, 1, LAFS_SCAN_ABOVE, dots_avx2, compare_avx2, NULL, NULL};

@@ -16,8 +16,10 @@ struct lafs_scan_set {
     /* out (rows, groups*LAFS_SCAN_GROUP) = start (rows) + the integer products of g (rows, dim) with `groups` groups
      * from q on. */
     void (*dots)(const int8_t *q, const int8_t *g, const int32_t *start, int64_t dim, int32_t *out);
-    /* Bit l: (float)dot[l] >= c[l] x - a[l] y. */
-    uint32_t (*compare)(const int32_t *dot, const float *c, const float *a, float x, float y);
+    /* Of a group and `rows` rows k, whose products lie `apart` numbers apart: bit first + k of word[l] is set where
+     * (float)dot[k*apart + l] >= c[l] x[k] - a[l] y[k]. */
+    void (*compare)(const int32_t *dot, int64_t apart, int64_t rows, const float *c, const float *a, const float *x,
+                    const float *y, int64_t first, uint64_t word[LAFS_SCAN_GROUP]);
     /* Around dots, on their thread; NULL: nothing. */
     void (*begin)(void);
     void (*end)(void);
