@@ -198,16 +198,17 @@ $(NCCL): tests/ranks/nccl.c tests/ranks/meet.h tests/ranks/stream.h
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE -O1 -fPIC -shared $(WARN) -I. -o $@ $<
 
-# 512-bit code on processors without AVX-512: the same sources over intrinsics written out, in the tests of ops, of what
-# composes them, and of scores. Tiles have an emulation of their own (tests/ops/amx.c).
+# 512-bit code and tiles on processors without them: the same sources over intrinsics written out, in the tests of ops, of
+# what composes them, and of scores.
 ifeq ($(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1),x86_64)
-EMULATED_OBJ := $(patsubst %.c,$B/emulated/%.o,lib/base/isa.c lib/eval/integers.c lib/eval/scores.c $(filter-out kernels/cpu/%_amx.c,$(filter kernels/cpu/%,$(LIB_SRC))))
+EMULATED_OBJ := $(patsubst %.c,$B/emulated/%.o,lib/base/isa.c lib/eval/integers.c lib/eval/scores.c $(filter kernels/cpu/%,$(LIB_SRC)))
 EMULATED := $(patsubst $B/%,$B/emulated/%,$(filter-out %/amx,$(filter $B/tests/ops/% $B/tests/unit/vit $B/tests/unit/integers \
   $B/tests/unit/scores $B/tests/golden/landmark $B/tests/golden/part-fvit,$(TESTS))))
 endif
+$B/emulated/kernels/cpu/%_amx.o: TILES := -DLAFS_TILE_EMULATION -mavx2 -mfma
 $B/emulated/%.o: %.c tests/emulate/avx512.h
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -O1 -Wno-psabi -include tests/emulate/avx512.h -MMD -MP -c -o $@ $<
+	$(CC) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -O1 -Wno-psabi $(TILES) -include tests/emulate/avx512.h -MMD -MP -c -o $@ $<
 $B/emulated/liblafs.a: $(EMULATED_OBJ) $(filter-out $(EMULATED_OBJ:$B/emulated/%=$B/%),$(LIB_OBJ))
 	@rm -f $@
 	$(AR) rcs $@ $^

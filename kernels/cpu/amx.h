@@ -8,7 +8,7 @@
  *     LAFS_TILE_DPI8(c, a, b)      c (16 rows, 16 int32) += a (16 rows, 16 fours of int8) b (16 fours, 16 columns)
  *     LAFS_TILE_FENCE()            what was stored before is there to load: gcc's intrinsics do not say that they read
  *
- * They are the processor's; or, with LAFS_TILE_EMULATION defined (tests/ops/amx.c), what Intel's manual says of each,
+ * They are the processor's; or, with LAFS_TILE_EMULATION defined (tests/emulate/), what Intel's manual says of each,
  * in plain C, so that the code above them is tested where there are no tiles. Beside tiles there are 512-bit vectors,
  * and those that round to bfloat16. */
 #ifndef LAFS_KERNELS_CPU_AMX_H
@@ -48,7 +48,7 @@ LAFS_TILE_TARGET static inline void lafs_tile_end(void) { _tile_release(); }
 
 #define LAFS_TILE_TARGET
 
-static uint32_t lafs_tile[8][16][16];
+static _Thread_local uint32_t lafs_tile[8][16][16];
 
 static inline void lafs_tile_begin(void) { memset(lafs_tile, 0xff, sizeof lafs_tile); }
 static inline void lafs_tile_end(void) { memset(lafs_tile, 0xff, sizeof lafs_tile); }

@@ -21,15 +21,12 @@ static char refused[96];   /* why AMX may not be used that the processor has; el
 
 #if defined __x86_64__
 #include <cpuid.h>
+#include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static uint64_t xcr0(void)
-{
-    uint32_t lo, hi;
-    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-    return (uint64_t)hi << 32 | lo;
-}
+/* What the kernel saves. */
+__attribute__((target("xsave"))) static uint64_t xcr0(void) { return _xgetbv(0); }
 
 /* Tiles need the processor's bits, state that the kernel saves, and, once for the process, its permission. */
 static void look_for_tiles(void)

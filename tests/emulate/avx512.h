@@ -5,6 +5,7 @@
 #ifndef LAFS_TESTS_EMULATE_AVX512_H
 #define LAFS_TESTS_EMULATE_AVX512_H
 
+#include <cpuid.h>
 #include <immintrin.h>
 #include <math.h>
 #include <pthread.h>
@@ -14,8 +15,19 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The sets are there, whatever cpuid says, and what asks to be compiled for them is compiled for AVX2. */
+/* The sets are there, whatever cpuid says, and what asks to be compiled for them is compiled for AVX2. So are tiles
+ * (kernels/cpu/amx.h): the processor has them, and the kernel saves and permits them (lib/base/isa.c). */
 #define __builtin_cpu_supports(set) (!strncmp(set, "avx512", 6) || __builtin_cpu_supports(set))
+static inline int emu_cpuid(unsigned leaf, unsigned sub, unsigned *a, unsigned *b, unsigned *c, unsigned *d)
+{
+    if (!__get_cpuid_count(leaf, sub, a, b, c, d)) *a = *b = *c = *d = 0;
+    if (leaf == 7 && sub == 0) *d |= 1 << 22 | 1 << 24 | 1 << 25;
+    if (leaf == 7 && sub == 1) *a |= 1 << 5;
+    return 1;
+}
+#define __get_cpuid_count(leaf, sub, a, b, c, d) emu_cpuid(leaf, sub, a, b, c, d)
+#define _xgetbv(which) (~0ull)
+#define syscall(...) 0
 #define target(sets) target("avx2,fma")
 
 typedef float emu_f __attribute__((vector_size(64)));
