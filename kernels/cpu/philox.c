@@ -1,6 +1,8 @@
 /* Random lanes of dropout, 16 Philox blocks at a time: one body, only the product of 32-bit halves is each set's. */
 #include "kernels/cpu/vec.h"
 
+static const uint64_t counted[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
 /* Words stand in 64-bit lanes; what gathers in their upper halves is never looked at. Two vectors at a time: a round
  * waits for its product. */
 #define PHILOX(name, target, vector, lanes, product)                                                            \
@@ -9,11 +11,12 @@
         const vector m0 = (vector){0} + 0xD2511F53u, m1 = (vector){0} + 0xCD9E8D57u;                            \
         for (int from = 0; from < 16; from += 2 * (lanes), drawn += 4 * (lanes)) {                              \
             uint64_t low[2 * (lanes)], high[2 * (lanes)];                                                       \
-            for (int l = 0; l < 2 * (lanes); l++) low[l] = block + (uint64_t)(from + l);                        \
             vector a0, a1, a2 = (vector){0} + site, a3 = (vector){0} + kind, b0, b1, b2 = a2, b3 = a3;          \
             vector k0 = (vector){0} + (uint32_t)key, k1 = (vector){0} + (key >> 32);                            \
-            memcpy(&a0, low, sizeof a0);                                                                        \
-            memcpy(&b0, low + (lanes), sizeof b0);                                                              \
+            memcpy(&a0, counted + from, sizeof a0);                                                             \
+            memcpy(&b0, counted + from + (lanes), sizeof b0);                                                   \
+            a0 += block;                                                                                        \
+            b0 += block;                                                                                        \
             a1 = a0 >> 32;                                                                                      \
             b1 = b0 >> 32;                                                                                      \
             for (int round = 0; round < 10; round++) {                                                          \
