@@ -457,7 +457,8 @@ int main(int argc, char **argv)
     j.report.fars = rates(j.report.far, j.report.far_text);
     lafs_embset_init(&j.set);
     int status = read_protocols(&j, &err) == LAFS_OK ? EXIT_DONE : cli_fail(&err);
-    struct readall reading = {.what = "embeddings", .arg = &j, .each = take_sample};
+    struct embedders made_by = {.told = 0};
+    struct readall reading = {.what = "embeddings", .arg = &j, .each = take_sample, .made_by = &made_by};
     if (status == EXIT_DONE) status = readall_run(&reading, (const char *const *)args, n, &totals);
     if (status == EXIT_DONE && evaluate(&j, &err) != LAFS_OK) status = cli_fail(&err);
     release(&j);

@@ -287,6 +287,8 @@ lafs_status lafs_reader_peek(struct lafs_reader *r, struct lafs_sample *s, struc
 
 const struct lafs_header *lafs_reader_header(const struct lafs_reader *r) { return &r->env.header; }
 
+int lafs_reader_headers(const struct lafs_reader *r) { return r->env.headers; }
+
 void lafs_reader_expect_pixels(struct lafs_reader *r, const struct lafs_pixels *p) { r->env.header.pixels = *p; }
 
 const struct lafs_totals *lafs_reader_totals(const struct lafs_reader *r) { return &r->env.totals; }
