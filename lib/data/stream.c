@@ -1,6 +1,7 @@
 /* The one reader: what its inputs are, and reading them one after the other. */
 #include "data/stream.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -189,11 +190,20 @@ static int several_folders(char **path, int n)
     return 0;
 }
 
+/* A name that is wrong is told now, not after hours of reading what stands before it. */
+static lafs_status check_there(const char *path, struct lafs_err *err)
+{
+    struct stat s;
+    if (!strcmp(path, "-") || stat(path, &s) == 0) return LAFS_OK;
+    return lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", path, lafs_strerror(errno));
+}
+
 static lafs_status copy_paths(struct lafs_reader *r, const char *const *paths, int n, struct lafs_err *err)
 {
     int trees = 0;
     LAFS_TRY(lafs_alloc0(&r->path, (size_t)n, sizeof *r->path, err));
     for (; r->paths < n; r->paths++) {
+        LAFS_TRY(check_there(paths[r->paths], err));
         LAFS_TRY(lafs_strdup(&r->path[r->paths], paths[r->paths], err));
         trees += is_dir(paths[r->paths]);
     }

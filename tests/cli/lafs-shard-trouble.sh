@@ -44,9 +44,25 @@ mkdir d/zoe
 ln -s .. d/zoe/loop
 expect_status 1 lafs-show --count d
 message "'d/zoe/loop/' contains itself"
-for way in "lafs-show --count" "lafs-shard --to-dir first" "lafs-shard -o first.lafs"; do expect_status 0 $way -n 1 d; done
+for way in "lafs-show --count" "lafs-shard --to-dir first" "lafs-shard -o first.mp"; do expect_status 0 $way -n 1 d; done
 rm -r d/zoe
 ok "-n of a folder looks no further"
+
+expect_status 1 lafs-shard d gone.jpg -o gone.tar
+check test "$(cat stderr)" = "lafs-shard: cannot open 'gone.jpg': no such file or directory"
+expect_status 1 lafs-shard d gone.jpg >stdout
+check test ! -s stdout
+check test ! -e gone.tar
+ok "an input that is not there is told before others are read"
+
+for name in x.lafs x.tar.gz x.tgz x.tar.zst; do
+    expect_status 2 lafs-shard d -o $name
+    message "'$name'"
+    message "name the"
+    message "x-%06d.tar"
+    check test ! -e $name
+done
+ok "a stream does not get the name of an index or of a compressed tar"
 
 lafs-shard -q d >good.stream
 lafs-shard -q d -o good-%02d.tar --shard-samples 4
