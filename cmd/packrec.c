@@ -246,6 +246,10 @@ static lafs_status open_part(struct part *p, const char *prefix, const char *suf
 static lafs_status open_all(struct rec *r, const char *prefix, const char *const *args, int nargs, struct lafs_err *err)
 {
     static const float unknown[2];
+    const char *slash = strrchr(prefix, '/');
+    if (!*prefix || (slash && !slash[1]))
+        return lafs_fail(err, LAFS_USAGE, "--to-rec '%s': the name of the files is missing, as in '%strain'", prefix,
+                         prefix);
     LAFS_TRY(lafs_alloc0(&r->seen, CLASSES / 8 + 1, 1, err));
     LAFS_TRY(open_part(&r->rec, prefix, ".rec", args, nargs, err));
     LAFS_TRY(open_part(&r->idx, prefix, ".idx", args, nargs, err));

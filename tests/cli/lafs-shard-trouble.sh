@@ -28,6 +28,11 @@ lafs-shard -q d >bad.stream || true
 expect_status 3 lafs-shard bad.stream -o y.tar
 message 'the producer of'
 check test ! -e y.tar
+jpeg "$(printf 'odd/a\tb.jpg')"
+jpeg "$(printf 'odd/c\377.jpg')"
+expect_status 1 lafs-shard odd -o odd.tar --rejects odd.jsonl
+has odd.jsonl "byte 09 is a control character"
+has odd.jsonl "byte ff is not UTF-8 text"
 ok "bad photos are named, counted, and judged at the end"
 
 rm d/bob/[456]* d/notes.txt
