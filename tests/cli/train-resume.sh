@@ -63,6 +63,10 @@ for kind in $kinds; do
     same whole.losses term.losses
     ok "term-$kind: SIGTERM leaves a state to go on from"
 
+    expect_status 1 lafs-embed -q -m "$(ls whole-$kind/checkpoint-*.safetensors | head -n 1)" -o never.mp faces.lafs
+    message "it is a checkpoint; at the end of a run its model is in model.safetensors"
+    ok "checkpoint-$kind: no model, and said to be what it is"
+
     # shellcheck disable=SC2086
     expect_status 2 $command -o whole-$kind --lr 0.01 faces.lafs
     message "--lr was"
