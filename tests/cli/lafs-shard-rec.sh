@@ -118,7 +118,7 @@ ok "a folder where the name of a file belongs"
 # A folder has one property.
 expect_status 0 lafs-shard --rec-flat --to-rec odd/other h.lafs
 message "'odd/property' tells of 'other.rec' now, no longer of 'odd.rec': a folder has one"
-message "1 records have several labels: a reader that looks for identity ranges, as InsightFace's does, takes those of the first"
+message "1 record with several labels: a reader that looks for identity ranges, as InsightFace's does, takes those of the first"
 ok "what other readers would misunderstand"
 
 # PNG goes in and out as JPEG does. What is neither, or stands where no picture belongs, is named and counted.

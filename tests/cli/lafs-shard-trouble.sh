@@ -40,7 +40,7 @@ ln -s nowhere.jpg d/bob/7.jpg
 ln -s nowhere.txt d/notes.txt
 expect_status 1 lafs-shard d -o x.tar --rejects r.jsonl
 message "skipping 'bob/7': cannot open 'd/bob/7.jpg': no such file or directory"
-message "1 files that are no samples were passed over"
+message "1 file that is no sample was passed over, the first is"
 message '1 of 7 records were bad'
 rm d/bob/7.jpg d/notes.txt
 ok "links that lead nowhere are bad photos"
