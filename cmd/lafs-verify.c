@@ -392,6 +392,8 @@ static lafs_status draw(const struct job *j, const char *path, int det, struct l
 
 static void check_options(void)
 {
+    cli_picture_name(o.plot, "SVG");
+    cli_picture_name(o.det, "SVG");
     if (!o.pairs && (o.ijb.templates || o.fit)) cli_misuse("--templates and --fit need --pairs");
     if (o.fit && !isnan(o.threshold)) cli_misuse("--fit and --threshold exclude each other");
     if (o.ijb.templates && o.fit) cli_misuse("--fit does not go with --templates");
