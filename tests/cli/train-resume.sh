@@ -93,3 +93,12 @@ for kind in $kinds; do
     message "--init was"
     ok "init-$kind: where a run began, by its digest"
 done
+
+loud="lafs-finetune --dim 64 --depth 1 --heads 1 --mlp 64 -j 2 --tokens grid --batch 4 --epochs 1 --warmup 0 -o loud faces.lafs"
+# shellcheck disable=SC2086
+expect_status 0 $loud
+message "lafs-finetune: 4 steps done, the model is 'loud/model.safetensors'"
+# shellcheck disable=SC2086
+expect_status 0 $loud
+message "lafs-finetune: the run is complete since before: its model is 'loud/model.safetensors'"
+ok "the last word: where the model is"
