@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -238,6 +239,16 @@ static void set_number(const struct cli_option *o, const char *value, const char
         cli_misuse("%soption '--%s': %s is not within %.16g to %.16g", where, o->name, value, o->lo, o->hi);
     if (o->type == CLI_INT) *(int64_t *)o->value = i;
     else *(double *)o->value = d;
+}
+
+void cli_picture_name(const char *path, const char *kind)
+{
+    static const char *const known[][2] = {{"jpg", "JPEG"}, {"jpeg", "JPEG"}, {"png", "PNG"}, {"svg", "SVG"},
+                                           {"pdf", "PDF"},  {"gif", "GIF"},   {"webp", "WebP"}, {"eps", "PostScript"}};
+    const char *dot = path ? strrchr(path, '.') : NULL;
+    for (size_t i = 0; dot && i < sizeof known / sizeof *known; i++)
+        if (!strcasecmp(dot + 1, known[i][0]) && strcmp(known[i][1], kind))
+            cli_misuse("'%s' is a name of a %s file: %s is what is written", path, known[i][1], kind);
 }
 
 static void append_list(struct cli_list *l, const char *value)

@@ -114,6 +114,8 @@ extern struct cli_common cli;
 char **cli_parse(const struct cli_program *program, int argc, char **argv, int *nargs);
 /* Whether the option whose value lives there was given, on the command line or by a preset. */
 int cli_given(const void *value);
+/* Exits when the suffix of a picture's file says another kind than `kind`, "JPEG" or "SVG". NULL is fine. */
+void cli_picture_name(const char *path, const char *kind);
 /* "lafs-x: message" on stderr. */
 void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void cli_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));   /* not with -q */

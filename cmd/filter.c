@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cmd/jsonlog.h"
+#include "cmd/printing.h"
 #include "cmd/progress.h"
 
 enum { SHOWN_REJECTS = 5, MAX_BATCHES = 6 };
@@ -380,8 +381,9 @@ static void print_summary(const struct run *r, int ok)
     const char *first;
     int64_t ignored = r->reader ? lafs_reader_ignored(r->reader, &first) : 0;
     if (ignored)
-        cli_warn("%lld files that are no samples were passed over, the first is '%s'", (long long)ignored, first);
-    cli_warn("%lld %s read, %lld written%s", (long long)r->records, r->f->what ? r->f->what : "records",
+        cli_warn("%s %s passed over, the first is '%s'", counted(ignored, "files that are no samples").text,
+                 ignored == 1 ? "was" : "were", first);
+    cli_warn("%s read, %lld written%s", counted(r->records, r->f->what ? r->f->what : "records").text,
              (long long)r->written, extra);
     if (!ok)
         cli_error("%lld of %lld records were bad, more than --max-bad %g allows: the output is not valid",

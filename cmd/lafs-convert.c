@@ -224,7 +224,8 @@ static void check_usage(int n)
     if (n == 0) cli_misuse("no model given");
     if (o.list && (cli.out || o.rename.n || o.set.n || o.unset.n))
         cli_misuse("--list writes no model: it goes with --select and --drop only");
-    if (!o.list && n > 1) cli_misuse("one model at a time, %d are given", n);
+    if (!o.list && n > 1)
+        cli_misuse("one model at a time, %d are given%s", n, cli.out ? "" : " (-o FILE is what is written)");
     if (!o.list && !cli.out) cli_misuse("no output given: use -o OUT.safetensors, or --list to look into a model");
     if (!o.list && !ends(cli.out, ".safetensors") && !ends(cli.out, ".onnx") && !is_pth(cli.out))
         cli_misuse("'%s' does not end in .safetensors, .pth or .onnx, which are what is written", cli.out);

@@ -232,6 +232,7 @@ int main(int argc, char **argv)
     if (!o.canvases) trainrun_init(&s.run); /* which takes signals over */
     lafs_status st = o.canvases ? write_canvases(args[0], &err) : go(args[0], &err);
     int status = st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
+    if (st == LAFS_OK && !o.canvases) trainrun_say_end(&s.run);
     if (!o.canvases) trainrun_close(&s.run);
     lafs_dtrain_close(s.trainer);
     lafs_st_close(s.init);

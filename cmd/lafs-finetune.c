@@ -425,6 +425,7 @@ int main(int argc, char **argv)
     trainrun_init(&s.run);
     lafs_status st = go(args[0], &err);
     int status = st == LAFS_OK ? EXIT_DONE : trainrun_fail(&s.run, &err);
+    if (st == LAFS_OK && !o.dry_run) trainrun_say_end(&s.run);
     trainrun_close(&s.run);
     trainrun_leave(&s.run);
     lafs_finetune_close(s.trainer);

@@ -473,12 +473,13 @@ int main(int argc, char **argv)
     struct lafs_err err = {0};
     char **args = cli_parse(&program, argc, argv, &n);
     if (!o.run && !o.dry_run) cli_misuse("where does the run go? give -o RUN");
-    if (n > 1) cli_misuse("one index, or a stream of views on standard input");
+    if (n > 1) cli_misuse("give one index, or a stream of views on standard input");
     if (!o.landmarks && n == 1 && strcmp(args[0], "-") && strcmp(o.method, "dino"))
         cli_misuse("whose landmarks? give --landmarks MODEL, or --landmarks grid");
     trainrun_init(&s.run);
     lafs_status st = go((const char *const *)args, n, &err);
     int status = st == LAFS_OK ? EXIT_DONE : trainrun_fail(&s.run, &err);
+    if (st == LAFS_OK && !o.dry_run) trainrun_say_end(&s.run);
     trainrun_close(&s.run);
     trainrun_leave(&s.run);
     if (st != LAFS_OK && s.feed && !lafs_feed_stop(s.feed, 1)) return cli_finish(status);

@@ -65,6 +65,7 @@ struct block {
 struct job {
     const struct search_asked *asked;
     struct lafs_backend backend;
+    struct embedders made_by;     /* probes and gallery */
     /* Probes. */
     struct lafs_buf probe;        /* (keys.count, dim) float */
     int64_t dim;
@@ -375,8 +376,9 @@ static int run_search(struct job *j, char **args, int n)
 {
     struct lafs_err err = {0};
     struct readall_totals totals;
-    struct readall probes = {.what = "probes", .arg = j, .each = take_probe};
-    struct readall gallery = {.what = "entries", .arg = j, .each = take_entry, .more_rejects = 1};
+    struct readall probes = {.what = "probes", .arg = j, .each = take_probe, .made_by = &j->made_by};
+    struct readall gallery = {.what = "entries", .arg = j, .each = take_entry, .made_by = &j->made_by,
+                              .more_rejects = 1};
     if (cli.out && (lafs_writer_spares(cli.out, o.probes.v, o.probes.n, &err) != LAFS_OK ||
                     lafs_writer_spares(cli.out, (const char *const *)args, n, &err) != LAFS_OK))
         return cli_fail(&err);

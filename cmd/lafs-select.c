@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cmd/cli.h"
 #include "cmd/jsonlog.h"
+#include "cmd/printing.h"
 #include "cmd/progress.h"
 #include "data/face.h"
 #include "data/index.h"
@@ -365,7 +366,8 @@ static lafs_status write_part(struct job *j, const uint8_t *take, uint8_t *seen,
                              : lafs_fail(err, LAFS_FAILED, "nothing is left for '%s'; it was not written", path);
     lafs_index_free(ix);
     if (st == LAFS_OK)
-        cli_warn("'%s': %lld images of %lld people", path, (long long)samples, (long long)people_of(j, take, seen));
+        cli_warn("'%s': %s of %s", path, counted(samples, "images").text,
+                 counted(people_of(j, take, seen), "people").text);
     return st;
 }
 
@@ -464,7 +466,7 @@ static void report(const struct job *j)
 {
     int64_t count[LAFS_DROPS] = {0};
     for (int64_t i = 0; i < j->all->samples; i++) count[j->s.drop[i]]++;
-    cli_warn("%lld images of %lld people read", (long long)j->all->samples, (long long)j->s.people);
+    cli_warn("%s of %s read", counted(j->all->samples, "images").text, counted(j->s.people, "people").text);
     for (int k = 1; k < LAFS_DROPS; k++)
         if (count[k]) cli_warn("left out %lld %s", (long long)count[k], reasons[k]);
 }

@@ -459,6 +459,8 @@ int main(int argc, char **argv)
     if (modes > 1) cli_misuse("one of --json, --count, --npy, --contact-sheet, --curves at a time");
     if (o.full && !o.json) cli_misuse("--full goes with --json");
     if (o.keys && !o.npy) cli_misuse("--keys goes with --npy");
+    if (o.curves) cli_picture_name(cli.out, "SVG");
+    if (o.sheet || o.mosaic || o.views) cli_picture_name(cli.out, "JPEG");
     struct lafs_err err = {0};
     if ((to_file() && lafs_writer_spares(cli.out, args, n, &err) != LAFS_OK) ||
         (o.keys && lafs_writer_spares(o.keys, args, n, &err) != LAFS_OK))

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "cmd/cli.h"
 #include "cmd/jsonlog.h"
+#include "cmd/printing.h"
 #include "cmd/progress.h"
 #include "data/stream.h"
 #include "synth/synth.h"
@@ -404,7 +405,7 @@ static int make_all(const struct lafs_synth *synth)
     maker_release(&m);
     if (st == LAFS_OK) st = write_log(lafs_clock_now() - started, &err);
     if (st != LAFS_OK) return cli_fail(&err);
-    cli_warn("%lld photos of %lld people written", (long long)(o.people * o.photos), (long long)o.people);
+    cli_warn("%s of %s written", counted(o.people * o.photos, "photos").text, counted(o.people, "people").text);
     return EXIT_DONE;
 }
 

@@ -349,7 +349,7 @@ static lafs_status all_figures(struct job *j, struct lafs_err *err)
                             .bootstrap = o.bootstrap};
     if (v.bootstrap < 0) v.bootstrap = o.ijb.templates ? 0 : 1000;
     r->bootstrap = v.bootstrap;
-    r->people = j->people;
+    r->people = o.pairs ? j->people : -1; /* the field pair has each pair of people of its own */
     r->applied = v.apply;
     r->folds = v.apply || !j->fold ? 0 : j->folds;
     LAFS_TRY(lafs_verify_figures(&v, &p, j->fold, j->folds, cli_pool(), &r->all, &r->roc, err));
@@ -373,7 +373,8 @@ static lafs_status draw(const struct job *j, const char *path, int det, struct l
     struct lafs_buf svg;
     snprintf(label[0], sizeof label[0], "%s (AUC %.4f, EER %.2f %%)", o.label ? o.label : "embeddings", r->all.auc,
              r->all.eer * 100);
-    snprintf(title, sizeof title, "%lld pairs of %lld people", (long long)r->all.pairs, (long long)r->people);
+    if (r->people < 0) snprintf(title, sizeof title, "%lld pairs", (long long)r->all.pairs);
+    else snprintf(title, sizeof title, "%lld pairs of %lld people", (long long)r->all.pairs, (long long)r->people);
     for (int64_t k = 0; k < r->groups && n <= GROUP_CURVES; k++) {
         if (r->group[k].roc.n == 0 || r->group[k].name[0] == '(') continue;
         snprintf(label[n], sizeof label[n], "%s = %.60s (AUC %.4f)", r->field, r->group[k].name, r->group[k].auc);
@@ -391,6 +392,8 @@ static lafs_status draw(const struct job *j, const char *path, int det, struct l
 
 static void check_options(void)
 {
+    cli_picture_name(o.plot, "SVG");
+    cli_picture_name(o.det, "SVG");
     if (!o.pairs && (o.ijb.templates || o.fit)) cli_misuse("--templates and --fit need --pairs");
     if (o.fit && !isnan(o.threshold)) cli_misuse("--fit and --threshold exclude each other");
     if (o.ijb.templates && o.fit) cli_misuse("--fit does not go with --templates");
@@ -457,7 +460,8 @@ int main(int argc, char **argv)
     j.report.fars = rates(j.report.far, j.report.far_text);
     lafs_embset_init(&j.set);
     int status = read_protocols(&j, &err) == LAFS_OK ? EXIT_DONE : cli_fail(&err);
-    struct readall reading = {.what = "embeddings", .arg = &j, .each = take_sample};
+    struct embedders made_by = {.told = 0};
+    struct readall reading = {.what = "embeddings", .arg = &j, .each = take_sample, .made_by = &made_by};
     if (status == EXIT_DONE) status = readall_run(&reading, (const char *const *)args, n, &totals);
     if (status == EXIT_DONE && evaluate(&j, &err) != LAFS_OK) status = cli_fail(&err);
     release(&j);

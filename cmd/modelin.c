@@ -125,6 +125,9 @@ static lafs_status from_onnx(struct model *m, int looking, struct lafs_err *err)
         LAFS_TRY(model_set(m, m->onnx->meta[i].key, m->onnx->meta[i].value, err));
     if (lafs_detector_from_onnx(m->onnx, &m->detector, &other) != LAFS_OK) {
         if (!looking) cli_note("'%s': %s", m->path, other.msg);
+        if (!looking && model_meta(m, "architecture") && !strcmp(model_meta(m, "architecture"), "part_fvit"))
+            cli_warn("'%s' is a graph that lafs-convert wrote: its weights are folded, and make no model of it again",
+                     m->path);
         return take_initializers(m, looking, err);
     }
     m->count = 2 * LAFS_DETECTOR_CONVS;
@@ -260,7 +263,9 @@ static lafs_status from_bytes(struct model *m, int looking, const struct model_p
         return lafs_fail(err, LAFS_USAGE,
                          "--network and --keep-heads are for PyTorch's checkpoints, which this is not");
     if (n > 8 && p[8] == '{') return from_safetensors(m, err);
-    return from_onnx(m, looking, err);
+    lafs_status rc = from_onnx(m, looking, err);
+    if (rc != LAFS_FAILED || lafs_onnx_begins(p, n)) return rc;
+    return lafs_fail(err, LAFS_FAILED, "neither a safetensors file, a checkpoint of PyTorch nor an ONNX graph");
 }
 
 lafs_status model_put_origin(struct model *m, struct lafs_err *err)

@@ -6,6 +6,7 @@
 #include "cmd/cli.h"
 #include "cmd/pack.h"
 #include "cmd/packbin.h"
+#include "cmd/printing.h"
 #include "cmd/readall.h"
 #include "eval/embset.h"
 #include "eval/pairfield.h"
@@ -152,7 +153,7 @@ int pack_bin(const char *path, const char *pairs, const struct lafs_reader_optio
     if (status == EXIT_DONE && publish(&b, path, &err) != LAFS_OK) status = cli_fail(&err);
     if (status == EXIT_DONE) {
         pack_say_swapped(b.swapped);
-        cli_warn("%lld photos read, %lld pairs written", (long long)totals.records, (long long)b.pairs->count);
+        cli_warn("%s read, %s written", counted(totals.records, "photos").text, counted(b.pairs->count, "pairs").text);
     }
     lafs_wanted_release(&b.want);
     lafs_pairs_free(b.pairs);

@@ -10,6 +10,7 @@
 #include "cmd/cli.h"
 #include "cmd/pack.h"
 #include "cmd/packrec.h"
+#include "cmd/printing.h"
 #include "cmd/readall.h"
 #include "data/face.h"
 #include "eval/pairs.h"
@@ -246,6 +247,10 @@ static lafs_status open_part(struct part *p, const char *prefix, const char *suf
 static lafs_status open_all(struct rec *r, const char *prefix, const char *const *args, int nargs, struct lafs_err *err)
 {
     static const float unknown[2];
+    const char *slash = strrchr(prefix, '/');
+    if (!*prefix || (slash && !slash[1]))
+        return lafs_fail(err, LAFS_USAGE, "--to-rec '%s': the name of the files is missing, as in '%strain'", prefix,
+                         prefix);
     LAFS_TRY(lafs_alloc0(&r->seen, CLASSES / 8 + 1, 1, err));
     LAFS_TRY(open_part(&r->rec, prefix, ".rec", args, nargs, err));
     LAFS_TRY(open_part(&r->idx, prefix, ".idx", args, nargs, err));
@@ -279,9 +284,9 @@ int pack_rec(const char *prefix, int flat, const struct lafs_reader_options *opt
     if (status == EXIT_DONE) {
         pack_say_swapped(r.swapped);
         if (r.flat && r.labelled)
-            cli_warn("%lld records have several labels: a reader that looks for identity ranges, as InsightFace's "
-                     "does, takes those of the first for ranges", (long long)r.labelled);
-        cli_warn("%lld photos read, %lld written%s", (long long)totals.records, (long long)r.images,
+            cli_warn("%s with several labels: a reader that looks for identity ranges, as InsightFace's does, takes "
+                     "those of the first for ranges", counted(r.labelled, "records").text);
+        cli_warn("%s read, %lld written%s", counted(totals.records, "photos").text, (long long)r.images,
                  totals.bad ? ", others bad" : "");
     }
     release(&r);

@@ -5,6 +5,23 @@
 
 #include "base/json.h"
 
+struct counted counted(int64_t n, const char *things)
+{
+    static const struct {
+        const char *many, *one;
+    } irregular[] = {
+        {"people", "person"}, {"entries", "entry"}, {"files that are no samples", "file that is no sample"}};
+    struct counted c;
+    size_t len = strlen(things);
+    const char *one = NULL;
+    for (size_t i = 0; i < sizeof irregular / sizeof *irregular; i++)
+        if (!strcmp(things, irregular[i].many)) one = irregular[i].one;
+    if (n != 1) snprintf(c.text, sizeof c.text, "%lld %s", (long long)n, things);
+    else if (one) snprintf(c.text, sizeof c.text, "1 %s", one);
+    else snprintf(c.text, sizeof c.text, "1 %.*s", (int)len - (things[len - 1] == 's'), things);
+    return c;
+}
+
 lafs_status put_out(struct lafs_buf *b, FILE *f, struct lafs_err *err)
 {
     size_t to = 0;

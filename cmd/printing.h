@@ -10,6 +10,11 @@
 
 /* Prints, without blanks at the ends of lines, and releases b. */
 lafs_status put_out(struct lafs_buf *b, FILE *f, struct lafs_err *err);
+/* "3 photos", "1 photo": of `things`, named in the plural. */
+struct counted {
+    char text[64];
+};
+struct counted counted(int64_t n, const char *things);
 /* v as "12.34 %", or "-" where there is none, right-aligned in `width`. */
 void put_percent(struct lafs_buf *b, double v, int width);
 /* " [12.00, 13.00]", or as many blanks where there is none. */

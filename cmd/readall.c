@@ -14,6 +14,7 @@ struct state {
     struct jsonlog rejects;
     struct progress progress;
     struct readall_totals *totals;
+    int headers; /* that made_by was told of */
     int must_drain; /* some input is a pipe: its producer must not be cut off */
 };
 
@@ -31,6 +32,13 @@ static lafs_status reject(struct state *s, struct lafs_err *err)
     return jsonlog_end(&s->rejects, err);
 }
 
+static void note_model(struct state *s)
+{
+    if (!s->r->made_by || s->headers == lafs_reader_headers(s->reader)) return;
+    s->headers = lafs_reader_headers(s->reader);
+    embedders_note(s->r->made_by, lafs_reader_header(s->reader));
+}
+
 static lafs_status loop(struct state *s, struct lafs_err *err)
 {
     int enough = 0;
@@ -40,6 +48,7 @@ static lafs_status loop(struct state *s, struct lafs_err *err)
         lafs_status st = lafs_reader_next(s->reader, &s->sample, err);
         if (st != LAFS_OK && st != LAFS_BAD_RECORD) return st;
         if (enough) continue;
+        note_model(s);
         if (st == LAFS_OK) st = s->r->each(s->r->arg, &s->sample, err);
         if (st == LAFS_END) {
             enough = 1;

@@ -4,6 +4,7 @@
 #define LAFS_CMD_READALL_H
 
 #include "cmd/cli.h"
+#include "cmd/embedders.h"
 #include "data/stream.h"
 
 struct readall {
@@ -14,6 +15,7 @@ struct readall {
     /* Called for each sample. LAFS_BAD_RECORD: counted and reported with err; LAFS_END: wants no more (the rest is read
      * and dropped, as a cut-off producer would be an error); worse: the program fails with err. */
     lafs_status (*each)(void *arg, struct lafs_sample *s, struct lafs_err *err);
+    struct embedders *made_by; /* NULL, or the samples are embeddings: is told of every header that has samples */
     const struct lafs_reader_options *reading; /* NULL: the usual */
     int more_rejects; /* 1: --rejects has been written to by an earlier run: its lines stay */
 };

@@ -195,7 +195,8 @@ int searchijb_run(const struct searchijb *s, const char *const *args, int nargs)
     struct lafs_err err = {0};
     struct job j = {.s = s};
     struct readall_totals totals;
-    struct readall reading = {.what = "embeddings", .arg = &j, .each = take_image};
+    struct embedders made_by = {.told = 0};
+    struct readall reading = {.what = "embeddings", .arg = &j, .each = take_image, .made_by = &made_by};
     lafs_embset_init(&j.set);
     int status = read_lists(&j, &err) == LAFS_OK ? EXIT_DONE : cli_fail(&err);
     if (status == EXIT_DONE) status = readall_run(&reading, args, nargs, &totals);

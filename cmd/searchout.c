@@ -95,8 +95,8 @@ static void put_one(struct lafs_buf *b, const struct search_asked *asked, const 
     const struct lafs_identify *what = &asked->what;
     const struct lafs_identified *f = &g->f;
     if (g->gallery) lafs_buf_printf(b, "gallery '%s': ", g->gallery);
-    lafs_buf_printf(b, "%lld entries of %lld people, %lld probes (%lld of enrolled people, %lld of others)\n",
-                    (long long)g->entries, (long long)g->people, (long long)f->probes, (long long)f->mated,
+    lafs_buf_printf(b, "%s of %s, %s (%lld of enrolled people, %lld of others)\n", counted(g->entries, "entries").text,
+                    counted(g->people, "people").text, counted(f->probes, "probes").text, (long long)f->mated,
                     (long long)f->others);
     if (g->missing_probes || g->missing_entries)
         lafs_buf_printf(b, "%lld probes and %lld entries have no image: they are not found, and ring no alarm\n",
@@ -108,7 +108,7 @@ static void put_one(struct lafs_buf *b, const struct search_asked *asked, const 
         if (isfinite(f->threshold[k]))
             lafs_buf_printf(b, "  threshold %.4f, FPIR met %.4f\n", f->threshold[k], f->met[k]);
         if (f->others && what->fpir[k] * (double)f->others < 1 - 1e-9)
-            lafs_buf_printf(b, "  finer than %lld probes of others can tell\n", (long long)f->others);
+            lafs_buf_printf(b, "  finer than %s of others can tell\n", counted(f->others, "probes").text);
     }
     if (!what->apply) return;
     put_share(b, &f->applied_tpir, "TPIR at cosine %.4f", what->threshold);

@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "cmd/cli.h"
+#include "cmd/printing.h"
 
 static const double SAVE_SECONDS = 600, PATIENCE_SECONDS = 10;
 /* Several processes: how long they may take to stop, beside two steps; signals within SAME_SECONDS are one. */
@@ -412,6 +413,15 @@ void trainrun_tell_done(const struct trainrun *t)
 const char *trainrun_model_path(struct trainrun *t, struct lafs_err *err)
 {
     return lafs_run_path(&t->run, "model.safetensors", &t->line, err) == LAFS_OK ? (const char *)t->line.data : NULL;
+}
+
+void trainrun_say_end(struct trainrun *t)
+{
+    struct lafs_err ignored;
+    const char *path = trainrun_model_path(t, &ignored);
+    if (t->comm.rank || !path) return;
+    if (t->step(t->trainer) == t->started_step) cli_warn("the run is complete since before: its model is '%s'", path);
+    else cli_warn("%s done, the model is '%s'", counted(t->steps, "steps").text, path);
 }
 
 void trainrun_close(struct trainrun *t)

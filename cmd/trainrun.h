@@ -91,6 +91,8 @@ void trainrun_tell_done(const struct trainrun *t);
 lafs_status trainrun_save(struct trainrun *t, int force, struct lafs_err *err);
 /* "DIR/model.safetensors" in a buffer of the run's. */
 const char *trainrun_model_path(struct trainrun *t, struct lafs_err *err);
+/* The last word, when the model is there: where. */
+void trainrun_say_end(struct trainrun *t);
 void trainrun_close(struct trainrun *t);
 /* The message after a failed step: names the last good checkpoint. */
 void trainrun_tell_last_good(struct trainrun *t);

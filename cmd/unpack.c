@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "cmd/cli.h"
 #include "cmd/pack.h"
+#include "cmd/printing.h"
 #include "cmd/readall.h"
 #include "image/image.h"
 
@@ -144,7 +145,7 @@ int unpack_run(const char *dir, const struct lafs_reader_options *opt, const cha
     if (status != EXIT_DONE) nftw(temp, remove_one, 32, FTW_DEPTH | FTW_PHYS);
     else {
         pack_say_swapped(u.swapped);
-        cli_warn("%lld photos read, %lld written%s", (long long)totals.records, (long long)u.written,
+        cli_warn("%s read, %lld written%s", counted(totals.records, "photos").text, (long long)u.written,
                  totals.bad ? ", others bad" : "");
     }
     lafs_buf_release(&u.temp);

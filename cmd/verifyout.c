@@ -68,9 +68,11 @@ static void put_row(struct lafs_buf *b, const char *name, double all, double pre
 
 static void put_head(struct lafs_buf *b, const struct report *r)
 {
-    lafs_buf_printf(b, "%lld pairs (%lld same, %lld different) of %lld people, %lld photos", (long long)r->all.pairs,
-                    (long long)r->all.genuines, (long long)r->all.impostors, (long long)r->people,
-                    (long long)r->photos);
+    lafs_buf_printf(b, "%lld pairs (%lld same, %lld different) of ", (long long)r->all.pairs,
+                    (long long)r->all.genuines, (long long)r->all.impostors);
+    if (r->people < 0) lafs_buf_puts(b, "people unknown");
+    else lafs_buf_printf(b, "%lld people", (long long)r->people);
+    lafs_buf_printf(b, ", %lld photos", (long long)r->photos);
     if (r->templates) lafs_buf_printf(b, " in %lld templates", (long long)r->templates);
     lafs_buf_putc(b, '\n');
     if (r->missing)
@@ -260,7 +262,8 @@ lafs_status report_json(const struct report *r, FILE *f, struct lafs_err *err)
     lafs_buf_puts(&b, r->templates ? "\"templates\"" : r->folds ? "\"folds\"" : "\"threshold\"");
     put_figures(&b, r, &r->all);
     put_int(&b, "folds", r->folds);
-    put_int(&b, "people", r->people);
+    if (r->people < 0) put_double(&b, "people", NAN);
+    else put_int(&b, "people", r->people);
     put_int(&b, "photos", r->photos);
     if (r->templates) put_int(&b, "templates", r->templates);
     put_int(&b, "bootstrap", r->bootstrap);

@@ -187,7 +187,7 @@ lafs_status lafs_select_pairs(const struct lafs_select *s, int64_t fold_pairs, s
         deal(&d);
         n = common_count(&d, d.folds > 1 ? fold_pairs : FOLDS * fold_pairs);
         if (n < 1)
-            st = lafs_fail(err, LAFS_FAILED, d.people < 2 ? "no pairs: there are %lld people with names, not two"
+            st = lafs_fail(err, LAFS_FAILED, d.people < 2 ? "no pairs: two people with names are needed, not %lld"
                                                           : "no pairs: of none of %lld people there are two photos",
                            (long long)d.people);
     }

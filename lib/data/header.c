@@ -76,6 +76,44 @@ lafs_status lafs_header_add_prov(struct lafs_header *h, const char *program, con
     return LAFS_OK;
 }
 
+/* The text at `name` in a map, as lafs_header_prov_option gives it. */
+static lafs_status text_in(const void *map, size_t size, const char *name, char *value, size_t cap,
+                           struct lafs_err *err)
+{
+    const void *at;
+    size_t len;
+    struct lafs_mp_value v;
+    LAFS_TRY(lafs_map_find(map, size, name, &at, &len, err));
+    struct lafs_walk w = {at, (const unsigned char *)at + len};
+    LAFS_TRY(lafs_walk_next(&w, &v, err));
+    if (v.type != LAFS_MP_STR || v.len >= cap) return lafs_fail(err, LAFS_FAILED, "provenance: bad '%s'", name);
+    memcpy(value, v.data, v.len);
+    value[v.len] = 0;
+    return LAFS_OK;
+}
+
+lafs_status lafs_header_prov_option(const struct lafs_header *h, const char *program, const char *name, char *value,
+                                    size_t cap, struct lafs_err *err)
+{
+    struct lafs_walk w = {h->prov.data, h->prov.data + h->prov.size};
+    struct lafs_mp_value list;
+    lafs_status found = LAFS_END;
+    if (h->prov.size == 0) return LAFS_END;
+    LAFS_TRY(lafs_walk_next(&w, &list, err));
+    for (size_t i = 0; i < list.len; i++) {
+        const unsigned char *link = w.p;
+        const void *options;
+        char by[64];
+        size_t len;
+        LAFS_TRY(lafs_walk_skip(&w, err));
+        const size_t size = (size_t)(w.p - link);
+        if (text_in(link, size, "program", by, sizeof by, err) != LAFS_OK || strcmp(by, program)) continue;
+        found = lafs_map_find(link, size, "options", &options, &len, err);
+        if (found == LAFS_OK) found = text_in(options, len, name, value, cap, err);
+    }
+    return found;
+}
+
 /* ---- as MessagePack ---- */
 
 void lafs_header_encode(const struct lafs_header *h, struct lafs_buf *out)

@@ -199,6 +199,7 @@ struct tree {
     int depth;
     int named, found; /* directories are names; there was a photo */
     struct lafs_buf data, key;
+    struct lafs_buf container; /* the first file on the way that holds many pictures, or "" */
 };
 
 static void leave_folder(struct tree *t)
@@ -314,17 +315,32 @@ static int is_picture(struct tree *t)
     return !strchr(strrchr(path, '/') + 1, '.') && begins_as_picture(path);
 }
 
+/* The folder that a data set was unpacked into is easily given in place of the file in it. */
+static void note_container(struct tree *t)
+{
+    static const char *const suffix[] = {"rec", "tar", "bin", "lafs", NULL};
+    const char *path = lafs_buf_str(&t->path);
+    if (path && t->container.size == 0 && ends_with_any(path, suffix)) lafs_buf_puts(&t->container, path);
+}
+
+static lafs_status no_photos(struct tree *t, struct lafs_err *err)
+{
+    t->path.size = t->root_len;
+    const char *root = lafs_buf_str(&t->path);
+    if (t->container.size == 0) return lafs_fail(err, LAFS_FAILED, "no photos in '%s'", root);
+    return lafs_fail(err, LAFS_FAILED, "no photos in '%s', but '%s': give that itself", root,
+                     lafs_buf_str(&t->container));
+}
+
 static lafs_status tree_next(struct lafs_source *src, struct lafs_sample *s, struct lafs_err *err)
 {
     struct tree *t = (struct tree *)src;
     for (;;) {
         lafs_status st = next_file(t, err);
-        if (st == LAFS_END && !t->found) {
-            t->path.size = t->root_len;
-            return lafs_fail(err, LAFS_FAILED, "no photos in '%s'", lafs_buf_str(&t->path));
-        }
+        if (st == LAFS_END && !t->found) return no_photos(t, err);
         LAFS_TRY(st);
         if (is_picture(t)) break;
+        note_container(t);
         lafs_env_ignore(src->env, lafs_buf_str(&t->path));
     }
     t->found = 1;
@@ -342,6 +358,7 @@ static void tree_close(struct lafs_source *src)
     lafs_buf_release(&t->path);
     lafs_buf_release(&t->data);
     lafs_buf_release(&t->key);
+    lafs_buf_release(&t->container);
     lafs_free(t->prefix);
     lafs_free(t);
 }

@@ -498,7 +498,9 @@ lafs_status lafs_key_valid(const char *key, struct lafs_err *err)
     for (size_t i = 0, n; i < len; i += n) {
         unsigned char c = (unsigned char)key[i];
         n = c < 0x80 ? c >= 0x20 && c != 0x7f : lafs_utf8_char(key + i, len - i);
-        if (n == 0) return lafs_fail(err, LAFS_BAD_RECORD, "key '%s': byte %02x is not UTF-8 text", key, c);
+        if (n == 0)
+            return lafs_fail(err, LAFS_BAD_RECORD, "key '%s': byte %02x is %s", key, c,
+                             c < 0x80 ? "a control character" : "not UTF-8 text");
     }
     const char *part = key;
     for (;;) {

@@ -1,6 +1,7 @@
 /* The one reader: what its inputs are, and reading them one after the other. */
 #include "data/stream.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -115,7 +116,7 @@ static lafs_status refuse_unknown(struct lafs_input *in, const char *path, struc
     while (i < size && (p[i] >= 0x20 || p[i] == '\n' || p[i] == '\t' || p[i] == '\r')) i++;
     if (!what && i == size) what = "text (a list of photos is given with lafs-shard --list)";
     if (!what && lafs_ends_as_picture(path)) what = "a picture of another kind";
-    if (lafs_pth_begins(p, size)) what = "a checkpoint of PyTorch, or another zip archive: see lafs-convert --list";
+    if (lafs_pth_begins(p, size)) what = "a zip archive: unpack it (a checkpoint of PyTorch: see lafs-convert --list)";
     if (!what && lafs_onnx_begins(p, size)) what = "an ONNX graph: see lafs-convert --list";
     lafs_status st = lafs_fail(err, LAFS_FAILED, "%s is neither a stream, a shard, an index, RecordIO, a verification "
                                "set nor a photo%s%s", in->name, what ? ": it looks like " : "", what ? what : "");
@@ -189,11 +190,20 @@ static int several_folders(char **path, int n)
     return 0;
 }
 
+/* A name that is wrong is told now, not after hours of reading what stands before it. */
+static lafs_status check_there(const char *path, struct lafs_err *err)
+{
+    struct stat s;
+    if (!strcmp(path, "-") || stat(path, &s) == 0) return LAFS_OK;
+    return lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", path, lafs_strerror(errno));
+}
+
 static lafs_status copy_paths(struct lafs_reader *r, const char *const *paths, int n, struct lafs_err *err)
 {
     int trees = 0;
     LAFS_TRY(lafs_alloc0(&r->path, (size_t)n, sizeof *r->path, err));
     for (; r->paths < n; r->paths++) {
+        LAFS_TRY(check_there(paths[r->paths], err));
         LAFS_TRY(lafs_strdup(&r->path[r->paths], paths[r->paths], err));
         trees += is_dir(paths[r->paths]);
     }
@@ -286,6 +296,8 @@ lafs_status lafs_reader_peek(struct lafs_reader *r, struct lafs_sample *s, struc
 }
 
 const struct lafs_header *lafs_reader_header(const struct lafs_reader *r) { return &r->env.header; }
+
+int lafs_reader_headers(const struct lafs_reader *r) { return r->env.headers; }
 
 void lafs_reader_expect_pixels(struct lafs_reader *r, const struct lafs_pixels *p) { r->env.header.pixels = *p; }
 

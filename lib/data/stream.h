@@ -44,6 +44,11 @@ lafs_status lafs_header_copy(struct lafs_header *to, const struct lafs_header *f
 lafs_status lafs_header_add_prov(struct lafs_header *h, const char *program, const char *version,
                                  const char *const *names, const char *const *values, int n, struct lafs_err *err);
 
+/* What the last link of the chain that is of `program` says of its option `name` (a digest is one), ended by a zero, in
+ * value (cap). LAFS_END: there is no such link, or it does not say; LAFS_FAILED: it does not fit, or is no text. */
+lafs_status lafs_header_prov_option(const struct lafs_header *h, const char *program, const char *name, char *value,
+                                    size_t cap, struct lafs_err *err);
+
 struct lafs_totals {
     int64_t count;    /* samples written */
     int64_t skipped;  /* bad records dropped, here and upstream */
@@ -78,6 +83,8 @@ lafs_status lafs_reader_open(struct lafs_reader **out, const char *const *paths,
 void lafs_reader_close(struct lafs_reader *r);
 /* Header of the input being read; merged pixel contract of all so far. */
 const struct lafs_header *lafs_reader_header(const struct lafs_reader *r);
+/* How many headers have been read; those of photos and other foreign input count. */
+int lafs_reader_headers(const struct lafs_reader *r);
 /* LAFS_OK, LAFS_END (all inputs ended well), LAFS_BAD_RECORD (go on), LAFS_CUT, LAFS_FAILED. After LAFS_BAD_RECORD the
  * sample's key, where known, is in it. */
 lafs_status lafs_reader_next(struct lafs_reader *r, struct lafs_sample *s, struct lafs_err *err);
@@ -102,7 +109,8 @@ lafs_status lafs_writer_spares(const char *out, const char *const *paths, int n,
 struct lafs_writer;
 struct lafs_writer_options {
     const char *out;        /* NULL or "-": MessagePack stream on stdout; "x-%06d.tar": shards + index "x.lafs";
-                               "x.tar": one shard + index; anything else: a stream in that file, whole or not at all */
+                               "x.tar": one shard + index; anything else: a stream in that file, whole or not at all
+                               (names of indexes and of compressed tars are refused) */
     int64_t shard_samples;  /* new shard after so many samples; 0: no limit */
     int64_t shard_bytes;    /* new shard after so many bytes; 0: 1 GB */
 };

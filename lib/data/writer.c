@@ -119,9 +119,27 @@ static lafs_status flush(struct lafs_writer *w, int hashed, struct lafs_err *err
 
 /* ---- a stream ---- */
 
+/* A stream by the name of an index, or of an archive, would be taken for one. */
+static lafs_status check_out(const char *path, struct lafs_err *err)
+{
+    static const char *const compressed[] = {".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2"};
+    size_t len = strlen(path);
+    if (len >= 5 && !strcmp(path + len - 5, ".lafs"))
+        return lafs_fail(err, LAFS_USAGE, "'%s' is a name of an index, which is written beside its shards: name them "
+                         "%.*s-%%06d.tar", path, (int)(len - 5), path);
+    for (size_t i = 0; i < sizeof compressed / sizeof *compressed; i++) {
+        size_t end = strlen(compressed[i]);
+        if (len >= end && !strcmp(path + len - end, compressed[i]))
+            return lafs_fail(err, LAFS_USAGE, "'%s': shards are not compressed: name them %.*s-%%06d.tar", path,
+                             (int)(len - end), path);
+    }
+    return LAFS_OK;
+}
+
 static lafs_status stream_open(struct lafs_writer *w, const char *path, struct lafs_err *err)
 {
     w->to_stdout = !path || strcmp(path, "-") == 0;
+    if (!w->to_stdout) LAFS_TRY(check_out(path, err));
     if (!w->to_stdout) LAFS_TRY(lafs_atomic_open(&w->file, path, err));
     struct stat s;
     if (w->to_stdout && isatty(STDOUT_FILENO))

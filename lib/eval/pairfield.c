@@ -16,7 +16,7 @@ static lafs_status read_field(const struct lafs_sample *s, struct lafs_half *h, 
     struct lafs_mp_value v, number, same;
     if (lafs_sample_raw(s, "pair", &data, &size) != LAFS_OK)
         return lafs_fail(err, LAFS_FAILED,
-                         "no field 'pair', and no --pairs that names the pairs: lafs-select makes some");
+                         "no field 'pair', and no --pairs that names the pairs: lafs-select --pairs makes some");
     struct lafs_walk w = {data, (const unsigned char *)data + size};
     if (lafs_walk_next(&w, &v, NULL) != LAFS_OK || v.type != LAFS_MP_ARRAY || v.len != 2 ||
         lafs_walk_next(&w, &number, NULL) != LAFS_OK || number.type != LAFS_MP_INT || number.i < 0 ||

@@ -290,6 +290,8 @@ static lafs_status config_of_metadata(const struct lafs_st *st, struct lafs_mode
 
 static lafs_status config_of(const struct lafs_st *st, struct lafs_model_config *c, struct lafs_err *err)
 {
+    if (lafs_st_find(st, "cursor"))
+        return lafs_fail(err, LAFS_FAILED, "it is a checkpoint; at the end of a run its model is in model.safetensors");
     LAFS_TRY(check_architecture(st, err));
     LAFS_TRY(lafs_model_config_named(c, "b", err));
     int cnn = find_bare(st, "stn.features.0.0.weight") != NULL, vit = find_bare(st, "pos_embedding") != NULL;

@@ -56,10 +56,11 @@ static const struct lafs_run_option *find_option(const struct lafs_run_option *o
     return NULL;
 }
 
-/* Appends "; NAME was OLD, is NEW" to diff for every difference. */
 /* What a run's configuration says of an option: "" unless it is a string. */
 static const char *text_of(const struct lafs_json *v) { return v && v->type == LAFS_JSON_STRING ? v->str : ""; }
 
+/* Appends "; NAME was OLD, is NEW" to diff for every difference. *grown: an option that may grow has grown; where
+ * `extend` does not allow that, it is a difference. */
 static void compare_options(const struct lafs_json *old, const struct lafs_run_option *option, int n, int extend,
                             struct lafs_buf *diff, int *grown)
 {
@@ -67,9 +68,9 @@ static void compare_options(const struct lafs_json *old, const struct lafs_run_o
         const struct lafs_json *v = lafs_json_get(old, option[i].name);
         const char *was = text_of(v);
         if (v && v->type == LAFS_JSON_STRING && !strcmp(was, option[i].value)) continue;
-        if (extend && option[i].may_grow && *was && strtod(option[i].value, NULL) > strtod(was, NULL)) {
+        if (option[i].may_grow && *was && strtod(option[i].value, NULL) > strtod(was, NULL)) {
             *grown = 1;
-            continue;
+            if (extend) continue;
         }
         lafs_buf_printf(diff, "%s--%s was '%s', is '%s'", diff->size ? "; " : "", option[i].name, was,
                         option[i].value);
@@ -103,8 +104,9 @@ static lafs_status check_config(const char *path, const struct lafs_buf *text, c
     }
     compare_options(o, option, n, extend, &diff, grown);
     if (diff.size)
-        st = lafs_fail(err, LAFS_USAGE, "the run was begun with other options: %s (take them back, or give another -o)",
-                       lafs_buf_str(&diff));
+        st = lafs_fail(err, LAFS_USAGE,
+                       "the run was begun with other options: %s (take them back, or give another -o%s)",
+                       lafs_buf_str(&diff), *grown && !extend ? "; --extend lets the run grow" : "");
 out:
     lafs_buf_release(&diff);
     lafs_json_free(j);

@@ -61,7 +61,12 @@ expect_status 1 lafs-convert -o y.safetensors x.pth
 message "the zip archive is cut off"
 printf 'hello, world, this is text\n' >text
 expect_status 1 lafs-convert --list text >out
-message "'text': no ONNX file"
+message "'text': neither a safetensors file, a checkpoint of PyTorch nor an ONNX graph"
+expect_status 2 lafs-convert text y.safetensors
+message "one model at a time, 2 are given (-o FILE is what is written)"
+expect_status 2 lafs-convert -o y.safetensors text text
+message "one model at a time, 2 are given"
+hasnt stderr "-o FILE"
 expect_status 1 lafs-convert --list missing >out
 message "cannot open 'missing': no such file or directory"
 expect_status 1 lafs-convert --list missing "$vit" >out

@@ -36,6 +36,8 @@ has out '# pixels.channels: rgb'
 has out "embed.weight${tab}F32${tab}64,3,16,16"
 ok "normalisation and mirror image inside, old operators, a ViT on a grid"
 
+expect_status 0 lafs-convert -o back.safetensors m.onnx
+message "'m.onnx' is a graph that lafs-convert wrote: its weights are folded, and make no model of it again"
 expect_status 2 lafs-convert -o no.onnx cnn.safetensors
 message "'cnn.safetensors': the model has no ViT"
 expect_status 2 lafs-convert -o no.onnx vit.safetensors

@@ -45,7 +45,7 @@ ok "photos without a face are counted apart, and no failure"
 expect_status 0 lafs-detect $all --min-size 33 -o none.mp dir
 message "0 written"
 expect_status 0 lafs-detect $all --min-size 32 -n 1 -o some.mp dir
-message "1 photos read, 9 written"
+message "1 photo read, 9 written"
 expect_status 0 lafs-detect -m always.safetensors --scales 2 -n 1 -o some.mp dir
 message "36 written"
 expect_status 0 lafs-detect -m always.safetensors --scales 0.5,0.25 -n 1 -o some.mp dir

@@ -69,6 +69,11 @@ ok "lafs-detect finds with what was trained"
 
 expect_status 2 lafs-detect-train -q --what refiner --lr 0.01 --batch 4 --steps 4 --warmup 1 -o one-refiner all.lafs
 message "--lr was"
+hasnt stderr --extend
+expect_status 2 lafs-detect-train -q --what refiner --batch 4 --steps 5 --warmup 1 -o one-refiner all.lafs
+message "--steps was '4', is '5' (take them back, or give another -o; --extend lets the run grow)"
+expect_status 2 lafs-detect-train -q --what refiner --batch 4 --steps 3 --warmup 1 --extend -o one-refiner all.lafs
+message "--steps was '4', is '3' (take them back, or give another -o)"
 expect_status 0 lafs-detect-train -q --what refiner --batch 4 --steps 5 --warmup 1 --extend --checkpoint-every 2 -o one-refiner all.lafs
 check [ "$(wc -l <one-refiner/log.jsonl)" -eq 5 ]
 expect_status 2 lafs-detect-train -q --steps 4 --warmup 4 -o none all.lafs

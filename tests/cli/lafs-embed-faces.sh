@@ -58,6 +58,24 @@ lafs-show big.mp >shown
 has shown ' f4 (150528)'
 ok "baselines, of faces of any size"
 
+lafs-select -q --pairs pairs.txt faces.lafs
+expect_status 0 lafs-search -p e.mp grid.mp >found
+message "embeddings of different models are compared (model $digest, model "
+message "): their similarities mean nothing"
+check test "$(wc -l <stderr)" -eq 1
+expect_status 0 lafs-search -p e.mp e.mp >found
+check test ! -s stderr
+lafs-embed -q -m m.safetensors -n 4 -o part1.mp faces.lafs
+lafs-show --json faces.lafs | sed -n '5,$s/.*"key": "\([^"]*\)".*/\1/p' >rest
+lafs-select -q --keys rest -o rest.lafs faces.lafs
+lafs-embed -q -m grid.safetensors -o part2.mp rest.lafs
+lafs-embed -q -m m.safetensors -o part3.mp rest.lafs
+expect_status 0 lafs-verify --pairs pairs.txt part1.mp part2.mp >found
+message "embeddings of different models are compared"
+expect_status 0 lafs-verify --pairs pairs.txt part1.mp part3.mp >found
+hasnt stderr "different models"
+ok "embeddings of different models are not compared in silence"
+
 # A field of another program: passes through byte by byte.
 lafs-shard -q --to-dir crops faces.lafs
 mkdir in out

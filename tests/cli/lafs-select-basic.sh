@@ -93,6 +93,16 @@ expect_status 1 lafs-select --shots 1 -o y.lafs foreign.tar.gz
 message "unpack it with: gzip -dk 'foreign.tar.gz'"
 ok "splits by person; paths relative to the index"
 
+expect_status 0 lafs-synth --people 1 -n 1 --size 112 -o one.tar
+message "1 photo of 1 person written"
+expect_status 0 lafs-select -o only.lafs one.lafs
+message "'only.lafs': 1 image of 1 person"
+expect_status 1 lafs-select --pairs none.txt one.lafs
+message "no pairs: two people with names are needed, not 1"
+expect_status 0 lafs-shard --to-dir one one.lafs
+message "1 photo read, 1 written"
+ok "one is not many"
+
 lafs-synth -q --people 6 -n 4 --size 112 --seed 3 -o s.tar
 lafs-select -q --split train=1,test=1 --seed 2 -o s-%s.lafs s.lafs
 tests=$(count s-test.lafs)

@@ -106,10 +106,19 @@ check test "$(cat odd/property)" = 1,112,112
 check test "$(cat odd/odd.names)" = "0	cde"
 ok "classes of those who are written"
 
+for to in odd/ ""; do
+    expect_status 2 lafs-shard --to-rec "$to" h.lafs
+    message "--to-rec '$to': the name of the files is missing, as in '${to}train'"
+done
+check test -z "$(ls -A odd | grep '^\.')"
+expect_status 1 lafs-shard odd
+message "no photos in 'odd/', but 'odd/odd.rec': give that itself"
+ok "a folder where the name of a file belongs"
+
 # A folder has one property.
 expect_status 0 lafs-shard --rec-flat --to-rec odd/other h.lafs
 message "'odd/property' tells of 'other.rec' now, no longer of 'odd.rec': a folder has one"
-message "1 records have several labels: a reader that looks for identity ranges, as InsightFace's does, takes those of the first"
+message "1 record with several labels: a reader that looks for identity ranges, as InsightFace's does, takes those of the first"
 ok "what other readers would misunderstand"
 
 # PNG goes in and out as JPEG does. What is neither, or stands where no picture belongs, is named and counted.

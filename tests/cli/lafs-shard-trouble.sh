@@ -28,6 +28,11 @@ lafs-shard -q d >bad.stream || true
 expect_status 3 lafs-shard bad.stream -o y.tar
 message 'the producer of'
 check test ! -e y.tar
+jpeg "$(printf 'odd/a\tb.jpg')"
+jpeg "$(printf 'odd/c\377.jpg')"
+expect_status 1 lafs-shard odd -o odd.tar --rejects odd.jsonl
+has odd.jsonl "byte 09 is a control character"
+has odd.jsonl "byte ff is not UTF-8 text"
 ok "bad photos are named, counted, and judged at the end"
 
 rm d/bob/[456]* d/notes.txt
@@ -35,7 +40,7 @@ ln -s nowhere.jpg d/bob/7.jpg
 ln -s nowhere.txt d/notes.txt
 expect_status 1 lafs-shard d -o x.tar --rejects r.jsonl
 message "skipping 'bob/7': cannot open 'd/bob/7.jpg': no such file or directory"
-message "1 files that are no samples were passed over"
+message "1 file that is no sample was passed over, the first is"
 message '1 of 7 records were bad'
 rm d/bob/7.jpg d/notes.txt
 ok "links that lead nowhere are bad photos"
@@ -44,9 +49,25 @@ mkdir d/zoe
 ln -s .. d/zoe/loop
 expect_status 1 lafs-show --count d
 message "'d/zoe/loop/' contains itself"
-for way in "lafs-show --count" "lafs-shard --to-dir first" "lafs-shard -o first.lafs"; do expect_status 0 $way -n 1 d; done
+for way in "lafs-show --count" "lafs-shard --to-dir first" "lafs-shard -o first.mp"; do expect_status 0 $way -n 1 d; done
 rm -r d/zoe
 ok "-n of a folder looks no further"
+
+expect_status 1 lafs-shard d gone.jpg -o gone.tar
+check test "$(cat stderr)" = "lafs-shard: cannot open 'gone.jpg': no such file or directory"
+expect_status 1 lafs-shard d gone.jpg >stdout
+check test ! -s stdout
+check test ! -e gone.tar
+ok "an input that is not there is told before others are read"
+
+for name in x.lafs x.tar.gz x.tgz x.tar.zst; do
+    expect_status 2 lafs-shard d -o $name
+    message "'$name'"
+    message "name the"
+    message "x-%06d.tar"
+    check test ! -e $name
+done
+ok "a stream does not get the name of an index or of a compressed tar"
 
 lafs-shard -q d >good.stream
 lafs-shard -q d -o good-%02d.tar --shard-samples 4

@@ -18,6 +18,11 @@ expect_status 0 lafs-show sheet.jpg >text # 6 pictures of 160 in 2 rows, with a 
 has text 'JPEG 670x358'
 expect_status 0 lafs-show --contact-sheet --columns 4 photos.lafs >again.jpg
 same sheet.jpg again.jpg
+expect_status 2 lafs-show --contact-sheet photos.lafs -o sheet.PNG
+message "'sheet.PNG' is a name of a PNG file: JPEG is what is written"
+check test ! -e sheet.PNG
+expect_status 2 lafs-show --curves nowhere -o curves.jpg
+message "'curves.jpg' is a name of a JPEG file: SVG is what is written"
 expect_status 0 lafs-show --contact-sheet -n 2 --cell 50 <photos.tar >two.jpg
 expect_status 0 lafs-show two.jpg >text
 has text 'JPEG 118x72'

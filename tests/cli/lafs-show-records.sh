@@ -95,7 +95,7 @@ ok "misuse, and output that cannot be written, or would be written over what is 
 
 printf 'PK\003\004\024\000\000\010' >m.pth
 expect_status 1 lafs-show m.pth
-message "a checkpoint of PyTorch, or another zip archive: see lafs-convert --list"
+message "a zip archive: unpack it (a checkpoint of PyTorch: see lafs-convert --list)"
 printf '\010\010\022\004lafs:\377\376' >m.onnx
 expect_status 1 lafs-show m.onnx
 message "an ONNX graph: see lafs-convert --list"

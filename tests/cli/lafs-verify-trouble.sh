@@ -16,6 +16,13 @@ has text '1 photo is missing: 2 pairs are counted as wrong'
 grep -E '^accuracy +50.00 % +100.00 %$' text >/dev/null || fail_ "both columns: $(cat text)"
 ok "a missing photo is named, counted, and wrong"
 
+for picture in --plot --det; do
+    expect_status 2 lafs-verify -p pairs.txt $picture roc.png three.mp
+    message "'roc.png' is a name of a PNG file: SVG is what is written"
+    check test ! -e roc.png
+done
+ok "a picture under the name of another kind"
+
 record C/C_0001-f0 1 0 >other.mp
 expect_status 1 lafs-verify -p pairs.txt other.mp >text
 message "none of the 4 photos of 'pairs.txt' is in the input: it wants keys like 'A/A_0001', the input has 'C/C_0001-f0' (lafs-detect --best keeps the photo's key)"

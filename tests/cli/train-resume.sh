@@ -63,6 +63,10 @@ for kind in $kinds; do
     same whole.losses term.losses
     ok "term-$kind: SIGTERM leaves a state to go on from"
 
+    expect_status 1 lafs-embed -q -m "$(ls whole-$kind/checkpoint-*.safetensors | head -n 1)" -o never.mp faces.lafs
+    message "it is a checkpoint; at the end of a run its model is in model.safetensors"
+    ok "checkpoint-$kind: no model, and said to be what it is"
+
     # shellcheck disable=SC2086
     expect_status 2 $command -o whole-$kind --lr 0.01 faces.lafs
     message "--lr was"
@@ -89,3 +93,12 @@ for kind in $kinds; do
     message "--init was"
     ok "init-$kind: where a run began, by its digest"
 done
+
+loud="lafs-finetune --dim 64 --depth 1 --heads 1 --mlp 64 -j 2 --tokens grid --batch 4 --epochs 1 --warmup 0 -o loud faces.lafs"
+# shellcheck disable=SC2086
+expect_status 0 $loud
+message "lafs-finetune: 4 steps done, the model is 'loud/model.safetensors'"
+# shellcheck disable=SC2086
+expect_status 0 $loud
+message "lafs-finetune: the run is complete since before: its model is 'loud/model.safetensors'"
+ok "the last word: where the model is"

@@ -55,7 +55,7 @@ TEST(what_makes_no_pairs)
     CHECK_INT(lafs_pairfield_pairs(&f, &p, &err), LAFS_FAILED);
     CHECK_STR(err.msg, "the input holds no pairs");
     CHECK_INT(add(&f, "a", 0, -1, &err), LAFS_FAILED);
-    CHECK_STR(err.msg, "'a': no field 'pair', and no --pairs that names the pairs: lafs-select makes some");
+    CHECK_STR(err.msg, "'a': no field 'pair', and no --pairs that names the pairs: lafs-select --pairs makes some");
     CHECK_INT(add(&f, "a", -1, 1, &err), LAFS_FAILED);
     CHECK_STR(err.msg, "'a': field 'pair' is not [number, same]");
     REQUIRE_OK(add(&f, "a", 1, 1, &err), &err);
