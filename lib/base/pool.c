@@ -6,18 +6,22 @@
 
 #include "base/mem.h"
 
-enum { SPINS = 4000 };
+/* Whoever waits looks out for a moment before it sleeps, since loops are short and follow each other closely, and to be
+ * woken takes tens of microseconds. So the lock is for those who sleep; the others meet in the atomics. */
+enum { SPINS = 4000, OPEN = 1 << 30 };
 
 struct lafs_pool {
     int threads;            /* the caller included */
     pthread_t *thread;      /* (threads - 1) */
     pthread_mutex_t lock;
     pthread_cond_t work, done;
-    _Atomic uint64_t round; /* counts loops; a worker joins each round at most once */
-    int open;               /* the present round still takes workers in */
-    int busy;               /* workers inside it: those that woke too late are not waited for */
+    _Atomic uint64_t round; /* counts loops */
+    _Atomic int crew;       /* workers inside the present round, + OPEN while it takes more in: those that come too late
+                               are not waited for */
+    _Atomic int asleep;     /* workers that wait for work */
+    _Atomic int caller_asleep;
     _Atomic int quit;
-    lafs_tile_fn *fn;
+    lafs_tile_fn *fn;       /* these: the present round's, only looked at inside it */
     void *arg;
     int64_t count;
     _Atomic int64_t next;
@@ -47,15 +51,50 @@ static void take_tiles(struct lafs_pool *p, int worker)
     inside_worker = outer_worker;
 }
 
-/* Loops follow each other closely: a worker looks out for the next one for a moment before it sleeps. */
-static void look_out(struct lafs_pool *p, uint64_t seen)
+static void pause_briefly(void)
 {
-    for (int i = 0; i < SPINS && atomic_load_explicit(&p->round, memory_order_relaxed) == seen; i++) {
-        if (atomic_load_explicit(&p->quit, memory_order_relaxed)) return;
 #if defined __x86_64__ || defined __i386__
-        __builtin_ia32_pause();
+    __builtin_ia32_pause();
 #endif
-    }
+}
+
+/* Until there is another round than `seen`, or none will come. */
+static void wait_for_work(struct lafs_pool *p, uint64_t seen)
+{
+    for (int i = 0; i < SPINS; i++, pause_briefly())
+        if (atomic_load_explicit(&p->round, memory_order_relaxed) != seen || p->quit) return;
+    pthread_mutex_lock(&p->lock);
+    p->asleep++; /* before `round` is read, as the caller reads it after it has counted on */
+    while (p->round == seen && !p->quit) pthread_cond_wait(&p->work, &p->lock);
+    p->asleep--;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static int join(struct lafs_pool *p)
+{
+    int crew = p->crew;
+    while (crew & OPEN)
+        if (atomic_compare_exchange_weak(&p->crew, &crew, crew + 1)) return 1;
+    return 0;
+}
+
+static void leave(struct lafs_pool *p)
+{
+    if (atomic_fetch_sub(&p->crew, 1) != 1 || !p->caller_asleep) return;
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_signal(&p->done);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void wait_for_crew(struct lafs_pool *p)
+{
+    for (int i = 0; i < SPINS; i++, pause_briefly())
+        if (!p->crew) return;
+    pthread_mutex_lock(&p->lock);
+    p->caller_asleep = 1; /* before `crew` is read, as the last worker reads it after it has left */
+    while (p->crew) pthread_cond_wait(&p->done, &p->lock);
+    p->caller_asleep = 0;
+    pthread_mutex_unlock(&p->lock);
 }
 
 static void *run(void *arg)
@@ -63,21 +102,13 @@ static void *run(void *arg)
     struct starter s = *(struct starter *)arg;
     lafs_free(arg);
     struct lafs_pool *p = s.pool;
-    uint64_t seen = 0;
-    for (;;) {
-        look_out(p, seen);
-        pthread_mutex_lock(&p->lock);
-        while (!p->quit && p->round == seen) pthread_cond_wait(&p->work, &p->lock);
-        int quit = p->quit, join = p->open;
+    for (uint64_t seen = 0;;) {
+        wait_for_work(p, seen);
+        if (p->quit) return NULL;
         seen = p->round;
-        p->busy += join && !quit;
-        pthread_mutex_unlock(&p->lock);
-        if (quit) return NULL;
-        if (!join) continue;
+        if (!join(p)) continue; /* too late; or a later round than `seen`, which is then looked at again in vain */
         take_tiles(p, s.worker);
-        pthread_mutex_lock(&p->lock);
-        if (--p->busy == 0) pthread_cond_signal(&p->done);
-        pthread_mutex_unlock(&p->lock);
+        leave(p);
     }
 }
 
@@ -146,18 +177,17 @@ void lafs_pool_for(struct lafs_pool *p, int64_t count, lafs_tile_fn *fn, void *a
         for (int64_t i = 0; i < count; i++) fn(arg, i, worker);
         return;
     }
-    pthread_mutex_lock(&p->lock);
     p->fn = fn;
     p->arg = arg;
     p->count = count;
     atomic_store_explicit(&p->next, 0, memory_order_relaxed);
-    p->open = 1;
+    p->crew = OPEN;
     p->round++;
-    pthread_cond_broadcast(&p->work);
-    pthread_mutex_unlock(&p->lock);
+    if (p->asleep) {
+        pthread_mutex_lock(&p->lock);
+        pthread_cond_broadcast(&p->work);
+        pthread_mutex_unlock(&p->lock);
+    }
     take_tiles(p, 0);
-    pthread_mutex_lock(&p->lock);
-    p->open = 0;
-    while (p->busy) pthread_cond_wait(&p->done, &p->lock);
-    pthread_mutex_unlock(&p->lock);
+    if (atomic_fetch_and(&p->crew, ~OPEN) != OPEN) wait_for_crew(p);
 }

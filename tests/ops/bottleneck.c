@@ -4,7 +4,7 @@
 
 #include "tests/ops/levels.h"
 
-enum { MOST = 3, IMAGES = 9 };
+enum { MOST = 3, IMAGES = 9, CROWD = 16 };
 
 /* A chain, its weights and what they are packed into. */
 struct chain {
@@ -79,16 +79,21 @@ static float *run(const struct lafs_backend *b, struct chain *c, int64_t first, 
     return y;
 }
 
-/* All images at once on one thread and on three, then each alone: the same bits. */
-static float *run_all(struct ops_set *o, struct chain *c, const char *what, const float *x)
+/* All images at once on one thread and on three, some alone, and fewer than there are threads, which then share them:
+ * the same bits. */
+static float *run_all(struct ops_set *o, const struct lafs_backend *crowd, struct chain *c, const char *what,
+                      const float *x)
 {
+    const struct some {
+        const struct lafs_backend *b;
+        int64_t first, n;
+    } some[] = {{&o->cpu3, 0, IMAGES}, {&o->cpu, 0, 1}, {&o->cpu, 4, 1}, {&o->cpu, 8, 1}, {&o->cpu3, 5, 1},
+                {&o->cpu3, 7, 2}, {crowd, 3, 1}, {crowd, 0, IMAGES}};
     int64_t size = out_size(&c->g[c->count - 1]);
-    float *y = run(&o->cpu, c, 0, IMAGES, x), *again = run(&o->cpu3, c, 0, IMAGES, x);
-    ops_same(what, again, y, IMAGES * size);
-    ops_free(again);
-    for (int64_t i = 0; i < IMAGES; i += 4) {
-        again = run(&o->cpu, c, i, 1, x);
-        ops_same(what, again, y + i * size, size);
+    float *y = run(&o->cpu, c, 0, IMAGES, x);
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        float *again = run(some[i].b, c, some[i].first, some[i].n, x);
+        ops_same(what, again, y + some[i].first * size, some[i].n * size);
         ops_free(again);
     }
     return y;
@@ -98,7 +103,12 @@ TEST(like_the_reference)
 {
     levels_missing("like_the_reference", LAFS_ISA_AVX512);
     struct ops_set o;
+    struct lafs_pool *pool;
+    struct lafs_backend crowd;
+    struct lafs_err err;
     ops_open(&o);
+    REQUIRE_OK(lafs_pool_new(&pool, CROWD, &err), &err);
+    REQUIRE_OK(lafs_backend_open(&crowd, "cpu", pool, NULL, &err), &err);
     for (int i = 0; i < PLANS; i++) {
         struct chain c;
         make(&c, &plans[i]);
@@ -109,7 +119,7 @@ TEST(like_the_reference)
             char what[48];
             if (!level_use(s)) continue;
             snprintf(what, sizeof what, "chain %d, %s", i, level_name[s]);
-            float *y = run_all(&o, &c, what, x);
+            float *y = run_all(&o, &crowd, &c, what, x);
             ops_close_to(what, y, want, IMAGES * size, 1e-5);
             if (before && s == 2) ops_same(what, y, before, IMAGES * size); /* as AVX2 */
             if (before) ops_free(before);
@@ -120,6 +130,9 @@ TEST(like_the_reference)
         ops_free(want), ops_free(x);
         drop(&c);
     }
+    REQUIRE_OK(crowd.ops->sync(crowd.dev, &err), &err);
+    lafs_backend_close(&crowd);
+    lafs_pool_free(pool);
     ops_close(&o);
 }
 
