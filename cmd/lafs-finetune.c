@@ -1,33 +1,29 @@
 /* lafs-finetune: supervised training with a margin softmax. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/sha256.h"
 #include "cmd/cli.h"
-#include "cmd/trainrun.h"
 #include "cmd/validate.h"
+#include "cmd/vitoptions.h"
 #include "train/finetune.h"
 
 static struct {
     struct trainrun_options run;
-    const char *size, *tokens, *init, *landmarks, *start, *margin, *scale, *pairs, *pairs_index, *classifier;
-    int64_t stage, dim, depth, heads, mlp, patches, patch, epochs, batch, micro, warmup;
+    struct vitoptions vit;
+    const char *tokens, *init, *landmarks, *start, *margin, *pairs, *pairs_index, *classifier;
+    int64_t stage, epochs, batch, micro, warmup;
     double lr, lr_final, decay, layer_decay, landmark_reg, margin_scale, margin_m, mixup, mixup_alpha;
-    double randaugment, crop_min, jitter, erase, dropout, drop_path, landmark_dropout;
+    double randaugment, crop_min, jitter, erase, landmark_dropout;
     int freeze, no_flip;
 } o = {.run = TRAINRUN_DEFAULTS,
-       .size = "b",
+       .vit = VITOPTIONS_DEFAULTS,
        .tokens = "landmark",
        .start = "random",
        .margin = "cosface",
-       .scale = "dim",
        .classifier = "auto",
        .stage = 3,
-       .patches = 196,
-       .patch = 8,
        .epochs = 34,
        .batch = 600,
        .micro = 200,
@@ -45,8 +41,6 @@ static struct {
        .crop_min = 0.9,
        .jitter = 0.1,
        .erase = 0.5,
-       .dropout = 0.1,
-       .drop_path = 0.1,
        .landmark_dropout = 0.5};
 
 enum { SPLIT_FROM = 10000 /* classes: below, all of their weights are little beside the ViT */ };
@@ -64,13 +58,7 @@ static const struct cli_option options[] = {
      "X times the schedule that keeps the landmarks in place; 0: off", -1, 1e6, "1 in stage 3, 0 in stage 1"},
     {"tokens", 0, CLI_CHOICE, &o.tokens, "landmark|grid", "patches at landmarks, or on a grid without a landmark CNN",
      0, 0, "landmark"},
-    {"size", 0, CLI_CHOICE, &o.size, "xs|t|s|b", "named size of the ViT; b is the paper's", 0, 0, "b"},
-    {"dim", 0, CLI_INT, &o.dim, "N", "width, instead of the named size's", 0, 4096, NULL},
-    {"depth", 0, CLI_INT, &o.depth, "N", "blocks, instead of the named size's", 0, 64, NULL},
-    {"heads", 0, CLI_INT, &o.heads, "N", "heads of width 64, instead of the named size's", 0, 64, NULL},
-    {"mlp", 0, CLI_INT, &o.mlp, "N", "width of the MLP, instead of the named size's", 0, 65536, NULL},
-    {"patches", 0, CLI_INT, &o.patches, "N", "landmarks, a square number", 1, 4096, "196"},
-    {"patch", 0, CLI_INT, &o.patch, "N", "side of a patch in pixels, 8 or 16", 8, 16, "8"},
+    VITOPTIONS_SIZE(o.vit),
     {"epochs", 0, CLI_INT, &o.epochs, "N", "epochs", 1, 1e6, "34"},
     {"batch", 0, CLI_INT, &o.batch, "N", "images an optimiser step", 1, 1e6, "600"},
     {"micro", 0, CLI_INT, &o.micro, "N", "images a pass: the unit of BatchNorm and mixup; 0: the batch", 0, 1e6, "200"},
@@ -91,12 +79,10 @@ static const struct cli_option options[] = {
     {"jitter", 0, CLI_DOUBLE, &o.jitter, "X", "colour jitter; 0: off", 0, 1, "0.1"},
     {"erase", 0, CLI_DOUBLE, &o.erase, "P", "share of images with an erased rectangle", 0, 1, "0.5"},
     {"no-flip", 0, CLI_FLAG, &o.no_flip, NULL, "do not mirror images", 0, 0, NULL},
-    {"dropout", 0, CLI_DOUBLE, &o.dropout, "P", "dropout in the ViT", 0, 0.99, "0.1"},
+    {"dropout", 0, CLI_DOUBLE, &o.vit.dropout, "P", "dropout in the ViT", 0, 0.99, "0.1"},
     {"landmark-dropout", 0, CLI_DOUBLE, &o.landmark_dropout, "P", "dropout before the landmark CNN's last layer", 0,
      0.99, "0.5"},
-    {"drop-path", 0, CLI_DOUBLE, &o.drop_path, "P", "share of residual branches that are dropped", 0, 0.99, "0.1"},
-    {"scale", 0, CLI_CHOICE, &o.scale, "dim|head", "scale of attention: width^-0.5 as the authors, or 64^-0.5", 0, 0,
-     "dim"},
+    VITOPTIONS_BRANCHES(o.vit),
     {"pairs", 0, CLI_STRING, &o.pairs, "FILE", "verify these pairs after every epoch, and keep the best model", 0, 0,
      NULL},
     {"pairs-index", 0, CLI_STRING, &o.pairs_index, "FACES.lafs", "index of the photos of --pairs", 0, 0, NULL},
@@ -132,18 +118,9 @@ static struct {
 static lafs_status configure(struct lafs_err *err)
 {
     struct lafs_finetune_config *c = &s.c;
-    LAFS_TRY(lafs_finetune_config_default(c, o.size, (int)o.stage, err));
+    LAFS_TRY(lafs_finetune_config_default(c, o.vit.size, (int)o.stage, err));
     struct lafs_vit_config *v = &c->model.vit;
-    if (o.dim) v->dim = (int)o.dim;
-    if (o.depth) v->depth = (int)o.depth;
-    if (o.heads) v->heads = (int)o.heads;
-    if (o.mlp) v->mlp = (int)o.mlp;
-    v->patches = (int)o.patches;
-    v->patch = (int)o.patch;
-    v->dropout = (float)o.dropout;
-    v->drop_path = (float)o.drop_path;
-    v->scale = strcmp(o.scale, "dim") ? LAFS_SCALE_HEAD : LAFS_SCALE_DIM;
-    LAFS_TRY(lafs_vit_config_check(v, err));
+    LAFS_TRY(vitoptions_apply(&o.vit, v, err));
     int grid = !strcmp(o.tokens, "grid");
     c->model.tokens = grid ? LAFS_TOKENS_GRID : LAFS_TOKENS_LANDMARK;
     c->model.parts = grid ? LAFS_PART_VIT : LAFS_PART_VIT | LAFS_PART_CNN;
@@ -179,7 +156,6 @@ static void record_options(void)
 {
     const struct lafs_finetune_config *c = &s.c;
     struct trainrun *r = &s.run;
-    const struct lafs_vit_config *v = &c->model.vit;
     trainrun_option(r, "stage", 0, "%" PRId64, o.stage);
     trainrun_option(r, "tokens", 0, "%s", o.tokens);
     trainrun_option(r, "data", 0, "%s", s.data_digest);
@@ -190,9 +166,9 @@ static void record_options(void)
     trainrun_option(r, "landmark-start", 0, "%s", o.start);
     trainrun_option(r, "freeze-landmarks", 0, "%d", c->freeze_cnn);
     trainrun_option(r, "landmark-reg", 0, "%.9g", c->landmark_weight);
-    trainrun_option(r, "vit", 0, "dim %d depth %d heads %d mlp %d patches %d patch %d scale %s", v->dim, v->depth,
-                    v->heads, v->mlp, v->patches, v->patch, o.scale);
-    trainrun_option(r, "drop", 0, "dropout %g drop-path %g landmarks %g", o.dropout, o.drop_path, o.landmark_dropout);
+    vitoptions_record(&o.vit, &c->model.vit, r);
+    trainrun_option(r, "drop", 0, "dropout %g drop-path %g landmarks %g", o.vit.dropout, o.vit.drop_path,
+                    o.landmark_dropout);
     trainrun_option(r, "epochs", 1, "%" PRId64, c->epochs);
     trainrun_option(r, "warmup", 1, "%" PRId64, c->warmup_epochs);
     trainrun_option(r, "batch", 0, "%" PRId64, c->batch);

@@ -1,32 +1,26 @@
 /* lafs-pretrain: self-supervised training on faces without labels. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "base/sha256.h"
 #include "cmd/cli.h"
-#include "cmd/trainrun.h"
+#include "cmd/vitoptions.h"
 #include "train/pretrain.h"
 
 static struct {
     struct trainrun_options run;
-    const char *method, *size, *landmarks, *init, *scale, *teacher;
-    int64_t dim, depth, heads, mlp, patches, patch;
+    struct vitoptions vit;
+    const char *method, *landmarks, *init, *teacher;
     int64_t epochs, batch, micro, warmup, freeze_last, temp_epochs, out_dim, hidden, bottleneck, subset, globals,
         locals;
     double lr, lr_final, decay, decay_final, momentum, clip, temp_student, temp_first, temp, center_momentum, sigma;
-    double global_min, local_min, local_max, dropout, drop_path;
+    double global_min, local_min, local_max;
     int ordered;
 } o = {.run = TRAINRUN_DEFAULTS,
+       .vit = VITOPTIONS_DEFAULTS,
        .method = "lafs",
-       .size = "b",
-       .scale = "dim",
        .teacher = "train",
-       .patches = 196,
-       .patch = 8,
        .epochs = 41,
        .batch = 164,
        .warmup = -1,
@@ -51,22 +45,14 @@ static struct {
        .sigma = 5,
        .global_min = 0.4,
        .local_min = -1,
-       .local_max = -1,
-       .dropout = 0.1,
-       .drop_path = 0.1};
+       .local_max = -1};
 
 #define BIG 9007199254740992.0
 static const struct cli_option options[] = {
     TRAINRUN_OUTPUT(o.run),
     {"method", 0, CLI_CHOICE, &o.method, "lafs|dino", "landmark patches, or plain crops cut on a grid", 0, 0, "lafs"},
     {"landmarks", 0, CLI_STRING, &o.landmarks, "MODEL", "the model whose landmark CNN is used, or 'grid'", 0, 0, NULL},
-    {"size", 0, CLI_CHOICE, &o.size, "xs|t|s|b", "named size of the ViT; b is the paper's", 0, 0, "b"},
-    {"dim", 0, CLI_INT, &o.dim, "N", "width, instead of the named size's", 0, 4096, NULL},
-    {"depth", 0, CLI_INT, &o.depth, "N", "blocks, instead of the named size's", 0, 64, NULL},
-    {"heads", 0, CLI_INT, &o.heads, "N", "heads of width 64, instead of the named size's", 0, 64, NULL},
-    {"mlp", 0, CLI_INT, &o.mlp, "N", "width of the MLP, instead of the named size's", 0, 65536, NULL},
-    {"patches", 0, CLI_INT, &o.patches, "N", "landmarks, a square number", 1, 4096, "196"},
-    {"patch", 0, CLI_INT, &o.patch, "N", "side of a patch in pixels, 8 or 16", 8, 16, "8"},
+    VITOPTIONS_SIZE(o.vit),
     {"epochs", 0, CLI_INT, &o.epochs, "N", "epochs", 1, 1e6, "41"},
     {"batch", 0, CLI_INT, &o.batch, "N", "images a step", 1, 1e6, "164"},
     {"micro", 0, CLI_INT, &o.micro, "N", "images a pass; the gradients of a step's passes are added", 0, 1e6,
@@ -97,10 +83,8 @@ static const struct cli_option options[] = {
     {"global-min", 0, CLI_DOUBLE, &o.global_min, "SHARE", "smallest area of a global crop", 0.01, 1, "0.4"},
     {"local-min", 0, CLI_DOUBLE, &o.local_min, "SHARE", "smallest area of a local crop", -1, 1, "0.4, dino 0.05"},
     {"local-max", 0, CLI_DOUBLE, &o.local_max, "SHARE", "largest area of a local crop", -1, 1, "1, dino 0.4"},
-    {"dropout", 0, CLI_DOUBLE, &o.dropout, "P", "dropout", 0, 0.99, "0.1"},
-    {"drop-path", 0, CLI_DOUBLE, &o.drop_path, "P", "share of residual branches that are dropped", 0, 0.99, "0.1"},
-    {"scale", 0, CLI_CHOICE, &o.scale, "dim|head", "scale of attention: width^-0.5 as the authors, or 64^-0.5", 0, 0,
-     "dim"},
+    {"dropout", 0, CLI_DOUBLE, &o.vit.dropout, "P", "dropout", 0, 0.99, "0.1"},
+    VITOPTIONS_BRANCHES(o.vit),
     {"teacher", 0, CLI_CHOICE, &o.teacher, "train|eval", "dropout in the teacher too as the authors, or none", 0, 0,
      "train"},
     {"init", 0, CLI_STRING, &o.init, "MODEL", "start the ViT from this model", 0, 0, NULL},
@@ -136,18 +120,9 @@ static lafs_status configure(struct lafs_err *err)
 {
     struct lafs_pretrain_config *c = &s.c;
     int dino = !strcmp(o.method, "dino");
-    LAFS_TRY(lafs_pretrain_config_default(c, o.size, dino, err));
+    LAFS_TRY(lafs_pretrain_config_default(c, o.vit.size, dino, err));
     struct lafs_vit_config *v = &c->model.vit;
-    if (o.dim) v->dim = (int)o.dim;
-    if (o.depth) v->depth = (int)o.depth;
-    if (o.heads) v->heads = (int)o.heads;
-    if (o.mlp) v->mlp = (int)o.mlp;
-    v->patches = (int)o.patches;
-    v->patch = (int)o.patch;
-    v->dropout = (float)o.dropout;
-    v->drop_path = (float)o.drop_path;
-    v->scale = strcmp(o.scale, "dim") ? LAFS_SCALE_HEAD : LAFS_SCALE_DIM;
-    LAFS_TRY(lafs_vit_config_check(v, err));
+    LAFS_TRY(vitoptions_apply(&o.vit, v, err));
     int grid = dino || (o.landmarks && !strcmp(o.landmarks, "grid"));
     c->model.tokens = grid ? LAFS_TOKENS_GRID : LAFS_TOKENS_LANDMARK;
     c->head = (struct lafs_dino_config){v->dim, o.hidden, o.bottleneck, o.out_dim};
@@ -191,15 +166,13 @@ static void record_options(void)
 {
     const struct lafs_pretrain_config *c = &s.c;
     struct trainrun *r = &s.run;
-    const struct lafs_vit_config *v = &c->model.vit;
     trainrun_option(r, "method", 0, "%s", o.method);
     trainrun_option(r, "tokens", 0, "%s", c->model.tokens == LAFS_TOKENS_GRID ? "grid" : "landmark");
     trainrun_option(r, "landmarks", 0, "%s", s.has_cnn ? s.cnn_digest : o.landmarks ? o.landmarks : "");
     trainrun_option(r, "data", 0, "%s", s.data_digest);
     trainrun_option(r, "images", 0, "%" PRId64, c->images);
-    trainrun_option(r, "vit", 0, "dim %d depth %d heads %d mlp %d patches %d patch %d scale %s", v->dim, v->depth,
-                    v->heads, v->mlp, v->patches, v->patch, o.scale);
-    trainrun_option(r, "drop", 0, "dropout %g drop-path %g teacher %s", o.dropout, o.drop_path, o.teacher);
+    vitoptions_record(&o.vit, &c->model.vit, r);
+    trainrun_option(r, "drop", 0, "dropout %g drop-path %g teacher %s", o.vit.dropout, o.vit.drop_path, o.teacher);
     trainrun_option(r, "epochs", 1, "%" PRId64, c->epochs);
     trainrun_option(r, "warmup", 1, "%" PRId64, c->warmup_epochs);
     trainrun_option(r, "temp-epochs", 1, "%" PRId64, c->temp_epochs);
