@@ -56,10 +56,10 @@ static const struct lafs_run_option *find_option(const struct lafs_run_option *o
     return NULL;
 }
 
-/* Appends "; NAME was OLD, is NEW" to diff for every difference. */
 /* What a run's configuration says of an option: "" unless it is a string. */
 static const char *text_of(const struct lafs_json *v) { return v && v->type == LAFS_JSON_STRING ? v->str : ""; }
 
+/* Appends "; NAME was OLD, is NEW" to diff for every difference. */
 static void compare_options(const struct lafs_json *old, const struct lafs_run_option *option, int n, int extend,
                             struct lafs_buf *diff, int *grown)
 {
