@@ -174,12 +174,7 @@ static lafs_status make_batch(struct lafs_dtrain *t, struct lafs_err *err)
 {
     size_t side = (size_t)t->task->side;
     lafs_pool_for(t->pool, t->c.batch, make_one, t);
-    for (int64_t i = 0; i < t->c.batch; i++)
-        if (t->errs[i].status != LAFS_OK) {
-            if (err) *err = t->errs[i];
-            if (err) err->status = LAFS_FAILED;
-            return LAFS_FAILED;
-        }
+    LAFS_TRY(lafs_err_first(t->errs, t->c.batch, err));
     t->b->ops->upload(t->b->dev, t->image, t->examples, (size_t)t->c.batch * side * side * 3 * sizeof(float));
     return LAFS_OK;
 }

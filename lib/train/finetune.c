@@ -11,7 +11,6 @@
 #include "base/rng.h"
 #include "compute/fit.h"
 #include "compute/repeat.h"
-#include "data/face.h"
 #include "data/loader.h"
 #include "model/embed.h"
 #include "train/ahead.h"
@@ -583,19 +582,10 @@ static void prepare(void *arg, int64_t i, int worker)
     (void)worker;
     struct lafs_finetune *t = arg;
     struct lafs_err *err = &t->errs[i];
-    struct lafs_sample s;
     int64_t at = t->want[i];
     const char *key = t->ix->sample[at].key;
-    err->status = LAFS_OK;
-    lafs_sample_init(&s);
-    lafs_status st = lafs_fetch_sample(t->fetch, at, &s, err);
-    if (st == LAFS_OK) st = lafs_face_image(&s, t->c.max_pixels, &t->source[i], err);
-    lafs_sample_release(&s);
-    if (st != LAFS_OK) {
-        lafs_err_prefix(err, "image '%s'", key);
-        err->status = LAFS_FAILED;
-        return;
-    }
+    err->status = lafs_index_image(t->ix, t->fetch, at, t->c.max_pixels, &t->source[i], err);
+    if (err->status != LAFS_OK) return;
     lafs_plan_train(&t->c.views, t->source[i].w, t->source[i].h, t->c.seed, t->epoch, key, &t->plan[i]);
     t->out->key_hash[i] = lafs_fnv1a(key, strlen(key));
     t->out->target[i] = (struct lafs_target){t->classes->label[at], t->classes->label[at], 1};
@@ -639,11 +629,7 @@ static lafs_status make(void *arg, int64_t local, int slot, struct lafs_err *err
     }
     t->want = t->order + number % per * n;
     lafs_pool_for(t->pool, n, prepare, t);
-    for (int64_t j = 0; j < n; j++)
-        if (t->errs[j].status != LAFS_OK) {
-            if (err) *err = t->errs[j];
-            return LAFS_FAILED;
-        }
+    LAFS_TRY(lafs_err_first(t->errs, n, err));
     b->ops->render(b->dev, n, t->plan, t->source_at, t->w, t->h, NULL, t->crop_at);
     return b->ops->sync(b->dev, err);
 }
