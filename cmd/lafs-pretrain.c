@@ -5,20 +5,21 @@
 
 #include "base/sha256.h"
 #include "cmd/cli.h"
+#include "cmd/viewoptions.h"
 #include "cmd/vitoptions.h"
 #include "train/pretrain.h"
 
 static struct {
     struct trainrun_options run;
     struct vitoptions vit;
+    struct viewoptions views;
     const char *method, *landmarks, *init, *teacher;
-    int64_t epochs, batch, micro, warmup, freeze_last, temp_epochs, out_dim, hidden, bottleneck, subset, globals,
-        locals;
+    int64_t epochs, batch, micro, warmup, freeze_last, temp_epochs, out_dim, hidden, bottleneck, subset;
     double lr, lr_final, decay, decay_final, momentum, clip, temp_student, temp_first, temp, center_momentum, sigma;
-    double global_min, local_min, local_max;
     int ordered;
 } o = {.run = TRAINRUN_DEFAULTS,
        .vit = VITOPTIONS_DEFAULTS,
+       .views = VIEWOPTIONS_DEFAULTS,
        .method = "lafs",
        .teacher = "train",
        .epochs = 41,
@@ -30,8 +31,6 @@ static struct {
        .hidden = 2048,
        .bottleneck = 256,
        .subset = 36,
-       .globals = 2,
-       .locals = 8,
        .lr = 5e-4,
        .lr_final = 1e-6,
        .decay = 0.04,
@@ -42,10 +41,7 @@ static struct {
        .temp_first = 0.07,
        .temp = 0.04,
        .center_momentum = 0.9,
-       .sigma = 5,
-       .global_min = 0.4,
-       .local_min = -1,
-       .local_max = -1};
+       .sigma = 5};
 
 #define BIG 9007199254740992.0
 static const struct cli_option options[] = {
@@ -78,11 +74,7 @@ static const struct cli_option options[] = {
     {"sigma", 0, CLI_DOUBLE, &o.sigma, "PIXELS", "perturbation of the landmarks; 0: none", 0, 112, "5"},
     {"subset", 0, CLI_INT, &o.subset, "N", "patches of a local view", 1, 4096, "36"},
     {"ordered", 0, CLI_FLAG, &o.ordered, NULL, "keep a local view's patches in landmark order: no shuffle", 0, 0, NULL},
-    {"globals", 0, CLI_INT, &o.globals, "N", "global views of an image", 1, 16, "2"},
-    {"locals", 0, CLI_INT, &o.locals, "N", "local views of an image", 0, 48, "8"},
-    {"global-min", 0, CLI_DOUBLE, &o.global_min, "SHARE", "smallest area of a global crop", 0.01, 1, "0.4"},
-    {"local-min", 0, CLI_DOUBLE, &o.local_min, "SHARE", "smallest area of a local crop", -1, 1, "0.4, dino 0.05"},
-    {"local-max", 0, CLI_DOUBLE, &o.local_max, "SHARE", "largest area of a local crop", -1, 1, "1, dino 0.4"},
+    VIEWOPTIONS(o.views),
     {"dropout", 0, CLI_DOUBLE, &o.vit.dropout, "P", "dropout", 0, 0.99, "0.1"},
     VITOPTIONS_BRANCHES(o.vit),
     {"teacher", 0, CLI_CHOICE, &o.teacher, "train|eval", "dropout in the teacher too as the authors, or none", 0, 0,
@@ -126,11 +118,7 @@ static lafs_status configure(struct lafs_err *err)
     int grid = dino || (o.landmarks && !strcmp(o.landmarks, "grid"));
     c->model.tokens = grid ? LAFS_TOKENS_GRID : LAFS_TOKENS_LANDMARK;
     c->head = (struct lafs_dino_config){v->dim, o.hidden, o.bottleneck, o.out_dim};
-    c->views.globals = (int)o.globals;
-    c->views.locals = (int)o.locals;
-    c->views.global_scale[0] = (float)o.global_min;
-    if (o.local_min >= 0) c->views.local_scale[0] = (float)o.local_min;
-    if (o.local_max >= 0) c->views.local_scale[1] = (float)o.local_max;
+    viewoptions_apply(&o.views, dino, &c->views);
     if (dino && (c->views.size / v->patch) * (c->views.size / v->patch) != v->patches)
         return lafs_fail(err, LAFS_USAGE, "a grid of %d x %d patches has no %d of them", v->patch, v->patch,
                          v->patches);
