@@ -205,7 +205,7 @@ int main(int argc, char **argv)
     if (!o.run.dir) cli_misuse("where does the run go? give -o RUN");
     if (n != 1) cli_misuse("give one index of photos with points");
     s.path = args[0];
-    o.run.ranks = "none";
+    o.run.ranks = "none"; /* one process does it all */
     if (!o.canvases) trainrun_init(&s.run, &trainer, &o.run); /* which takes signals over */
     lafs_status st = o.canvases ? write_canvases(args[0], &err) : trainrun_go(&s.run, &err);
     int status = !o.canvases ? trainrun_end(&s.run, st, &err) : st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
