@@ -7,19 +7,19 @@
 #include "base/sha256.h"
 #include "cmd/cli.h"
 #include "cmd/filter.h"
+#include "cmd/viewoptions.h"
 #include "data/face.h"
 #include "data/loader.h"
 #include "data/views.h"
 #include "train/run.h"
 
 static struct {
+    struct viewoptions views;
     const char *epochs, *method, *resume;
     int render, keep, train, no_flip;
-    int64_t globals, locals, size;
-    double global_min, local_min, local_max;
     double randaugment, crop_min, jitter, erase;
-} o = {.epochs = "0", .method = "lafs", .globals = 2, .locals = 8, .size = 112, .global_min = 0.4, .local_min = -1,
-       .local_max = -1, .randaugment = 1, .crop_min = 0.9, .jitter = 0.1, .erase = 0.5};
+} o = {.views = VIEWOPTIONS_DEFAULTS, .epochs = "0", .method = "lafs", .randaugment = 1, .crop_min = 0.9, .jitter = 0.1,
+       .erase = 0.5};
 
 static const struct cli_option options[] = {
     {"epochs", 0, CLI_STRING, &o.epochs, "A-B", "draw the views of epochs A to B, both included, counted from 0", 0, 0,
@@ -28,11 +28,7 @@ static const struct cli_option options[] = {
     {"keep", 0, CLI_FLAG, &o.keep, NULL, "with --render, keep the picture too", 0, 0, NULL},
     {"resume", 0, CLI_STRING, &o.resume, "RUN", "begin where the newest checkpoint of RUN stands", 0, 0, NULL},
     {"method", 0, CLI_CHOICE, &o.method, "lafs|dino", "views of landmark patches, or of plain crops", 0, 0, "lafs"},
-    {"globals", 0, CLI_INT, &o.globals, "N", "global views of an image", 1, 16, "2"},
-    {"locals", 0, CLI_INT, &o.locals, "N", "local views of an image", 0, 48, "8"},
-    {"global-min", 0, CLI_DOUBLE, &o.global_min, "SHARE", "smallest area of a global crop", 0.01, 1, "0.4"},
-    {"local-min", 0, CLI_DOUBLE, &o.local_min, "SHARE", "smallest area of a local crop", -1, 1, "0.4, dino 0.05"},
-    {"local-max", 0, CLI_DOUBLE, &o.local_max, "SHARE", "largest area of a local crop", -1, 1, "1, dino 0.4"},
+    VIEWOPTIONS(o.views),
     {"train", 0, CLI_FLAG, &o.train, NULL, "one view an image, as fine-tuning sees it", 0, 0, NULL},
     {"randaugment", 0, CLI_DOUBLE, &o.randaugment, "M", "with --train: magnitude of RandAugment; -1: off", -1, 10, "1"},
     {"crop-min", 0, CLI_DOUBLE, &o.crop_min, "SHARE", "with --train: smallest area of the crop; 1: off", 0.01, 1,
@@ -238,12 +234,7 @@ static void configure(void)
 {
     struct lafs_pretrain_views *v = &s.views;
     parse_epochs(o.epochs);
-    lafs_pretrain_views_default(v, !strcmp(o.method, "dino"));
-    v->globals = (int)o.globals;
-    v->locals = (int)o.locals;
-    v->global_scale[0] = (float)o.global_min;
-    if (o.local_min >= 0) v->local_scale[0] = (float)o.local_min;
-    if (o.local_max >= 0) v->local_scale[1] = (float)o.local_max;
+    viewoptions_apply(&o.views, !strcmp(o.method, "dino"), v);
     if (v->local_scale[0] > v->local_scale[1] || v->local_scale[0] <= 0)
         cli_misuse("a local crop's area cannot be from %g to %g of the image's", (double)v->local_scale[0],
                    (double)v->local_scale[1]);

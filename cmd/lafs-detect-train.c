@@ -11,15 +11,16 @@
 #include "train/detect.h"
 
 static struct {
-    const char *run, *what, *init, *note, *licence, *with;
-    int64_t steps, batch, warmup, every, keep, canvases, side;
+    struct trainrun_options run;
+    const char *what, *init, *note, *licence, *with;
+    int64_t steps, batch, warmup, canvases, side;
     double lr, lr_final, decay, average;
-    int no_mirror, extend;
-} o = {.what = "refiner",
+    int no_mirror;
+} o = {.run = TRAINRUN_DEFAULTS,
+       .what = "refiner",
        .steps = 20000,
        .batch = 32,
        .warmup = 200,
-       .keep = 2,
        .side = 160,
        .with = "none",
        .lr = 0.002,
@@ -27,10 +28,8 @@ static struct {
        .decay = 0.01,
        .average = 0.998};
 
-#define BIG 9007199254740992.0
 static const struct cli_option options[] = {
-    {"output", 'o', CLI_STRING, &o.run, "RUN", "the run's directory; the same command again goes on where it stopped",
-     0, 0, NULL},
+    TRAINRUN_OUTPUT(o.run),
     {"what", 0, CLI_CHOICE, &o.what, "detector|refiner", "which network to train", 0, 0, "refiner"},
     {"init", 0, CLI_STRING, &o.init, "RUN", "start from the newest checkpoint of another run of the same network", 0, 0,
      NULL},
@@ -45,10 +44,7 @@ static const struct cli_option options[] = {
      "0.998"},
     {"note", 0, CLI_STRING, &o.note, "TEXT", "where the data came from: goes into the model file", 0, 0, NULL},
     {"licence", 0, CLI_STRING, &o.licence, "TEXT", "the model's licence: goes into the model file", 0, 0, NULL},
-    {"checkpoint-every", 0, CLI_INT, &o.every, "STEPS", "write a checkpoint after so many steps", 0, BIG,
-     "1000, and every ten minutes"},
-    {"keep", 0, CLI_INT, &o.keep, "N", "checkpoints to keep", 1, 1000, "2"},
-    {"extend", 0, CLI_FLAG, &o.extend, NULL, "let more steps than the run was begun with be no change", 0, 0, NULL},
+    TRAINRUN_CHECKPOINTS(o.run, "1000, and every ten minutes", "steps"),
     {"canvases", 0, CLI_INT, &o.canvases, "N", "train nothing: write N canvases that the detector would see to RUN", 1,
      1e9, NULL},
     {"canvas-side", 0, CLI_INT, &o.side, "N", "side of those canvases", 160, 4096, "160"},
@@ -67,28 +63,15 @@ static const struct cli_program program = {"lafs-detect-train", "-o RUN [OPTION]
 enum { PER_EPOCH = 1000 /* steps between checkpoints */ };
 
 static struct {
-    struct lafs_backend backend;
+    const char *path; /* of the index */
+    struct lafs_dtrain_config c;
+    struct lafs_dtrain_report report;
     struct lafs_index *ix;
     struct lafs_dtrain *trainer;
     struct lafs_st *init; /* checkpoint of --init */
     struct trainrun run;
     char data_digest[65];
 } s;
-
-static void configure(struct lafs_dtrain_config *c)
-{
-    *c = (struct lafs_dtrain_config){.task = strcmp(o.what, "detector") ? &lafs_refiner_task : &lafs_detector_task,
-                                     .batch = o.batch,
-                                     .steps = o.steps,
-                                     .warmup = o.warmup,
-                                     .lr = o.lr,
-                                     .lr_final = o.lr_final,
-                                     .decay = o.decay,
-                                     .average = o.average,
-                                     .no_mirror = o.no_mirror,
-                                     .seed = (uint64_t)cli.seed,
-                                     .max_pixels = cli.max_pixels};
-}
 
 static void record_options(void)
 {
@@ -126,50 +109,22 @@ static lafs_status save_model(struct lafs_err *err)
     return lafs_dtrain_save(s.trainer, path, meta, n, err);
 }
 
-static lafs_status train(const struct lafs_dtrain_config *c, struct lafs_err *err)
+static lafs_status step(struct trainrun_step *r, struct lafs_err *err)
 {
-    struct trainrun *r = &s.run;
-    while (lafs_dtrain_step_number(s.trainer) < r->steps) {
-        struct lafs_dtrain_report p;
-        lafs_status st = lafs_dtrain_step(s.trainer, &p, err);
-        if (st != LAFS_OK) {
-            trainrun_tell_last_good(r);
-            return st;
-        }
-        trainrun_log_begin(r, p.step, (p.step - 1) / r->per_epoch, p.figure[0]);
-        for (int i = 1; i < LAFS_DTRAIN_FIGURES && c->task->figure[i]; i++)
-            trainrun_number(r, c->task->figure[i], p.figure[i]);
-        trainrun_number(r, "lr", p.lr);
-        trainrun_number(r, "grad_norm", p.grad_norm);
-        LAFS_TRY(trainrun_log_end(r, p.seconds, p.wait, err));
-        LAFS_TRY(trainrun_save(r, 0, err));
-        if (r->saved == p.step) LAFS_TRY(save_model(err));
-    }
+    struct lafs_dtrain_report *p = &s.report;
+    LAFS_TRY(lafs_dtrain_step(s.trainer, p, err));
+    *r = (struct trainrun_step){p->step, (p->step - 1) / PER_EPOCH, p->figure[0], p->seconds, p->wait};
     return LAFS_OK;
 }
 
-static lafs_status checkpoint(void *t, struct lafs_ckpt *c, struct lafs_err *err)
+static lafs_status figures(struct lafs_err *err)
 {
-    return lafs_dtrain_checkpoint(t, c, err);
-}
-static int64_t step_of(const void *t) { return lafs_dtrain_step_number(t); }
-
-/* The start of a run: another one's weights; or its own newest checkpoint. */
-static lafs_status begin_or_resume(struct lafs_err *err)
-{
-    struct lafs_st *st;
-    if (s.run.run.resume < 0) {
-        if (!o.init) return LAFS_OK;
-        lafs_status found = lafs_dtrain_init_from(s.trainer, s.init, err);
-        return found == LAFS_OK ? found : lafs_err_prefix(err, "'%s'", o.init);
-    }
-    LAFS_TRY(lafs_run_load(&s.run.run, &st, err));
-    const char *now = s.backend.ops->describe(s.backend.dev), *then = lafs_st_meta(st, "backend");
-    if (then && strcmp(then, now)) cli_warn("this run was begun on '%s'; here, on '%s', bits may differ", then, now);
-    lafs_status status = lafs_dtrain_restore(s.trainer, st, err);
-    lafs_st_close(st);
-    if (status == LAFS_OK) cli_note("going on after step %" PRId64, s.run.run.resume);
-    return status;
+    const char *const *name = s.c.task->figure;
+    (void)err;
+    for (int i = 1; i < LAFS_DTRAIN_FIGURES && name[i]; i++) trainrun_number(&s.run, name[i], s.report.figure[i]);
+    trainrun_number(&s.run, "lr", s.report.lr);
+    trainrun_number(&s.run, "grad_norm", s.report.grad_norm);
+    return LAFS_OK;
 }
 
 /* What a new run starts from; one that goes on needs it no longer. */
@@ -177,7 +132,7 @@ static lafs_status open_init(struct lafs_err *err)
 {
     struct lafs_st *own;
     if (!o.init) return LAFS_OK;
-    if (lafs_run_peek(o.run, &own, NULL) == LAFS_OK) {
+    if (lafs_run_peek(o.run.dir, &own, NULL) == LAFS_OK) {
         lafs_st_close(own);
         return LAFS_OK;
     }
@@ -188,55 +143,75 @@ static lafs_status open_init(struct lafs_err *err)
 static lafs_status write_canvases(const char *path, struct lafs_err *err)
 {
     const struct canvases_options c = {o.canvases, o.side, o.no_mirror, o.with};
-    LAFS_TRY(lafs_writer_spares(o.run, &path, 1, err));
+    LAFS_TRY(lafs_writer_spares(o.run.dir, &path, 1, err));
     LAFS_TRY(lafs_index_open(&s.ix, path, err));
-    return canvases_write(&program, &c, s.ix, o.run, err);
+    return canvases_write(&program, &c, s.ix, o.run.dir, err);
 }
 
-static lafs_status go(const char *path, struct lafs_err *err)
+static lafs_status prepare(struct lafs_err *err)
 {
-    struct lafs_dtrain_config c;
-    const char *why = NULL;
-    configure(&c);
-    LAFS_TRY(lafs_index_open(&s.ix, path, err));
-    LAFS_TRY(lafs_sha256_file(path, s.data_digest, err));
-    LAFS_TRY(open_init(err));
-    LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
-    if (why) cli_warn("device %s", why);
-    record_options();
-    LAFS_TRY(lafs_dtrain_open(&s.trainer, &c, &s.backend, cli_pool(), s.ix, err));
-    LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, s.backend.ops->describe(s.backend.dev), err));
-    LAFS_TRY(begin_or_resume(err));
-    s.run.trainer = s.trainer;
-    s.run.checkpoint = checkpoint;
-    s.run.step = step_of;
+    s.c = (struct lafs_dtrain_config){.task = strcmp(o.what, "detector") ? &lafs_refiner_task : &lafs_detector_task,
+                                      .batch = o.batch,
+                                      .steps = o.steps,
+                                      .warmup = o.warmup,
+                                      .lr = o.lr,
+                                      .lr_final = o.lr_final,
+                                      .decay = o.decay,
+                                      .average = o.average,
+                                      .no_mirror = o.no_mirror,
+                                      .seed = (uint64_t)cli.seed,
+                                      .max_pixels = cli.max_pixels};
     s.run.steps = o.steps;
     s.run.per_epoch = PER_EPOCH;
-    s.run.every = o.every;
-    s.run.keep = o.keep;
-    LAFS_TRY(trainrun_start(&s.run, err));
-    cli_note("%" PRId64 " parameters", lafs_dtrain_parameters(s.trainer));
-    LAFS_TRY(train(&c, err));
-    trainrun_tell_done(&s.run);
-    LAFS_TRY(trainrun_save(&s.run, 1, err));
-    return save_model(err);
+    LAFS_TRY(lafs_index_open(&s.ix, s.path, err));
+    LAFS_TRY(lafs_sha256_file(s.path, s.data_digest, err));
+    LAFS_TRY(open_init(err));
+    LAFS_TRY(trainrun_open_backend(&s.run, err));
+    record_options();
+    return lafs_dtrain_open(&s.trainer, &s.c, &s.run.backend, cli_pool(), s.ix, err);
 }
+
+static lafs_status start(struct lafs_err *err)
+{
+    if (!o.init) return LAFS_OK;
+    lafs_status found = lafs_dtrain_init_from(s.trainer, s.init, err);
+    return found == LAFS_OK ? found : lafs_err_prefix(err, "'%s'", o.init);
+}
+static lafs_status restore(const struct lafs_st *st, struct lafs_err *err)
+{
+    return lafs_dtrain_restore(s.trainer, st, err);
+}
+static lafs_status tell_size(struct lafs_err *err)
+{
+    (void)err;
+    cli_note("%" PRId64 " parameters", lafs_dtrain_parameters(s.trainer));
+    return LAFS_OK;
+}
+static lafs_status checkpoint(struct lafs_ckpt *c, struct lafs_err *err)
+{
+    return lafs_dtrain_checkpoint(s.trainer, c, err);
+}
+static int64_t step_number(void) { return lafs_dtrain_step_number(s.trainer); }
+
+static const struct trainrun_trainer trainer = {
+    .prepare = prepare, .start = start, .restore = restore, .begun = tell_size, .checkpoint = checkpoint,
+    .step_number = step_number, .step = step, .figures = figures, .saved = save_model, .finish = save_model};
 
 int main(int argc, char **argv)
 {
     int n;
     struct lafs_err err = {0};
     char **args = cli_parse(&program, argc, argv, &n);
-    if (!o.run) cli_misuse("where does the run go? give -o RUN");
+    if (!o.run.dir) cli_misuse("where does the run go? give -o RUN");
     if (n != 1) cli_misuse("give one index of photos with points");
-    if (!o.canvases) trainrun_init(&s.run); /* which takes signals over */
-    lafs_status st = o.canvases ? write_canvases(args[0], &err) : go(args[0], &err);
-    int status = st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
-    if (st == LAFS_OK && !o.canvases) trainrun_say_end(&s.run);
-    if (!o.canvases) trainrun_close(&s.run);
+    s.path = args[0];
+    o.run.ranks = "none"; /* one process does it all */
+    if (!o.canvases) trainrun_init(&s.run, &trainer, &o.run); /* which takes signals over */
+    lafs_status st = o.canvases ? write_canvases(args[0], &err) : trainrun_go(&s.run, &err);
+    int status = !o.canvases ? trainrun_end(&s.run, st, &err) : st == LAFS_OK ? EXIT_DONE : cli_fail(&err);
     lafs_dtrain_close(s.trainer);
     lafs_st_close(s.init);
     lafs_index_free(s.ix);
-    lafs_backend_close(&s.backend);
+    trainrun_release(&s.run);
     return cli_finish(status);
 }

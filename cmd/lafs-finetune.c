@@ -1,39 +1,33 @@
 /* lafs-finetune: supervised training with a margin softmax. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/sha256.h"
 #include "cmd/cli.h"
-#include "cmd/trainrun.h"
 #include "cmd/validate.h"
+#include "cmd/vitoptions.h"
 #include "train/finetune.h"
 
 static struct {
-    const char *run, *size, *tokens, *init, *landmarks, *start, *margin, *scale, *pairs, *pairs_index, *precision,
-        *ranks, *classifier;
-    int64_t stage, dim, depth, heads, mlp, patches, patch, epochs, batch, micro, warmup, every, keep;
+    struct trainrun_options run;
+    struct vitoptions vit;
+    const char *tokens, *init, *landmarks, *start, *margin, *pairs, *pairs_index, *classifier;
+    int64_t stage, epochs, batch, micro, warmup;
     double lr, lr_final, decay, layer_decay, landmark_reg, margin_scale, margin_m, mixup, mixup_alpha;
-    double randaugment, crop_min, jitter, erase, dropout, drop_path, landmark_dropout;
-    int freeze, no_flip, extend, dry_run;
-} o = {.size = "b",
+    double randaugment, crop_min, jitter, erase, landmark_dropout;
+    int freeze, no_flip;
+} o = {.run = TRAINRUN_DEFAULTS,
+       .vit = VITOPTIONS_DEFAULTS,
        .tokens = "landmark",
        .start = "random",
        .margin = "cosface",
-       .scale = "dim",
-       .precision = "fp32",
-       .ranks = "auto",
        .classifier = "auto",
        .stage = 3,
-       .patches = 196,
-       .patch = 8,
        .epochs = 34,
        .batch = 600,
        .micro = 200,
        .warmup = -1,
-       .keep = 2,
        .lr = -1,
        .lr_final = 1e-6,
        .decay = 0.1,
@@ -47,15 +41,11 @@ static struct {
        .crop_min = 0.9,
        .jitter = 0.1,
        .erase = 0.5,
-       .dropout = 0.1,
-       .drop_path = 0.1,
        .landmark_dropout = 0.5};
 
-#define BIG 9007199254740992.0
 enum { SPLIT_FROM = 10000 /* classes: below, all of their weights are little beside the ViT */ };
 static const struct cli_option options[] = {
-    {"output", 'o', CLI_STRING, &o.run, "RUN", "the run's directory; the same command again goes on where it stopped",
-     0, 0, NULL},
+    TRAINRUN_OUTPUT(o.run),
     {"stage", 0, CLI_INT, &o.stage, "1|3", "1: all from scratch, for the landmark CNN; 3: after pretraining", 1, 3,
      "3"},
     {"init", 0, CLI_STRING, &o.init, "MODEL", "start the ViT from this model, and the landmark CNN where it has one", 0,
@@ -68,13 +58,7 @@ static const struct cli_option options[] = {
      "X times the schedule that keeps the landmarks in place; 0: off", -1, 1e6, "1 in stage 3, 0 in stage 1"},
     {"tokens", 0, CLI_CHOICE, &o.tokens, "landmark|grid", "patches at landmarks, or on a grid without a landmark CNN",
      0, 0, "landmark"},
-    {"size", 0, CLI_CHOICE, &o.size, "xs|t|s|b", "named size of the ViT; b is the paper's", 0, 0, "b"},
-    {"dim", 0, CLI_INT, &o.dim, "N", "width, instead of the named size's", 0, 4096, NULL},
-    {"depth", 0, CLI_INT, &o.depth, "N", "blocks, instead of the named size's", 0, 64, NULL},
-    {"heads", 0, CLI_INT, &o.heads, "N", "heads of width 64, instead of the named size's", 0, 64, NULL},
-    {"mlp", 0, CLI_INT, &o.mlp, "N", "width of the MLP, instead of the named size's", 0, 65536, NULL},
-    {"patches", 0, CLI_INT, &o.patches, "N", "landmarks, a square number", 1, 4096, "196"},
-    {"patch", 0, CLI_INT, &o.patch, "N", "side of a patch in pixels, 8 or 16", 8, 16, "8"},
+    VITOPTIONS_SIZE(o.vit),
     {"epochs", 0, CLI_INT, &o.epochs, "N", "epochs", 1, 1e6, "34"},
     {"batch", 0, CLI_INT, &o.batch, "N", "images an optimiser step", 1, 1e6, "600"},
     {"micro", 0, CLI_INT, &o.micro, "N", "images a pass: the unit of BatchNorm and mixup; 0: the batch", 0, 1e6, "200"},
@@ -95,23 +79,17 @@ static const struct cli_option options[] = {
     {"jitter", 0, CLI_DOUBLE, &o.jitter, "X", "colour jitter; 0: off", 0, 1, "0.1"},
     {"erase", 0, CLI_DOUBLE, &o.erase, "P", "share of images with an erased rectangle", 0, 1, "0.5"},
     {"no-flip", 0, CLI_FLAG, &o.no_flip, NULL, "do not mirror images", 0, 0, NULL},
-    {"dropout", 0, CLI_DOUBLE, &o.dropout, "P", "dropout in the ViT", 0, 0.99, "0.1"},
+    {"dropout", 0, CLI_DOUBLE, &o.vit.dropout, "P", "dropout in the ViT", 0, 0.99, "0.1"},
     {"landmark-dropout", 0, CLI_DOUBLE, &o.landmark_dropout, "P", "dropout before the landmark CNN's last layer", 0,
      0.99, "0.5"},
-    {"drop-path", 0, CLI_DOUBLE, &o.drop_path, "P", "share of residual branches that are dropped", 0, 0.99, "0.1"},
-    {"scale", 0, CLI_CHOICE, &o.scale, "dim|head", "scale of attention: width^-0.5 as the authors, or 64^-0.5", 0, 0,
-     "dim"},
+    VITOPTIONS_BRANCHES(o.vit),
     {"pairs", 0, CLI_STRING, &o.pairs, "FILE", "verify these pairs after every epoch, and keep the best model", 0, 0,
      NULL},
     {"pairs-index", 0, CLI_STRING, &o.pairs_index, "FACES.lafs", "index of the photos of --pairs", 0, 0, NULL},
-    {"precision", 0, CLI_CHOICE, &o.precision, "fp32|bf16|bf16x3",
-     "of the ViT's and the heads' products; the landmark CNN is always fp32", 0, 0, "fp32"},
-    {"checkpoint-every", 0, CLI_INT, &o.every, "STEPS", "write a checkpoint after so many steps", 0, BIG,
-     "each epoch, and every ten minutes"},
-    {"keep", 0, CLI_INT, &o.keep, "N", "checkpoints to keep", 1, 1000, "2"},
-    {"extend", 0, CLI_FLAG, &o.extend, NULL, "let more epochs than the run was begun with be no change", 0, 0, NULL},
-    {"dry-run", 0, CLI_FLAG, &o.dry_run, NULL, "print parameters, memory, steps and time, and stop", 0, 0, NULL},
-    TRAINRUN_RANKS(o.ranks),
+    TRAINRUN_PRECISION(o.run),
+    TRAINRUN_CHECKPOINTS(o.run, "each epoch, and every ten minutes", "epochs"),
+    TRAINRUN_DRY_RUN(o.run),
+    TRAINRUN_RANKS(o.run),
     {"classifier", 0, CLI_CHOICE, &o.classifier, "auto|whole|split",
      "several processes each hold the weights of all classes, or of a part", 0, 0, "auto: split from 10000 classes on",
      .no_effect = 1},
@@ -126,7 +104,9 @@ static const struct cli_program program = {"lafs-finetune", "-o RUN [OPTION]... 
                                            "learn to recognise labelled faces", options};
 
 static struct {
-    struct lafs_backend backend;
+    const char *path; /* of the index */
+    struct lafs_finetune_config c;
+    struct lafs_finetune_report report;
     struct lafs_index *ix;
     struct lafs_classes classes;
     struct lafs_finetune *trainer;
@@ -135,20 +115,12 @@ static struct {
     char data_digest[65], init_digest[65], landmarks_digest[65];
 } s;
 
-static lafs_status configure(struct lafs_finetune_config *c, struct lafs_err *err)
+static lafs_status configure(struct lafs_err *err)
 {
-    LAFS_TRY(lafs_finetune_config_default(c, o.size, (int)o.stage, err));
+    struct lafs_finetune_config *c = &s.c;
+    LAFS_TRY(lafs_finetune_config_default(c, o.vit.size, (int)o.stage, err));
     struct lafs_vit_config *v = &c->model.vit;
-    if (o.dim) v->dim = (int)o.dim;
-    if (o.depth) v->depth = (int)o.depth;
-    if (o.heads) v->heads = (int)o.heads;
-    if (o.mlp) v->mlp = (int)o.mlp;
-    v->patches = (int)o.patches;
-    v->patch = (int)o.patch;
-    v->dropout = (float)o.dropout;
-    v->drop_path = (float)o.drop_path;
-    v->scale = strcmp(o.scale, "dim") ? LAFS_SCALE_HEAD : LAFS_SCALE_DIM;
-    LAFS_TRY(lafs_vit_config_check(v, err));
+    LAFS_TRY(vitoptions_apply(&o.vit, v, err));
     int grid = !strcmp(o.tokens, "grid");
     c->model.tokens = grid ? LAFS_TOKENS_GRID : LAFS_TOKENS_LANDMARK;
     c->model.parts = grid ? LAFS_PART_VIT : LAFS_PART_VIT | LAFS_PART_CNN;
@@ -180,10 +152,10 @@ static lafs_status configure(struct lafs_finetune_config *c, struct lafs_err *er
     return LAFS_OK;
 }
 
-static void record_options(const struct lafs_finetune_config *c)
+static void record_options(void)
 {
+    const struct lafs_finetune_config *c = &s.c;
     struct trainrun *r = &s.run;
-    const struct lafs_vit_config *v = &c->model.vit;
     trainrun_option(r, "stage", 0, "%" PRId64, o.stage);
     trainrun_option(r, "tokens", 0, "%s", o.tokens);
     trainrun_option(r, "data", 0, "%s", s.data_digest);
@@ -194,9 +166,9 @@ static void record_options(const struct lafs_finetune_config *c)
     trainrun_option(r, "landmark-start", 0, "%s", o.start);
     trainrun_option(r, "freeze-landmarks", 0, "%d", c->freeze_cnn);
     trainrun_option(r, "landmark-reg", 0, "%.9g", c->landmark_weight);
-    trainrun_option(r, "vit", 0, "dim %d depth %d heads %d mlp %d patches %d patch %d scale %s", v->dim, v->depth,
-                    v->heads, v->mlp, v->patches, v->patch, o.scale);
-    trainrun_option(r, "drop", 0, "dropout %g drop-path %g landmarks %g", o.dropout, o.drop_path, o.landmark_dropout);
+    vitoptions_record(&o.vit, &c->model.vit, r);
+    trainrun_option(r, "drop", 0, "dropout %g drop-path %g landmarks %g", o.vit.dropout, o.vit.drop_path,
+                    o.landmark_dropout);
     trainrun_option(r, "epochs", 1, "%" PRId64, c->epochs);
     trainrun_option(r, "warmup", 1, "%" PRId64, c->warmup_epochs);
     trainrun_option(r, "batch", 0, "%" PRId64, c->batch);
@@ -210,50 +182,37 @@ static void record_options(const struct lafs_finetune_config *c)
     trainrun_option(r, "augment", 0, "flip %d randaugment %g crop %g jitter %g erase %g", !o.no_flip, o.randaugment,
                     o.crop_min, o.jitter, o.erase);
     trainrun_option(r, "pairs", 0, "%s", o.pairs ? o.pairs : "");
-    trainrun_option(r, "precision", 0, "%s", o.precision);
+    trainrun_option(r, "precision", 0, "%s", o.run.precision);
     trainrun_option(r, "seed", 0, "%" PRId64, cli.seed);
 }
 
-/* Of a device that is asked for it before anything is taken (struct lafs_fit_work). */
-static lafs_status need(void *arg, int64_t micro, enum lafs_precision precision, size_t *bytes, struct lafs_err *err)
+static lafs_status need(int64_t micro, const struct lafs_backend *b, int reserve, size_t *bytes, struct lafs_err *err)
 {
-    struct lafs_finetune_config c = *(const struct lafs_finetune_config *)arg;
-    struct lafs_backend b = s.backend;
+    struct lafs_finetune_config c = s.c;
     c.micro = micro;
-    b.precision = precision;
-    return lafs_finetune_need(&c, s.ix, &s.classes, &b, 0, bytes, err);
-}
-static struct lafs_fit_work work_of(struct lafs_finetune_config *c)
-{
-    const int64_t least = c->mixup_p > 0 ? 2 : 1; /* a pass that is mixed */
-    return (struct lafs_fit_work){need, c, c->micro, least, c->batch, s.run.comm.size == 1, s.backend.precision};
+    return lafs_finetune_need(&c, s.ix, &s.classes, b, reserve, bytes, err);
 }
 
-/* Memory is planned: it fits, and what ops take for themselves is taken. */
-static lafs_status take_memory(struct lafs_finetune_config *c, struct lafs_err *err)
+static lafs_status open_trainer(struct lafs_err *err)
 {
-    const struct lafs_fit_work w = work_of(c);
-    size_t bytes;
-    LAFS_TRY(trainrun_check_memory(&s.backend, &w, err));
-    return s.backend.ops->plan ? lafs_finetune_need(c, s.ix, &s.classes, &s.backend, 1, &bytes, err) : LAFS_OK;
+    return lafs_finetune_open(&s.trainer, &s.c, &s.run.backend, trainrun_data_pool(&s.run), s.ix, &s.classes, err);
 }
 
-static lafs_status dry_run(struct lafs_finetune_config *c, struct lafs_err *err)
+static lafs_status dry_run(struct lafs_err *err)
 {
-    const struct lafs_fit_work w = work_of(c);
-    const struct lafs_vit_config *v = &c->model.vit;
+    const struct lafs_vit_config *v = &s.c.model.vit;
     struct lafs_finetune_inside in;
+    int64_t weights = 0;
+    s.c.plan_only = 1;
+    LAFS_TRY(open_trainer(err));
     lafs_finetune_look(s.trainer, &in);
-    int64_t weights = 0, steps = lafs_finetune_steps(s.trainer);
     for (int i = 0; i < in.params->count; i++) weights += in.params->p[i].trainable ? in.params->p[i].size : 0;
-    double forward = lafs_vit_flop(v, v->patches, 1) + 2.0 * v->dim * (double)c->classes +
-                     (c->model.parts & LAFS_PART_CNN ? 0.113e9 : 0);
-    printf("parameters   %" PRId64 " (%" PRId64 " classes)\n", weights, c->classes);
-    LAFS_TRY(trainrun_print_memory(&s.backend, &w, err));
-    printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n",
-           steps, c->epochs, lafs_finetune_steps_per_epoch(c), c->batch, c->images);
-    printf("peak lr      %.3g\n", c->lr);
-    trainrun_print_time(&s.backend, v->dim, 3 * forward, c->batch, steps);
+    double forward = lafs_vit_flop(v, v->patches, 1) + 2.0 * v->dim * (double)s.c.classes +
+                     (s.c.model.parts & LAFS_PART_CNN ? 0.113e9 : 0);
+    printf("parameters   %" PRId64 " (%" PRId64 " classes)\n", weights, s.c.classes);
+    LAFS_TRY(trainrun_print_plan(&s.run, err));
+    printf("peak lr      %.3g\n", s.c.lr);
+    trainrun_print_time(&s.run, v->dim, 3 * forward);
     return LAFS_OK;
 }
 
@@ -280,72 +239,39 @@ static lafs_status end_of_epoch(int64_t epoch, struct lafs_err *err)
     lafs_status st = LAFS_OK;
     if (!o.pairs) return LAFS_OK;
     if (r->comm.rank == 0)
-        st = validate_run(&s.validate, lafs_finetune_model(s.trainer), &s.backend, cli_pool(), &accuracy, err);
+        st = validate_run(&s.validate, lafs_finetune_model(s.trainer), &r->backend, cli_pool(), &accuracy, err);
     LAFS_TRY(lafs_comm_agree(&r->comm, st, err));
     LAFS_TRY(lafs_comm_broadcast(&r->comm, &accuracy, sizeof accuracy, 0, err));
     trainrun_number(r, "accuracy", accuracy);
     cli_note("epoch %" PRId64 ": accuracy %.4f", epoch, accuracy);
     if (accuracy <= lafs_finetune_best(s.trainer, &best_epoch)) return LAFS_OK;
     lafs_finetune_set_best(s.trainer, accuracy, epoch);
-    struct lafs_buf line = r->line; /* the path takes the buffer's place */
-    lafs_buf_init(&r->line);
-    st = save_model(err);
-    lafs_buf_release(&r->line);
-    r->line = line;
-    return st;
+    return save_model(err);
 }
 
-static lafs_status train(struct lafs_err *err)
+static lafs_status step(struct trainrun_step *r, struct lafs_err *err)
 {
-    struct trainrun *r = &s.run;
-    while (lafs_finetune_step_number(s.trainer) < r->steps) {
-        struct lafs_finetune_report p;
-        lafs_status st = lafs_finetune_step(s.trainer, &p, err);
-        if (st != LAFS_OK) {
-            trainrun_tell_last_good(r);
-            return st;
-        }
-        trainrun_log_begin(r, p.step, p.epoch, p.loss);
-        trainrun_number(r, "cross_entropy", p.cross_entropy);
-        trainrun_number(r, "regulariser", p.regulariser);
-        trainrun_number(r, "lr", p.lr);
-        trainrun_number(r, "grad_norm", p.grad_norm);
-        if (p.step % r->per_epoch == 0) LAFS_TRY(end_of_epoch(p.epoch, err));
-        LAFS_TRY(trainrun_log_end(r, p.seconds, p.wait, err));
-        LAFS_TRY(trainrun_save(r, 0, err));
-    }
+    struct lafs_finetune_report *p = &s.report;
+    LAFS_TRY(lafs_finetune_step(s.trainer, p, err));
+    *r = (struct trainrun_step){p->step, p->epoch, p->loss, p->seconds, p->wait};
     return LAFS_OK;
 }
 
-static lafs_status checkpoint(void *t, struct lafs_ckpt *c, struct lafs_err *err)
+static lafs_status figures(struct lafs_err *err)
 {
-    return lafs_finetune_checkpoint(t, c, err);
-}
-static int64_t step_of(const void *t) { return lafs_finetune_step_number(t); }
-
-/* The start of a run: weights of other models; or its newest checkpoint. */
-static lafs_status begin_or_resume(struct lafs_err *err)
-{
-    if (s.run.run.resume < 0) {
-        int parts = LAFS_PART_VIT;
-        if (o.init && !o.landmarks && strcmp(o.tokens, "grid")) parts |= LAFS_PART_CNN;
-        if (o.init) LAFS_TRY(lafs_finetune_init_from(s.trainer, o.init, parts, err));
-        return o.landmarks ? lafs_finetune_init_from(s.trainer, o.landmarks, LAFS_PART_CNN, err) : LAFS_OK;
-    }
-    struct lafs_st *st;
-    LAFS_TRY(lafs_run_load(&s.run.run, &st, err));
-    const char *now = s.backend.ops->describe(s.backend.dev), *then = lafs_st_meta(st, "backend");
-    if (then && strcmp(then, now)) cli_warn("this run was begun on '%s'; here, on '%s', bits may differ", then, now);
-    lafs_status status = lafs_finetune_restore(s.trainer, st, err);
-    lafs_st_close(st);
-    if (status == LAFS_OK) cli_note("going on after step %" PRId64, s.run.run.resume);
-    return status;
+    const struct lafs_finetune_report *p = &s.report;
+    trainrun_number(&s.run, "cross_entropy", p->cross_entropy);
+    trainrun_number(&s.run, "regulariser", p->regulariser);
+    trainrun_number(&s.run, "lr", p->lr);
+    trainrun_number(&s.run, "grad_norm", p->grad_norm);
+    return p->step % s.run.per_epoch ? LAFS_OK : end_of_epoch(p->epoch, err);
 }
 
-static lafs_status open_data(const char *path, struct lafs_finetune_config *c, struct lafs_err *err)
+static lafs_status open_data(struct lafs_err *err)
 {
-    LAFS_TRY(lafs_index_open(&s.ix, path, err));
-    LAFS_TRY(lafs_sha256_file(path, s.data_digest, err));
+    struct lafs_finetune_config *c = &s.c;
+    LAFS_TRY(lafs_index_open(&s.ix, s.path, err));
+    LAFS_TRY(lafs_sha256_file(s.path, s.data_digest, err));
     LAFS_TRY(lafs_classes_init(&s.classes, s.ix, err));
     if (o.init) LAFS_TRY(lafs_sha256_file(o.init, s.init_digest, err));
     if (o.landmarks) LAFS_TRY(lafs_sha256_file(o.landmarks, s.landmarks_digest, err));
@@ -358,81 +284,64 @@ static lafs_status open_data(const char *path, struct lafs_finetune_config *c, s
 }
 
 /* What each process does by itself, before they meet. */
-static lafs_status prepare(struct lafs_finetune_config *c, const char *path, struct lafs_err *err)
+static lafs_status prepare(struct lafs_err *err)
 {
-    const char *why = NULL;
-    LAFS_TRY(configure(c, err));
-    c->comm = &s.run.comm;
-    LAFS_TRY(open_data(path, c, err));
-    LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
-    lafs_precision_by_name(o.precision, &s.backend.precision);
-    if (why) cli_warn("device %s", why);
-    trainrun_check_turns(&s.run, c->batch / c->micro);
-    LAFS_TRY(trainrun_open_data(&s.run, err));
-    c->ahead = s.run.ahead ? &s.run.data : NULL;
-    c->validate = o.pairs && s.run.comm.rank == 0 ? validate_batch(&s.validate) : 0;
-    record_options(c);
+    struct trainrun *r = &s.run;
+    struct lafs_finetune_config *c = &s.c;
+    LAFS_TRY(configure(err));
+    c->comm = &r->comm;
+    LAFS_TRY(open_data(err));
+    LAFS_TRY(trainrun_open_backend(r, err));
+    /* a pass that is mixed has two images */
+    trainrun_plan(r, c->epochs, c->images, c->batch, c->micro, c->mixup_p > 0 ? 2 : 1);
+    LAFS_TRY(trainrun_open_data(r, err));
+    c->ahead = r->ahead ? &r->data : NULL;
+    c->validate = o.pairs && r->comm.rank == 0 ? validate_batch(&s.validate) : 0;
+    record_options();
     return LAFS_OK;
 }
 
-/* The same, knowing the run. */
-static lafs_status begin(struct lafs_finetune_config *c, struct lafs_err *err)
+static lafs_status start(struct lafs_err *err)
 {
-    LAFS_TRY(lafs_finetune_open(&s.trainer, c, &s.backend, s.run.ahead ? s.run.data_pool : cli_pool(), s.ix, &s.classes,
-                                err));
-    LAFS_TRY(begin_or_resume(err));
-    s.run.trainer = s.trainer;
-    s.run.checkpoint = checkpoint;
-    s.run.step = step_of;
-    s.run.steps = lafs_finetune_steps(s.trainer);
-    s.run.per_epoch = lafs_finetune_steps_per_epoch(c);
-    s.run.every = o.every;
-    s.run.keep = o.keep;
-    return trainrun_start(&s.run, err);
+    int parts = LAFS_PART_VIT;
+    if (o.init && !o.landmarks && strcmp(o.tokens, "grid")) parts |= LAFS_PART_CNN;
+    if (o.init) LAFS_TRY(lafs_finetune_init_from(s.trainer, o.init, parts, err));
+    return o.landmarks ? lafs_finetune_init_from(s.trainer, o.landmarks, LAFS_PART_CNN, err) : LAFS_OK;
 }
+static lafs_status restore(const struct lafs_st *st, struct lafs_err *err)
+{
+    return lafs_finetune_restore(s.trainer, st, err);
+}
+static lafs_status same(struct lafs_err *err) { return lafs_finetune_same(s.trainer, err); }
+static lafs_status checkpoint(struct lafs_ckpt *c, struct lafs_err *err)
+{
+    return lafs_finetune_checkpoint(s.trainer, c, err);
+}
+static int64_t step_number(void) { return lafs_finetune_step_number(s.trainer); }
+static lafs_status finish(struct lafs_err *err) { return o.pairs ? LAFS_OK : save_model(err); }
 
-static lafs_status go(const char *path, struct lafs_err *err)
-{
-    struct lafs_finetune_config c;
-    LAFS_TRY(trainrun_join(&s.run, o.ranks, err));
-    LAFS_TRY(lafs_comm_agree(&s.run.comm, prepare(&c, path, err), err));
-    LAFS_TRY(trainrun_link(&s.run, o.ranks, &s.backend, err));
-    if (o.dry_run) {
-        if (s.run.comm.rank) return LAFS_OK;
-        c.plan_only = 1;
-        LAFS_TRY(lafs_finetune_open(&s.trainer, &c, &s.backend, cli_pool(), s.ix, &s.classes, err));
-        return dry_run(&c, err);
-    }
-    LAFS_TRY(lafs_comm_agree(&s.run.comm, take_memory(&c, err), err));
-    LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, s.backend.ops->describe(s.backend.dev), err));
-    LAFS_TRY(lafs_comm_agree(&s.run.comm, begin(&c, err), err));
-    if (lafs_finetune_same(s.trainer, err) != LAFS_OK) return lafs_err_prefix(err, "at the start, from '%s'", o.run);
-    LAFS_TRY(train(err));
-    trainrun_tell_done(&s.run);
-    LAFS_TRY(trainrun_save(&s.run, 1, err));
-    return o.pairs ? LAFS_OK : save_model(err);
-}
+static const struct trainrun_trainer trainer = {
+    .prepare = prepare, .dry_run = dry_run, .need = need, .open = open_trainer, .start = start, .restore = restore,
+    .begun = same, .checkpoint = checkpoint, .step_number = step_number, .step = step, .figures = figures,
+    .finish = finish};
 
 int main(int argc, char **argv)
 {
     int n;
     struct lafs_err err = {0};
     char **args = cli_parse(&program, argc, argv, &n);
-    if (!o.run && !o.dry_run) cli_misuse("where does the run go? give -o RUN");
+    if (!o.run.dir && !o.run.dry_run) cli_misuse("where does the run go? give -o RUN");
     if (n != 1) cli_misuse("give one index of labelled faces");
     if (o.stage == 2) cli_misuse("stage 2 is lafs-pretrain's; give --stage 1 or 3");
     if (!o.pairs != !o.pairs_index) cli_misuse("--pairs and --pairs-index go together");
-    trainrun_init(&s.run);
-    lafs_status st = go(args[0], &err);
-    int status = st == LAFS_OK ? EXIT_DONE : trainrun_fail(&s.run, &err);
-    if (st == LAFS_OK && !o.dry_run) trainrun_say_end(&s.run);
-    trainrun_close(&s.run);
-    trainrun_leave(&s.run);
+    s.path = args[0];
+    trainrun_init(&s.run, &trainer, &o.run);
+    lafs_status st = trainrun_go(&s.run, &err);
+    int status = trainrun_end(&s.run, st, &err);
     lafs_finetune_close(s.trainer);
-    trainrun_close_data(&s.run);
     validate_close(&s.validate);
     lafs_classes_release(&s.classes);
     lafs_index_free(s.ix);
-    lafs_backend_close(&s.backend);
+    trainrun_release(&s.run);
     return cli_finish(status);
 }

@@ -1,33 +1,27 @@
 /* lafs-pretrain: self-supervised training on faces without labels. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "base/sha256.h"
 #include "cmd/cli.h"
-#include "cmd/trainrun.h"
+#include "cmd/viewoptions.h"
+#include "cmd/vitoptions.h"
 #include "train/pretrain.h"
 
 static struct {
-    const char *run, *method, *size, *landmarks, *init, *scale, *teacher, *precision, *ranks;
-    int64_t dim, depth, heads, mlp, patches, patch;
-    int64_t epochs, batch, micro, warmup, freeze_last, temp_epochs, out_dim, hidden, bottleneck, subset, globals,
-        locals;
-    int64_t every, keep;
+    struct trainrun_options run;
+    struct vitoptions vit;
+    struct viewoptions views;
+    const char *method, *landmarks, *init, *teacher;
+    int64_t epochs, batch, micro, warmup, freeze_last, temp_epochs, out_dim, hidden, bottleneck, subset;
     double lr, lr_final, decay, decay_final, momentum, clip, temp_student, temp_first, temp, center_momentum, sigma;
-    double global_min, local_min, local_max, dropout, drop_path;
-    int ordered, extend, dry_run;
-} o = {.method = "lafs",
-       .size = "b",
-       .scale = "dim",
+    int ordered;
+} o = {.run = TRAINRUN_DEFAULTS,
+       .vit = VITOPTIONS_DEFAULTS,
+       .views = VIEWOPTIONS_DEFAULTS,
+       .method = "lafs",
        .teacher = "train",
-       .precision = "fp32",
-       .ranks = "auto",
-       .patches = 196,
-       .patch = 8,
        .epochs = 41,
        .batch = 164,
        .warmup = -1,
@@ -37,9 +31,6 @@ static struct {
        .hidden = 2048,
        .bottleneck = 256,
        .subset = 36,
-       .globals = 2,
-       .locals = 8,
-       .keep = 2,
        .lr = 5e-4,
        .lr_final = 1e-6,
        .decay = 0.04,
@@ -50,26 +41,14 @@ static struct {
        .temp_first = 0.07,
        .temp = 0.04,
        .center_momentum = 0.9,
-       .sigma = 5,
-       .global_min = 0.4,
-       .local_min = -1,
-       .local_max = -1,
-       .dropout = 0.1,
-       .drop_path = 0.1};
+       .sigma = 5};
 
 #define BIG 9007199254740992.0
 static const struct cli_option options[] = {
-    {"output", 'o', CLI_STRING, &o.run, "RUN", "the run's directory; the same command again goes on where it stopped",
-     0, 0, NULL},
+    TRAINRUN_OUTPUT(o.run),
     {"method", 0, CLI_CHOICE, &o.method, "lafs|dino", "landmark patches, or plain crops cut on a grid", 0, 0, "lafs"},
     {"landmarks", 0, CLI_STRING, &o.landmarks, "MODEL", "the model whose landmark CNN is used, or 'grid'", 0, 0, NULL},
-    {"size", 0, CLI_CHOICE, &o.size, "xs|t|s|b", "named size of the ViT; b is the paper's", 0, 0, "b"},
-    {"dim", 0, CLI_INT, &o.dim, "N", "width, instead of the named size's", 0, 4096, NULL},
-    {"depth", 0, CLI_INT, &o.depth, "N", "blocks, instead of the named size's", 0, 64, NULL},
-    {"heads", 0, CLI_INT, &o.heads, "N", "heads of width 64, instead of the named size's", 0, 64, NULL},
-    {"mlp", 0, CLI_INT, &o.mlp, "N", "width of the MLP, instead of the named size's", 0, 65536, NULL},
-    {"patches", 0, CLI_INT, &o.patches, "N", "landmarks, a square number", 1, 4096, "196"},
-    {"patch", 0, CLI_INT, &o.patch, "N", "side of a patch in pixels, 8 or 16", 8, 16, "8"},
+    VITOPTIONS_SIZE(o.vit),
     {"epochs", 0, CLI_INT, &o.epochs, "N", "epochs", 1, 1e6, "41"},
     {"batch", 0, CLI_INT, &o.batch, "N", "images a step", 1, 1e6, "164"},
     {"micro", 0, CLI_INT, &o.micro, "N", "images a pass; the gradients of a step's passes are added", 0, 1e6,
@@ -95,26 +74,16 @@ static const struct cli_option options[] = {
     {"sigma", 0, CLI_DOUBLE, &o.sigma, "PIXELS", "perturbation of the landmarks; 0: none", 0, 112, "5"},
     {"subset", 0, CLI_INT, &o.subset, "N", "patches of a local view", 1, 4096, "36"},
     {"ordered", 0, CLI_FLAG, &o.ordered, NULL, "keep a local view's patches in landmark order: no shuffle", 0, 0, NULL},
-    {"globals", 0, CLI_INT, &o.globals, "N", "global views of an image", 1, 16, "2"},
-    {"locals", 0, CLI_INT, &o.locals, "N", "local views of an image", 0, 48, "8"},
-    {"global-min", 0, CLI_DOUBLE, &o.global_min, "SHARE", "smallest area of a global crop", 0.01, 1, "0.4"},
-    {"local-min", 0, CLI_DOUBLE, &o.local_min, "SHARE", "smallest area of a local crop", -1, 1, "0.4, dino 0.05"},
-    {"local-max", 0, CLI_DOUBLE, &o.local_max, "SHARE", "largest area of a local crop", -1, 1, "1, dino 0.4"},
-    {"dropout", 0, CLI_DOUBLE, &o.dropout, "P", "dropout", 0, 0.99, "0.1"},
-    {"drop-path", 0, CLI_DOUBLE, &o.drop_path, "P", "share of residual branches that are dropped", 0, 0.99, "0.1"},
-    {"scale", 0, CLI_CHOICE, &o.scale, "dim|head", "scale of attention: width^-0.5 as the authors, or 64^-0.5", 0, 0,
-     "dim"},
+    VIEWOPTIONS(o.views),
+    {"dropout", 0, CLI_DOUBLE, &o.vit.dropout, "P", "dropout", 0, 0.99, "0.1"},
+    VITOPTIONS_BRANCHES(o.vit),
     {"teacher", 0, CLI_CHOICE, &o.teacher, "train|eval", "dropout in the teacher too as the authors, or none", 0, 0,
      "train"},
     {"init", 0, CLI_STRING, &o.init, "MODEL", "start the ViT from this model", 0, 0, NULL},
-    {"precision", 0, CLI_CHOICE, &o.precision, "fp32|bf16|bf16x3",
-     "of the ViT's and the heads' products; the landmark CNN is always fp32", 0, 0, "fp32"},
-    {"checkpoint-every", 0, CLI_INT, &o.every, "STEPS", "write a checkpoint after so many steps", 0, BIG,
-     "each epoch, and every ten minutes"},
-    {"keep", 0, CLI_INT, &o.keep, "N", "checkpoints to keep", 1, 1000, "2"},
-    {"extend", 0, CLI_FLAG, &o.extend, NULL, "let more epochs than the run was begun with be no change", 0, 0, NULL},
-    {"dry-run", 0, CLI_FLAG, &o.dry_run, NULL, "print parameters, memory, steps and time, and stop", 0, 0, NULL},
-    TRAINRUN_RANKS(o.ranks),
+    TRAINRUN_PRECISION(o.run),
+    TRAINRUN_CHECKPOINTS(o.run, "each epoch, and every ten minutes", "epochs"),
+    TRAINRUN_DRY_RUN(o.run),
+    TRAINRUN_RANKS(o.run),
     CLI_JOBS,
     CLI_DEVICE,
     CLI_SEED,
@@ -125,11 +94,12 @@ static const struct cli_option options[] = {
 static const struct cli_program program = {"lafs-pretrain", "-o RUN --landmarks MODEL [OPTION]... [FACES.lafs | VIEWS]",
                                            "learn from faces without labels", options};
 
-/* Everything that is open, in the order in which it is closed. */
 static struct {
-    struct lafs_backend backend;
+    struct lafs_pretrain_config c;
+    struct lafs_pretrain_report report;
     struct lafs_model cnn;
     int has_cnn;
+    const char *index; /* NULL: a stream of views */
     struct lafs_index *ix;
     struct lafs_reader *reader;
     struct lafs_feed *feed;
@@ -138,29 +108,17 @@ static struct {
     char cnn_digest[65], data_digest[65], init_digest[65];
 } s;
 
-static lafs_status configure(struct lafs_pretrain_config *c, struct lafs_err *err)
+static lafs_status configure(struct lafs_err *err)
 {
+    struct lafs_pretrain_config *c = &s.c;
     int dino = !strcmp(o.method, "dino");
-    LAFS_TRY(lafs_pretrain_config_default(c, o.size, dino, err));
+    LAFS_TRY(lafs_pretrain_config_default(c, o.vit.size, dino, err));
     struct lafs_vit_config *v = &c->model.vit;
-    if (o.dim) v->dim = (int)o.dim;
-    if (o.depth) v->depth = (int)o.depth;
-    if (o.heads) v->heads = (int)o.heads;
-    if (o.mlp) v->mlp = (int)o.mlp;
-    v->patches = (int)o.patches;
-    v->patch = (int)o.patch;
-    v->dropout = (float)o.dropout;
-    v->drop_path = (float)o.drop_path;
-    v->scale = strcmp(o.scale, "dim") ? LAFS_SCALE_HEAD : LAFS_SCALE_DIM;
-    LAFS_TRY(lafs_vit_config_check(v, err));
+    LAFS_TRY(vitoptions_apply(&o.vit, v, err));
     int grid = dino || (o.landmarks && !strcmp(o.landmarks, "grid"));
     c->model.tokens = grid ? LAFS_TOKENS_GRID : LAFS_TOKENS_LANDMARK;
     c->head = (struct lafs_dino_config){v->dim, o.hidden, o.bottleneck, o.out_dim};
-    c->views.globals = (int)o.globals;
-    c->views.locals = (int)o.locals;
-    c->views.global_scale[0] = (float)o.global_min;
-    if (o.local_min >= 0) c->views.local_scale[0] = (float)o.local_min;
-    if (o.local_max >= 0) c->views.local_scale[1] = (float)o.local_max;
+    viewoptions_apply(&o.views, dino, &c->views);
     if (dino && (c->views.size / v->patch) * (c->views.size / v->patch) != v->patches)
         return lafs_fail(err, LAFS_USAGE, "a grid of %d x %d patches has no %d of them", v->patch, v->patch,
                          v->patches);
@@ -192,18 +150,17 @@ static lafs_status configure(struct lafs_pretrain_config *c, struct lafs_err *er
     return LAFS_OK;
 }
 
-static void record_options(const struct lafs_pretrain_config *c)
+static void record_options(void)
 {
+    const struct lafs_pretrain_config *c = &s.c;
     struct trainrun *r = &s.run;
-    const struct lafs_vit_config *v = &c->model.vit;
     trainrun_option(r, "method", 0, "%s", o.method);
     trainrun_option(r, "tokens", 0, "%s", c->model.tokens == LAFS_TOKENS_GRID ? "grid" : "landmark");
     trainrun_option(r, "landmarks", 0, "%s", s.has_cnn ? s.cnn_digest : o.landmarks ? o.landmarks : "");
     trainrun_option(r, "data", 0, "%s", s.data_digest);
     trainrun_option(r, "images", 0, "%" PRId64, c->images);
-    trainrun_option(r, "vit", 0, "dim %d depth %d heads %d mlp %d patches %d patch %d scale %s", v->dim, v->depth,
-                    v->heads, v->mlp, v->patches, v->patch, o.scale);
-    trainrun_option(r, "drop", 0, "dropout %g drop-path %g teacher %s", o.dropout, o.drop_path, o.teacher);
+    vitoptions_record(&o.vit, &c->model.vit, r);
+    trainrun_option(r, "drop", 0, "dropout %g drop-path %g teacher %s", o.vit.dropout, o.vit.drop_path, o.teacher);
     trainrun_option(r, "epochs", 1, "%" PRId64, c->epochs);
     trainrun_option(r, "warmup", 1, "%" PRId64, c->warmup_epochs);
     trainrun_option(r, "temp-epochs", 1, "%" PRId64, c->temp_epochs);
@@ -228,20 +185,20 @@ static void record_options(const struct lafs_pretrain_config *c)
     trainrun_option(r, "points", 0, "sigma %g subset %d %s", o.sigma, c->points.subset,
                     o.ordered ? "ordered" : "shuffled");
     trainrun_option(r, "init", 0, "%s", s.init_digest);
-    trainrun_option(r, "precision", 0, "%s", o.precision);
+    trainrun_option(r, "precision", 0, "%s", o.run.precision);
     trainrun_option(r, "seed", 0, "%" PRId64, cli.seed);
 }
 
 /* Opens the index, or the stream of views. */
-static lafs_status open_data(const char *const *args, int n, struct lafs_pretrain_config *c, struct lafs_err *err)
+static lafs_status open_data(struct lafs_err *err)
 {
-    if (n == 1 && strcmp(args[0], "-")) {
-        lafs_status st = lafs_index_open(&s.ix, args[0], err);
-        if (st != LAFS_OK) return st;
+    struct lafs_pretrain_config *c = &s.c;
+    if (s.index) {
+        LAFS_TRY(lafs_index_open(&s.ix, s.index, err));
         if (s.has_cnn) LAFS_TRY(lafs_model_check_pixels(&s.cnn, &s.ix->pixels, err));
         c->model.pixels = s.ix->pixels;
         c->images = s.ix->samples;
-        return lafs_sha256_file(args[0], s.data_digest, err);
+        return lafs_sha256_file(s.index, s.data_digest, err);
     }
     static const char *const standard_input[] = {"-"};
     if (s.run.comm.size > 1)
@@ -261,10 +218,11 @@ static lafs_status open_data(const char *const *args, int n, struct lafs_pretrai
     return LAFS_OK;
 }
 
-static lafs_status open_landmarks(const struct lafs_pretrain_config *c, struct lafs_err *err)
+static lafs_status open_landmarks(struct lafs_err *err)
 {
+    const struct lafs_pretrain_config *c = &s.c;
     if (!o.landmarks || !strcmp(o.landmarks, "grid") || c->points.dino) return LAFS_OK;
-    LAFS_TRY(lafs_model_load_cnn(&s.cnn, &s.backend, o.landmarks, err));
+    LAFS_TRY(lafs_model_load_cnn(&s.cnn, &s.run.backend, o.landmarks, err));
     s.has_cnn = 1;
     if (!(s.cnn.config.parts & LAFS_PART_CNN))
         return lafs_fail(err, LAFS_USAGE, "'%s' has no landmark CNN", o.landmarks);
@@ -281,39 +239,23 @@ static struct lafs_feed_config feed_config(const struct lafs_pretrain_config *c)
         .cnn = s.has_cnn ? &s.cnn : NULL, .turns = lafs_turns_of(c->comm, c->batch / c->micro), .ahead = s.run.ahead,
         .per_epoch = lafs_pretrain_steps_per_epoch(c) * (c->batch / c->micro)};
 }
-static const struct lafs_backend *feed_backend(void) { return s.run.ahead ? &s.run.data : &s.backend; }
+static const struct lafs_backend *feed_backend(void) { return s.run.ahead ? &s.run.data : &s.run.backend; }
 
-/* Of a device that is asked for it before anything is taken (struct lafs_fit_work). */
-static lafs_status need(void *arg, int64_t micro, enum lafs_precision precision, size_t *bytes, struct lafs_err *err)
+static lafs_status need(int64_t micro, const struct lafs_backend *b, int reserve, size_t *bytes, struct lafs_err *err)
 {
-    struct lafs_pretrain_config c = *(const struct lafs_pretrain_config *)arg;
-    struct lafs_backend b = s.backend;
+    struct lafs_pretrain_config c = s.c;
     c.micro = micro;
-    b.precision = precision;
     const struct lafs_feed_config f = feed_config(&c);
-    return lafs_pretrain_need(&c, &f, s.ix, &b, feed_backend(), 0, bytes, err);
-}
-static struct lafs_fit_work work_of(struct lafs_pretrain_config *c)
-{
-    return (struct lafs_fit_work){need, c, c->micro, 1, c->batch, s.run.comm.size == 1, s.backend.precision};
+    return lafs_pretrain_need(&c, &f, s.ix, b, feed_backend(), reserve, bytes, err);
 }
 
-/* Memory is planned: it fits, and what ops take for themselves is taken. */
-static lafs_status take_memory(struct lafs_pretrain_config *c, struct lafs_err *err)
+static lafs_status open_trainer(struct lafs_err *err)
 {
-    const struct lafs_fit_work w = work_of(c);
-    const struct lafs_feed_config f = feed_config(c);
-    size_t bytes;
-    LAFS_TRY(trainrun_check_memory(&s.backend, &w, err));
-    return s.backend.ops->plan ? lafs_pretrain_need(c, &f, s.ix, &s.backend, feed_backend(), 1, &bytes, err) : LAFS_OK;
-}
-
-static lafs_status open_feed(const struct lafs_pretrain_config *c, struct lafs_err *err)
-{
-    const struct lafs_feed_config f = feed_config(c);
+    const struct lafs_feed_config f = feed_config(&s.c);
     const struct lafs_backend *b = feed_backend();
-    return s.ix ? lafs_feed_index(&s.feed, &f, b, f.ahead ? s.run.data_pool : cli_pool(), s.ix, err)
-                : lafs_feed_stream(&s.feed, &f, b, s.reader, err);
+    LAFS_TRY(s.ix ? lafs_feed_index(&s.feed, &f, b, trainrun_data_pool(&s.run), s.ix, err)
+                  : lafs_feed_stream(&s.feed, &f, b, s.reader, err));
+    return lafs_pretrain_open(&s.trainer, &s.c, &s.run.backend, s.feed, err);
 }
 
 /* FLOP of a step per image, forward and backward (twice the forward) of the student, forward of the teacher and the
@@ -334,48 +276,38 @@ static double flop_per_image(const struct lafs_pretrain_config *c)
     return sum;
 }
 
-static lafs_status dry_run(struct lafs_pretrain_config *c, struct lafs_err *err)
+static lafs_status dry_run(struct lafs_err *err)
 {
-    const struct lafs_fit_work w = work_of(c);
     struct lafs_pretrain_inside in;
+    int64_t weights = 0;
+    s.c.plan_only = 1;
+    LAFS_TRY(lafs_pretrain_open(&s.trainer, &s.c, &s.run.backend, NULL, err));
     lafs_pretrain_look(s.trainer, &in);
-    int64_t weights = 0, steps = lafs_pretrain_steps(s.trainer);
     for (int i = 0; i < in.params->count; i++) weights += in.params->p[i].size;
     printf("parameters   %" PRId64 " (ViT %d wide, %d deep, and the head of %" PRId64 " outputs)\n", weights,
-           c->model.vit.dim, c->model.vit.depth, c->head.out);
-    LAFS_TRY(trainrun_print_memory(&s.backend, &w, err));
-    printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n",
-           steps, c->epochs, lafs_pretrain_steps_per_epoch(c), c->batch, c->images);
-    trainrun_print_time(&s.backend, c->model.vit.dim, flop_per_image(c), c->batch, steps);
+           s.c.model.vit.dim, s.c.model.vit.depth, s.c.head.out);
+    LAFS_TRY(trainrun_print_plan(&s.run, err));
+    trainrun_print_time(&s.run, s.c.model.vit.dim, flop_per_image(&s.c));
     return LAFS_OK;
 }
 
-/* Trains to the end. */
-static lafs_status train(struct lafs_err *err)
+static lafs_status step(struct trainrun_step *r, struct lafs_err *err)
 {
-    struct trainrun *r = &s.run;
-    while (lafs_pretrain_step_number(s.trainer) < r->steps) {
-        struct lafs_pretrain_report p;
-        lafs_status st = lafs_pretrain_step(s.trainer, &p, err);
-        if (st != LAFS_OK) {
-            trainrun_tell_last_good(r);
-            return st;
-        }
-        trainrun_log_begin(r, p.step, p.epoch, p.loss);
-        trainrun_number(r, "lr", p.lr);
-        trainrun_number(r, "decay", p.decay);
-        trainrun_number(r, "momentum", p.momentum);
-        trainrun_number(r, "temp", p.temp);
-        trainrun_number(r, "entropy", p.entropy);
-        trainrun_number(r, "kl", p.kl);
-        trainrun_number(r, "information", p.information);
-        trainrun_number(r, "classes", p.classes);
-        trainrun_number(r, "spread", p.spread);
-        trainrun_number(r, "found", p.found);
-        trainrun_number(r, "grad_norm", p.grad_norm);
-        LAFS_TRY(trainrun_log_end(r, p.seconds, p.wait, err));
-        LAFS_TRY(trainrun_save(r, 0, err));
-    }
+    struct lafs_pretrain_report *p = &s.report;
+    LAFS_TRY(lafs_pretrain_step(s.trainer, p, err));
+    *r = (struct trainrun_step){p->step, p->epoch, p->loss, p->seconds, p->wait};
+    return LAFS_OK;
+}
+
+static lafs_status figures(struct lafs_err *err)
+{
+    const struct lafs_pretrain_report *p = &s.report;
+    const struct { const char *name; double v; } member[] = {
+        {"lr", p->lr}, {"decay", p->decay}, {"momentum", p->momentum}, {"temp", p->temp}, {"entropy", p->entropy},
+        {"kl", p->kl}, {"information", p->information}, {"classes", p->classes}, {"spread", p->spread},
+        {"found", p->found}, {"grad_norm", p->grad_norm}};
+    (void)err;
+    for (size_t i = 0; i < sizeof member / sizeof *member; i++) trainrun_number(&s.run, member[i].name, member[i].v);
     return LAFS_OK;
 }
 
@@ -390,105 +322,68 @@ static lafs_status save_model(struct lafs_err *err)
     return path ? lafs_pretrain_save_model(s.trainer, s.has_cnn ? &s.cnn : NULL, path, meta, 1, err) : LAFS_FAILED;
 }
 
-static lafs_status checkpoint(void *t, struct lafs_ckpt *c, struct lafs_err *err)
-{
-    return lafs_pretrain_checkpoint(t, c, err);
-}
-static int64_t step_of(const void *t) { return lafs_pretrain_step_number(t); }
-
-static lafs_status resume(struct lafs_err *err)
-{
-    struct lafs_st *st;
-    if (s.run.run.resume < 0) return o.init ? lafs_pretrain_init_from(s.trainer, o.init, err) : LAFS_OK;
-    LAFS_TRY(lafs_run_load(&s.run.run, &st, err));
-    const char *now = s.backend.ops->describe(s.backend.dev), *then = lafs_st_meta(st, "backend");
-    if (then && strcmp(then, now)) cli_warn("this run was begun on '%s'; here, on '%s', bits may differ", then, now);
-    lafs_status status = lafs_pretrain_restore(s.trainer, st, err);
-    lafs_st_close(st);
-    if (status == LAFS_OK) cli_note("going on after step %" PRId64, s.run.run.resume);
-    return status;
-}
-
 /* What each process does by itself, before they meet. */
-static lafs_status prepare(struct lafs_pretrain_config *c, const char *const *args, int n, struct lafs_err *err)
+static lafs_status prepare(struct lafs_err *err)
 {
-    const char *why = NULL;
-    LAFS_TRY(configure(c, err));
-    c->comm = &s.run.comm;
-    LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
-    lafs_precision_by_name(o.precision, &s.backend.precision);
-    if (why) cli_warn("device %s", why);
-    LAFS_TRY(open_landmarks(c, err));
+    struct trainrun *r = &s.run;
+    struct lafs_pretrain_config *c = &s.c;
+    LAFS_TRY(configure(err));
+    c->comm = &r->comm;
+    LAFS_TRY(trainrun_open_backend(r, err));
+    LAFS_TRY(open_landmarks(err));
     if (o.init) LAFS_TRY(lafs_sha256_file(o.init, s.init_digest, err));
-    LAFS_TRY(open_data(args, n, c, err));
+    LAFS_TRY(open_data(err));
     LAFS_TRY(lafs_pretrain_config_check(c, err));
-    trainrun_check_turns(&s.run, c->batch / c->micro);
-    LAFS_TRY(trainrun_open_data(&s.run, err));
-    record_options(c);
+    trainrun_plan(r, c->epochs, c->images, c->batch, c->micro, 1);
+    LAFS_TRY(trainrun_open_data(r, err));
+    record_options();
     return LAFS_OK;
 }
 
-/* The same, knowing the run. */
-static lafs_status begin(const struct lafs_pretrain_config *c, struct lafs_err *err)
+static lafs_status start(struct lafs_err *err)
 {
-    LAFS_TRY(open_feed(c, err));
-    LAFS_TRY(lafs_pretrain_open(&s.trainer, c, &s.backend, s.feed, err));
-    LAFS_TRY(resume(err));
-    s.run.trainer = s.trainer;
-    s.run.checkpoint = checkpoint;
-    s.run.step = step_of;
-    s.run.steps = lafs_pretrain_steps(s.trainer);
-    s.run.per_epoch = lafs_pretrain_steps_per_epoch(c);
-    s.run.every = o.every;
-    s.run.keep = o.keep;
-    return trainrun_start(&s.run, err);
+    return o.init ? lafs_pretrain_init_from(s.trainer, o.init, err) : LAFS_OK;
 }
-
-static lafs_status go(const char *const *args, int n, struct lafs_err *err)
+static lafs_status restore(const struct lafs_st *st, struct lafs_err *err)
 {
-    struct lafs_pretrain_config c;
-    LAFS_TRY(trainrun_join(&s.run, o.ranks, err));
-    LAFS_TRY(lafs_comm_agree(&s.run.comm, prepare(&c, args, n, err), err));
-    LAFS_TRY(trainrun_link(&s.run, o.ranks, &s.backend, err));
-    if (o.dry_run) {
-        if (s.run.comm.rank) return LAFS_OK;
-        c.plan_only = 1;
-        LAFS_TRY(lafs_pretrain_open(&s.trainer, &c, &s.backend, NULL, err));
-        return dry_run(&c, err);
-    }
-    LAFS_TRY(lafs_comm_agree(&s.run.comm, take_memory(&c, err), err));
-    LAFS_TRY(trainrun_open(&s.run, o.run, o.extend, s.backend.ops->describe(s.backend.dev), err));
-    LAFS_TRY(lafs_comm_agree(&s.run.comm, begin(&c, err), err));
-    if (lafs_pretrain_same(s.trainer, err) != LAFS_OK) return lafs_err_prefix(err, "at the start, from '%s'", o.run);
-    LAFS_TRY(train(err));
-    trainrun_tell_done(&s.run);
-    LAFS_TRY(trainrun_save(&s.run, 1, err));
+    return lafs_pretrain_restore(s.trainer, st, err);
+}
+static lafs_status same(struct lafs_err *err) { return lafs_pretrain_same(s.trainer, err); }
+static lafs_status checkpoint(struct lafs_ckpt *c, struct lafs_err *err)
+{
+    return lafs_pretrain_checkpoint(s.trainer, c, err);
+}
+static int64_t step_number(void) { return lafs_pretrain_step_number(s.trainer); }
+static lafs_status finish(struct lafs_err *err)
+{
     LAFS_TRY(lafs_feed_drain(s.feed, err));
     return s.run.comm.rank ? LAFS_OK : save_model(err);
 }
+
+static const struct trainrun_trainer trainer = {
+    .prepare = prepare, .dry_run = dry_run, .need = need, .open = open_trainer, .start = start, .restore = restore,
+    .begun = same, .checkpoint = checkpoint, .step_number = step_number, .step = step, .figures = figures,
+    .finish = finish};
 
 int main(int argc, char **argv)
 {
     int n;
     struct lafs_err err = {0};
     char **args = cli_parse(&program, argc, argv, &n);
-    if (!o.run && !o.dry_run) cli_misuse("where does the run go? give -o RUN");
+    if (!o.run.dir && !o.run.dry_run) cli_misuse("where does the run go? give -o RUN");
     if (n > 1) cli_misuse("give one index, or a stream of views on standard input");
-    if (!o.landmarks && n == 1 && strcmp(args[0], "-") && strcmp(o.method, "dino"))
+    if (n == 1 && strcmp(args[0], "-")) s.index = args[0];
+    if (!o.landmarks && s.index && strcmp(o.method, "dino"))
         cli_misuse("whose landmarks? give --landmarks MODEL, or --landmarks grid");
-    trainrun_init(&s.run);
-    lafs_status st = go((const char *const *)args, n, &err);
-    int status = st == LAFS_OK ? EXIT_DONE : trainrun_fail(&s.run, &err);
-    if (st == LAFS_OK && !o.dry_run) trainrun_say_end(&s.run);
-    trainrun_close(&s.run);
-    trainrun_leave(&s.run);
+    trainrun_init(&s.run, &trainer, &o.run);
+    lafs_status st = trainrun_go(&s.run, &err);
+    int status = trainrun_end(&s.run, st, &err);
     if (st != LAFS_OK && s.feed && !lafs_feed_stop(s.feed, 1)) return cli_finish(status);
     lafs_pretrain_close(s.trainer);
     lafs_feed_close(s.feed);
-    trainrun_close_data(&s.run);
     lafs_reader_close(s.reader);
     lafs_index_free(s.ix);
-    if (s.has_cnn) lafs_model_release(&s.cnn, &s.backend);
-    lafs_backend_close(&s.backend);
+    if (s.has_cnn) lafs_model_release(&s.cnn, &s.run.backend);
+    trainrun_release(&s.run);
     return cli_finish(status);
 }

@@ -14,8 +14,8 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/rng.h"
-#include "cmd/cli.h"
 #include "cmd/printing.h"
+#include "compute/fit.h"
 
 static const double SAVE_SECONDS = 600, PATIENCE_SECONDS = 10;
 /* Several processes: how long they may take to stop, beside two steps; signals within SAME_SECONDS are one. */
@@ -32,14 +32,17 @@ static void signals(sigset_t *set)
     sigaddset(set, SIGUSR2);
 }
 
-void trainrun_init(struct trainrun *t)
+void trainrun_init(struct trainrun *t, const struct trainrun_trainer *trainer, const struct trainrun_options *o)
 {
     memset(t, 0, sizeof *t);
+    t->trainer = trainer;
+    t->o = o;
     t->run.lock = t->run.log = -1;
     t->saved = -1;
     t->comm.size = 1;
     pthread_mutex_init(&t->save_lock, NULL);
     lafs_buf_init(&t->line);
+    lafs_buf_init(&t->path);
     sigset_t set;
     signals(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -80,14 +83,28 @@ static lafs_status compare(struct trainrun *t, const char *device, struct lafs_e
     return LAFS_OK;
 }
 
-lafs_status trainrun_open(struct trainrun *t, const char *dir, int extend, const char *device, struct lafs_err *err)
+/* Creates or checks the run directory. What is done in common. */
+static lafs_status open_run(struct trainrun *t, struct lafs_err *err)
 {
-    lafs_status st = compare(t, device, err);
+    lafs_status st = compare(t, t->backend.ops->describe(t->backend.dev), err);
     if (st != LAFS_OK) return lafs_comm_agree(&t->comm, st, err);
-    if (t->comm.rank) st = lafs_run_follow(&t->run, dir, err);
-    else st = lafs_run_open(&t->run, dir, cli_program_name(), lafs_version, t->option, t->options, extend, err);
+    if (t->comm.rank) st = lafs_run_follow(&t->run, t->o->dir, err);
+    else
+        st = lafs_run_open(&t->run, t->o->dir, cli_program_name(), lafs_version, t->option, t->options, t->o->extend,
+                           err);
     LAFS_TRY(lafs_comm_agree(&t->comm, st, err));
     return lafs_comm_broadcast(&t->comm, &t->run.resume, sizeof t->run.resume, 0, err);
+}
+
+/* -- backends -- */
+
+lafs_status trainrun_open_backend(struct trainrun *t, struct lafs_err *err)
+{
+    const char *why = NULL;
+    LAFS_TRY(lafs_backend_open(&t->backend, cli.device, cli_pool(), &why, err));
+    lafs_precision_by_name(t->o->precision, &t->backend.precision);
+    if (why) cli_warn("device %s", why);
+    return LAFS_OK;
 }
 
 lafs_status trainrun_open_data(struct trainrun *t, struct lafs_err *err)
@@ -101,10 +118,13 @@ lafs_status trainrun_open_data(struct trainrun *t, struct lafs_err *err)
     return LAFS_OK;
 }
 
-void trainrun_close_data(struct trainrun *t)
+struct lafs_pool *trainrun_data_pool(const struct trainrun *t) { return t->ahead ? t->data_pool : cli_pool(); }
+
+void trainrun_release(struct trainrun *t)
 {
-    if (t->data.ops) lafs_backend_close(&t->data);
+    lafs_backend_close(&t->data);
     lafs_pool_free(t->data_pool);
+    lafs_backend_close(&t->backend);
 }
 
 /* -- other processes -- */
@@ -148,9 +168,9 @@ static void choose_gpu(const struct trainrun *t)
     cli.device = device;
 }
 
-lafs_status trainrun_join(struct trainrun *t, const char *ranks, struct lafs_err *err)
+static lafs_status join(struct trainrun *t, struct lafs_err *err)
 {
-    LAFS_TRY(lafs_comm_open(&t->comm, ranks, err));
+    LAFS_TRY(lafs_comm_open(&t->comm, t->o->ranks, err));
     if (t->comm.size == 1) return LAFS_OK;
     LAFS_TRY(share_processors(t, err));
     choose_gpu(t);
@@ -160,18 +180,18 @@ lafs_status trainrun_join(struct trainrun *t, const char *ranks, struct lafs_err
     return LAFS_OK;
 }
 
-lafs_status trainrun_link(struct trainrun *t, const char *ranks, const struct lafs_backend *b, struct lafs_err *err)
+/* Links their GPUs, if it is not the CPU that they compute on. What is done in common. */
+static lafs_status link_gpus(struct trainrun *t, struct lafs_err *err)
 {
     struct lafs_err why;
-    LAFS_TRY(lafs_comm_link(&t->comm, b, ranks, &why, err));
+    LAFS_TRY(lafs_comm_link(&t->comm, &t->backend, t->o->ranks, &why, err));
     if (why.status != LAFS_OK) cli_warn("gradients go through the machine's memory and MPI: %s", why.msg);
     if (t->comm.link) cli_note("the processes' GPUs exchange by NCCL");
     return LAFS_OK;
 }
 
-void trainrun_leave(struct trainrun *t) { lafs_comm_close(&t->comm); }
-
-int trainrun_fail(struct trainrun *t, struct lafs_err *err)
+/* The exit status of a failure, said by one process; those that do not know of it are ended. */
+static int say_failure(struct trainrun *t, struct lafs_err *err)
 {
     if (t->comm.agreed && t->comm.rank) return cli_status(err);
     if (t->comm.agreed || t->comm.size == 1) return cli_fail(err);
@@ -182,9 +202,16 @@ int trainrun_fail(struct trainrun *t, struct lafs_err *err)
     return status;
 }
 
-void trainrun_check_turns(const struct trainrun *t, int64_t passes)
+void trainrun_plan(struct trainrun *t, int64_t epochs, int64_t images, int64_t batch, int64_t micro, int64_t least)
 {
-    int64_t idle = t->comm.size - passes % t->comm.size;
+    const int64_t passes = batch / micro, idle = t->comm.size - passes % t->comm.size;
+    t->epochs = epochs;
+    t->images = images;
+    t->batch = batch;
+    t->micro = micro;
+    t->least = least;
+    t->per_epoch = images / batch;
+    t->steps = epochs * t->per_epoch;
     if (passes % t->comm.size)
         cli_warn("%" PRId64 " micro-batches among %d processes: %" PRId64 " of them wait for the others in each step",
                  passes, t->comm.size, idle);
@@ -196,7 +223,7 @@ void trainrun_check_turns(const struct trainrun *t, int64_t passes)
 static lafs_status collect(struct trainrun *t, struct lafs_ckpt *c, int64_t *step, struct lafs_err *err)
 {
     lafs_ckpt_init(c);
-    LAFS_TRY(t->checkpoint(t->trainer, c, err));
+    LAFS_TRY(t->trainer->checkpoint(c, err));
     for (int i = 0; i < c->count; i++)
         if (!strcmp(c->tensor[i].name, "cursor")) memcpy(step, c->tensor[i].data, sizeof *step);
     return LAFS_OK;
@@ -212,14 +239,14 @@ static lafs_status write_out(struct trainrun *t, const struct lafs_ckpt *c, int6
 
 static int is_due(const struct trainrun *t, int64_t step)
 {
-    if (t->every) return step % t->every == 0;
+    if (t->o->every) return step % t->o->every == 0;
     return step % t->per_epoch == 0 || lafs_clock_now() - t->saved_at > SAVE_SECONDS;
 }
 
 static lafs_status save_now(struct trainrun *t, struct lafs_err *err)
 {
     struct lafs_ckpt c;
-    int64_t step = t->step(t->trainer);
+    int64_t step = t->trainer->step_number();
     lafs_status st = collect(t, &c, &step, err);
     if (st == LAFS_OK && t->comm.rank == 0) st = write_out(t, &c, step, err);
     lafs_ckpt_release(&c);
@@ -237,7 +264,7 @@ static void say_stopped(const struct trainrun *t)
 static lafs_status save_together(struct trainrun *t, int force, struct lafs_err *err)
 {
     struct { int32_t stop, save; } all[LAFS_COMM_MAX], *own = &all[t->comm.rank];
-    const int64_t step = t->step(t->trainer);
+    const int64_t step = t->trainer->step_number();
     int stop = 0;
     own->stop = t->stop;
     own->save = step != t->saved && (force || is_due(t, step) || step == t->steps);
@@ -250,14 +277,16 @@ static lafs_status save_together(struct trainrun *t, int force, struct lafs_err 
     }
     if (!stop) return LAFS_OK;
     say_stopped(t);
-    trainrun_leave(t);
+    lafs_comm_close(&t->comm);
     die(stop);
     return LAFS_OK;
 }
 
-lafs_status trainrun_save(struct trainrun *t, int force, struct lafs_err *err)
+/* Writes a checkpoint when one is due (force: in any case, unless this step has one). What is done in common; with
+ * several processes, does not return after a signal. */
+static lafs_status save(struct trainrun *t, int force, struct lafs_err *err)
 {
-    int64_t step = t->step(t->trainer);
+    int64_t step = t->trainer->step_number();
     lafs_status st = LAFS_OK;
     if (t->comm.size > 1) return save_together(t, force, err);
     pthread_mutex_lock(&t->save_lock);
@@ -286,7 +315,7 @@ static double waiting(const struct trainrun *t) { return t->stepped > 0 ? 100 * 
 
 static void tell(struct trainrun *t)
 {
-    int64_t step = t->step(t->trainer), done = step - t->started_step;
+    int64_t step = t->trainer->step_number(), done = step - t->started_step;
     double spent = lafs_clock_now() - t->started;
     fprintf(stderr, "%s: step %" PRId64 " of %" PRId64 ", epoch %" PRId64 ", loss %.5g", cli_program_name(), step,
             t->steps, step / t->per_epoch, t->last_loss);
@@ -303,7 +332,7 @@ static lafs_status save_last(struct trainrun *t, struct lafs_err *err)
     const struct timespec nap = {0, 5000000};
     const double deadline = lafs_clock_now() + PATIENCE_SECONDS;
     while (lafs_clock_now() < deadline) {
-        int64_t step = t->step(t->trainer);
+        int64_t step = t->trainer->step_number();
         if (step == t->saved) return LAFS_OK;
         if (t->logged == step) {
             struct lafs_ckpt c;
@@ -322,7 +351,7 @@ static lafs_status save_last(struct trainrun *t, struct lafs_err *err)
  * and nobody has noticed), or at a second signal, this process ends by itself. */
 static void stop_together(struct trainrun *t, const sigset_t *set, int sig)
 {
-    const int64_t done = t->step(t->trainer) - t->started_step;
+    const int64_t done = t->trainer->step_number() - t->started_step;
     const double step = done > 0 ? t->stepped / (double)done : 0, began = lafs_clock_now();
     const double until = began + TOGETHER_SECONDS + 2 * step;
     int second = 0;
@@ -357,124 +386,57 @@ static void *wait_for_signals(void *arg)
     return NULL;
 }
 
-/* -- the run -- */
+/* -- memory and time -- */
 
-lafs_status trainrun_start(struct trainrun *t, struct lafs_err *err)
+/* Bytes that training takes, asked of a device before anything is taken (struct lafs_fit_work). */
+static lafs_status need(void *arg, int64_t micro, enum lafs_precision precision, size_t *bytes, struct lafs_err *err)
 {
-    int64_t step = t->step(t->trainer);
-    t->run.keep = t->keep > 0 ? (int)t->keep : 1;
-    t->saved = t->run.resume;
-    t->saved_at = t->started = lafs_clock_now();
-    t->started_step = step;
-    t->logged = step;
-    if (t->comm.rank == 0) LAFS_TRY(lafs_run_log_open(&t->run, t->run.resume, err));
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, wait_for_signals, t))
-        return lafs_fail(err, LAFS_FAILED, "cannot start the thread that waits for signals");
-    pthread_detach(thread);
-    progress_begin(&t->progress, "steps", t->steps);
-    return LAFS_OK;
+    const struct trainrun *t = arg;
+    struct lafs_backend b = t->backend;
+    b.precision = precision;
+    return t->trainer->need(micro, &b, 0, bytes, err);
 }
 
-void trainrun_log_begin(struct trainrun *t, int64_t step, int64_t epoch, double loss)
+/* Does it fit into what the device has left of its own memory, or into that of the machine? *all: what that has. */
+static lafs_status fit(struct trainrun *t, struct lafs_fit *f, size_t *all, struct lafs_err *err)
 {
-    t->last_loss = loss;
-    lafs_buf_clear(&t->line);
-    lafs_buf_printf(&t->line, "{\"step\": %" PRId64 ", \"epoch\": %" PRId64, step, epoch);
-    trainrun_number(t, "loss", loss);
-    progress_update(&t->progress, step);
-}
-
-void trainrun_number(struct trainrun *t, const char *name, double v)
-{
-    lafs_buf_printf(&t->line, ", \"%s\": ", name);
-    lafs_json_put_double(&t->line, v);
-}
-
-lafs_status trainrun_log_end(struct trainrun *t, double seconds, double wait, struct lafs_err *err)
-{
-    t->stepped = t->stepped + seconds;
-    t->waited = t->waited + wait;
-    lafs_buf_printf(&t->line, ", \"seconds\": %.3f, \"wait\": %.3f}", lafs_clock_now() - t->started,
-                    wait / (seconds + 1e-9));
-    if (t->comm.rank == 0) LAFS_TRY(lafs_run_log(&t->run, &t->line, err));
-    t->logged = t->step(t->trainer);
-    return LAFS_OK;
-}
-
-void trainrun_tell_done(const struct trainrun *t)
-{
-    int64_t done = t->step(t->trainer) - t->started_step;
-    if (done > 0)
-        cli_note("%" PRId64 " steps of %.3g s, %.1f %% of it waiting for data", done, t->stepped / (double)done,
-                 waiting(t));
-}
-
-const char *trainrun_model_path(struct trainrun *t, struct lafs_err *err)
-{
-    return lafs_run_path(&t->run, "model.safetensors", &t->line, err) == LAFS_OK ? (const char *)t->line.data : NULL;
-}
-
-void trainrun_say_end(struct trainrun *t)
-{
-    struct lafs_err ignored;
-    const char *path = trainrun_model_path(t, &ignored);
-    if (t->comm.rank || !path) return;
-    if (t->step(t->trainer) == t->started_step) cli_warn("the run is complete since before: its model is '%s'", path);
-    else cli_warn("%s done, the model is '%s'", counted(t->steps, "steps").text, path);
-}
-
-void trainrun_close(struct trainrun *t)
-{
-    progress_end(&t->progress);
-    pthread_mutex_lock(&t->save_lock); /* a signal from here on finds nothing to write: the caller exits */
-    lafs_run_close(&t->run);
-    lafs_buf_release(&t->line);
-}
-
-void trainrun_tell_last_good(struct trainrun *t)
-{
-    if (t->comm.rank) return;
-    if (t->saved >= 0)
-        cli_error("the last good state is '%s/checkpoint-%" PRId64 ".safetensors'", t->run.dir, t->saved);
-    else cli_error("no checkpoint was written yet");
-}
-
-/* What the device has left of its own memory; 0: it has none of its own, and *all is the machine's. */
-static lafs_status memory_of(const struct lafs_backend *b, size_t *available, size_t *all, struct lafs_err *err)
-{
+    const struct lafs_fit_work w = {need, t, t->micro, t->least, t->batch, t->comm.size == 1, t->backend.precision};
+    const struct lafs_backend *b = &t->backend;
     const int64_t pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    *available = 0;
-    *all = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : SIZE_MAX;
-    return b->ops->memory ? b->ops->memory(b->dev, available, all, err) : LAFS_OK;
+    size_t available = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : SIZE_MAX;
+    *all = available;
+    if (b->ops->memory) LAFS_TRY(b->ops->memory(b->dev, &available, all, err));
+    return lafs_fit(f, &w, available, err);
 }
 
-lafs_status trainrun_print_memory(const struct lafs_backend *b, const struct lafs_fit_work *w, struct lafs_err *err)
+lafs_status trainrun_print_plan(struct trainrun *t, struct lafs_err *err)
 {
-    const int own = b->ops->memory != NULL;
+    const int own = t->backend.ops->memory != NULL;
     struct lafs_fit f;
-    size_t available, all;
+    size_t all;
     char text[256];
-    LAFS_TRY(memory_of(b, &available, &all, err));
-    LAFS_TRY(lafs_fit(&f, w, own ? available : all, err));
+    LAFS_TRY(fit(t, &f, &all, err));
     printf("memory       %.0f MB\n", (double)f.need / 1e6);
-    if (own) printf("free         %.0f MB of the device's %.0f MB\n", (double)available / 1e6, (double)all / 1e6);
+    if (own) printf("free         %.0f MB of the device's %.0f MB\n", (double)f.available / 1e6, (double)all / 1e6);
     fflush(stdout); /* before the warning where both go to one place */
     lafs_fit_say(&f, "--micro", text, sizeof text);
     if (!f.fits && own) cli_warn("training does not fit: %s", text);
     else if (!f.fits) cli_warn("training will not fit into this machine's memory: %s", text);
+    printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n",
+           t->steps, t->epochs, t->per_epoch, t->batch, t->images);
     return LAFS_OK;
 }
 
-lafs_status trainrun_check_memory(const struct lafs_backend *b, const struct lafs_fit_work *w, struct lafs_err *err)
+/* Before the first step, where the device makes plans: training fits, and what ops take for themselves is taken. */
+static lafs_status take_memory(struct trainrun *t, struct lafs_err *err)
 {
+    const struct lafs_backend *b = &t->backend;
     struct lafs_fit f;
-    size_t available, all;
+    size_t bytes;
     char text[256];
-    if (!b->ops->plan) return LAFS_OK;
-    LAFS_TRY(memory_of(b, &available, &all, err));
-    LAFS_TRY(lafs_fit(&f, w, available, err));
-    if (f.fits) return LAFS_OK;
+    if (!t->trainer->need || !b->ops->plan) return LAFS_OK;
+    LAFS_TRY(fit(t, &f, &bytes, err));
+    if (f.fits) return t->trainer->need(t->micro, b, 1, &bytes, err);
     lafs_fit_say(&f, "--micro", text, sizeof text);
     return lafs_fail(err, LAFS_FAILED, "training does not fit into the memory of %s: %s", b->ops->describe(b->dev),
                      text);
@@ -515,12 +477,147 @@ static double measure(const struct lafs_backend *b, int64_t width)
     return rate;
 }
 
-void trainrun_print_time(const struct lafs_backend *b, int64_t width, double flop, int64_t batch, int64_t steps)
+void trainrun_print_time(const struct trainrun *t, int64_t width, double flop)
 {
-    const double rate = measure(b, width), seconds = flop * (double)batch / rate / 1e9;
+    const double rate = measure(&t->backend, width), seconds = flop * (double)t->batch / rate / 1e9;
     printf("work         %.1f GFLOP an image\n", flop / 1e9);
     if (rate > 0)
         printf("time         about %.2f s a step, %.1f hours in all, if all of it ran at the %.0f GFLOP/s of a product "
                "measured just now\n",
-               seconds, seconds * (double)steps / 3600, rate);
+               seconds, seconds * (double)t->steps / 3600, rate);
+}
+
+/* -- the run -- */
+
+static void tell_last_good(const struct trainrun *t)
+{
+    if (t->comm.rank) return;
+    if (t->saved >= 0)
+        cli_error("the last good state is '%s/checkpoint-%" PRId64 ".safetensors'", t->run.dir, t->saved);
+    else cli_error("no checkpoint was written yet");
+}
+
+static void log_begin(struct trainrun *t, const struct trainrun_step *r)
+{
+    t->last_loss = r->loss;
+    lafs_buf_clear(&t->line);
+    lafs_buf_printf(&t->line, "{\"step\": %" PRId64 ", \"epoch\": %" PRId64, r->step, r->epoch);
+    trainrun_number(t, "loss", r->loss);
+    progress_update(&t->progress, r->step);
+}
+
+void trainrun_number(struct trainrun *t, const char *name, double v)
+{
+    lafs_buf_printf(&t->line, ", \"%s\": ", name);
+    lafs_json_put_double(&t->line, v);
+}
+
+static lafs_status log_end(struct trainrun *t, const struct trainrun_step *r, struct lafs_err *err)
+{
+    t->stepped = t->stepped + r->seconds;
+    t->waited = t->waited + r->wait;
+    lafs_buf_printf(&t->line, ", \"seconds\": %.3f, \"wait\": %.3f}", lafs_clock_now() - t->started,
+                    r->wait / (r->seconds + 1e-9));
+    if (t->comm.rank == 0) LAFS_TRY(lafs_run_log(&t->run, &t->line, err));
+    t->logged = t->trainer->step_number();
+    return LAFS_OK;
+}
+
+static lafs_status resume(struct trainrun *t, struct lafs_err *err)
+{
+    struct lafs_st *st;
+    LAFS_TRY(lafs_run_load(&t->run, &st, err));
+    const char *now = t->backend.ops->describe(t->backend.dev), *then = lafs_st_meta(st, "backend");
+    if (then && strcmp(then, now)) cli_warn("this run was begun on '%s'; here, on '%s', bits may differ", then, now);
+    lafs_status status = t->trainer->restore(st, err);
+    lafs_st_close(st);
+    if (status == LAFS_OK) cli_note("going on after step %" PRId64, t->run.resume);
+    return status;
+}
+
+/* What each process does by itself, knowing the run: the state is there, the log cut back to it, and signals are taken
+ * over. */
+static lafs_status begin(struct trainrun *t, struct lafs_err *err)
+{
+    if (t->trainer->open) LAFS_TRY(t->trainer->open(err));
+    LAFS_TRY(t->run.resume < 0 ? t->trainer->start(err) : resume(t, err));
+    t->run.keep = t->o->keep > 0 ? (int)t->o->keep : 1;
+    t->saved = t->run.resume;
+    t->saved_at = t->started = lafs_clock_now();
+    t->started_step = t->logged = t->trainer->step_number();
+    if (t->comm.rank == 0) LAFS_TRY(lafs_run_log_open(&t->run, t->run.resume, err));
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, wait_for_signals, t))
+        return lafs_fail(err, LAFS_FAILED, "cannot start the thread that waits for signals");
+    pthread_detach(thread);
+    progress_begin(&t->progress, "steps", t->steps);
+    return LAFS_OK;
+}
+
+/* To the last step. */
+static lafs_status train(struct trainrun *t, struct lafs_err *err)
+{
+    const struct trainrun_trainer *trainer = t->trainer;
+    while (trainer->step_number() < t->steps) {
+        struct trainrun_step r;
+        lafs_status st = trainer->step(&r, err);
+        if (st != LAFS_OK) {
+            tell_last_good(t);
+            return st;
+        }
+        log_begin(t, &r);
+        LAFS_TRY(trainer->figures(err));
+        LAFS_TRY(log_end(t, &r, err));
+        LAFS_TRY(save(t, 0, err));
+        if (trainer->saved && t->saved == r.step) LAFS_TRY(trainer->saved(err));
+    }
+    int64_t done = trainer->step_number() - t->started_step;
+    if (done > 0)
+        cli_note("%" PRId64 " steps of %.3g s, %.1f %% of it waiting for data", done, t->stepped / (double)done,
+                 waiting(t));
+    return save(t, 1, err);
+}
+
+/* The last word, when the model is there: where. */
+static void say_end(struct trainrun *t)
+{
+    struct lafs_err ignored;
+    const char *path = trainrun_model_path(t, &ignored);
+    if (t->comm.rank || !path) return;
+    if (t->trainer->step_number() == t->started_step)
+        cli_warn("the run is complete since before: its model is '%s'", path);
+    else cli_warn("%s done, the model is '%s'", counted(t->steps, "steps").text, path);
+}
+
+lafs_status trainrun_go(struct trainrun *t, struct lafs_err *err)
+{
+    LAFS_TRY(join(t, err));
+    LAFS_TRY(lafs_comm_agree(&t->comm, t->trainer->prepare(err), err));
+    LAFS_TRY(link_gpus(t, err));
+    if (t->o->dry_run) return t->comm.rank ? LAFS_OK : t->trainer->dry_run(err);
+    LAFS_TRY(lafs_comm_agree(&t->comm, take_memory(t, err), err));
+    LAFS_TRY(open_run(t, err));
+    LAFS_TRY(lafs_comm_agree(&t->comm, begin(t, err), err));
+    if (t->trainer->begun(err) != LAFS_OK) return lafs_err_prefix(err, "at the start, from '%s'", t->o->dir);
+    LAFS_TRY(train(t, err));
+    LAFS_TRY(t->trainer->finish(err));
+    say_end(t);
+    return LAFS_OK;
+}
+
+const char *trainrun_model_path(struct trainrun *t, struct lafs_err *err)
+{
+    return lafs_run_path(&t->run, "model.safetensors", &t->path, err) == LAFS_OK ? (const char *)t->path.data : NULL;
+}
+
+int trainrun_end(struct trainrun *t, lafs_status st, struct lafs_err *err)
+{
+    int status = st == LAFS_OK ? EXIT_DONE : say_failure(t, err);
+    progress_end(&t->progress);
+    pthread_mutex_lock(&t->save_lock); /* a signal from here on finds nothing to write: the caller exits */
+    lafs_run_close(&t->run);
+    lafs_buf_release(&t->line);
+    lafs_buf_release(&t->path);
+    lafs_comm_close(&t->comm);
+    return status;
 }

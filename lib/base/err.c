@@ -37,6 +37,17 @@ lafs_status lafs_err_prefix(struct lafs_err *err, const char *fmt, ...)
     return err->status;
 }
 
+lafs_status lafs_err_first(const struct lafs_err *all, int64_t n, struct lafs_err *err)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (all[i].status == LAFS_OK) continue;
+        if (err) *err = all[i];
+        if (err) err->status = LAFS_FAILED;
+        return LAFS_FAILED;
+    }
+    return LAFS_OK;
+}
+
 const char *lafs_strerror(int e)
 {
     static _Thread_local char text[128];

@@ -10,6 +10,8 @@
 #ifndef LAFS_BASE_ERR_H
 #define LAFS_BASE_ERR_H
 
+#include <stdint.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -38,6 +40,9 @@ lafs_status lafs_fail(struct lafs_err *err, lafs_status status, const char *fmt,
 /* Puts "prefix: " in front of the message that is there; returns err->status. */
 lafs_status lafs_err_prefix(struct lafs_err *err, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* The first failure among n (what each of several threads met), as LAFS_FAILED. */
+lafs_status lafs_err_first(const struct lafs_err *all, int64_t n, struct lafs_err *err);
 
 /* What errno value e means, as our messages say it: lower case ("no such file or directory"). Thread-local buffer. */
 const char *lafs_strerror(int e);

@@ -127,6 +127,18 @@ lafs_status lafs_params_fill_part(struct lafs_params *ps, int id, int64_t skip, 
     return st;
 }
 
+void lafs_params_copy_buffers(const struct lafs_params *ps, const struct lafs_backend *b, const float *from, float *to)
+{
+    for (int i = 0, next; i < ps->count; i = next) {
+        const int64_t off = ps->p[i].off;
+        for (next = i; next < ps->count && !ps->p[next].trainable; next++)
+            ;
+        const int64_t end = next < ps->count ? ps->p[next].off : ps->size;
+        if (next > i) b->ops->copy(b->dev, to + off, from + off, (size_t)(end - off) * sizeof(float));
+        else next++;
+    }
+}
+
 void *lafs_arena_take(struct lafs_arena *a, size_t count, size_t item)
 {
     size_t bytes, end;

@@ -49,6 +49,8 @@ lafs_status lafs_params_fill_part(struct lafs_params *ps, int id, int64_t skip, 
                                   uint64_t seed, struct lafs_err *err);
 /* NULL if there is none of that name. */
 const struct lafs_param *lafs_params_find(const struct lafs_params *ps, const char *name);
+/* Copies all that is not trained from one flat array to another, neighbours at once. Queued. */
+void lafs_params_copy_buffers(const struct lafs_params *ps, const struct lafs_backend *b, const float *from, float *to);
 static inline float *lafs_params_at(const struct lafs_params *ps, int id) { return ps->value + ps->p[id].off; }
 
 /* Memory planned for the worst batch, reserved once, carved. First pass: base NULL, lafs_arena_take only adds up; then

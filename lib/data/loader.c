@@ -38,6 +38,20 @@ lafs_status lafs_epoch_order(const struct lafs_index *ix, uint64_t seed, int64_t
     return LAFS_OK;
 }
 
+lafs_status lafs_index_image(const struct lafs_index *ix, struct lafs_fetch *f, int64_t at, int64_t max_pixels,
+                             struct lafs_image *im, struct lafs_err *err)
+{
+    struct lafs_sample s;
+    lafs_sample_init(&s);
+    lafs_status st = lafs_fetch_sample(f, at, &s, err);
+    if (st == LAFS_OK) st = lafs_face_image(&s, max_pixels, im, err);
+    lafs_sample_release(&s);
+    if (st == LAFS_OK) return LAFS_OK;
+    lafs_err_prefix(err, "image '%s'", ix->sample[at].key);
+    if (err) err->status = LAFS_FAILED;
+    return LAFS_FAILED;
+}
+
 void lafs_index_largest(const struct lafs_index *ix, struct lafs_fetch *f, int *w, int *h)
 {
     const int64_t most = 64, n = ix->samples < most ? ix->samples : most;

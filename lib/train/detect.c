@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <pthread.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -24,12 +23,10 @@ struct lafs_dtrain {
     struct lafs_optim optim; /* in a step, optim.grad also holds the running statistics that are being updated */
     float *mean;             /* (params.size) device: averaged weights and statistics */
     double *keep;            /* (1) device: the part of them that a step leaves */
-    pthread_mutex_t lock;
-    _Atomic int64_t step;
     struct lafs_arena arena;
     struct lafs_convnet_work work;
     float *image;            /* device (batch, side, side, 3) */
-    struct lafs_repeat forward_again, backward_again, update_again; /* the same in every step */
+    struct lafs_repeat forward_again, backward_again; /* the same in every step */
     /* host */
     float *examples;         /* (batch, side, side, 3) */
     size_t head_size[HEADS]; /* floats of one example's output */
@@ -68,9 +65,7 @@ static lafs_status host_memory(struct lafs_dtrain *t, struct lafs_err *err)
 static lafs_status check(const struct lafs_dtrain_config *c, const struct lafs_index *ix, struct lafs_err *err)
 {
     if (c->batch < 2) return lafs_fail(err, LAFS_USAGE, "a batch has at least 2 examples: BatchNorm learns from it");
-    if (c->steps < 1 || c->warmup < 0 || c->warmup >= c->steps)
-        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " steps of warm-up do not fit into %" PRId64 " steps", c->warmup,
-                         c->steps);
+    LAFS_TRY(lafs_sched_check(c->warmup, c->steps, "steps", err));
     if (ix->samples < 1) return lafs_fail(err, LAFS_FAILED, "the index is empty");
     return LAFS_OK;
 }
@@ -103,7 +98,6 @@ lafs_status lafs_dtrain_open(struct lafs_dtrain **out, const struct lafs_dtrain_
     t->task = c->task;
     t->b = b;
     t->pool = pool;
-    pthread_mutex_init(&t->lock, NULL);
     lafs_status st = build(t, ix, err);
     if (st != LAFS_OK) {
         lafs_dtrain_close(t);
@@ -119,7 +113,6 @@ void lafs_dtrain_close(struct lafs_dtrain *t)
     if (t->state) t->task->close(t->state);
     lafs_repeat_forget(&t->forward_again, t->b);
     lafs_repeat_forget(&t->backward_again, t->b);
-    lafs_repeat_forget(&t->update_again, t->b);
     lafs_optim_release(&t->optim);
     lafs_convnet_release(&t->net, t->b);
     lafs_arena_release(&t->arena, t->b);
@@ -130,7 +123,6 @@ void lafs_dtrain_close(struct lafs_dtrain *t)
     lafs_free(t->examples);
     lafs_free(t->figures);
     lafs_free(t->errs);
-    pthread_mutex_destroy(&t->lock);
     lafs_free(t);
 }
 
@@ -142,7 +134,7 @@ lafs_status lafs_dtrain_init_from(struct lafs_dtrain *t, const struct lafs_st *c
     return t->b->ops->sync(t->b->dev, err);
 }
 
-int64_t lafs_dtrain_step_number(const struct lafs_dtrain *t) { return t->step; }
+int64_t lafs_dtrain_step_number(const struct lafs_dtrain *t) { return t->optim.done; }
 
 int64_t lafs_dtrain_parameters(const struct lafs_dtrain *t)
 {
@@ -157,7 +149,7 @@ static void make_one(void *arg, int64_t i, int worker)
 {
     struct lafs_dtrain *t = arg;
     size_t size = (size_t)t->task->side * (size_t)t->task->side * 3;
-    uint64_t key = lafs_rng_key(t->c.seed, LAFS_RNG_COMPOSE, (uint64_t)t->step, (uint64_t)i, 0);
+    uint64_t key = lafs_rng_key(t->c.seed, LAFS_RNG_COMPOSE, (uint64_t)t->optim.done, (uint64_t)i, 0);
     t->errs[i].status = LAFS_OK;
     t->errs[i].status = t->task->make(t->state, key, i, worker, t->examples + (size_t)i * size, &t->errs[i]);
 }
@@ -178,25 +170,11 @@ static void judge_one(void *arg, int64_t i, int worker)
         for (size_t j = 0; j < t->head_size[k]; j++) d[k][j] *= share;
 }
 
-/* Copies the running statistics (all that is not trained) between two flat arrays. */
-static void copy_statistics(struct lafs_dtrain *t, float *to, const float *from)
-{
-    for (int i = 0; i < t->net.params.count; i++) {
-        const struct lafs_param *p = &t->net.params.p[i];
-        if (!p->trainable) t->b->ops->copy(t->b->dev, to + p->off, from + p->off, (size_t)p->size * sizeof(float));
-    }
-}
-
 static lafs_status make_batch(struct lafs_dtrain *t, struct lafs_err *err)
 {
     size_t side = (size_t)t->task->side;
     lafs_pool_for(t->pool, t->c.batch, make_one, t);
-    for (int64_t i = 0; i < t->c.batch; i++)
-        if (t->errs[i].status != LAFS_OK) {
-            if (err) *err = t->errs[i];
-            if (err) err->status = LAFS_FAILED;
-            return LAFS_FAILED;
-        }
+    LAFS_TRY(lafs_err_first(t->errs, t->c.batch, err));
     t->b->ops->upload(t->b->dev, t->image, t->examples, (size_t)t->c.batch * side * side * 3 * sizeof(float));
     return LAFS_OK;
 }
@@ -220,7 +198,7 @@ static void queue_forward(void *arg)
 {
     struct lafs_dtrain *t = arg;
     lafs_optim_zero_grad(&t->optim);
-    copy_statistics(t, t->optim.grad, t->net.params.value);
+    lafs_params_copy_buffers(&t->net.params, t->b, t->net.params.value, t->optim.grad);
     lafs_convnet_forward(&t->work, t->b, t->net.params.value, t->optim.grad, t->c.batch, t->image);
 }
 static void queue_backward(void *arg)
@@ -232,7 +210,7 @@ static void queue_update(void *arg)
 {
     struct lafs_dtrain *t = arg;
     lafs_optim_update(&t->optim);
-    copy_statistics(t, t->net.params.value, t->optim.grad);
+    lafs_params_copy_buffers(&t->net.params, t->b, t->optim.grad, t->net.params.value);
     t->b->ops->lerp(t->b->dev, t->net.params.size, t->keep, t->net.params.value, t->mean);
 }
 
@@ -257,26 +235,18 @@ static lafs_status pass(struct lafs_dtrain *t, struct lafs_dtrain_report *r, str
 
 static lafs_status commit(struct lafs_dtrain *t, const struct lafs_dtrain_report *r, struct lafs_err *err)
 {
-    const struct lafs_decay decay = {.matrix = (float)t->c.decay, .cnn = -1};
-    pthread_mutex_lock(&t->lock);
-    lafs_status st = lafs_optim_judge(&t->optim, r->lr, &decay, 1, 0, NULL, err);
-    if (st == LAFS_OK) {
-        const double keep = fmin(t->c.average, ((double)t->step + 1) / ((double)t->step + 10));
-        t->b->ops->upload(t->b->dev, t->keep, &keep, sizeof keep);
-        lafs_repeat(&t->update_again, t->b, NULL, 0, queue_update, t);
-        lafs_optim_count(&t->optim);
-        st = t->b->ops->sync(t->b->dev, err);
-        t->step = r->step;
-    } else lafs_err_prefix(err, "step %" PRId64, r->step);
-    pthread_mutex_unlock(&t->lock);
-    return st;
+    const struct lafs_update u = {.step = r->step, .lr = r->lr, .decay = {.matrix = (float)t->c.decay, .cnn = -1},
+                                  .decay_scale = 1, .queue = queue_update, .arg = t};
+    const double keep = fmin(t->c.average, (double)r->step / ((double)r->step + 9));
+    t->b->ops->upload(t->b->dev, t->keep, &keep, sizeof keep);
+    return lafs_optim_step(&t->optim, &u, err);
 }
 
 lafs_status lafs_dtrain_step(struct lafs_dtrain *t, struct lafs_dtrain_report *r, struct lafs_err *err)
 {
     const double began = lafs_clock_now();
-    *r = (struct lafs_dtrain_report){.step = t->step + 1};
-    r->lr = lafs_sched_finetune(t->c.lr, t->c.lr_final, t->step + 1, t->c.steps + 1, t->c.warmup);
+    *r = (struct lafs_dtrain_report){.step = t->optim.done + 1};
+    r->lr = lafs_sched_finetune(t->c.lr, t->c.lr_final, t->optim.done + 1, t->c.steps + 1, t->c.warmup);
     LAFS_TRY(make_batch(t, err));
     r->wait = lafs_clock_now() - began;
     LAFS_TRY(pass(t, r, err));
@@ -292,7 +262,7 @@ static lafs_status fill_checkpoint(struct lafs_dtrain *t, struct lafs_ckpt *c, s
 {
     const struct lafs_backend *b = t->b;
     const struct lafs_params *ps = &t->net.params;
-    int64_t n = ps->count, one = 1, step = t->step;
+    int64_t n = ps->count, one = 1, step = t->optim.done;
     LAFS_TRY(lafs_ckpt_add_params(c, "model.", ps, ps->value, b, err));
     LAFS_TRY(lafs_ckpt_add_params(c, "mean.", ps, t->mean, b, err));
     LAFS_TRY(lafs_ckpt_add_params(c, "adamw.m.", ps, t->optim.m, b, err));
@@ -304,9 +274,9 @@ static lafs_status fill_checkpoint(struct lafs_dtrain *t, struct lafs_ckpt *c, s
 
 lafs_status lafs_dtrain_checkpoint(struct lafs_dtrain *t, struct lafs_ckpt *c, struct lafs_err *err)
 {
-    pthread_mutex_lock(&t->lock);
+    pthread_mutex_lock(&t->optim.lock);
     lafs_status st = fill_checkpoint(t, c, err);
-    pthread_mutex_unlock(&t->lock);
+    pthread_mutex_unlock(&t->optim.lock);
     return st;
 }
 
@@ -320,7 +290,7 @@ lafs_status lafs_dtrain_restore(struct lafs_dtrain *t, const struct lafs_st *st,
     LAFS_TRY(lafs_ckpt_read_params(st, "adamw.v.", ps, t->optim.v, t->b, err));
     LAFS_TRY(lafs_ckpt_read_i64(st, "adamw.step", t->optim.step, ps->count, err));
     LAFS_TRY(lafs_ckpt_read_i64(st, "cursor", &step, 1, err));
-    t->step = step;
+    t->optim.done = step;
     return LAFS_OK;
 }
 

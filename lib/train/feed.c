@@ -6,7 +6,6 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "compute/repeat.h"
-#include "data/face.h"
 #include "data/loader.h"
 #include "data/views.h"
 #include "train/ahead.h"
@@ -232,19 +231,10 @@ static void prepare(void *arg, int64_t i, int worker)
     (void)worker;
     struct lafs_feed *f = arg;
     struct lafs_err *err = &f->errs[i];
-    struct lafs_sample s;
     struct lafs_viewplan plan[LAFS_MAX_VIEWS];
-    err->status = LAFS_OK;
-    lafs_sample_init(&s);
     f->key[i] = f->ix->sample[f->want[i]].key;
-    lafs_status st = lafs_fetch_sample(f->fetch, f->want[i], &s, err);
-    if (st == LAFS_OK) st = lafs_face_image(&s, f->c.max_pixels, &f->source[i], err);
-    lafs_sample_release(&s);
-    if (st != LAFS_OK) {
-        lafs_err_prefix(err, "image '%s'", f->key[i]);
-        err->status = LAFS_FAILED;
-        return;
-    }
+    err->status = lafs_index_image(f->ix, f->fetch, f->want[i], f->c.max_pixels, &f->source[i], err);
+    if (err->status != LAFS_OK) return;
     const struct lafs_image *im = &f->source[i];
     f->out->key_hash[i] = lafs_fnv1a(f->key[i], strlen(f->key[i]));
     lafs_plan_pretrain(&f->c.views, im->w, im->h, f->c.seed, f->epoch, f->key[i], plan);
@@ -357,11 +347,7 @@ static lafs_status next_of_index(struct lafs_feed *f, int64_t epoch, int64_t pos
     f->want = f->order + position;
     f->epoch = epoch;
     lafs_pool_for(f->pool, n, prepare, f);
-    for (int i = 0; i < n; i++)
-        if (f->errs[i].status != LAFS_OK) {
-            if (err) *err = f->errs[i];
-            return LAFS_FAILED;
-        }
+    LAFS_TRY(lafs_err_first(f->errs, n, err));
     return make_tokens(f, n, err);
 }
 

@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +11,6 @@
 #include "base/rng.h"
 #include "compute/fit.h"
 #include "compute/repeat.h"
-#include "data/face.h"
 #include "data/loader.h"
 #include "model/embed.h"
 #include "train/ahead.h"
@@ -27,8 +25,6 @@ struct lafs_finetune {
     int classifier;
     struct lafs_optim optim; /* in a step, optim.grad also holds the running statistics that are being updated */
     unsigned char *frozen;              /* (params.count) */
-    pthread_mutex_t lock;
-    _Atomic int64_t step;
     int64_t best_epoch;
     double best;
     float *frozen_cnn;                  /* (params.size) the CNN that the regulariser pulls towards; NULL: off */
@@ -48,7 +44,7 @@ struct lafs_finetune {
     struct lafs_fold fold;
     int split_on;
     struct lafs_split split;
-    struct lafs_repeat begin_again, pass_again, update_again;
+    struct lafs_repeat begin_again, pass_again;
     double *result;                     /* (ranks, lafs_turns_max, 2) of a step: cross-entropy, regulariser */
     /* data */
     struct lafs_pool *pool;
@@ -101,19 +97,7 @@ double lafs_finetune_lr(int64_t micro, int64_t accumulation)
 
 lafs_status lafs_finetune_config_check(const struct lafs_finetune_config *c, struct lafs_err *err)
 {
-    if (c->micro < 1 || c->batch % c->micro)
-        return lafs_fail(err, LAFS_USAGE, "the batch of %" PRId64 " is no multiple of the micro-batch of %" PRId64,
-                         c->batch, c->micro);
-    if (c->images < c->batch)
-        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " images are less than one batch of %" PRId64
-                         ": the batch must be smaller (presets few-* are for few faces)", c->images, c->batch);
-    if (c->epochs < 1 || c->warmup_epochs < 0 || c->warmup_epochs >= c->epochs)
-        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " epochs of warm-up do not fit into %" PRId64 " epochs",
-                         c->warmup_epochs, c->epochs);
-    if (c->batch / c->micro < lafs_comm_size(c->comm))
-        return lafs_fail(err, LAFS_USAGE,
-                         "%d processes cannot share the %" PRId64 " micro-batches of a batch: give a smaller --micro",
-                         lafs_comm_size(c->comm), c->batch / c->micro);
+    LAFS_TRY(lafs_turns_check(c->comm, c->images, c->batch, c->micro, c->epochs, c->warmup_epochs, err));
     if (c->classes < 2) return lafs_fail(err, LAFS_USAGE, "there must be at least 2 classes");
     if (c->mixup_p > 0 && c->micro < 2) return lafs_fail(err, LAFS_USAGE, "mixup needs a micro-batch of at least 2");
     return LAFS_OK;
@@ -295,7 +279,6 @@ lafs_status lafs_finetune_open(struct lafs_finetune **out, const struct lafs_fin
     t->order_epoch = -1;
     t->best = -1;
     t->best_epoch = -1;
-    pthread_mutex_init(&t->lock, NULL);
     lafs_status st = build(t, err);
     if (st != LAFS_OK) {
         lafs_finetune_close(t);
@@ -308,15 +291,15 @@ lafs_status lafs_finetune_open(struct lafs_finetune **out, const struct lafs_fin
 void lafs_finetune_close(struct lafs_finetune *t)
 {
     if (!t) return;
-    struct lafs_repeat *again[] = {&t->begin_again, &t->pass_again, &t->update_again};
-    for (int i = 0; i < 3; i++) lafs_repeat_forget(again[i], t->b);
+    lafs_repeat_forget(&t->begin_again, t->b);
+    lafs_repeat_forget(&t->pass_again, t->b);
+    lafs_optim_release(&t->optim);
     lafs_ahead_free(t->ahead);
     if (t->source)
         for (int64_t i = 0; i < t->c.micro; i++) lafs_image_release(&t->source[i]);
     lafs_fetch_close(t->fetch);
     lafs_model_work_release(&t->work);
     lafs_cnn_work_release(&t->frozen_work);
-    lafs_optim_release(&t->optim);
     lafs_model_release(&t->model, t->b);
     lafs_arena_release(&t->arena, t->b);
     lafs_fold_release(&t->fold);
@@ -325,11 +308,10 @@ void lafs_finetune_close(struct lafs_finetune *t)
                      t->slot[0].target, t->slot[1].target, t->slot[0].key_hash, t->slot[1].key_hash, t->crop_at,
                      (void *)t->source_at, t->w, t->h};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) lafs_free(owned[i]);
-    pthread_mutex_destroy(&t->lock);
     lafs_free(t);
 }
 
-int64_t lafs_finetune_step_number(const struct lafs_finetune *t) { return t->step; }
+int64_t lafs_finetune_step_number(const struct lafs_finetune *t) { return t->optim.done; }
 int64_t lafs_finetune_steps(const struct lafs_finetune *t)
 {
     return t->c.epochs * lafs_finetune_steps_per_epoch(&t->c);
@@ -374,20 +356,6 @@ lafs_status lafs_finetune_keep_frozen(struct lafs_finetune *t, struct lafs_err *
     LAFS_TRY(lafs_model_fold(&t->work, t->b, t->model.params.value, err));
     t->frozen_set = 1;
     return LAFS_OK;
-}
-
-/* Copies the running statistics (all that is not trained) between two flat arrays: neighbours at once. */
-static void copy_buffers(struct lafs_finetune *t, float *to, const float *from)
-{
-    const struct lafs_params *ps = &t->model.params;
-    for (int i = 0, next; i < ps->count; i = next) {
-        const int64_t off = ps->p[i].off;
-        for (next = i; next < ps->count && !ps->p[next].trainable; next++)
-            ;
-        const int64_t end = next < ps->count ? ps->p[next].off : ps->size;
-        if (next > i) t->b->ops->copy(t->b->dev, to + off, from + off, (size_t)(end - off) * sizeof(float));
-        else next++;
-    }
 }
 
 /* The CNN as training found it, for the regulariser. */
@@ -516,7 +484,7 @@ static void queue_begin(void *arg)
 {
     struct lafs_finetune *t = arg;
     lafs_optim_zero_grad(&t->optim);
-    copy_buffers(t, t->optim.grad, t->model.params.value);
+    lafs_params_copy_buffers(&t->model.params, t->b, t->model.params.value, t->optim.grad);
 }
 static void begin(struct lafs_finetune *t, const struct lafs_finetune_report *r)
 {
@@ -546,7 +514,7 @@ static lafs_status passes(struct lafs_finetune *t, lafs_batch_fn *next, void *ar
     LAFS_TRY(lafs_fold_end(&t->fold, t->optim.grad, err));
     LAFS_TRY(lafs_comm_gather(t->c.comm, t->result, (size_t)most * 2 * sizeof(double), err));
     for (int64_t i = 0; i < count; i++) {
-        const double *one = t->result + (i % t->turns.ranks * most + i / t->turns.ranks) * 2;
+        const double *one = t->result + lafs_turns_place(&t->turns, i) * 2;
         r->cross_entropy += share * one[0];
         r->regulariser += share * one[1];
     }
@@ -557,22 +525,15 @@ static void queue_update(void *arg)
 {
     struct lafs_finetune *t = arg;
     lafs_optim_update(&t->optim);
-    copy_buffers(t, t->model.params.value, t->optim.grad);
+    lafs_params_copy_buffers(&t->model.params, t->b, t->optim.grad, t->model.params.value);
     lafs_vit_weights(&t->work.vit, t->b, t->model.params.value);
 }
 
 static lafs_status commit(struct lafs_finetune *t, const struct lafs_finetune_report *r, struct lafs_err *err)
 {
-    pthread_mutex_lock(&t->lock);
-    lafs_status st = lafs_optim_judge(&t->optim, r->lr, &t->c.decay, 1, 0, t->frozen, err);
-    if (st == LAFS_OK) {
-        lafs_repeat(&t->update_again, t->b, NULL, 0, queue_update, t);
-        lafs_optim_count(&t->optim);
-        st = t->b->ops->sync(t->b->dev, err);
-        t->step = r->step;
-    } else lafs_err_prefix(err, "step %" PRId64, r->step);
-    pthread_mutex_unlock(&t->lock);
-    return st;
+    const struct lafs_update u = {.step = r->step, .lr = r->lr, .decay = t->c.decay, .decay_scale = 1,
+                                  .frozen = t->frozen, .queue = queue_update, .arg = t};
+    return lafs_optim_step(&t->optim, &u, err);
 }
 
 /* The norm of the gradient of all classes, from those of the parts. */
@@ -597,12 +558,12 @@ lafs_status lafs_finetune_learn(struct lafs_finetune *t, lafs_batch_fn *next, vo
                                 struct lafs_err *err)
 {
     int64_t per = lafs_finetune_steps_per_epoch(&t->c);
-    *r = (struct lafs_finetune_report){.step = t->step + 1, .epoch = t->step / per};
-    r->lr = lafs_sched_finetune(t->c.lr, t->c.lr_final, t->step, t->c.epochs * per, t->c.warmup_epochs * per);
+    *r = (struct lafs_finetune_report){.step = t->optim.done + 1, .epoch = t->optim.done / per};
+    r->lr = lafs_sched_finetune(t->c.lr, t->c.lr_final, t->optim.done, t->c.epochs * per, t->c.warmup_epochs * per);
     r->landmark_weight = landmark_weight(t, r->epoch);
-    pthread_mutex_lock(&t->lock);
+    pthread_mutex_lock(&t->optim.lock);
     lafs_status st = settle_frozen(t, err);
-    pthread_mutex_unlock(&t->lock);
+    pthread_mutex_unlock(&t->optim.lock);
     LAFS_TRY(lafs_comm_agree(t->c.comm, st, err));
     LAFS_TRY(passes(t, next, arg, r, err));
     r->loss = r->cross_entropy + r->regulariser;
@@ -621,19 +582,10 @@ static void prepare(void *arg, int64_t i, int worker)
     (void)worker;
     struct lafs_finetune *t = arg;
     struct lafs_err *err = &t->errs[i];
-    struct lafs_sample s;
     int64_t at = t->want[i];
     const char *key = t->ix->sample[at].key;
-    err->status = LAFS_OK;
-    lafs_sample_init(&s);
-    lafs_status st = lafs_fetch_sample(t->fetch, at, &s, err);
-    if (st == LAFS_OK) st = lafs_face_image(&s, t->c.max_pixels, &t->source[i], err);
-    lafs_sample_release(&s);
-    if (st != LAFS_OK) {
-        lafs_err_prefix(err, "image '%s'", key);
-        err->status = LAFS_FAILED;
-        return;
-    }
+    err->status = lafs_index_image(t->ix, t->fetch, at, t->c.max_pixels, &t->source[i], err);
+    if (err->status != LAFS_OK) return;
     lafs_plan_train(&t->c.views, t->source[i].w, t->source[i].h, t->c.seed, t->epoch, key, &t->plan[i]);
     t->out->key_hash[i] = lafs_fnv1a(key, strlen(key));
     t->out->target[i] = (struct lafs_target){t->classes->label[at], t->classes->label[at], 1};
@@ -677,11 +629,7 @@ static lafs_status make(void *arg, int64_t local, int slot, struct lafs_err *err
     }
     t->want = t->order + number % per * n;
     lafs_pool_for(t->pool, n, prepare, t);
-    for (int64_t j = 0; j < n; j++)
-        if (t->errs[j].status != LAFS_OK) {
-            if (err) *err = t->errs[j];
-            return LAFS_FAILED;
-        }
+    LAFS_TRY(lafs_err_first(t->errs, n, err));
     b->ops->render(b->dev, n, t->plan, t->source_at, t->w, t->h, NULL, t->crop_at);
     return b->ops->sync(b->dev, err);
 }
@@ -692,10 +640,10 @@ static lafs_status from_index(void *arg, int64_t i, struct lafs_finetune_batch *
     const struct lafs_backend *b = t->b;
     int64_t count = t->turns.passes, per = lafs_finetune_steps_per_epoch(&t->c), n = t->c.micro;
     int slot;
-    LAFS_TRY(lafs_ahead_take(t->ahead, lafs_turns_local(&t->turns, t->step * count + i), &slot, err));
+    LAFS_TRY(lafs_ahead_take(t->ahead, lafs_turns_local(&t->turns, t->optim.done * count + i), &slot, err));
     struct slot *in = &t->slot[slot];
     b->ops->u8_to_f32(b->dev, n * CROP, in->crops, t->images);
-    n = mix(t, in->target, t->step / per, t->step % per * count + i, n);
+    n = mix(t, in->target, t->optim.done / per, t->optim.done % per * count + i, n);
     *batch = (struct lafs_finetune_batch){t->images, in->target, in->key_hash, n};
     return LAFS_OK;
 }
@@ -754,7 +702,7 @@ static lafs_status fill_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c,
     if (t->frozen_cnn) LAFS_TRY(add_array(t, c, "frozen.", t->frozen_cnn, err));
     if (t->turns.rank) return LAFS_OK;
     LAFS_TRY(lafs_ckpt_add(c, "adamw.step", LAFS_I64, &n, 1, t->optim.step, err));
-    const int64_t cursor[4] = {t->step, t->step / per, t->step % per * t->c.batch, t->best_epoch};
+    const int64_t done = t->optim.done, cursor[4] = {done, done / per, done % per * t->c.batch, t->best_epoch};
     LAFS_TRY(lafs_ckpt_add(c, "cursor", LAFS_I64, &four, 1, cursor, err));
     LAFS_TRY(lafs_ckpt_add(c, "best", LAFS_F64, &one, 1, &t->best, err));
     return lafs_ckpt_add_meta(c, "backend", b->ops->describe(b->dev), err);
@@ -770,9 +718,9 @@ lafs_status lafs_finetune_same(struct lafs_finetune *t, struct lafs_err *err)
 lafs_status lafs_finetune_checkpoint(struct lafs_finetune *t, struct lafs_ckpt *c, struct lafs_err *err)
 {
     LAFS_TRY(lafs_finetune_same(t, err));
-    pthread_mutex_lock(&t->lock);
+    pthread_mutex_lock(&t->optim.lock);
     lafs_status st = fill_checkpoint(t, c, err);
-    pthread_mutex_unlock(&t->lock);
+    pthread_mutex_unlock(&t->optim.lock);
     return t->split_on ? lafs_comm_alone(t->c.comm, st) : st; /* parts are gathered on the way */
 }
 
@@ -824,7 +772,7 @@ lafs_status lafs_finetune_restore(struct lafs_finetune *t, const struct lafs_st 
     if (!best || best->dtype != LAFS_F64 || best->count != 1)
         return lafs_fail(err, LAFS_FAILED, "tensor 'best' is missing");
     memcpy(&t->best, best->data, sizeof t->best);
-    t->step = cursor[0];
+    t->optim.done = cursor[0];
     t->best_epoch = cursor[3];
     if (t->frozen_cnn) LAFS_TRY(read_array(t, st, "frozen.", t->frozen_cnn, err));
     return lafs_finetune_keep_frozen(t, err);

@@ -1,10 +1,29 @@
 #include "train/fold.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "train/sched.h"
 
 enum { SHARE = 1 << 16 /* 256 KiB */, LINKED_ROUND = 1 << 23 /* 32 MiB of all processes */ };
+
+lafs_status lafs_turns_check(const struct lafs_comm *comm, int64_t images, int64_t batch, int64_t micro, int64_t epochs,
+                             int64_t warmup_epochs, struct lafs_err *err)
+{
+    if (micro < 1 || batch % micro)
+        return lafs_fail(err, LAFS_USAGE, "the batch of %" PRId64 " is no multiple of the micro-batch of %" PRId64,
+                         batch, micro);
+    if (images < batch)
+        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " images are less than one batch of %" PRId64
+                         ": the batch must be smaller (presets few-* are for few faces)", images, batch);
+    LAFS_TRY(lafs_sched_check(warmup_epochs, epochs, "epochs", err));
+    if (batch / micro < lafs_comm_size(comm))
+        return lafs_fail(err, LAFS_USAGE,
+                         "%d processes cannot share the %" PRId64 " micro-batches of a batch: give a smaller --micro",
+                         lafs_comm_size(comm), batch / micro);
+    return LAFS_OK;
+}
 
 static int is_average(const struct lafs_param *p) { return !p->trainable && p->ndim > 0; } /* others are counters */
 

@@ -29,6 +29,10 @@ static inline struct lafs_turns lafs_turns_of(const struct lafs_comm *c, int64_t
 {
     return (struct lafs_turns){lafs_comm_rank(c), lafs_comm_size(c), passes};
 }
+/* Can a run share its micro-batches? LAFS_USAGE says which of its numbers do not go together; epochs and those of
+ * warm-up are two of them. */
+lafs_status lafs_turns_check(const struct lafs_comm *comm, int64_t images, int64_t batch, int64_t micro, int64_t epochs,
+                             int64_t warmup_epochs, struct lafs_err *err);
 /* Passes of a step: of the process that has most; of this one. */
 static inline int64_t lafs_turns_max(const struct lafs_turns *t) { return (t->passes + t->ranks - 1) / t->ranks; }
 static inline int64_t lafs_turns_mine(const struct lafs_turns *t)
@@ -43,6 +47,11 @@ static inline int lafs_turns_active(const struct lafs_turns *t, int64_t pass)
 }
 /* Number in a step of this process's micro-batch of a pass. */
 static inline int64_t lafs_turns_micro(const struct lafs_turns *t, int64_t pass) { return pass * t->ranks + t->rank; }
+/* Where a micro-batch's result is among those that each process has gathered of each, lafs_turns_max of a process. */
+static inline int64_t lafs_turns_place(const struct lafs_turns *t, int64_t micro)
+{
+    return micro % t->ranks * lafs_turns_max(t) + micro / t->ranks;
+}
 /* All micro-batches of a run are numbered; so are those of one process. Between the two: */
 static inline int64_t lafs_turns_local(const struct lafs_turns *t, int64_t number)
 {

@@ -1,5 +1,6 @@
 #include "train/optim.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@ lafs_status lafs_optim_init(struct lafs_optim *o, const struct lafs_backend *b, 
     o->beta1 = 0.9f;
     o->beta2 = 0.999f;
     o->eps = 1e-8f;
+    pthread_mutex_init(&o->lock, NULL);
     size_t bytes = (size_t)params->size * sizeof(float), n = (size_t)params->count;
     LAFS_TRY(b->ops->alloc(b->dev, (void **)&o->grad, bytes, err));
     LAFS_TRY(b->ops->alloc(b->dev, (void **)&o->m, bytes, err));
@@ -47,6 +49,8 @@ size_t lafs_optim_memory(const struct lafs_params *params, size_t rest)
 void lafs_optim_release(struct lafs_optim *o)
 {
     if (o->backend) {
+        lafs_repeat_forget(&o->again, o->backend);
+        pthread_mutex_destroy(&o->lock);
         o->backend->ops->free(o->backend->dev, o->grad);
         o->backend->ops->free(o->backend->dev, o->m);
         o->backend->ops->free(o->backend->dev, o->v);
@@ -81,8 +85,8 @@ static float decay_of(const struct lafs_decay *d, const struct lafs_param *p)
     return d->cnn >= 0 && cnn ? d->cnn : d->matrix;
 }
 
-lafs_status lafs_optim_judge(struct lafs_optim *o, double lr, const struct lafs_decay *decay, double decay_scale,
-                             double clip, const unsigned char *frozen, struct lafs_err *err)
+/* This step's rates and norms, on the host and on the device. */
+static lafs_status judge(struct lafs_optim *o, const struct lafs_update *u, struct lafs_err *err)
 {
     const struct lafs_backend *b = o->backend;
     const struct lafs_params *ps = o->params;
@@ -90,10 +94,10 @@ lafs_status lafs_optim_judge(struct lafs_optim *o, double lr, const struct lafs_
     for (int i = 0; i < ps->count; i++) {
         const double step = (double)(o->step[i] + 1);
         o->rate[i] = (struct lafs_rate){
-            .lr = (float)(lr * o->lr_scale[i]),
-            .decay = (float)(decay_scale * decay_of(decay, &ps->p[i])),
-            .clip = clip > 0 ? (float)clip : 0,
-            .skip = !ps->p[i].trainable || (frozen && frozen[i]),
+            .lr = (float)(u->lr * o->lr_scale[i]),
+            .decay = (float)(u->decay_scale * decay_of(&u->decay, &ps->p[i])),
+            .clip = u->clip > 0 ? (float)u->clip : 0,
+            .skip = !ps->p[i].trainable || (u->frozen && u->frozen[i]),
             .correct1 = 1 - pow(o->beta1, step),
             .correct2 = 1 - pow(o->beta2, step),
         };
@@ -115,10 +119,19 @@ void lafs_optim_update(struct lafs_optim *o)
                   o->params->value, o->grad, o->m, o->v);
 }
 
-void lafs_optim_count(struct lafs_optim *o)
+lafs_status lafs_optim_step(struct lafs_optim *o, const struct lafs_update *u, struct lafs_err *err)
 {
-    for (int i = 0; i < o->params->count; i++)
-        if (!o->rate[i].skip) o->step[i]++;
+    pthread_mutex_lock(&o->lock);
+    lafs_status st = judge(o, u, err);
+    if (st == LAFS_OK) {
+        lafs_repeat(&o->again, o->backend, NULL, 0, u->queue, u->arg);
+        for (int i = 0; i < o->params->count; i++)
+            if (!o->rate[i].skip) o->step[i]++;
+        o->done = u->step;
+        st = o->backend->ops->sync(o->backend->dev, err);
+    } else lafs_err_prefix(err, "step %" PRId64, u->step);
+    pthread_mutex_unlock(&o->lock);
+    return st;
 }
 
 double lafs_optim_norm(const struct lafs_optim *o)

@@ -1,11 +1,14 @@
 /* AdamW over the parameters of a model: flat gradient and moments, one segment a tensor.
  *
- * The state changes in lafs_optim_update (moments) and lafs_optim_count (update counts) alone. */
+ * The state of training changes in lafs_optim_step alone: under the lock another thread may take it for a
+ * checkpoint. */
 #ifndef LAFS_TRAIN_OPTIM_H
 #define LAFS_TRAIN_OPTIM_H
 
+#include <pthread.h>
 #include <stdint.h>
 
+#include "compute/repeat.h"
 #include "compute/tensor.h"
 
 /* Which decay a tensor gets. */
@@ -28,6 +31,9 @@ struct lafs_optim {
     float *lr_scale;           /* (params->count) 1, or layer-wise */
     double *norm;              /* (params->count) of the last step's gradients, before clipping */
     float beta1, beta2, eps;
+    pthread_mutex_t lock;      /* over what a step changes */
+    _Atomic int64_t done;      /* steps that have changed it */
+    struct lafs_repeat again;
 };
 /* params must be placed, and outlive o. */
 lafs_status lafs_optim_init(struct lafs_optim *o, const struct lafs_backend *b, struct lafs_params *params,
@@ -39,15 +45,23 @@ void lafs_optim_release(struct lafs_optim *o);
 /* lr_scale[i] = rate^(layers + 1 - depth): 1 at the head, smaller below. rate 1: off. */
 void lafs_optim_layer_decay(struct lafs_optim *o, double rate, int layers);
 void lafs_optim_zero_grad(struct lafs_optim *o);
-/* One update, in three parts. What is judged: rates and norms, on the host and on the device, with this step's learning
- * rate and decay; clip <= 0: none; frozen (params->count) or NULL: tensors left alone this step (no decay, no moments,
- * no count). LAFS_FAILED names the first tensor whose gradient is not finite. Nothing of the state changes. Then
- * `update` queues the change, the same work in every step, which may be recorded (compute/repeat.h), and `count` says
- * that it has been queued. */
-lafs_status lafs_optim_judge(struct lafs_optim *o, double lr, const struct lafs_decay *decay, double decay_scale,
-                             double clip, const unsigned char *frozen, struct lafs_err *err);
+
+struct lafs_update {
+    int64_t step;                /* number of the step: then so many are done */
+    double lr;
+    struct lafs_decay decay;
+    double decay_scale;
+    double clip;                 /* norm of a tensor's gradient; <= 0: none */
+    const unsigned char *frozen; /* (params->count) or NULL: tensors left alone (no decay, no moments, no count) */
+    /* Queues lafs_optim_update and what goes with it, the same work in every step: it may be recorded
+     * (compute/repeat.h). */
+    void (*queue)(void *arg);
+    void *arg;
+};
+/* The part of a step that changes the state, under o->lock. LAFS_FAILED names step and tensor whose gradient is not
+ * finite: nothing has changed then. */
+lafs_status lafs_optim_step(struct lafs_optim *o, const struct lafs_update *u, struct lafs_err *err);
 void lafs_optim_update(struct lafs_optim *o);
-void lafs_optim_count(struct lafs_optim *o);
 /* L2 norm of all gradients of the last step that counted, before clipping. */
 double lafs_optim_norm(const struct lafs_optim *o);
 

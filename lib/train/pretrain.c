@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,10 +39,8 @@ struct lafs_pretrain {
     struct lafs_dino_head head;
     struct lafs_optim optim;
     unsigned char *frozen;             /* (params.count): the last layer in its first epochs */
-    pthread_mutex_t lock;              /* over all that follows, up to `step` */
-    float *teacher;                    /* (params.size) */
+    float *teacher;                    /* (params.size); like the centre a part of the state (optim.lock) */
     float *center;                     /* (K) */
-    _Atomic int64_t step;
     /* activations */
     struct lafs_arena arena;
     struct lafs_vit_work student_vit, teacher_vit;
@@ -62,7 +59,7 @@ struct lafs_pretrain {
     struct nearest *nearest;           /* (globals*LOOKED_AT) */
     int collapsed;                     /* steps in a row */
     int alike;                         /* 1: passes can be recorded */
-    struct lafs_repeat pass_again, update_again;
+    struct lafs_repeat pass_again;
     struct lafs_turns turns;
     struct lafs_fold fold, center_fold; /* of gradients; of centres */
     double *result;                    /* (ranks, lafs_turns_max, RESULTS) of a step */
@@ -102,19 +99,7 @@ lafs_status lafs_pretrain_config_check(const struct lafs_pretrain_config *c, str
         c->views.globals + c->views.locals < 2)
         return lafs_fail(err, LAFS_USAGE, "there must be at least 1 global view, and 2 to %d views in all",
                          LAFS_MAX_VIEWS);
-    if (c->micro < 1 || c->batch % c->micro)
-        return lafs_fail(err, LAFS_USAGE, "the batch of %" PRId64 " is no multiple of the micro-batch of %" PRId64,
-                         c->batch, c->micro);
-    if (c->images < c->batch)
-        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " images are less than one batch of %" PRId64
-                         ": the batch must be smaller (presets few-* are for few faces)", c->images, c->batch);
-    if (c->epochs < 1 || c->warmup_epochs < 0 || c->warmup_epochs >= c->epochs)
-        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " epochs of warm-up do not fit into %" PRId64 " epochs",
-                         c->warmup_epochs, c->epochs);
-    if (c->batch / c->micro < lafs_comm_size(c->comm))
-        return lafs_fail(err, LAFS_USAGE,
-                         "%d processes cannot share the %" PRId64 " micro-batches of a batch: give a smaller --micro",
-                         lafs_comm_size(c->comm), c->batch / c->micro);
+    LAFS_TRY(lafs_turns_check(c->comm, c->images, c->batch, c->micro, c->epochs, c->warmup_epochs, err));
     if (!c->points.dino && c->points.subset > c->model.vit.patches)
         return lafs_fail(err, LAFS_USAGE, "a local view of %d patches is more than the model's %d", c->points.subset,
                          c->model.vit.patches);
@@ -230,7 +215,6 @@ lafs_status lafs_pretrain_open(struct lafs_pretrain **out, const struct lafs_pre
     t->c.points.seed = c->seed;
     t->b = b;
     t->feed = feed;
-    pthread_mutex_init(&t->lock, NULL);
     lafs_status st = build(t, err);
     if (st != LAFS_OK) {
         lafs_pretrain_close(t);
@@ -244,10 +228,9 @@ void lafs_pretrain_close(struct lafs_pretrain *t)
 {
     if (!t) return;
     lafs_repeat_forget(&t->pass_again, t->b);
-    lafs_repeat_forget(&t->update_again, t->b);
+    lafs_optim_release(&t->optim);
     lafs_vit_work_release(&t->student_vit);
     lafs_vit_work_release(&t->teacher_vit);
-    lafs_optim_release(&t->optim);
     lafs_model_release(&t->model, t->b);
     lafs_arena_release(&t->arena, t->b);
     lafs_free(t->frozen);
@@ -258,11 +241,10 @@ void lafs_pretrain_close(struct lafs_pretrain *t)
     lafs_free(t->result);
     lafs_fold_release(&t->fold);
     lafs_fold_release(&t->center_fold);
-    pthread_mutex_destroy(&t->lock);
     lafs_free(t);
 }
 
-int64_t lafs_pretrain_step_number(const struct lafs_pretrain *t) { return t->step; }
+int64_t lafs_pretrain_step_number(const struct lafs_pretrain *t) { return t->optim.done; }
 
 int64_t lafs_pretrain_steps(const struct lafs_pretrain *t)
 {
@@ -439,7 +421,7 @@ static lafs_status gather_results(struct lafs_pretrain *t, struct lafs_pretrain_
     LAFS_TRY(lafs_comm_gather(t->c.comm, t->result, (size_t)(most * RESULTS) * sizeof(double), err));
     for (int64_t i = 0; i < passes; i++)
         for (int j = 0; j < RESULTS; j++)
-            sum[j] += t->result[(i % ranks * most + i / ranks) * RESULTS + j] / (double)passes;
+            sum[j] += t->result[lafs_turns_place(&t->turns, i) * RESULTS + j] / (double)passes;
     r->loss = sum[0];
     r->entropy = sum[1];
     r->kl = sum[2];
@@ -484,25 +466,17 @@ static void queue_update(void *arg)
 /* The part of a step that changes the state. */
 static lafs_status commit(struct lafs_pretrain *t, const struct lafs_pretrain_report *r, struct lafs_err *err)
 {
-    const struct lafs_backend *b = t->b;
-    const struct lafs_decay decay = {.matrix = 1, .vector = 0, .cnn = -1};
+    const struct lafs_update u = {.step = r->step, .lr = r->lr, .decay = {.matrix = 1, .vector = 0, .cnn = -1},
+                                  .decay_scale = r->decay, .clip = t->c.clip, .frozen = t->frozen,
+                                  .queue = queue_update, .arg = t};
     t->frozen[t->head.v] = r->epoch < t->c.freeze_last;
-    pthread_mutex_lock(&t->lock);
-    lafs_status st = lafs_optim_judge(&t->optim, r->lr, &decay, r->decay, t->c.clip, t->frozen, err);
-    if (st == LAFS_OK) {
-        lafs_repeat(&t->update_again, b, NULL, 0, queue_update, t);
-        lafs_optim_count(&t->optim);
-        t->step = r->step;
-        st = b->ops->sync(b->dev, err);
-    } else lafs_err_prefix(err, "step %" PRId64, r->step);
-    pthread_mutex_unlock(&t->lock);
-    return st;
+    return lafs_optim_step(&t->optim, &u, err);
 }
 
 lafs_status lafs_pretrain_learn(struct lafs_pretrain *t, lafs_next_fn *next, void *arg, struct lafs_pretrain_report *r,
                                 struct lafs_err *err)
 {
-    int64_t per = lafs_pretrain_steps_per_epoch(&t->c), total = lafs_pretrain_steps(t), s = t->step;
+    int64_t per = lafs_pretrain_steps_per_epoch(&t->c), total = lafs_pretrain_steps(t), s = t->optim.done;
     *r = (struct lafs_pretrain_report){.step = s + 1, .epoch = s / per};
     r->lr = lafs_sched_cosine(t->c.lr, t->c.lr_final, s, total, t->c.warmup_epochs * per);
     r->decay = lafs_sched_cosine(t->c.decay, t->c.decay_final, s, total, 0);
@@ -520,7 +494,7 @@ lafs_status lafs_pretrain_learn(struct lafs_pretrain *t, lafs_next_fn *next, voi
 static lafs_status from_feed(void *arg, int64_t i, struct lafs_feed_batch *batch, struct lafs_err *err)
 {
     struct lafs_pretrain *t = arg;
-    return lafs_feed_next(t->feed, t->step * t->turns.passes + i, batch, err);
+    return lafs_feed_next(t->feed, t->optim.done * t->turns.passes + i, batch, err);
 }
 
 lafs_status lafs_pretrain_step(struct lafs_pretrain *t, struct lafs_pretrain_report *r, struct lafs_err *err)
@@ -547,7 +521,7 @@ static lafs_status fill_checkpoint(struct lafs_pretrain *t, struct lafs_ckpt *c,
     LAFS_TRY(lafs_ckpt_add(c, "center", LAFS_F32, &k, 1, NULL, err));
     b->ops->download(b->dev, (void *)c->tensor[c->count - 1].data, t->center, (size_t)k * sizeof(float));
     LAFS_TRY(b->ops->sync(b->dev, err));
-    const int64_t cursor[4] = {t->step, t->step / per, t->step % per * t->c.batch, t->collapsed}, four = 4;
+    const int64_t done = t->optim.done, cursor[4] = {done, done / per, done % per * t->c.batch, t->collapsed}, four = 4;
     LAFS_TRY(lafs_ckpt_add(c, "cursor", LAFS_I64, &four, 1, cursor, err));
     return lafs_ckpt_add_meta(c, "backend", b->ops->describe(b->dev), err);
 }
@@ -564,9 +538,9 @@ lafs_status lafs_pretrain_checkpoint(struct lafs_pretrain *t, struct lafs_ckpt *
 {
     LAFS_TRY(lafs_pretrain_same(t, err));
     if (t->turns.rank) return LAFS_OK;
-    pthread_mutex_lock(&t->lock);
+    pthread_mutex_lock(&t->optim.lock);
     lafs_status st = fill_checkpoint(t, c, err);
-    pthread_mutex_unlock(&t->lock);
+    pthread_mutex_unlock(&t->optim.lock);
     return st;
 }
 
@@ -590,7 +564,7 @@ lafs_status lafs_pretrain_restore(struct lafs_pretrain *t, const struct lafs_st 
     }
     lafs_free(host);
     LAFS_TRY(s);
-    t->step = cursor[0];
+    t->optim.done = cursor[0];
     t->collapsed = (int)cursor[3];
     take_weights(t);
     return LAFS_OK;

@@ -1,5 +1,6 @@
 #include "train/sched.h"
 
+#include <inttypes.h>
 #include <math.h>
 
 static const double PI = 3.14159265358979323846;
@@ -7,6 +8,13 @@ static const double PI = 3.14159265358979323846;
 static double half_cosine(double base, double final, int64_t i, int64_t n)
 {
     return final + 0.5 * (base - final) * (1 + cos(PI * (double)i / (double)n));
+}
+
+lafs_status lafs_sched_check(int64_t warm, int64_t total, const char *units, struct lafs_err *err)
+{
+    if (total >= 1 && warm >= 0 && warm < total) return LAFS_OK;
+    return lafs_fail(err, LAFS_USAGE, "%" PRId64 " %s of warm-up do not fit into %" PRId64 " %s", warm, units, total,
+                     units);
 }
 
 double lafs_sched_cosine(double base, double final, int64_t step, int64_t total, int64_t warm)

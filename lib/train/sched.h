@@ -4,6 +4,11 @@
 
 #include <stdint.h>
 
+#include "base/err.h"
+
+/* LAFS_USAGE, in these units: not a part of `total` is warm-up. */
+lafs_status lafs_sched_check(int64_t warm, int64_t total, const char *units, struct lafs_err *err);
+
 /* Linear from 0 to base over the first `warm` steps (both ends included, so step 0 gives 0), then a half cosine from
  * base towards final over the rest: final + (base-final)(1+cos(pi i/n))/2 with i = step - warm, n = total - warm. */
 double lafs_sched_cosine(double base, double final, int64_t step, int64_t total, int64_t warm);
