@@ -62,12 +62,15 @@ ok "an input that is not there is told before others are read"
 
 for name in x.lafs x.tar.gz x.tgz x.tar.zst; do
     expect_status 2 lafs-shard d -o $name
-    message "'$name'"
-    message "name the"
-    message "x-%06d.tar"
+    message "a stream is no '$name': that is written as shards, with their index beside: name them NAME-%06d.tar"
     check test ! -e $name
 done
-ok "a stream does not get the name of an index or of a compressed tar"
+for name in x.npy x.json x.jpg x.png x.rec; do
+    expect_status 2 lafs-shard d -o $name
+    message "a stream is no '$name': that is what lafs-sh"
+    check test ! -e $name
+done
+ok "a stream does not get the name of something else"
 
 lafs-shard -q d >good.stream
 lafs-shard -q d -o good-%02d.tar --shard-samples 4
