@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/atomicfile.h"
 #include "base/mem.h"
@@ -508,8 +509,30 @@ static lafs_status open_inputs(struct job *j, char **args, int n, struct lafs_er
     return lafs_index_join(&j->all, j->ix, n, err);
 }
 
+static int same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* Every picture is a near-duplicate of itself: nothing would be left. */
+static lafs_status check_near(char **args, int n, struct lafs_err *err)
+{
+    int both = 0;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < o.not_near.n; k++)
+            if (same_file(args[i], o.not_near.v[k])) {
+                both++;
+                break;
+            }
+    return both < n ? LAFS_OK
+                    : lafs_fail(err, LAFS_USAGE, "--not-near '%s' is the input itself: nothing of it would be left "
+                                "(lafs-search --exclude-own finds photos that are there twice)", o.not_near.v[0]);
+}
+
 static lafs_status run(struct job *j, char **args, int n, struct lafs_err *err)
 {
+    LAFS_TRY(check_near(args, n, err));
     uint8_t *take = NULL, *seen = NULL;
     if (o.split) LAFS_TRY(parse_split(o.split, j->part, &j->parts, err));
     LAFS_TRY(spare_inputs(j, (const char *const *)args, n, err));

@@ -57,6 +57,7 @@ void lafs_name_from_cls(struct lafs_sample *s)
 /* What leads out of a tree, or nowhere, is no part of a key. */
 static const char *inner_path(const char *path)
 {
+    for (const char *up; (up = strstr(path, "/../")) != NULL;) path = up + 4;
     for (;;) {
         if (path[0] == '/') path += 1;
         else if (path[0] == '.' && path[1] == '/') path += 2;
@@ -267,12 +268,12 @@ static lafs_status enter_folder(struct tree *t, struct lafs_err *err)
     *f = (struct folder){.path_len = t->path.size};
     lafs_buf_init(&f->text);
     struct stat s;
-    lafs_status st = LAFS_OK;
     if (fstat(dirfd(d), &s) == 0) f->dev = s.st_dev, f->ino = s.st_ino;
-    for (int i = 0; i + 1 < t->depth; i++)
-        if (t->stack[i].dev == f->dev && t->stack[i].ino == f->ino)
-            st = lafs_fail(err, LAFS_FAILED, "'%s' contains itself", path);
-    if (st == LAFS_OK) st = list_folder(t, f, d, err);
+    int above = 0;
+    while (t->stack[above].dev != f->dev || t->stack[above].ino != f->ino) above++;
+    lafs_status st = LAFS_OK;
+    if (above + 1 == t->depth) st = list_folder(t, f, d, err);
+    else lafs_env_ignore(t->base.env, path); /* a link upward: all that is in there is read by its shorter path */
     closedir(d);
     return st;
 }

@@ -110,7 +110,7 @@ struct lafs_writer;
 struct lafs_writer_options {
     const char *out;        /* NULL or "-": MessagePack stream on stdout; "x-%06d.tar": shards + index "x.lafs";
                                "x.tar": one shard + index; anything else: a stream in that file, whole or not at all
-                               (names of indexes and of compressed tars are refused) */
+                               (names that end as those of other files are refused) */
     int64_t shard_samples;  /* new shard after so many samples; 0: no limit */
     int64_t shard_bytes;    /* new shard after so many bytes; 0: 1 GB */
 };

@@ -119,19 +119,23 @@ static lafs_status flush(struct lafs_writer *w, int hashed, struct lafs_err *err
 
 /* ---- a stream ---- */
 
-/* A stream by the name of an index, or of an archive, would be taken for one. */
+/* A stream by the name of something else would be taken for that. */
 static lafs_status check_out(const char *path, struct lafs_err *err)
 {
-    static const char *const compressed[] = {".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2"};
+    static const char shards[] = "is written as shards, with their index beside: name them NAME-%06d.tar";
+    static const char arrays[] = "is what lafs-show --npy makes of records";
+    static const char lines[] = "is what lafs-show --json makes of records";
+    static const char pictures[] = "is what lafs-show --contact-sheet, or lafs-shard --to-dir, makes of records";
+    static const char *const other[][2] = {
+        {".lafs", shards}, {".tar.gz", shards}, {".tgz", shards},   {".tar.zst", shards}, {".tar.xz", shards},
+        {".npy", arrays},  {".npz", arrays},    {".json", lines},   {".jsonl", lines},    {".jpg", pictures},
+        {".jpeg", pictures}, {".png", pictures}, {".rec", "is what lafs-shard --to-rec makes of records"},
+    };
     size_t len = strlen(path);
-    if (len >= 5 && !strcmp(path + len - 5, ".lafs"))
-        return lafs_fail(err, LAFS_USAGE, "'%s' is a name of an index, which is written beside its shards: name them "
-                         "%.*s-%%06d.tar", path, (int)(len - 5), path);
-    for (size_t i = 0; i < sizeof compressed / sizeof *compressed; i++) {
-        size_t end = strlen(compressed[i]);
-        if (len >= end && !strcmp(path + len - end, compressed[i]))
-            return lafs_fail(err, LAFS_USAGE, "'%s': shards are not compressed: name them %.*s-%%06d.tar", path,
-                             (int)(len - end), path);
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+        size_t end = strlen(other[i][0]);
+        if (len >= end && !strcmp(path + len - end, other[i][0]))
+            return lafs_fail(err, LAFS_USAGE, "a stream is no '%s': that %s", path, other[i][1]);
     }
     return LAFS_OK;
 }

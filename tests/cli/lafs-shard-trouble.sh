@@ -47,8 +47,16 @@ ok "links that lead nowhere are bad photos"
 
 mkdir d/zoe
 ln -s .. d/zoe/loop
-expect_status 1 lafs-show --count d
-message "'d/zoe/loop/' contains itself"
+expect_status 0 lafs-shard d -o loop.tar
+message "1 file that is no sample was passed over, the first is 'd/zoe/loop/'"
+check test "$(lafs-show --count loop.lafs)" = 6
+ok "a link to a folder above adds nothing"
+
+expect_status 0 lafs-shard d/bob/../ann/1.jpg ./d/../d/bob/2.jpg -o up.tar
+lafs-show --json up.lafs >up.json
+has up.json '"ann/1"'
+has up.json '"d/bob/2"'
+ok "a key begins behind the last '..' of a path"
 for way in "lafs-show --count" "lafs-shard --to-dir first" "lafs-shard -o first.mp"; do expect_status 0 $way -n 1 d; done
 rm -r d/zoe
 ok "-n of a folder looks no further"
@@ -62,12 +70,15 @@ ok "an input that is not there is told before others are read"
 
 for name in x.lafs x.tar.gz x.tgz x.tar.zst; do
     expect_status 2 lafs-shard d -o $name
-    message "'$name'"
-    message "name the"
-    message "x-%06d.tar"
+    message "a stream is no '$name': that is written as shards, with their index beside: name them NAME-%06d.tar"
     check test ! -e $name
 done
-ok "a stream does not get the name of an index or of a compressed tar"
+for name in x.npy x.json x.jpg x.png x.rec; do
+    expect_status 2 lafs-shard d -o $name
+    message "a stream is no '$name': that is what lafs-sh"
+    check test ! -e $name
+done
+ok "a stream does not get the name of something else"
 
 lafs-shard -q d >good.stream
 lafs-shard -q d -o good-%02d.tar --shard-samples 4
