@@ -106,9 +106,12 @@ lafs_status lafs_embedding_append(struct lafs_buf *data, int64_t *dim, const str
     lafs_status st = lafs_sample_nd(sample, "embedding", &nd, err);
     if (st == LAFS_END) return lafs_fail(err, LAFS_BAD_RECORD, "no field 'embedding': lafs-embed adds it");
     if (st != LAFS_OK) return st;
-    if (nd.ndim != 1 || nd.count == 0 || nd.count > (1 << 24) || (*dim && nd.shape[0] != *dim))
-        return lafs_fail(err, LAFS_FAILED, "the embedding has %zu values in %d dimensions, others have %lld in one",
-                         nd.count, nd.ndim, (long long)*dim);
+    if (nd.ndim != 1 || nd.count == 0 || nd.count > (1 << 24))
+        return lafs_fail(err, LAFS_FAILED, "the embedding has %zu values in %d dimensions, not 1 to %d in one",
+                         nd.count, nd.ndim, 1 << 24);
+    if (*dim && nd.shape[0] != *dim)
+        return lafs_fail(err, LAFS_FAILED, "the embedding has %zu values, others have %lld", nd.count,
+                         (long long)*dim);
     size_t bytes = nd.count * sizeof(float);
     lafs_buf_reserve(data, bytes);
     LAFS_TRY(lafs_buf_check(data, err));

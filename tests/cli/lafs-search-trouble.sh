@@ -56,7 +56,7 @@ has json '"threshold": null, "met": 0}' # nothing was found for it: no alarm
 ok "people without a name, and nobody to be found"
 
 expect_status 1 lafs-search -p p.mp emb
-message "the embedding has 3776 values in 1 dimensions, others have 2 in one"
+message "the embedding has 3776 values, others have 2"
 message "s3-000000/s3-000000_0001"
 ok "another model's embeddings"
 

@@ -87,7 +87,7 @@ TEST(bad_embeddings_are_named)
     CHECK_STR(err.msg, "'Ann/Ann_0001': no field 'embedding': lafs-embed adds it");
     CHECK(add(&b.s, b.w, 1, "Ann/Ann_0001", 4, 1, NULL) == LAFS_OK);
     CHECK(add(&b.s, b.w, 1, "Ann/Ann_0002", 3, 1, NULL) == LAFS_FAILED);
-    CHECK_STR(err.msg, "'Ann/Ann_0002': the embedding has 3 values in 1 dimensions, others have 4 in one");
+    CHECK_STR(err.msg, "'Ann/Ann_0002': the embedding has 3 values, others have 4");
     CHECK(add(&b.s, b.w, 1, "someone/else", 3, NAN, NULL) == LAFS_OK); /* nobody asked for it */
     CHECK_INT(b.s.rows, 1);
     end(&b);
