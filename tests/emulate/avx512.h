@@ -184,18 +184,6 @@ EMU emu_i emu_dot8(emu_i sum, emu_i a, emu_i b) /* unsigned by signed */
     for (int k = 0; k < 4; k++) v[i] += (int)x[4 * i + k] * (int8_t)y[4 * i + k];
     return (emu_i)v;
 }
-/* Of each 128 bits the four lower (0) or upper (4) numbers of 16 bits, in turn. */
-EMU emu_i emu_interleave16(emu_i a, emu_i b, int from)
-{
-    emu_i16 x = (emu_i16)a, y = (emu_i16)b, v;
-    EMU_EACH(16)
-    {
-        const int lane = i / 4 * 8, k = i % 4;
-        v[lane + 2 * k] = x[lane + from + k];
-        v[lane + 2 * k + 1] = y[lane + from + k];
-    }
-    return (emu_i)v;
-}
 EMU emu_i emu_pack32(emu_i a, emu_i b) /* to unsigned 16 bits, saturated; of each 128 bits first a's, then b's */
 {
     emu_i32 x = (emu_i32)a, y = (emu_i32)b;
@@ -204,17 +192,6 @@ EMU emu_i emu_pack32(emu_i a, emu_i b) /* to unsigned 16 bits, saturated; of eac
     {
         const int lane = i / 8 * 4, k = i % 8, n = k < 4 ? x[lane + k] : y[lane + k - 4];
         v[i] = (uint16_t)(n < 0 ? 0 : n > 65535 ? 65535 : n);
-    }
-    return (emu_i)v;
-}
-EMU emu_i emu_interleave8(emu_i a, emu_i b, int from)
-{
-    emu_u8 x = (emu_u8)a, y = (emu_u8)b, v;
-    EMU_EACH(32)
-    {
-        const int lane = i / 8 * 16, k = i % 8;
-        v[lane + 2 * k] = x[lane + from + k];
-        v[lane + 2 * k + 1] = y[lane + from + k];
     }
     return (emu_i)v;
 }
@@ -283,7 +260,7 @@ EMU emu_i emu_blend8(uint64_t mask, emu_i a, emu_i b)
     EMU_EACH(64) if (mask >> i & 1) x[i] = y[i];
     return (emu_i)x;
 }
-/* Of each 128 bits the lower (0) or upper (1) half of the words, of 32 or 64 bits, in turn. */
+/* Of each 128 bits the lower (0) or upper (1) half of the numbers, of `size` bytes, in turn. */
 EMU emu_i emu_interleave(emu_i a, emu_i b, int size, int upper)
 {
     const char *x = (const char *)&a, *y = (const char *)&b;
@@ -326,11 +303,11 @@ EMU emu_i emu_permute16(emu_i at, emu_i a)
 #define _mm512_mul_epu32(a, b) emu_mul_low32(a, b)
 #define _mm512_madd_epi16(a, b) emu_madd16(a, b)
 #define _mm512_dpbusd_epi32(sum, a, b) emu_dot8(sum, a, b)
-#define _mm512_unpacklo_epi16(a, b) emu_interleave16(a, b, 0)
-#define _mm512_unpackhi_epi16(a, b) emu_interleave16(a, b, 4)
+#define _mm512_unpacklo_epi16(a, b) emu_interleave(a, b, 2, 0)
+#define _mm512_unpackhi_epi16(a, b) emu_interleave(a, b, 2, 1)
 #define _mm512_packus_epi32(a, b) emu_pack32(a, b)
-#define _mm512_unpacklo_epi8(a, b) emu_interleave8(a, b, 0)
-#define _mm512_unpackhi_epi8(a, b) emu_interleave8(a, b, 8)
+#define _mm512_unpacklo_epi8(a, b) emu_interleave(a, b, 1, 0)
+#define _mm512_unpackhi_epi8(a, b) emu_interleave(a, b, 1, 1)
 #define _mm512_packus_epi16(a, b) emu_pack16(a, b)
 #define _mm512_mulhi_epi16(a, b) emu_upper16(a, b, 1)
 #define _mm512_mulhi_epu16(a, b) emu_upper16(a, b, 0)
