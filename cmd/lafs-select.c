@@ -9,14 +9,12 @@
 #include "cmd/cli.h"
 #include "cmd/jsonlog.h"
 #include "cmd/printing.h"
-#include "cmd/progress.h"
-#include "data/face.h"
+#include "cmd/selectlook.h"
 #include "data/index.h"
-#include "data/near.h"
 #include "data/select.h"
 #include "data/stream.h"
 
-enum { MAX_PARTS = 16, BLOCK = 512 };
+enum { MAX_PARTS = 16 };
 
 static struct {
     const char *keys, *people, *not_people, *hash, *not_hash, *identities, *split, *pairs, *dropped;
@@ -66,180 +64,8 @@ struct job {
     int n;
     struct lafs_index *all;
     struct lafs_select s;
-    struct lafs_near *near;
-    struct lafs_buf near_keys; /* keys of its pictures, each ended by NUL */
-    int64_t *near_key;         /* (near_n) offsets in it */
-    int64_t near_n, near_cap;
-    float *score;              /* (samples) highest correlation; with --not-near */
-    int64_t *which;            /* (samples) picture of the set */
-    struct lafs_fetch *fetch;  /* opened on first use */
-    lafs_status (*look)(struct job *j, int64_t i, struct lafs_err *err);
-    uint8_t *trouble;          /* (samples) could not be looked into */
-    uint8_t *unjudged;         /* (samples) with --min-quality: without the field */
-    int64_t from;              /* of the block at hand */
+    struct looking looking;
 };
-
-/* ---- samples that are looked into ---- */
-
-/* Looks into sample i, which is kept so far, and may drop it. Called from several threads. */
-typedef lafs_status look_fn(struct job *j, int64_t i, struct lafs_err *err);
-
-static void look_into_one(void *arg, int64_t i, int worker)
-{
-    struct job *j = arg;
-    struct lafs_err err = {.status = LAFS_OK};
-    (void)worker;
-    i += j->from;
-    j->trouble[i] = j->s.drop[i] == LAFS_KEPT && j->look(j, i, &err) != LAFS_OK;
-}
-
-/* Those of a block that could not be looked into, in the order of the index. */
-static lafs_status judge_block(struct job *j, int64_t n, int64_t *bad, struct lafs_err *err)
-{
-    for (int64_t i = j->from; i < j->from + n; i++) {
-        if (!j->trouble[i]) continue;
-        lafs_status st = j->look(j, i, err); /* again, for its message */
-        if (st == LAFS_OK) return lafs_fail(err, LAFS_FAILED, "out of memory");
-        if (st != LAFS_BAD_RECORD) return st;
-        if ((*bad)++ < 5) cli_warn("leaving out '%s': %s", j->all->sample[i].key, err->msg);
-        j->s.drop[i] = LAFS_DROP_BAD;
-    }
-    return LAFS_OK;
-}
-
-static lafs_status look_into_all(struct job *j, look_fn *look, struct lafs_err *err)
-{
-    int64_t samples = j->all->samples, bad = 0, looked = 0;
-    struct progress p = {0};
-    if (!j->fetch) LAFS_TRY(lafs_fetch_open(&j->fetch, j->all, err));
-    if (!j->trouble) LAFS_TRY(lafs_alloc0(&j->trouble, (size_t)samples, 1, err));
-    for (int64_t i = 0; i < samples; i++) looked += j->s.drop[i] == LAFS_KEPT;
-    j->look = look;
-    progress_begin(&p, "samples", samples);
-    lafs_status st = LAFS_OK;
-    for (j->from = 0; j->from < samples && st == LAFS_OK; j->from += BLOCK) {
-        int64_t n = samples - j->from < BLOCK ? samples - j->from : BLOCK;
-        lafs_pool_for(cli_pool(), n, look_into_one, j);
-        st = judge_block(j, n, &bad, err);
-        progress_update(&p, j->from + n);
-    }
-    progress_end(&p);
-    if (st == LAFS_OK && (double)bad > cli.max_bad * (double)looked)
-        st = lafs_fail(err, LAFS_FAILED, "%lld of %lld samples cannot be read, more than --max-bad %g allows",
-                       (long long)bad, (long long)looked, cli.max_bad);
-    return st;
-}
-
-/* ---- quality ---- */
-
-static lafs_status judge_one(struct job *j, int64_t i, struct lafs_err *err)
-{
-    struct lafs_sample s;
-    double quality;
-    lafs_sample_init(&s);
-    lafs_status st = lafs_fetch_sample(j->fetch, i, &s, err);
-    if (st == LAFS_OK) st = lafs_sample_double(&s, "quality", &quality, err);
-    lafs_sample_release(&s);
-    j->unjudged[i] = st == LAFS_END;
-    if (st != LAFS_OK && st != LAFS_END) return st;
-    if (st == LAFS_END || !(quality >= o.min_quality)) j->s.drop[i] = LAFS_DROP_QUALITY;
-    return LAFS_OK;
-}
-
-/* Drops by field `quality`. */
-static lafs_status by_quality(struct job *j, struct lafs_err *err)
-{
-    int64_t samples = j->all->samples, unjudged = 0, asked = 0;
-    if (!o.min_quality) return LAFS_OK;
-    LAFS_TRY(lafs_alloc0(&j->unjudged, (size_t)samples, 1, err));
-    for (int64_t i = 0; i < samples; i++) asked += j->s.drop[i] == LAFS_KEPT;
-    LAFS_TRY(look_into_all(j, judge_one, err));
-    for (int64_t i = 0; i < samples; i++) unjudged += j->unjudged[i];
-    if (asked && unjudged == asked)
-        return lafs_fail(err, LAFS_FAILED, "no sample has the field 'quality', which lafs-detect writes");
-    if (unjudged) cli_warn("%lld samples have no field 'quality', and are left out", (long long)unjudged);
-    return LAFS_OK;
-}
-
-/* ---- near-duplicates ---- */
-
-static lafs_status remember_key(struct job *j, const char *key, struct lafs_err *err)
-{
-    if (j->near_n == j->near_cap) {
-        int64_t cap = j->near_cap ? 2 * j->near_cap : 1024;
-        LAFS_TRY(lafs_resize(&j->near_key, (size_t)j->near_cap, (size_t)cap, sizeof *j->near_key, err));
-        j->near_cap = cap;
-    }
-    j->near_key[j->near_n++] = (int64_t)j->near_keys.size;
-    lafs_buf_put(&j->near_keys, key, strlen(key) + 1);
-    return lafs_buf_check(&j->near_keys, err);
-}
-
-static lafs_status add_pictures(struct job *j, struct lafs_reader *r, struct lafs_err *err)
-{
-    struct lafs_sample s;
-    struct lafs_image im = {0};
-    int64_t bad = 0;
-    lafs_status st;
-    lafs_sample_init(&s);
-    struct progress p = {0};
-    progress_begin(&p, "pictures to compare with", lafs_reader_expected(r));
-    for (;;) {
-        st = lafs_reader_next(r, &s, err);
-        if (st == LAFS_OK) st = lafs_face_image(&s, cli.max_pixels, &im, err);
-        if (st == LAFS_BAD_RECORD) {
-            if (bad++ < 5) cli_warn("cannot compare with '%s': %s", lafs_sample_key(&s), err->msg);
-            continue;
-        }
-        if (st == LAFS_OK) st = lafs_near_add(j->near, &im, err);
-        if (st == LAFS_OK) st = remember_key(j, lafs_sample_key(&s), err);
-        if (st != LAFS_OK) break;
-        progress_update(&p, j->near_n);
-    }
-    progress_end(&p);
-    lafs_image_release(&im);
-    lafs_sample_release(&s);
-    if (st != LAFS_END) return st;
-    if ((double)bad > cli.max_bad * (double)(bad + j->near_n))
-        return lafs_fail(err, LAFS_FAILED,
-                         "%lld of %lld pictures of --not-near cannot be read, more than --max-bad %g allows",
-                         (long long)bad, (long long)(bad + j->near_n), cli.max_bad);
-    return LAFS_OK;
-}
-
-static lafs_status compare_one(struct job *j, int64_t i, struct lafs_err *err)
-{
-    struct lafs_sample s;
-    struct lafs_image im = {0};
-    lafs_sample_init(&s);
-    lafs_status st = lafs_fetch_sample(j->fetch, i, &s, err);
-    if (st == LAFS_OK) st = lafs_face_image(&s, cli.max_pixels, &im, err);
-    if (st == LAFS_OK) j->score[i] = (float)lafs_near_best(j->near, &im, o.min, &j->which[i]);
-    if (st == LAFS_OK && j->which[i] >= 0) j->s.drop[i] = LAFS_DROP_NEAR;
-    lafs_image_release(&im);
-    lafs_sample_release(&s);
-    return st;
-}
-
-static lafs_status compare_all(struct job *j, struct lafs_err *err)
-{
-    int64_t samples = j->all->samples;
-    LAFS_TRY(lafs_alloc0(&j->score, (size_t)samples, sizeof *j->score, err));
-    LAFS_TRY(lafs_alloc(&j->which, (size_t)samples, sizeof *j->which, err));
-    for (int64_t i = 0; i < samples; i++) j->which[i] = -1;
-    return look_into_all(j, compare_one, err);
-}
-
-static lafs_status drop_near(struct job *j, struct lafs_err *err)
-{
-    struct lafs_reader *r;
-    if (o.not_near.n == 0) return LAFS_OK;
-    LAFS_TRY(lafs_near_new(&j->near, err));
-    LAFS_TRY(lafs_reader_open(&r, o.not_near.v, o.not_near.n, NULL, err));
-    lafs_status st = add_pictures(j, r, err);
-    lafs_reader_close(r);
-    return st == LAFS_OK ? compare_all(j, err) : st;
-}
 
 /* ---- other choices ---- */
 
@@ -313,8 +139,9 @@ static lafs_status choose(struct job *j, struct lafs_err *err)
     LAFS_TRY(by_hash(j, o.hash, 1, err));
     LAFS_TRY(by_hash(j, o.not_hash, 0, err));
     if (o.identities) LAFS_TRY(parse_identities(o.identities, &n, &share, err));
-    LAFS_TRY(by_quality(j, err));
-    LAFS_TRY(drop_near(j, err));
+    looking_init(&j->looking, &j->s);
+    if (o.min_quality) LAFS_TRY(looking_quality(&j->looking, o.min_quality, err));
+    if (o.not_near.n) LAFS_TRY(looking_near(&j->looking, &o.not_near, o.min, err));
     if (o.min_images) LAFS_TRY(lafs_select_min_images(&j->s, o.min_images, err));
     if (o.identities) LAFS_TRY(lafs_select_identities(&j->s, n, share, err));
     if (o.shots) LAFS_TRY(lafs_select_shots(&j->s, o.shots, err));
@@ -485,8 +312,8 @@ static lafs_status list_dropped(const struct job *j, struct lafs_err *err)
         jsonlog_str(&l, "name", j->all->sample[i].name);
         jsonlog_str(&l, "reason", reasons[j->s.drop[i]]);
         if (j->s.drop[i] == LAFS_DROP_NEAR) {
-            jsonlog_str(&l, "near", (const char *)j->near_keys.data + j->near_key[j->which[i]]);
-            jsonlog_double(&l, "correlation", (int)((double)j->score[i] * 1e4) / 1e4);
+            jsonlog_str(&l, "near", j->looking.like[i].key);
+            jsonlog_double(&l, "correlation", (int)(j->looking.like[i].correlation * 1e4) / 1e4);
         }
         st = jsonlog_end(&l, err);
     }
@@ -552,14 +379,7 @@ static lafs_status run(struct job *j, char **args, int n, struct lafs_err *err)
 
 static void release(struct job *j)
 {
-    lafs_fetch_close(j->fetch);
-    lafs_near_free(j->near);
-    lafs_buf_release(&j->near_keys);
-    lafs_free(j->near_key);
-    lafs_free(j->score);
-    lafs_free(j->which);
-    lafs_free(j->unjudged);
-    lafs_free(j->trouble);
+    looking_release(&j->looking);
     lafs_select_release(&j->s);
     lafs_index_free(j->all);
     for (int i = 0; i < j->n; i++) lafs_index_free(j->ix[i]);
