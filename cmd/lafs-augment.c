@@ -235,9 +235,6 @@ static void configure(void)
     struct lafs_pretrain_views *v = &s.views;
     parse_epochs(o.epochs);
     viewoptions_apply(&o.views, !strcmp(o.method, "dino"), v);
-    if (v->local_scale[0] > v->local_scale[1] || v->local_scale[0] <= 0)
-        cli_misuse("a local crop's area cannot be from %g to %g of the image's", (double)v->local_scale[0],
-                   (double)v->local_scale[1]);
     lafs_train_views_default(&s.train);
     s.train.flip = !o.no_flip;
     s.train.randaugment_m = (float)o.randaugment;

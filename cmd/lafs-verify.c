@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/sha256.h"
 #include "cmd/cli.h"
+#include "cmd/printing.h"
 #include "cmd/rates.h"
 #include "cmd/readall.h"
 #include "cmd/templates.h"
@@ -163,8 +164,8 @@ static lafs_status fit_threshold(struct job *j, struct lafs_err *err)
         both += lafs_strset_find(&j->pairs->people, name, strlen(name)) >= 0;
     }
     if (both)
-        cli_warn("%lld people are in both '%s' and '%s': the threshold has seen people that it is judged on",
-                 (long long)both, o.fit, o.pairs);
+        cli_warn("%s in both '%s' and '%s': the threshold has seen people that it is judged on",
+                 counted(both, "people").text, o.fit, o.pairs);
     return st;
 }
 

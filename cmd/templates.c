@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "cmd/cli.h"
+#include "cmd/printing.h"
 
 enum { NAMED = 20 };
 
@@ -64,8 +65,8 @@ static lafs_status face_weights(const struct templates_options *o, const struct 
     if (without == w->found && !o->face_scores) {
         cli_warn("no record has the field 'score': images are not weighted");
     } else if (without) {
-        st = lafs_fail(err, LAFS_FAILED, "%lld images have no detector score (--no-face-score does without)",
-                       (long long)without);
+        st = lafs_fail(err, LAFS_FAILED, "%s without a detector score (--no-face-score does without)",
+                       counted(without, "images").text);
     } else {
         for (int64_t i = 0; i < im->count; i++) weight[i] = isnan(photo[im->photo[i]]) ? 0 : photo[im->photo[i]];
         *out = weight;

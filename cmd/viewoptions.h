@@ -17,6 +17,7 @@ struct viewoptions {
     {"local-min", 0, CLI_DOUBLE, &(o).local_min, "SHARE", "smallest area of a local crop", -1, 1, "0.4, dino 0.05"}, \
     {"local-max", 0, CLI_DOUBLE, &(o).local_max, "SHARE", "largest area of a local crop", -1, 1, "1, dino 0.4"}
 
+/* Ends the program where local crops have no area. */
 static inline void viewoptions_apply(const struct viewoptions *o, int dino, struct lafs_pretrain_views *v)
 {
     lafs_pretrain_views_default(v, dino);
@@ -25,6 +26,9 @@ static inline void viewoptions_apply(const struct viewoptions *o, int dino, stru
     v->global_scale[0] = (float)o->global_min;
     if (o->local_min >= 0) v->local_scale[0] = (float)o->local_min;
     if (o->local_max >= 0) v->local_scale[1] = (float)o->local_max;
+    if (v->local_scale[0] > v->local_scale[1] || v->local_scale[0] <= 0)
+        cli_misuse("a local crop's area cannot be from %g to %g of the image's", (double)v->local_scale[0],
+                   (double)v->local_scale[1]);
 }
 
 #endif

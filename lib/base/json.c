@@ -126,12 +126,13 @@ static const char *digits(const char *p, const char *end)
     return p;
 }
 
-/* Length of the number that p starts with (0: none); *is_int: it has neither fraction nor exponent. */
-static size_t number_length(const char *p, const char *end, int *is_int)
+/* Length of the number that p starts with (0: none); *is_int: it has neither fraction nor exponent. bare: a fraction may
+ * do without digits before its point, as people write it and JSON does not. */
+static size_t number_length(const char *p, const char *end, int bare, int *is_int)
 {
     const char *s = p, *q;
     if (p < end && *p == '-') p++;
-    if ((q = digits(p, end)) == p) return 0;
+    if ((q = digits(p, end)) == p && !(bare && p < end && *p == '.')) return 0;
     p = q;
     *is_int = 1;
     if (p < end && *p == '.') {
@@ -152,7 +153,7 @@ int lafs_parse_int(const char *s, int64_t *v)
 {
     int is_int;
     size_t len = strlen(s);
-    if (len == 0 || number_length(s, s + len, &is_int) != len || !is_int) return 0;
+    if (len == 0 || number_length(s, s + len, 0, &is_int) != len || !is_int) return 0;
     errno = 0;
     long long x = strtoll(s, NULL, 10);
     if (errno) return 0;
@@ -164,7 +165,7 @@ int lafs_parse_double(const char *s, double *v)
 {
     int is_int;
     size_t len = strlen(s);
-    if (len == 0 || number_length(s, s + len, &is_int) != len) return 0;
+    if (len == 0 || number_length(s, s + len, 1, &is_int) != len) return 0;
     double x = strtod(s, NULL); /* nothing calls setlocale: the decimal point is '.' */
     if (!isfinite(x)) return 0;
     *v = x;
@@ -175,7 +176,7 @@ static lafs_status number(struct parser *ps, struct lafs_json *j)
 {
     char buf[400];
     int is_int;
-    size_t n = number_length(ps->p, ps->end, &is_int);
+    size_t n = number_length(ps->p, ps->end, 0, &is_int);
     const char *first = ps->p + (*ps->p == '-');
     if (n == 0) return wrong(ps, "unexpected character");
     if (n >= sizeof buf || (*first == '0' && first + 1 < ps->p + n && first[1] >= '0' && first[1] <= '9'))

@@ -63,8 +63,11 @@ for bad in x 3- -3 3-2 1-x 1-2-3 99999999999999999999; do
     expect_status 2 lafs-augment "--epochs=$bad" -o out faces.lafs
     message "--epochs"
 done
-expect_status 2 lafs-augment --local-min 0.9 --local-max 0.5 -o out faces.lafs
-check [ ! -e out ]
+expect_status 2 lafs-augment --local-min 0.9 --local-max .5 -o out faces.lafs
+message "a local crop's area cannot be from 0.9 to 0.5 of the image's"
+expect_status 2 lafs-pretrain --landmarks grid --local-min 0.9 --local-max .5 -o run faces.lafs
+message "a local crop's area cannot be from 0.9 to 0.5 of the image's"
+check [ ! -e out ] && check [ ! -e run ]
 ok "misuse"
 
 # A picture that is none: skipped, counted, and too many of them fail the whole.

@@ -55,7 +55,7 @@ ok "similarities that are nearly alike"
 printf 'A/A_0001 A/A_0002 1\nx/C/C_0001.jpg x/C/C_0002.jpg 1\nA/A_0001 B/B_0001 0\n' >fit.txt
 expect_status 0 lafs-verify -p pairs.txt --fit fit.txt --json e.mp >json
 has json '"fit_pairs": 3, "fit_accuracy": 1'
-message "are in both 'fit.txt' and 'pairs.txt'"
+message "2 people in both 'fit.txt' and 'pairs.txt'"
 has json '"threshold": 0.3253956735134125, ' # half-way from 0.651 to 0
 ok "a threshold fitted on other pairs"
 

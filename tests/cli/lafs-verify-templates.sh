@@ -44,7 +44,7 @@ expect_status 1 lafs-verify --templates tid_mid.txt -p unknown.txt e.mp
 message "'unknown.txt' line 2: template 10 has no images"
 sed '$d' scores.txt >few.txt
 expect_status 1 lafs-verify --templates tid_mid.txt -p pairs.txt --face-scores few.txt e.mp
-message "1 images have no detector score (--no-face-score does without)"
+message "1 image without a detector score (--no-face-score does without)"
 for i in 1 2 3 4 5; do record loose/$i 1 0 score $([ $i = 4 ] && echo =inf || echo =1); done >huge.mp
 expect_status 1 lafs-verify --templates tid_mid.txt -p pairs.txt huge.mp
 message "'4': the detector score is not finite"

@@ -97,7 +97,8 @@ TEST(strict_numbers)
     double d;
     CHECK(lafs_parse_int("-9223372036854775808", &i) && i == INT64_MIN);
     CHECK(lafs_parse_double("1e-3", &d) && d == 1e-3);
-    static const char *const bad[] = {"", "12x", " 1", "1 ", "+1", "--1", "0x10", "1e", "1.", "inf", "nan", "1e999", "1,5"};
+    CHECK(lafs_parse_double("-.5", &d) && d == -0.5 && !lafs_parse_int(".5", &i)); /* people write it, JSON does not */
+    static const char *const bad[] = {"", "12x", " 1", "1 ", "+1", "--1", "0x10", "1e", "1.", ".", "-.", ".e1", "inf", "nan", "1e999", "1,5"};
     for (size_t n = 0; n < sizeof bad / sizeof *bad; n++) CHECK(!lafs_parse_int(bad[n], &i) && !lafs_parse_double(bad[n], &d));
     CHECK(!lafs_parse_int("1.5", &i) && !lafs_parse_int("9223372036854775808", &i));
 }
