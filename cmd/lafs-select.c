@@ -1,4 +1,5 @@
 /* lafs-select: choose samples of an index, and write an index of them, or pairs. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +20,10 @@ enum { MAX_PARTS = 16 };
 static struct {
     const char *keys, *people, *not_people, *hash, *not_hash, *identities, *split, *pairs, *dropped;
     struct cli_list not_near;
+    int unique;
     double min, min_quality;
     int64_t shots, min_images, fold_pairs;
-} o = {.min = 0.9, .fold_pairs = 300};
+} o = {.min = -1, .fold_pairs = 300};
 
 static const struct cli_option table[] = {
     {"output", 'o', CLI_STRING, &cli.out, "FILE", "write the index to FILE; with --split, %s in it is the part's name"},
@@ -31,7 +33,9 @@ static const struct cli_option table[] = {
     {"hash", 0, CLI_STRING, &o.hash, "M:R,..", "keep people whose FNV-1a-64 of the name modulo M is among R"},
     {"not-hash", 0, CLI_STRING, &o.not_hash, "M:R,..", "leave out people whose FNV-1a-64 modulo M is among R"},
     {"not-near", 0, CLI_LIST, &o.not_near, "INPUT", "leave out near-duplicates of the pictures in INPUT"},
-    {"min", 0, CLI_DOUBLE, &o.min, "S", "correlation from which a picture is a near-duplicate", 0.05, 1, "0.9"},
+    {"unique", 0, CLI_FLAG, &o.unique, NULL, "of near-duplicates among the samples keep one", 0, 0, NULL},
+    {"min", 0, CLI_DOUBLE, &o.min, "S", "correlation from which a picture is a near-duplicate", 0.05, 1,
+     "0.9, unique 0.97"},
     {"min-quality", 0, CLI_DOUBLE, &o.min_quality, "Q", "leave out faces of a quality below Q, or of none", 0, 1},
     {"min-images", 0, CLI_INT, &o.min_images, "N", "leave out people of fewer than N images", 1, 1e15},
     {"identities", 0, CLI_STRING, &o.identities, "N|SHARE%", "keep N people, or a share of them in per cent"},
@@ -141,7 +145,8 @@ static lafs_status choose(struct job *j, struct lafs_err *err)
     if (o.identities) LAFS_TRY(parse_identities(o.identities, &n, &share, err));
     looking_init(&j->looking, &j->s);
     if (o.min_quality) LAFS_TRY(looking_quality(&j->looking, o.min_quality, err));
-    if (o.not_near.n) LAFS_TRY(looking_near(&j->looking, &o.not_near, o.min, err));
+    if (o.not_near.n) LAFS_TRY(looking_near(&j->looking, &o.not_near, o.min > 0 ? o.min : 0.9, err));
+    if (o.unique) LAFS_TRY(looking_unique(&j->looking, o.min > 0 ? o.min : 0.97, err));
     if (o.min_images) LAFS_TRY(lafs_select_min_images(&j->s, o.min_images, err));
     if (o.identities) LAFS_TRY(lafs_select_identities(&j->s, n, share, err));
     if (o.shots) LAFS_TRY(lafs_select_shots(&j->s, o.shots, err));
@@ -283,6 +288,7 @@ static const char *const reasons[LAFS_DROPS] = {
     [LAFS_DROP_NOT_PEOPLE] = "by --not-people",
     [LAFS_DROP_HASH] = "by their hash",
     [LAFS_DROP_NEAR] = "near-duplicates",
+    [LAFS_DROP_TWIN] = "near-duplicates of others that stay",
     [LAFS_DROP_QUALITY] = "of a quality below --min-quality",
     [LAFS_DROP_FEW] = "of people with fewer than --min-images",
     [LAFS_DROP_IDENTITIES] = "of people not drawn",
@@ -311,9 +317,10 @@ static lafs_status list_dropped(const struct job *j, struct lafs_err *err)
         jsonlog_str(&l, "key", j->all->sample[i].key);
         jsonlog_str(&l, "name", j->all->sample[i].name);
         jsonlog_str(&l, "reason", reasons[j->s.drop[i]]);
-        if (j->s.drop[i] == LAFS_DROP_NEAR) {
+        if (j->s.drop[i] == LAFS_DROP_NEAR || j->s.drop[i] == LAFS_DROP_TWIN) {
             jsonlog_str(&l, "near", j->looking.like[i].key);
-            jsonlog_double(&l, "correlation", (int)(j->looking.like[i].correlation * 1e4) / 1e4);
+            if (*j->looking.like[i].name) jsonlog_str(&l, "near_name", j->looking.like[i].name);
+            jsonlog_double(&l, "correlation", round(j->looking.like[i].correlation * 1e4) / 1e4);
         }
         st = jsonlog_end(&l, err);
     }
@@ -354,7 +361,7 @@ static lafs_status check_near(char **args, int n, struct lafs_err *err)
             }
     return both < n ? LAFS_OK
                     : lafs_fail(err, LAFS_USAGE, "--not-near '%s' is the input itself: nothing of it would be left "
-                                "(lafs-search --exclude-own finds photos that are there twice)", o.not_near.v[0]);
+                                "(--unique keeps one of those that are there twice)", o.not_near.v[0]);
 }
 
 static lafs_status run(struct job *j, char **args, int n, struct lafs_err *err)

@@ -19,10 +19,14 @@ struct looking {
     struct lafs_buf near_keys; /* keys of its pictures, each ended by NUL */
     int64_t *near_key;         /* (near_n) offsets in it */
     int64_t near_n, near_cap;
+    int64_t *order;            /* (samples) in which they are looked into; NULL: as they come */
+    struct lafs_near *own;     /* pictures that stay, of samples own_sample (own_n) */
+    int64_t *own_sample, own_n;
+    struct lafs_near_picture **drawn; /* (samples) of those of the block at hand that may stay */
 };
 /* What a sample is a near-duplicate of. */
 struct like {
-    const char *key;
+    const char *key, *name; /* name: of a sample of the index; empty: it has none, or is no such sample */
     double correlation;
 };
 /* s, with its index, outlives l. */
@@ -35,5 +39,8 @@ void looking_release(struct looking *l);
 lafs_status looking_quality(struct looking *l, double min, struct lafs_err *err);
 /* Drops near-duplicates of pictures in `inputs`. */
 lafs_status looking_near(struct looking *l, const struct cli_list *inputs, double min, struct lafs_err *err);
+/* Drops near-duplicates of samples that stay: of each two that with the key that sorts first, in the order of bytes.
+ * After all other choices of this header. */
+lafs_status looking_unique(struct looking *l, double min, struct lafs_err *err);
 
 #endif

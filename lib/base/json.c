@@ -126,8 +126,8 @@ static const char *digits(const char *p, const char *end)
     return p;
 }
 
-/* Length of the number that p starts with (0: none); *is_int: it has neither fraction nor exponent. bare: a fraction may
- * do without digits before its point, as people write it and JSON does not. */
+/* Length of the number that p starts with (0: none); *is_int: it has neither fraction nor exponent. bare: a fraction
+ * may do without digits before its point, as people write it and JSON does not. */
 static size_t number_length(const char *p, const char *end, int bare, int *is_int)
 {
     const char *s = p, *q;

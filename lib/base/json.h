@@ -34,7 +34,7 @@ void lafs_json_put_string(struct lafs_buf *b, const char *s, size_t len);
 void lafs_json_put_double(struct lafs_buf *b, double v);
 /* Bytes (1..4) of the UTF-8 character that s[0..len) starts with; 0: malformed, overlong, a surrogate or cut. */
 size_t lafs_utf8_char(const char *s, size_t len);
-/* Strict decimal numbers, the whole string: [-]digits, [-][digits][.digits][e[+-]digits]. 1 if it is one and in range. */
+/* Strict decimals, the whole string: [-]digits, [-][digits][.digits][e[+-]digits]. 1 if it is one and in range. */
 int lafs_parse_int(const char *s, int64_t *v);
 int lafs_parse_double(const char *s, double *v);
 

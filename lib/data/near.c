@@ -13,22 +13,27 @@ enum {
     SHIFT = 2,
     WIN = SIDE - 2 * SHIFT,                       /* side of what is compared */
     WINS = 2 * (2 * SHIFT + 1) * (2 * SHIFT + 1), /* shifts of the picture, then of its mirror image */
+    MIDDLE = WINS / 4,                            /* the window of no shift */
     WINS_PADDED = 52,
     FEW = 15, /* directions of the first bound: frequencies below 4 each way, the mean left out */
     MANY = 63 /* of the second: below 8 */
 };
 #define SLACK 1e-5f /* of single-precision sums */
 
-struct picture {
-    float grey[SIDE * SIDE];            /* rows */
-    float few[FEW + 1][WINS_PADDED];    /* per direction, all windows; the last row: length of what remains */
-    float many[WINS][MANY + 1];         /* per window, all directions, and the length of what remains */
+struct lafs_near_picture {
+    float grey[SIDE * SIDE];     /* rows */
+    float many[WINS][MANY + 1];  /* per window, all directions, and the length of what remains */
 };
+/* For the first bound: of four windows each, the first directions, then the length of what remains beyond them. */
+typedef float few_of[WINS_PADDED / 4][FEW + 1][4];
 struct lafs_near {
     int64_t n, cap;
-    struct picture **picture;           /* (n) */
+    struct lafs_near_picture **picture; /* (n) */
+    few_of *few;                        /* (n) by themselves, since nearly all comparisons read nothing else */
     float cosine[8][WIN];               /* orthonormal rows of the cosine transform */
 };
+
+static double less(double a, double b) { return a < b ? a : b; }
 
 /* Area averages: every source pixel counts by the area that it covers. */
 static void shrink(const struct lafs_image *im, float *grey)
@@ -38,10 +43,10 @@ static void shrink(const struct lafs_image *im, float *grey)
         for (int x = 0; x < SIDE; x++) {
             double x0 = (double)x * im->w / SIDE, x1 = (double)(x + 1) * im->w / SIDE, sum = 0;
             for (int v = (int)y0; v < y1 && v < im->h; v++) {
-                double fy = fmin(v + 1, y1) - fmax(v, y0);
+                double fy = less(v + 1, y1) - (v > y0 ? v : y0);
                 const uint8_t *p = im->px + ((size_t)v * (size_t)im->w + (size_t)x0) * 3;
                 for (int u = (int)x0; u < x1 && u < im->w; u++, p += 3)
-                    sum += fy * (fmin(u + 1, x1) - fmax(u, x0)) * (0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2]);
+                    sum += fy * (less(u + 1, x1) - (u > x0 ? u : x0)) * (0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2]);
             }
             grey[y * SIDE + x] = (float)(sum / ((y1 - y0) * (x1 - x0)));
         }
@@ -70,12 +75,11 @@ static int window(const float *grey, int w, float *out)
     return 1;
 }
 
-/* Coefficients of the window along the directions, those of FEW first; then the length of what remains beyond FEW (in
- * *rest) and beyond MANY (out[MANY]). */
-static void project(const struct lafs_near *s, const float *win, float *out, float *rest)
+/* Coefficients of the window along the directions, those of FEW first; then the length of what remains beyond. */
+static void project(const struct lafs_near *s, const float *win, float *out)
 {
     float rows[WIN][8], all[8][8];
-    double few = 0, many = 0;
+    double many = 0;
     for (int y = 0; y < WIN; y++)
         for (int u = 0; u < 8; u++) {
             float sum = 0;
@@ -89,17 +93,22 @@ static void project(const struct lafs_near *s, const float *win, float *out, flo
             all[v][u] = sum;
         }
     int n = 0;
-    for (int ring = 0; ring < 2; ring++) {
+    for (int ring = 0; ring < 2; ring++)
         for (int v = 0; v < 8; v++)
             for (int u = 0; u < 8; u++) {
                 if ((u < 4 && v < 4) != (ring == 0) || u + v == 0) continue;
                 out[n++] = all[v][u];
                 many += (double)all[v][u] * all[v][u];
             }
-        if (ring == 0) few = many;
-    }
-    *rest = (float)sqrt(fmax(0, 1 - few));
-    out[MANY] = (float)sqrt(fmax(0, 1 - many));
+    out[MANY] = many < 1 ? (float)sqrt(1 - many) : 0;
+}
+
+/* Length of what remains beyond FEW. */
+static float beyond_few(const float *many)
+{
+    double sum = 0;
+    for (int k = FEW; k <= MANY; k++) sum += (double)many[k] * many[k];
+    return (float)sqrt(sum);
 }
 
 lafs_status lafs_near_new(struct lafs_near **out, struct lafs_err *err)
@@ -118,50 +127,111 @@ void lafs_near_free(struct lafs_near *s)
     if (!s) return;
     for (int64_t i = 0; i < s->n; i++) lafs_free(s->picture[i]);
     lafs_free(s->picture);
+    lafs_free(s->few);
     lafs_free(s);
 }
 
-lafs_status lafs_near_add(struct lafs_near *s, const struct lafs_image *im, struct lafs_err *err)
+lafs_status lafs_near_draw(const struct lafs_near *s, const struct lafs_image *im, struct lafs_near_picture **out,
+                           struct lafs_err *err)
 {
-    struct picture *p;
-    float win[WIN * WIN], rest;
-    if (s->n == s->cap) {
-        int64_t cap = s->cap ? 2 * s->cap : 256;
-        LAFS_TRY(lafs_resize(&s->picture, (size_t)s->cap, (size_t)cap, sizeof *s->picture, err));
-        s->cap = cap;
-    }
+    struct lafs_near_picture *p;
+    float win[WIN * WIN];
     LAFS_TRY(lafs_alloc0(&p, 1, sizeof *p, err));
-    s->picture[s->n++] = p;
+    *out = p;
     shrink(im, p->grey);
     for (int w = 0; w < WINS; w++) {
         /* A flat window is at right angles to everything, with nothing remaining: its bound is 0. */
         if (!window(p->grey, w, win)) continue;
-        project(s, win, p->many[w], &rest);
-        for (int k = 0; k < FEW; k++) p->few[k][w] = p->many[w][k];
-        p->few[FEW][w] = rest;
+        project(s, win, p->many[w]);
     }
     return LAFS_OK;
 }
 
-/* Bounds of all windows by the first few directions; the highest of them. */
-static float bound_few(const struct picture *p, const float *a, float rest, float *bound)
+void lafs_near_picture_free(struct lafs_near_picture *p) { lafs_free(p); }
+
+lafs_status lafs_near_put(struct lafs_near *s, struct lafs_near_picture *p, struct lafs_err *err)
 {
-    for (int w = 0; w < WINS_PADDED; w++) bound[w] = rest * p->few[FEW][w];
-    for (int k = 0; k < FEW; k++)
-        for (int w = 0; w < WINS_PADDED; w++) bound[w] += a[k] * p->few[k][w];
-    float best = bound[0];
-    for (int w = 1; w < WINS; w++) best = bound[w] > best ? bound[w] : best;
-    return best;
+    if (s->n == s->cap) {
+        int64_t cap = s->cap ? 2 * s->cap : 256;
+        LAFS_TRY(lafs_resize(&s->picture, (size_t)s->cap, (size_t)cap, sizeof *s->picture, err));
+        LAFS_TRY(lafs_resize(&s->few, (size_t)s->cap, (size_t)cap, sizeof *s->few, err));
+        s->cap = cap;
+    }
+    memset(s->few[s->n], 0, sizeof *s->few);
+    for (int w = 0; w < WINS; w++) {
+        for (int k = 0; k < FEW; k++) s->few[s->n][w / 4][k][w % 4] = p->many[w][k];
+        s->few[s->n][w / 4][FEW][w % 4] = beyond_few(p->many[w]);
+    }
+    s->picture[s->n++] = p;
+    return LAFS_OK;
+}
+
+lafs_status lafs_near_add(struct lafs_near *s, const struct lafs_image *im, struct lafs_err *err)
+{
+    struct lafs_near_picture *p;
+    LAFS_TRY(lafs_near_draw(s, im, &p, err));
+    lafs_status st = lafs_near_put(s, p, err);
+    if (st != LAFS_OK) lafs_near_picture_free(p);
+    return st;
+}
+
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t four_masks __attribute__((vector_size(16), may_alias));
+
+/* The middle window of a picture, which is held against all windows of others. */
+struct probe {
+    float win[WIN * WIN], many[MANY + 1];
+    four few[FEW + 1]; /* the first of many and the length of what remains beyond, each four times */
+};
+
+/* many is there; few follows from it. */
+static void spread(struct probe *a)
+{
+    for (int k = 0; k <= FEW; k++) {
+        float v = k < FEW ? a->many[k] : beyond_few(a->many);
+        a->few[k] = (four){v, v, v, v};
+    }
+}
+
+/* Bounds of all windows by the first few directions, for n probes at once: bound (n, WINS_PADDED). Returns whether any
+ * reaches need[] of its probe. Inlined for each n. */
+static inline __attribute__((always_inline)) int bounds(const few_of few, const struct probe *a, int n,
+                                                        const float *need, float (*bound)[WINS_PADDED])
+{
+    four_masks reached = {0};
+    for (int w = 0; w < WINS_PADDED / 4; w++) {
+        four sum[LAFS_NEAR_GROUP];
+        for (int i = 0; i < n; i++) sum[i] = a[i].few[FEW] * *(const four *)few[w][FEW];
+        for (int k = 0; k < FEW; k++) {
+            four x = *(const four *)few[w][k];
+            for (int i = 0; i < n; i++) sum[i] += a[i].few[k] * x;
+        }
+        for (int i = 0; i < n; i++) {
+            *(four *)&bound[i][4 * w] = sum[i];
+            reached |= sum[i] >= need[i];
+        }
+    }
+    return (reached[0] | reached[1] | reached[2] | reached[3]) != 0;
+}
+
+static int bounds_of_one(const few_of few, const struct probe *a, const float *need, float (*bound)[WINS_PADDED])
+{
+    return bounds(few, a, 1, need, bound);
+}
+
+static int bounds_of_group(const few_of few, const struct probe *a, const float *need, float (*bound)[WINS_PADDED])
+{
+    return bounds(few, a, LAFS_NEAR_GROUP, need, bound);
 }
 
 static float bound_many(const float *a, const float *b)
 {
-    float sum = 0;
-    for (int k = 0; k <= MANY; k++) sum += a[k] * b[k];
-    return sum;
+    four sum = {0};
+    for (int k = 0; k <= MANY; k += 4) sum += *(const four *)&a[k] * *(const four *)&b[k];
+    return sum[0] + sum[1] + (sum[2] + sum[3]);
 }
 
-static double correlation(const float *a, const struct picture *p, int w)
+static double correlation(const float *a, const struct lafs_near_picture *p, int w)
 {
     float b[WIN * WIN];
     double sum = 0;
@@ -170,25 +240,68 @@ static double correlation(const float *a, const struct picture *p, int w)
     return sum;
 }
 
-double lafs_near_best(const struct lafs_near *s, const struct lafs_image *im, double min, int64_t *which)
+/* Picture i of the set, some of whose windows' bounds reach what is needed, against one probe. */
+static void compare(const struct lafs_near *s, int64_t i, const struct probe *a, const float *bound, double min,
+                    double *best, int64_t *which)
 {
-    float grey[SIDE * SIDE], win[WIN * WIN], many[MANY + 1], rest, bound[WINS_PADDED];
-    double best = -2;
-    shrink(im, grey);
-    if (!window(grey, WINS / 4, win)) return -2; /* the middle one: no shift */
-    project(s, win, many, &rest);
-    for (int64_t i = 0; i < s->n; i++) {
-        const struct picture *p = s->picture[i];
-        float need = (float)(best > min ? best : min) - SLACK;
-        if (bound_few(p, many, rest, bound) < need) continue;
-        for (int w = 0; w < WINS; w++) {
-            if (bound[w] < need || bound_many(many, p->many[w]) < need) continue;
-            double c = correlation(win, p, w);
-            if (c < min || c <= best) continue;
-            best = c;
-            need = (float)best - SLACK;
-            if (which) *which = i;
+    const struct lafs_near_picture *p = s->picture[i];
+    for (int w = 0; w < WINS; w++) {
+        float need = (float)(*best > min ? *best : min) - SLACK;
+        if (bound[w] < need || bound_many(a->many, p->many[w]) < need) continue;
+        double c = correlation(a->win, p, w);
+        if (c < min || c <= *best) continue;
+        *best = c;
+        *which = i;
+    }
+}
+
+/* n: 1 or LAFS_NEAR_GROUP. */
+static void best_of(const struct lafs_near *s, const struct probe *a, int n, int64_t from, double min, double *best,
+                    int64_t *which)
+{
+    float bound[LAFS_NEAR_GROUP][WINS_PADDED], need[LAFS_NEAR_GROUP];
+    for (int k = 0; k < n; k++) {
+        best[k] = -2;
+        which[k] = -1;
+        need[k] = (float)min - SLACK;
+    }
+    for (int64_t i = from; i < s->n; i++) {
+        if (!(n == 1 ? bounds_of_one : bounds_of_group)(s->few[i], a, need, bound)) continue;
+        for (int k = 0; k < n; k++) {
+            compare(s, i, &a[k], bound[k], min, &best[k], &which[k]);
+            need[k] = (float)(best[k] > min ? best[k] : min) - SLACK;
         }
     }
+}
+
+double lafs_near_best(const struct lafs_near *s, const struct lafs_image *im, double min, int64_t *which)
+{
+    float grey[SIDE * SIDE];
+    struct probe a;
+    double best;
+    int64_t at;
+    shrink(im, grey);
+    if (!window(grey, MIDDLE, a.win)) return -2;
+    project(s, a.win, a.many);
+    spread(&a);
+    best_of(s, &a, 1, 0, min, &best, &at);
+    if (which && at >= 0) *which = at;
     return best;
+}
+
+void lafs_near_best_drawn(const struct lafs_near *s, struct lafs_near_picture *const *p, int n, int64_t from,
+                          double min, double *best, int64_t *which)
+{
+    struct probe a[LAFS_NEAR_GROUP];
+    double group_best[LAFS_NEAR_GROUP];
+    int64_t group_which[LAFS_NEAR_GROUP];
+    memset(a, 0, sizeof a); /* what is no picture, or a flat one, is at right angles to everything */
+    for (int i = 0; i < n && i < LAFS_NEAR_GROUP; i++) {
+        if (!p[i] || !window(p[i]->grey, MIDDLE, a[i].win)) continue;
+        memcpy(a[i].many, p[i]->many[MIDDLE], sizeof a[i].many);
+        spread(&a[i]);
+    }
+    best_of(s, a, n == 1 ? 1 : LAFS_NEAR_GROUP, from, min, group_best, group_which);
+    memcpy(best, group_best, (size_t)n * sizeof *best);
+    memcpy(which, group_which, (size_t)n * sizeof *which);
 }

@@ -17,7 +17,8 @@ enum lafs_drop {
     LAFS_DROP_PEOPLE,     /* not on the list of people */
     LAFS_DROP_NOT_PEOPLE, /* on the list of people to leave out */
     LAFS_DROP_HASH,
-    LAFS_DROP_NEAR,       /* a near-duplicate */
+    LAFS_DROP_NEAR,       /* a near-duplicate of what is to be left out */
+    LAFS_DROP_TWIN,       /* a near-duplicate of a sample that stays */
     LAFS_DROP_QUALITY,    /* its quality is too low, or nobody knows it */
     LAFS_DROP_FEW,        /* its person has too few images */
     LAFS_DROP_IDENTITIES, /* its person was not drawn */

@@ -123,4 +123,50 @@ TEST(shifts_mirrors_and_sizes)
     lafs_near_free(s);
 }
 
-TEST_MAIN(equals_the_definition, shifts_mirrors_and_sizes)
+/* Drawn first, and four in one go, pictures are compared as they are one by one; of the set only from a number on. */
+TEST(drawn_pictures_and_groups)
+{
+    enum { SET = 60, PROBES = 4 };
+    struct lafs_near *s;
+    struct lafs_image im = {0};
+    struct lafs_near_picture *drawn[PROBES] = {NULL};
+    double best[PROBES], alone[PROBES];
+    int64_t which[PROBES], which_alone[PROBES];
+    int found = 0;
+    REQUIRE_OK(lafs_near_new(&s, &e), &e);
+    for (int i = 0; i < SET; i++) {
+        make_picture(&im, 40, 36, (uint64_t)i);
+        REQUIRE_OK(lafs_near_add(s, &im, &e), &e);
+        lafs_image_release(&im);
+    }
+    for (int p = 0; p < 3; p++) { /* one of the set, one that is like some of it, a flat one; the last is none */
+        make_picture(&im, 40, 36, p == 0 ? 7 : 500);
+        if (p == 2) memset(im.px, 90, 40 * 36 * 3);
+        REQUIRE_OK(lafs_near_draw(s, &im, &drawn[p], &e), &e);
+        which_alone[p] = -1;
+        alone[p] = lafs_near_best(s, &im, 0.3, &which_alone[p]);
+        lafs_image_release(&im);
+    }
+    lafs_near_best_drawn(s, drawn, PROBES, 0, 0.3, best, which);
+    for (int p = 0; p < 3; p++) {
+        double one;
+        int64_t which_one;
+        lafs_near_best_drawn(s, &drawn[p], 1, 0, 0.3, &one, &which_one);
+        CHECK(best[p] == alone[p] && one == alone[p]);
+        CHECK(which[p] == which_alone[p] && which_one == which_alone[p]);
+        found += which[p] >= 0;
+    }
+    CHECK_INT(found, 2);
+    CHECK_INT(which[0], 7);
+    CHECK(best[3] == -2 && which[3] == -1);
+    lafs_near_best_drawn(s, drawn, PROBES, 8, 0.3, best, which);
+    CHECK(which[0] != 7 && best[0] < 0.9 && (which[0] == -1 || which[0] >= 8));
+    REQUIRE_OK(lafs_near_put(s, drawn[0], &e), &e); /* the set has it twice now: the first of equals counts */
+    drawn[0] = NULL;
+    lafs_near_best_drawn(s, &drawn[1], 1, 0, 0.3, best, which);
+    CHECK(best[0] == alone[1] && which[0] == which_alone[1]);
+    for (int p = 0; p < PROBES; p++) lafs_near_picture_free(drawn[p]);
+    lafs_near_free(s);
+}
+
+TEST_MAIN(equals_the_definition, shifts_mirrors_and_sizes, drawn_pictures_and_groups)
