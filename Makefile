@@ -28,13 +28,14 @@ TIME ?= 600
 RECORDS ?= 1000000 10000000
 
 CC ?= cc
-OPT ?= $(if $(SAN),-O2,-O3)
+# Sanitizers make much of what is unrolled: at -O2 one of kernels/cpu would take minutes, and the rest twice as long.
+OPT ?= $(if $(SAN),-O1,-O3)
 CFLAGS ?=
 WARN := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes -Wno-missing-field-initializers
 ifdef CI
 WARN += -Werror
 endif
-SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all -DLAFS_SAN -g)
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all -DLAFS_SAN -g1)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -ffp-contract=off -fno-math-errno -pthread $(WARN) $(SANFLAGS) -I. -Ilib $(CFLAGS)
 # Comparisons may be carried out for lanes that do not need them: no value depends on it, only which floating-point
 # exceptions are flagged, which nothing of ours looks at. Without it gcc leaves loops with a choice in them (GELU, exp,
@@ -48,9 +49,9 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
 endif
 
-# Sanitizers make much of what is unrolled: at -O2 one of kernels/cpu would take minutes. Threads meet in lib/base/pool.c
-# and above it: kernels see disjoint tiles (the op tests compare thread counts), and are not worth a check at every vector.
-SAN_CPU := $(if $(filter thread,$(SAN)),-fno-sanitize=thread,$(if $(SAN),-O1))
+# Threads meet in lib/base/pool.c and above it: kernels see disjoint tiles (the op tests compare thread counts), and are
+# not worth a check at every vector.
+SAN_CPU := $(if $(filter thread,$(SAN)),-fno-sanitize=thread -O2)
 
 # Builds with different flags never mix: the directory is named by their hash.
 HASH := $(shell printf '%s' '$(CC) $(shell $(CC) -dumpfullversion 2>/dev/null) $(ALL_CFLAGS) $(KERNEL_CFLAGS)$(SAN_CPU)' | cksum | cut -d' ' -f1)
@@ -219,7 +220,7 @@ $(EMULATED): $B/emulated/%: $B/%.o $B/libcmd.a $B/emulated/liblafs.a
 # A simulated GPU: the kernels of kernels/cuda, compiled by the host's compiler, as a plugin of its own. See tests/cuda.
 CXX ?= c++
 CXX_WARN := $(filter-out -Wmissing-prototypes -Wstrict-prototypes,$(WARN))
-SIM_CXXFLAGS = -std=c++17 -O3 -ffp-contract=off -fPIC -fvisibility=hidden -pthread $(CXX_WARN) -Wno-unknown-pragmas $(SANFLAGS) -I. -Ilib
+SIM_CXXFLAGS = -std=c++17 $(if $(SAN),-O2,-O3) -ffp-contract=off -fPIC -fvisibility=hidden -pthread $(CXX_WARN) -Wno-unknown-pragmas $(SANFLAGS) -I. -Ilib
 SIM := $B/tests/cuda/sim
 SIM_SRC := $(filter-out kernels/cuda/runtime.cu kernels/cuda/product.cu,$(sort $(wildcard kernels/cuda/*.cu))) \
            $(sort $(wildcard tests/cuda/*.cc))
@@ -246,14 +247,15 @@ MAN_TESTS := $(sort $(filter-out %/prepare.sh,$(wildcard tests/man/*.sh)))
 REAL_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/real/*.sh)))
 INJECT_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/inject/*.sh)))
 
-# What each kind of build tests. Threads matter to few; the tree is the same under any sanitizer.
+# What each kind of build tests, the long ones first, so that no processor is left alone with one of them at the end.
+# Threads matter to few; the tree is the same under any sanitizer.
 ifeq ($(SAN),)
-CHECK := $(TREE_TESTS) $(TESTS) $(EMULATED) $(REPLAYS) $(CUDA_TESTS) $(CLI_TESTS) $(MAN_TESTS) $(INJECT_TESTS) $(REAL_TESTS) tests/torch/twin.sh
+CHECK := tests/torch/twin.sh $(INJECT_TESTS) $(MAN_TESTS) $(REAL_TESTS) $(CUDA_TESTS) $(CLI_TESTS) $(EMULATED) $(TREE_TESTS) $(TESTS) $(REPLAYS)
 else ifeq ($(SAN),thread)
 CHECK := $(foreach n,rng pool hasher loader ahead stream index filter shard train pretrain finetune run search detect detecttrain,\
   $(filter $B/tests/unit/$n $B/tests/unit/$n-% $B/tests/unit/$n_% tests/cli/$n.sh tests/cli/$n-%.sh tests/cli/lafs-$n%,$(TESTS) $(CLI_TESTS)))
 else
-CHECK := $(TESTS) $(REPLAYS) $(CUDA_TESTS) $(CLI_TESTS)
+CHECK := $(CUDA_TESTS) $(CLI_TESTS) $(TESTS) $(REPLAYS)
 endif
 ifneq ($T,)
 CHECK := $(foreach c,$(CHECK),$(if $(findstring $T,$c),$c))

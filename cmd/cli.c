@@ -352,9 +352,10 @@ _Noreturn static void no_preset(const char *name)
     for (int i = 0; p.n == 0 && (place = preset_place(i)); i++) {
         DIR *dir = opendir(place);
         const struct dirent *e;
-        while (dir && p.n < MAX_PRESETS && (e = readdir(dir)))
-            if (!strchr(e->d_name, '.') && strlen(e->d_name) < sizeof p.name[0])
-                snprintf(p.name[p.n++], sizeof p.name[0], "%s", e->d_name);
+        while (dir && p.n < MAX_PRESETS && (e = readdir(dir))) {
+            size_t size = strlen(e->d_name) + 1;
+            if (!strchr(e->d_name, '.') && size <= sizeof p.name[0]) memcpy(p.name[p.n++], e->d_name, size);
+        }
         if (dir) closedir(dir);
     }
     qsort(p.name, (size_t)p.n, sizeof p.name[0], by_text);

@@ -30,7 +30,7 @@ enum {
  * conv{k}.bias (out), in this order. */
 struct lafs_detector_tensors {
     struct lafs_st_tensor t[2 * LAFS_DETECTOR_CONVS];
-    char name[2 * LAFS_DETECTOR_CONVS][16];
+    char name[2 * LAFS_DETECTOR_CONVS][24];
 };
 /* Names and shapes; data is NULL. The struct must not move afterwards. */
 void lafs_detector_tensors(struct lafs_detector_tensors *ts);

@@ -8,6 +8,10 @@ jobs=$TOP/examples/slurm
 for f in "$jobs"/*.sbatch "$jobs/submit"; do check bash -n "$f"; done
 for f in "$jobs"/*.sbatch; do check [ "$(sed -n 2p "$f" | cut -c1-19)" = "#SBATCH --job-name=" ]; done
 ok "scripts are whole"
+if [ -n "${SAN:-}" ]; then
+    skip "examples/slurm" "with sanitizers it takes minutes, and each of its programs has tests of its own"
+    exit 0
+fi
 
 mkdir shims
 cat >shims/sbatch <<'END'
