@@ -207,7 +207,7 @@ KERNEL dino_center_kernel(struct dino g, const struct row_stats *stats, float *m
 KERNEL dino_hits_kernel(struct dino g, const struct row_stats *stats, uint8_t *hit)
 {
     const int64_t r = global_index();
-    if (r < g.vt * g.b && stats[g.vs * g.b + r].best < g.k) hit[stats[g.vs * g.b + r].best] = 1;
+    if (r < g.vt * g.b && stats[g.vs * g.b + r].best < g.k) set_byte(hit + stats[g.vs * g.b + r].best);
 }
 /* One block: parts, rows and hits come together. */
 KERNEL_FOR(WIDE_BLOCK) dino_end_kernel(struct dino g, const struct row_stats *stats, int64_t parts, const double *part,
