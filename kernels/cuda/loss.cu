@@ -76,7 +76,7 @@ struct dino {
     double inv_s, inv_t; /* 1 / temperature: filled in by kernels */
 };
 DEVICE void dino_temperatures(struct dino *g) { g->inv_s = 1 / (double)g->temp[0], g->inv_t = 1 / (double)g->temp[1]; }
-/* What a student or teacher says, without a branch between load and load; then z. Of a teacher `center` is taken off. */
+/* z of what a student or a teacher says; no branch between load and load. Of a teacher `center` is taken off. */
 DEVICE double student_z(const struct dino *g, float x) { return x * g->inv_s; }
 DEVICE double teacher_z(const struct dino *g, float x, float center) { return ((double)x - center) * g->inv_t; }
 DEVICE double dino_z(const struct dino *g, int64_t row, int64_t j)
