@@ -297,6 +297,9 @@ DEVICE int warp_number(int *next)
     return __shfl_sync(~0u, number, 0);
 }
 
+/* 1: others may set it meanwhile. */
+DEVICE void set_byte(uint8_t *to) { *to = 1; }
+
 /* c (16,8) += a (16,16) b (16,8), bf16 in, fp32 sums. With g = lane/4 and t = lane%4 a lane holds, two to a word:
  * a: (g, 2t..), (g+8, 2t..), (g, 2t+8..), (g+8, 2t+8..); b: (2t.., g), (2t+8.., g); c: (g, 2t), (g, 2t+1), (g+8, 2t),
  * (g+8, 2t+1). */
@@ -395,6 +398,9 @@ void sim_block_sync();
 const char *sim_warp_meet(const char *purpose, const void *bring, size_t size);
 void sim_copy_async(void *to, const void *from, size_t size);
 void sim_copies_wait();
+/* What several threads may do at a time. */
+int sim_next(int *count);
+void sim_set_byte(uint8_t *to);
 /* 1: the launch is recorded, and done when the recording is replayed. */
 int sim_recording(struct lafs_dev *d);
 void sim_record(struct lafs_dev *d, std::function<void()> what);
@@ -403,6 +409,8 @@ void sim_launch(struct lafs_dev *d, const char *name, struct grid g, int threads
                 void (*body)(const void *), const void *arg);
 /* Stops the program when p is no device memory. */
 void sim_check_pointer(const char *kernel, const volatile void *p);
+/* Stops it when p is no multiple of `size`. */
+void sim_check_place(const void *p, size_t size);
 
 template <class T> static inline void sim_check(const char *kernel, T *p) { sim_check_pointer(kernel, p); }
 template <class T> static inline void sim_check(const char *, const T &) {}
@@ -447,21 +455,24 @@ DEVICE int bits_set(uint32_t v) { return __builtin_popcount(v); }
 DEVICE void put_16(void *to, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 {
     const uint32_t all[4] = {a, b, c, d};
+    sim_check_place(to, sizeof all);
     memcpy(to, all, sizeof all);
 }
 DEVICE void put_8(void *to, uint32_t a, uint32_t b)
 {
     const uint32_t all[2] = {a, b};
+    sim_check_place(to, sizeof all);
     memcpy(to, all, sizeof all);
 }
 DEVICE float rectified(float x) { return x < 0 ? 0 : x; }
 DEVICE int warp_number(int *next)
 {
-    const int mine = sim_at.thread % WARP == 0 ? (*next)++ : 0;
+    const int mine = sim_at.thread % WARP == 0 ? sim_next(next) : 0;
     int number;
     memcpy(&number, sim_warp_meet("warp_number", &mine, sizeof mine), sizeof number);
     return number;
 }
+DEVICE void set_byte(uint8_t *to) { sim_set_byte(to); }
 DEVICE float sim_half(const char *all, int lane, int word, int high)
 {
     uint32_t u;
@@ -497,6 +508,7 @@ DEVICE void copies_wait() { sim_copies_wait(); }
 DEVICE void expect(const void *global) { sim_check_pointer("expect", global); }
 DEVICE void matrices_across(uint32_t out[4], const void *row)
 {
+    sim_check_place(row, 16);
     const char *all = sim_warp_meet("matrices_across", &row, sizeof row);
     for (int i = 0; i < 8; i++) {
         const int lane = i / 2 * 8 + sim_at.thread % 4 * 2 + i % 2; /* whose row has element i of what this lane gets */
@@ -507,6 +519,7 @@ DEVICE void matrices_across(uint32_t out[4], const void *row)
 }
 DEVICE void matrices(uint32_t out[4], const void *row)
 {
+    sim_check_place(row, 16);
     const char *all = sim_warp_meet("matrices", &row, sizeof row);
     for (int i = 0; i < 4; i++) {
         const char *from;

@@ -76,10 +76,13 @@ struct dino {
     double inv_s, inv_t; /* 1 / temperature: filled in by kernels */
 };
 DEVICE void dino_temperatures(struct dino *g) { g->inv_s = 1 / (double)g->temp[0], g->inv_t = 1 / (double)g->temp[1]; }
+/* z of what a student or a teacher says; no branch between load and load. Of a teacher `center` is taken off. */
+DEVICE double student_z(const struct dino *g, float x) { return x * g->inv_s; }
+DEVICE double teacher_z(const struct dino *g, float x, float center) { return ((double)x - center) * g->inv_t; }
 DEVICE double dino_z(const struct dino *g, int64_t row, int64_t j)
 {
-    if (row < g->vs * g->b) return g->student[row * g->k + j] * g->inv_s;
-    return ((double)g->teacher[(row - g->vs * g->b) * g->k + j] - g->center[j]) * g->inv_t;
+    if (row < g->vs * g->b) return student_z(g, g->student[row * g->k + j]);
+    return teacher_z(g, g->teacher[(row - g->vs * g->b) * g->k + j], g->center[j]);
 }
 /* The first place of a row's largest value. */
 DEVICE int64_t first_of_largest(double top, int64_t place, double *room, int64_t *places)
@@ -148,26 +151,29 @@ KERNEL dino_pairs_kernel(struct dino g, const struct row_stats *stats, double sc
     const int64_t end = first + DINO_CHUNK < g.k ? first + DINO_CHUNK : g.k;
     const struct row_stats *of_teacher = stats + g.vs * g.b;
     for (int64_t j = first + thread_index(); j < end; j += block_threads()) {
+        const float *const teachers = g.teacher + i * g.k + j, *const students = g.student + i * g.k + j;
+        const int64_t step = g.b * g.k;
+        const float center = g.center[j];
         float q[KEPT_TEACHERS];
         double lq0 = 0;
 #pragma unroll
+        for (int t = 0; t < KEPT_TEACHERS; t++) q[t] = t < g.vt ? teachers[t * step] : 0;
+#pragma unroll
         for (int t = 0; t < KEPT_TEACHERS; t++) {
             if (t >= g.vt) continue;
-            const double lq = dino_lq(&g, of_teacher, t, i, j);
+            const double lq = teacher_z(&g, q[t], center) - of_teacher[t * g.b + i].lse;
             if (t == 0) lq0 = lq;
             q[t] = expf((float)lq);
         }
         for (int from = 0; from < g.vs; from += STUDENTS) {
-            double of[STUDENTS];
+            float of[STUDENTS];
 #pragma unroll
-            for (int a = 0; a < STUDENTS; a++)
-                if (from + a < g.vs)
-                    of[a] = dino_z(&g, (from + a) * g.b + i, j) - stats[(from + a) * g.b + i].lse;
+            for (int a = 0; a < STUDENTS; a++) of[a] = from + a < g.vs ? students[(from + a) * step] : 0;
 #pragma unroll
             for (int a = 0; a < STUDENTS; a++) {
                 const int s = from + a, count = g.vt - (s < g.vt);
                 if (s >= g.vs) continue;
-                const double lp = of[a];
+                const double lp = student_z(&g, of[a]) - stats[s * g.b + i].lse;
                 float others = 0; /* of teacher views that are not this one */
 #pragma unroll
                 for (int t = 0; t < KEPT_TEACHERS; t++)
@@ -207,7 +213,7 @@ KERNEL dino_center_kernel(struct dino g, const struct row_stats *stats, float *m
 KERNEL dino_hits_kernel(struct dino g, const struct row_stats *stats, uint8_t *hit)
 {
     const int64_t r = global_index();
-    if (r < g.vt * g.b && stats[g.vs * g.b + r].best < g.k) hit[stats[g.vs * g.b + r].best] = 1;
+    if (r < g.vt * g.b && stats[g.vs * g.b + r].best < g.k) set_byte(hit + stats[g.vs * g.b + r].best);
 }
 /* One block: parts, rows and hits come together. */
 KERNEL_FOR(WIDE_BLOCK) dino_end_kernel(struct dino g, const struct row_stats *stats, int64_t parts, const double *part,

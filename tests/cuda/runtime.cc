@@ -181,7 +181,9 @@ lafs_status runtime_alloc(struct lafs_dev *d, void **out, size_t size, struct la
     if (size > left || up(size ? size : 1, MEMORY_BLOCK) > left)
         return lafs_fail(err, LAFS_FAILED, "out of simulated memory: %zu bytes are wanted, %zu are free", size, left);
     const size_t rounded = up(size ? size : 1, ALIGNMENT), mapped = up(rounded, PAGE);
-    void *map = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    static uintptr_t place = SIM_DEVICE;
+    void *map = mmap((void *)place, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    place += mapped + PAGE;
     if (map == MAP_FAILED) return lafs_fail(err, LAFS_FAILED, "out of memory: %zu bytes", size);
     char *p = (char *)map + (mapped - rounded);
     memset(p, 0xff, rounded); /* device memory holds anything */

@@ -2,13 +2,17 @@
  * fibers of one real thread, which change places only where the kernel waits, in an order that is always the same.
  * Shared memory holds NaNs when a block starts and is exactly as large as the launch says.
  *
+ * With LAFS_SIM_ORDER=N the orders of blocks, of threads, and of who goes on are drawn, by the seed N.
+ *
  * It stops the program, naming kernel, block and thread, where threads of a block wait for different things, where one
- * has ended that others wait for, and where an argument of a launch is a pointer to no device memory.
+ * has ended that others wait for, where an argument of a launch is a pointer to no device memory, where something lies
+ * at no multiple of its alignment, and with LAFS_SIM_RACES where there is a race: races.cc.
  *
  * With LAFS_SIM_LAUNCHES=FILE the names of the kernels launched are appended to FILE at the end. */
 #include "kernels/cuda/dev.cuh"
 
 #include <set>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string>
@@ -95,12 +99,22 @@ struct block {
     struct group all, warp[MOST_THREADS / WARP];
     char slot[MOST_THREADS / WARP][2][WARP * SIM_SLOT];
     struct thread thread[MOST_THREADS];
+    int order[MOST_THREADS];      /* in which they start */
     std::vector<int> ready;       /* threads that may go on, first in first out from `head` */
     size_t head;
     std::vector<int> idle;        /* fibers whose thread has ended: they may start another */
 };
 
 struct block now;
+uint64_t drawn; /* of LAFS_SIM_ORDER; 0: orders are not drawn */
+
+/* One of n. */
+size_t draw(size_t n)
+{
+    drawn = drawn * 6364136223846793005u + 1442695040888963407u;
+    return (size_t)(drawn >> 33) % n;
+}
+
 /* 0 is the caller. Never destroyed: their stacks would count as lost. */
 std::vector<struct fiber> &fibers = *new std::vector<struct fiber>;
 int running;
@@ -173,7 +187,9 @@ int new_fiber()
 /* The running fiber has nothing to do: goes to one that has, or to the caller. */
 void leave()
 {
-    if (now.head < now.ready.size()) {
+    const size_t ready = now.ready.size() - now.head;
+    if (drawn && ready) std::swap(now.ready[now.head], now.ready[now.head + draw(ready)]);
+    if (ready && !(drawn && now.next < now.threads && draw(2))) {
         const int t = now.ready[now.head++];
         const int fiber = now.thread[t].fiber;
         go(fiber);
@@ -192,7 +208,7 @@ void leave()
 void start_threads()
 {
     while (now.next < now.threads) {
-        const int t = now.next++;
+        const int t = now.order[now.next++];
         now.thread[t].fiber = running;
         sim_at.thread = t;
         now.body(now.arg);
@@ -224,6 +240,12 @@ void meet(struct group *g, int size, const char *purpose)
         g->generation++;
         now.ready.insert(now.ready.end(), g->waiting.begin(), g->waiting.end());
         g->waiting.clear();
+        if (g == &now.all) sim_races_barrier(-1);
+        else if (!strcmp(purpose, "warp_sync")) sim_races_barrier(t / WARP);
+        if (!drawn) return;
+        now.ready.push_back(t);
+        leave();
+        sim_at.thread = t;
         return;
     }
     const int generation = g->generation;
@@ -235,12 +257,15 @@ void meet(struct group *g, int size, const char *purpose)
 
 void run_block()
 {
+    sim_races_block();
     now.next = now.ended = 0;
     now.head = 0;
     now.ready.clear();
     for (int i = 0; i < now.threads; i++) {
         now.thread[i].ended = 0;
         now.thread[i].copies.clear();
+        now.order[i] = i;
+        if (drawn) std::swap(now.order[i], now.order[draw((size_t)i + 1)]);
     }
     leave();
     if (now.ended != now.threads) stop("not all threads ended");
@@ -257,6 +282,9 @@ void say_launches()
 
 } // namespace
 
+void sim_stop(const char *what) { stop(what); }
+int sim_next(int *count) { return (*count)++; }
+void sim_set_byte(uint8_t *to) { *to = 1; }
 void sim_block_sync() { meet(&now.all, now.threads, "block_sync"); }
 
 const char *sim_warp_meet(const char *purpose, const void *bring, size_t size)
@@ -270,15 +298,26 @@ const char *sim_warp_meet(const char *purpose, const void *bring, size_t size)
     return place;
 }
 
+static const char ODD[] = "what is touched lies at no multiple of its size";
+void sim_check_place(const void *p, size_t size)
+{
+    if ((uintptr_t)p % size) stop(ODD);
+}
+
 void sim_copy_async(void *to, const void *from, size_t size)
 {
-    if (((uintptr_t)to | (uintptr_t)from) % size) stop("an asynchronous copy is not aligned");
+    sim_check_place(to, size);
+    sim_check_place(from, size);
+    sim_races_touch(to, size, 1);
     now.thread[sim_at.thread].copies.push_back({to, from, size});
 }
 
 void sim_copies_wait()
 {
-    for (const pending &p : now.thread[sim_at.thread].copies) memcpy(p.to, p.from, p.size);
+    for (const pending &p : now.thread[sim_at.thread].copies) {
+        memcpy(p.to, p.from, p.size);
+        sim_races_touch(p.to, p.size, 1);
+    }
     now.thread[sim_at.thread].copies.clear();
 }
 
@@ -300,22 +339,31 @@ void sim_launch(struct lafs_dev *d, const char *name, struct grid g, int threads
     if (shared > 227 * 1024) stop("more shared memory than there is");
     if (launched.empty()) atexit(say_launches);
     launched.insert(name);
-    if (fibers.empty()) fibers.push_back({});
+    if (fibers.empty()) {
+        const char *order = getenv("LAFS_SIM_ORDER");
+        drawn = order ? strtoull(order, NULL, 10) : 0;
+        fibers.push_back({});
+        signal(SIGILL, [](int) { stop(ODD); }); /* a trap, of -fsanitize=alignment */
+    }
     now.threads = threads;
     now.body = body;
     now.arg = arg;
     /* Of exact size, so that the address sanitizer sees what is written behind it. */
     void *room = shared ? aligned_alloc(128, (shared + 127) / 128 * 128) : NULL;
     sim_at = {0, threads, 0, g.x, 0, 0, room};
+    const int64_t first = drawn ? (int64_t)draw((size_t)g.x) : 0, down = drawn ? (int64_t)draw(2) : 0;
+    sim_races_begin(room, shared);
     for (int z = 0; z < (int)g.z; z++)
         for (int y = 0; y < (int)g.y; y++)
-            for (int64_t x = 0; x < g.x; x++) {
+            for (int64_t i = 0; i < g.x; i++) {
+                const int64_t x = (first + (down ? g.x - i : i)) % g.x;
                 sim_at.x = x, sim_at.y = y, sim_at.z = z;
                 if (shared) memset(room, 0xff, (shared + 127) / 128 * 128);
                 sim_limit(room, shared);
                 run_block();
                 sim_unlimit(room, shared);
             }
+    sim_races_end();
     free(room);
     sim_leave();
 }
