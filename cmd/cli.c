@@ -48,8 +48,7 @@ static void message(const char *fmt, va_list ap)
     int m = vsnprintf(line + n, sizeof line - (size_t)n - 1, fmt, ap);
     n += m < 0 ? 0 : m;
     if ((size_t)n > sizeof line - 2) n = (int)sizeof line - 2;
-    for (int i = 0; i < n; i++)
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f) line[i] = '?'; /* names may hold anything */
+    lafs_no_controls(line, (size_t)n); /* names may hold anything */
     line[n++] = '\n';
     progress_clear();
     fflush(stderr);

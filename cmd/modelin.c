@@ -71,6 +71,8 @@ static lafs_status from_safetensors(struct model *m, struct lafs_err *err)
 {
     m->format = "safetensors";
     LAFS_TRY(lafs_st_parse(&m->st, m->bytes.data, m->bytes.size, err));
+    if (m->st->metas > LAFS_PTH_MAX_METAS) /* entry by entry, each looked for among those before it */
+        return lafs_fail(err, LAFS_FAILED, "more than %d entries of metadata", LAFS_PTH_MAX_METAS);
     LAFS_TRY(lafs_alloc(&m->tensor, (size_t)m->st->count, sizeof *m->tensor, err));
     m->count = m->st->count;
     if (m->count) memcpy(m->tensor, m->st->tensor, (size_t)m->count * sizeof *m->tensor);

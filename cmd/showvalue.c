@@ -31,7 +31,8 @@ void show_text(struct lafs_buf *out, const char *s, size_t len, size_t max)
 {
     size_t n = len < max ? len : max;
     while (n < len && n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80) n--; /* not inside a letter */
-    for (size_t i = 0; i < n; i++) lafs_buf_putc(out, (unsigned char)s[i] < 0x20 || s[i] == 0x7f ? '?' : s[i]);
+    lafs_buf_put(out, s, n);
+    if (!out->failed) lafs_no_controls((char *)out->data + out->size - n, n);
     if (n < len) lafs_buf_puts(out, "..");
 }
 

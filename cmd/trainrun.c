@@ -544,7 +544,8 @@ static lafs_status begin(struct trainrun *t, struct lafs_err *err)
     t->run.keep = t->o->keep > 0 ? (int)t->o->keep : 1;
     t->saved = t->run.resume;
     t->saved_at = t->started = lafs_clock_now();
-    t->started_step = t->logged = t->trainer->step_number();
+    t->started_step = t->trainer->step_number();
+    t->logged = t->started_step;
     if (t->comm.rank == 0) LAFS_TRY(lafs_run_log_open(&t->run, t->run.resume, err));
     pthread_t thread;
     if (pthread_create(&thread, NULL, wait_for_signals, t))

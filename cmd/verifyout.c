@@ -122,8 +122,7 @@ static void put_groups(struct lafs_buf *b, const struct report *r)
         const struct group_line *g = r->group + k;
         char name[64];
         snprintf(name, sizeof name, "%.60s", g->name);
-        for (char *p = name; *p; p++)
-            if ((unsigned char)*p < 0x20 || *p == 0x7f) *p = '?';
+        lafs_no_controls(name, strlen(name));
         lafs_buf_printf(b, "%-20s %8lld %8lld %8lld ", name, (long long)g->pairs, (long long)g->genuines,
                         (long long)g->impostors);
         put_percent(b, g->accuracy, 10);

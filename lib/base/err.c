@@ -4,11 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A message is one line: control characters from file names become '?'. */
-static void one_line(char *s)
+/* U+0080 to U+009F, two bytes each, are such too: U+009B is what ESC [ is. */
+void lafs_no_controls(char *text, size_t n)
 {
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f) *s = '?';
+    unsigned char *s = (unsigned char *)text;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] == 0xc2 && i + 1 < n && s[i + 1] >= 0x80 && s[i + 1] < 0xa0) s[i] = s[i + 1] = '?';
+        if (s[i] < 0x20 || s[i] == 0x7f) s[i] = '?';
+    }
 }
 
 lafs_status lafs_fail(struct lafs_err *err, lafs_status status, const char *fmt, ...)
@@ -18,7 +21,7 @@ lafs_status lafs_fail(struct lafs_err *err, lafs_status status, const char *fmt,
     va_start(ap, fmt);
     vsnprintf(err->msg, sizeof err->msg, fmt, ap);
     va_end(ap);
-    one_line(err->msg);
+    lafs_no_controls(err->msg, strlen(err->msg)); /* one line, whatever names hold */
     err->status = status;
     return status;
 }
@@ -32,7 +35,7 @@ lafs_status lafs_err_prefix(struct lafs_err *err, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(head, sizeof head, fmt, ap);
     va_end(ap);
-    one_line(head);
+    lafs_no_controls(head, strlen(head));
     snprintf(err->msg, sizeof err->msg, "%.400s: %.600s", head, old);
     return err->status;
 }

@@ -10,6 +10,7 @@
 #ifndef LAFS_BASE_ERR_H
 #define LAFS_BASE_ERR_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -40,6 +41,9 @@ lafs_status lafs_fail(struct lafs_err *err, lafs_status status, const char *fmt,
 /* Puts "prefix: " in front of the message that is there; returns err->status. */
 lafs_status lafs_err_prefix(struct lafs_err *err, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Control characters of a text that is shown become '?': in names they could speak to the terminal. */
+void lafs_no_controls(char *text, size_t n);
 
 /* The first failure among n (what each of several threads met), as LAFS_FAILED. */
 lafs_status lafs_err_first(const struct lafs_err *all, int64_t n, struct lafs_err *err);

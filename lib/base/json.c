@@ -320,11 +320,12 @@ void lafs_json_put_string(struct lafs_buf *b, const char *s, size_t len)
     lafs_buf_putc(b, '"');
     while (len > 0) {
         size_t n = lafs_utf8_char(s, len);
-        unsigned char c = (unsigned char)*s;
+        unsigned char c = (unsigned char)*s, second = n == 2 ? (unsigned char)s[1] : 0;
         const char *at = c ? strchr(from, c) : NULL;
         if (n == 0) lafs_buf_puts(b, "\xef\xbf\xbd");
         else if (at) lafs_buf_putc(b, '\\'), lafs_buf_putc(b, to[at - from]);
         else if (c < 0x20 || c == 0x7f) lafs_buf_printf(b, "\\u%04x", c);
+        else if (c == 0xc2 && second < 0xa0) lafs_buf_printf(b, "\\u%04x", second); /* controls are there, too */
         else lafs_buf_put(b, s, n);
         s += n ? n : 1;
         len -= n ? n : 1;

@@ -13,7 +13,7 @@
 enum { MAX_TENSORS = 1 << 18, MAX_NAME = 1024 };
 #define MAX_TEXT ((size_t)64 << 20)   /* all names together */
 #define MAX_PICKLE ((size_t)256 << 20)
-#define MAX_COPIES ((size_t)64 << 20) /* and four times the file: copies of tensors that are not contiguous */
+#define MAX_COPIES ((size_t)64 << 20) /* and four times the file: what is unpacked, contiguous copies */
 
 /* torch.save before 1.6: a number in a pickle of its own. */
 static const unsigned char legacy_magic[] = {0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46,
@@ -483,6 +483,9 @@ static lafs_status wrong_size(const struct storage *s, uint64_t have, struct laf
                      (long long)s->count, lafs_dtype_name(s->dtype));
 }
 
+/* Some bytes of a zip may stand for any number. */
+static size_t copies_left(const struct priv *pv) { return MAX_COPIES + 4 * pv->size - pv->copied; }
+
 static lafs_status fetch_from_zip(struct lafs_pth *p, struct lafs_err *err)
 {
     struct priv *pv = p->priv;
@@ -500,6 +503,12 @@ static lafs_status fetch_from_zip(struct lafs_pth *p, struct lafs_err *err)
             st = wrong_size(s, (uint64_t)m.size, err);
             break;
         }
+        if ((uint64_t)m.size > copies_left(pv)) {
+            st = lafs_fail(err, LAFS_FAILED, "'%.200s' unpacks to %lld bytes, out of proportion to the file", m.name,
+                           (long long)m.size);
+            break;
+        }
+        pv->copied += (size_t)m.size;
         if ((st = read_record(zip, &s->own, (size_t)m.size, err)) != LAFS_OK) break;
         s->data = s->own.data;
     }
@@ -615,7 +624,7 @@ static lafs_status fill(struct lafs_pth *p, int i, struct lafs_err *err)
         t->data = s->data + (size_t)v->offset * item;
         return LAFS_OK;
     }
-    if (!lafs_mul_ok((size_t)t->count, item, &bytes) || bytes > MAX_COPIES + 4 * pv->size - pv->copied)
+    if (!lafs_mul_ok((size_t)t->count, item, &bytes) || bytes > copies_left(pv))
         return lafs_fail(err, LAFS_FAILED, "tensor '%.200s' repeats its values too often", t->name);
     pv->copied += bytes;
     LAFS_TRY(lafs_alloc(&v->copy, (size_t)t->count, item, err));

@@ -18,6 +18,8 @@ lafs_status lafs_turns_check(const struct lafs_comm *comm, int64_t images, int64
         return lafs_fail(err, LAFS_USAGE, "%" PRId64 " images are less than one batch of %" PRId64
                          ": the batch must be smaller (presets few-* are for few faces)", images, batch);
     LAFS_TRY(lafs_sched_check(warmup_epochs, epochs, "epochs", err));
+    if (images > INT64_MAX / epochs) /* a stream's header says any number */
+        return lafs_fail(err, LAFS_USAGE, "%" PRId64 " epochs of %" PRId64 " images are too many", epochs, images);
     if (batch / micro < lafs_comm_size(comm))
         return lafs_fail(err, LAFS_USAGE,
                          "%d processes cannot share the %" PRId64 " micro-batches of a batch: give a smaller --micro",

@@ -35,6 +35,13 @@ has out '# what: other = thing'
 hasnt out '# config'
 ok "chooses, renames, edits metadata"
 
+# A header of 33,000 entries and no tensor: its length in eight bytes, then that many.
+{ printf '{"__metadata__":{"k":""'; seq 100000 132999 | sed 's/.*/,"&":"v"/' | tr -d '\n'; printf '}}'; } >json
+{ printf '\%03o' $(($(wc -c <json) % 256)) $(($(wc -c <json) / 256 % 256)) $(($(wc -c <json) / 65536)) 0 0 0 0 0 | xargs -0 printf; cat json; } >metas
+expect_status 1 lafs-convert --list metas
+message "'metas': more than 4096 entries of metadata"
+ok "much metadata is refused, not compared entry by entry"
+
 expect_status 1 lafs-convert -o none.safetensors --select nothing "$vit"
 message "none of its"
 expect_status 1 lafs-convert -o none.safetensors --rename embedding196=embedding36 "$vit"

@@ -64,6 +64,15 @@ expect_status 0 lafs-show mixed.mp >text
 grep -E '^  name +text +in 3 +e.g. Ann$' text >/dev/null || fail_ "$(cat text)"
 ok "fields that not all records have"
 
+# U+009B alone is to a terminal what ESC [ is.
+printf '\202\243key\246x/\302\2332J\244name\245\033[2J\n' >controls.mp
+expect_status 0 lafs-show controls.mp >text
+has text "e.g. x/??2J"
+has text "e.g. ?[2J?"
+expect_status 0 lafs-show --json controls.mp >text
+has text '"x/\u009b2J"'
+ok "controls in names do not reach the terminal"
+
 head -c 100 e.mp >cut.mp
 for o in --count --json "--npy embedding" ""; do
     # shellcheck disable=SC2086

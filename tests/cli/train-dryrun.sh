@@ -21,3 +21,10 @@ for program in "lafs-pretrain --landmarks grid --out-dim 1000" "lafs-finetune --
     message "training will not fit"
     ok "${program%% *} --dry-run"
 done
+
+# A header, in which images is 2^63 - 1.
+printf '\204\250__lafs__\001\246pixels\203\244size\160\247aligner\247arcface\250channels\243rgb' >views
+printf '\246images\323\177\377\377\377\377\377\377\377\244prov\220' >>views
+expect_status 2 lafs-pretrain --dry-run --landmarks grid --batch 4 --micro 4 --epochs 3 --warmup 1 <views
+message "3 epochs of 9223372036854775807 images are too many"
+ok "steps beyond any number"

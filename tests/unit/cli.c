@@ -78,6 +78,8 @@ TEST(parses)
 
 TEST(misuse)
 {
+    CHECK_INT(RUN("--b\x1b[2J\xc2\x9b" "2J"), 2);
+    HAS("unknown option '--b?[2J??2J'");
     CHECK_INT(RUN("--count", "12x"), 2);
     HAS("lafs-test: option '--count': '12x' is not a whole number\nlafs-test: try 'lafs-test --help'\n");
     CHECK_INT(RUN("-n", "101"), 2);

@@ -67,8 +67,8 @@ TEST(quotes_strings)
 {
     struct lafs_buf b;
     lafs_buf_init(&b);
-    lafs_json_put_string(&b, "a\"\\\n\x01\x7f\xc3\xa9\xff", 9);
-    CHECK_STR(lafs_buf_str(&b), "\"a\\\"\\\\\\n\\u0001\\u007f\xc3\xa9\xef\xbf\xbd\"");
+    lafs_json_put_string(&b, "a\"\\\n\x01\x7f\xc3\xa9\xc2\x9b\xc2\xa0\xff", 13);
+    CHECK_STR(lafs_buf_str(&b), "\"a\\\"\\\\\\n\\u0001\\u007f\xc3\xa9\\u009b\xc2\xa0\xef\xbf\xbd\"");
     lafs_buf_release(&b);
 }
 

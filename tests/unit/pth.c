@@ -321,6 +321,7 @@ TEST(broken_and_hostile)
                  {"flipped", "the zip archive is damaged in 'archive/data/0': "},
                  {"flipped-deflated", "the zip archive is damaged in "},
                  {"overlap", "repeats its values too often"},
+                 {"bomb", "'archive/data/0' unpacks to 67600000 bytes, out of proportion to the file"},
                  {"cut-legacy", "cut off"}};
     struct lafs_pth *p;
     struct lafs_buf b;
