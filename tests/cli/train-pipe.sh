@@ -22,6 +22,12 @@ same one.losses four.losses
 same one/model.safetensors four/model.safetensors
 ok "threads: -j changes nothing"
 
+# shellcheck disable=SC2086
+expect_status 0 lafs-pretrain $tiny --globals 1 --locals 3 --landmarks part/model.safetensors -o single faces.lafs
+sed 's/.*"loss": \([^,]*\),.*"entropy": \([^,]*\), "kl": \([^,]*\),.*/\1 \2 \3/' single/log.jsonl |
+    awk '{ d = $1 - $2 - $3 } d > 1e-5 || d < -1e-5 { bad++ } END { exit bad || NR != 4 }' || fail_ "$(cat single/log.jsonl)"
+ok "the log: with one global view, the loss is entropy + kl"
+
 for run in part one four; do
     check [ "$(grep -c ', "wait": [01]\.[0-9]*}$' $run/log.jsonl)" -eq "$(wc -l <$run/log.jsonl)" ]
 done
