@@ -9,6 +9,15 @@ lafs-synth -q --people 3 -n 3 --aligned -o faces.tar
 tiny="--dim 64 --depth 1 --heads 1 --mlp 64 -q --seed 5"
 # shellcheck disable=SC2086
 lafs-finetune $tiny --stage 1 --batch 4 --epochs 1 --warmup 0 -o part faces.lafs
+# shellcheck disable=SC2086
+lafs-finetune $tiny --stage 1 --batch 4 --dry-run faces.lafs >plan
+lafs-show part/model.safetensors >shown
+check [ "$(awk '/^parameters/ { print $2 }' plan)," = "$(awk '/^parameters/ { print $2 }' shown)" ]
+has shown ', and 22558 values of statistics, in '
+lafs-show part/checkpoint-2.safetensors >shown
+has shown ': a checkpoint of a training run'
+check grep -q '^values  *[0-9]* in [0-9]* tensors' shown
+ok "a model has as many parameters as its plan, and a checkpoint is called one"
 tiny="$tiny --out-dim 32 --hidden 32 --bottleneck 16 --batch 4 --epochs 2 --warmup 0"
 
 # shellcheck disable=SC2086
