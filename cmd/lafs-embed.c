@@ -13,7 +13,7 @@
 #include "model/embed.h"
 
 static struct {
-    const char *model, *baseline, *precision;
+    const char *model, *baseline, *precision, *amplitude;
     int64_t batch;
     int keep;
 } o = {.batch = 16, .precision = "fp32"};
@@ -25,6 +25,8 @@ static const struct cli_option options[] = {
     {"batch", 0, CLI_INT, &o.batch, "N", "faces computed at once; results do not depend on it", 1, 4096, "16", 1},
     {"precision", 0, CLI_CHOICE, &o.precision, "fp32|bf16|bf16x3",
      "of the ViT's products; the landmark CNN is always fp32", 0, 0, "fp32"},
+    {"amplitude", 0, CLI_CHOICE, &o.amplitude, "full|half",
+     "pixels are x/127.5 - 1, or x/255 - 0.5, as the authors' evaluation has it", 0, 0, "full"},
     {"keep", 0, CLI_FLAG, &o.keep, NULL, "keep the pictures in the records", 0, 0, NULL},
     CLI_OUT, CLI_JOBS, CLI_DEVICE, CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS,
     {0}};
@@ -134,6 +136,7 @@ static lafs_status open_model(struct lafs_err *err)
     if (why) cli_warn("device %s", why);
     LAFS_TRY(load_model(&s.model, &s.backend, o.model, 0, s.digest, err));
     LAFS_TRY(lafs_embedder_open(&s.embedder, &s.model, &s.backend, (int)o.batch, LAFS_FOR_EMBEDDING, err));
+    if (o.amplitude && !strcmp(o.amplitude, "half")) s.embedder.amplitude = 0.5f;
     LAFS_TRY(lafs_alloc(&s.crops, (size_t)o.batch, FACE_BYTES, err));
     LAFS_TRY(lafs_alloc(&s.packed, (size_t)o.batch, FACE_BYTES, err));
     return lafs_alloc(&s.emb, (size_t)o.batch * (size_t)s.model.config.vit.dim, sizeof *s.emb, err);
@@ -145,6 +148,7 @@ int main(int argc, char **argv)
     struct lafs_err err = {0};
     char **args = cli_parse(&program, argc, argv, &n);
     if (!o.model == !o.baseline) cli_misuse("give a model with -m, or --baseline");
+    if (o.baseline && o.amplitude) cli_misuse("--amplitude needs a model: baselines do not depend on it");
     if (o.baseline) lafs_baseline_by_name(o.baseline, &s.baseline);
     if (o.model && open_model(&err) != LAFS_OK) status = cli_fail(&err);
     else {

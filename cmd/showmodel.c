@@ -93,15 +93,35 @@ static void put_tensor_lines(const struct lafs_st *st, struct lafs_buf *out)
     }
 }
 
-static void model_as_text(const char *path, const struct lafs_st *st, struct lafs_buf *out)
+/* BatchNorm's running means, variances and counts are no parameters. */
+static int is_statistic(const char *name)
 {
-    int64_t values = 0, bytes = 0;
+    const char *last = strrchr(name, '.');
+    return last && (!strcmp(last, ".running_mean") || !strcmp(last, ".running_var") ||
+                    !strcmp(last, ".num_batches_tracked"));
+}
+
+static void put_sizes(const char *path, const struct lafs_st *st, struct lafs_buf *out)
+{
+    const int checkpoint = lafs_st_find(st, "cursor") != NULL;
+    int64_t parameters = 0, statistics = 0, bytes = 0;
     for (int i = 0; i < st->count; i++) {
-        values += st->tensor[i].count;
+        *(is_statistic(st->tensor[i].name) ? &statistics : &parameters) += st->tensor[i].count;
         bytes += st->tensor[i].count * (int64_t)lafs_dtype_size(st->tensor[i].dtype);
     }
-    lafs_buf_printf(out, "%s: a model file\n%-12s%lld values in %d tensors, %.1f MB\n", path, "parameters",
-                    (long long)values, st->count, (double)bytes / 1e6);
+    if (checkpoint) {
+        lafs_buf_printf(out, "%s: a checkpoint of a training run\n%-12s%lld", path, "values",
+                        (long long)(parameters + statistics));
+    } else {
+        lafs_buf_printf(out, "%s: a model file\n%-12s%lld", path, "parameters", (long long)parameters);
+        if (statistics) lafs_buf_printf(out, ", and %lld values of statistics,", (long long)statistics);
+    }
+    lafs_buf_printf(out, " in %d tensors, %.1f MB\n", st->count, (double)bytes / 1e6);
+}
+
+static void model_as_text(const char *path, const struct lafs_st *st, struct lafs_buf *out)
+{
+    put_sizes(path, st, out);
     for (int i = 0; i < st->metas; i++) {
         lafs_buf_puts(out, i ? "            " : "metadata    ");
         show_text(out, st->meta[i].key, strlen(st->meta[i].key), 60);

@@ -114,9 +114,11 @@ struct lafs_paired {
 };
 lafs_status lafs_bootstrap_accuracy(const struct lafs_paired *p, double threshold, int64_t replicates, uint64_t seed,
                                     struct lafs_pool *pool, struct lafs_interval *out, struct lafs_err *err);
-/* out[k] = FNMR at FMR <= fmr[k], the threshold found anew in every replicate. */
-lafs_status lafs_bootstrap_fnmr(const struct lafs_paired *p, const double *fmr, int k, int64_t replicates,
-                                uint64_t seed, struct lafs_pool *pool, struct lafs_interval *out, struct lafs_err *err);
+/* out[k] = FNMR at FMR <= fmr[k], or, nearest: at the corner that lafs_roc_nearest takes; found anew in every
+ * replicate. */
+lafs_status lafs_bootstrap_fnmr(const struct lafs_paired *p, const double *fmr, int k, int nearest,
+                                int64_t replicates, uint64_t seed, struct lafs_pool *pool, struct lafs_interval *out,
+                                struct lafs_err *err);
 
 /* -- templates (IJB) -- */
 

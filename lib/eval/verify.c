@@ -35,6 +35,7 @@ static void at_rates(const struct lafs_verify *v, const struct lafs_scores *s, c
         out->tar[k] = (double)p.tp / (double)roc->genuines;
         out->tar_far[k] = (double)p.fp / (double)roc->impostors;
         out->far_threshold[k] = p.threshold;
+        out->fnmr_at[k].value = 1 - out->tar[k];
     }
 }
 
@@ -86,8 +87,8 @@ lafs_status lafs_verify_figures(const struct lafs_verify *v, const struct lafs_p
     out->eer = lafs_roc_eer(&curve, &out->eer_threshold);
     at_rates(v, &s, &curve, out);
     if (v->fars > 0 && v->bootstrap > 0)
-        LAFS_TRY_GOTO(st, lafs_bootstrap_fnmr(p, v->far, v->fars, v->bootstrap, v->seed, pool, out->fnmr_at, err),
-                      done);
+        LAFS_TRY_GOTO(st, lafs_bootstrap_fnmr(p, v->far, v->fars, v->nearest, v->bootstrap, v->seed, pool,
+                                              out->fnmr_at, err), done);
     if (v->apply) LAFS_TRY_GOTO(st, applied(v, p, pool, out, err), done);
     else if (fold) LAFS_TRY_GOTO(st, folded(v, p, fold, folds, out, err), done);
     if (!isnan(out->threshold)) {

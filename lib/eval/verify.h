@@ -29,7 +29,7 @@ struct lafs_figures {
     double auc, eer, eer_threshold;
     double tar[LAFS_MAX_FARS], tar_far[LAFS_MAX_FARS];  /* tar_far: the rate that was met */
     double far_threshold[LAFS_MAX_FARS];
-    struct lafs_interval fnmr_at[LAFS_MAX_FARS];        /* FNMR at FMR <= far */
+    struct lafs_interval fnmr_at[LAFS_MAX_FARS];        /* 1 - tar */
     struct lafs_val val[LAFS_MAX_FARS];                 /* folds only */
 };
 /* fold (n) in [0, folds), or NULL: no folds. roc: receives the curve, unless NULL; release it. */

@@ -81,6 +81,7 @@ lafs_status lafs_embedder_open(struct lafs_embedder *e, const struct lafs_model 
     e->model = m;
     e->backend = b;
     e->batch = batch;
+    e->amplitude = 1;
     e->purpose = purpose;
     return LAFS_OK;
 }
@@ -114,6 +115,7 @@ static void compute_embeddings(void *arg)
     const struct lafs_backend *b = e->backend;
     const int64_t images = 2 * ((struct crops *)arg)->n;
     b->ops->u8_to_f32(b->dev, images * CROP, e->crops, e->images);
+    if (e->amplitude != 1) b->ops->scale(b->dev, images * CROP, e->amplitude, e->images);
     lafs_model_forward(&e->work, b, e->model->params.value, NULL, images, e->images, NULL, NULL, e->emb);
 }
 static void compute_landmarks(void *arg)

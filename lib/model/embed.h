@@ -16,6 +16,7 @@ struct lafs_embedder {
     const struct lafs_backend *backend;
     int batch;                      /* crops computed at once at most; the result does not depend on it */
     int purpose;
+    float amplitude;                /* images are multiplied by it: 1, or what the caller sets after opening */
     int room;                       /* crops that memory is planned for: of the first call, of more the batch */
     struct lafs_arena arena;
     struct lafs_model_work work;

@@ -44,6 +44,18 @@ lafs-show --json --full piped.mp >piped.json
 same all.json piped.json
 ok "the same bits whatever -j, --batch, neighbours and the way in"
 
+expect_status 0 lafs-embed -q -m m.safetensors --amplitude half -o half.mp faces.lafs
+lafs-show half.mp >shown
+has shown 'amplitude half'
+lafs-show --npy embedding half.mp >half.npy
+check test "$(cmp e.npy half.npy | wc -l)" -eq 1
+expect_status 0 lafs-embed -q -m m.safetensors --amplitude full -o full.mp faces.lafs
+lafs-show --npy embedding full.mp >full.npy
+same e.npy full.npy
+expect_status 2 lafs-embed -q --baseline lbp --amplitude half faces.lafs
+message "--amplitude needs a model"
+ok "pixels of half the amplitude: another embedding, and the header says so"
+
 for baseline in pixel lbp; do
     expect_status 0 lafs-embed -q -j 1 --baseline $baseline -o one.mp faces.lafs
     expect_status 0 lafs-embed -q -j 4 --baseline $baseline -o four.mp faces.lafs

@@ -21,6 +21,15 @@ grep -E '^accuracy +100.00 %$' text >/dev/null || fail_ "$(cat text)"
 has text '3 pairs (1 same, 2 different) of 2 people, 5 photos in 3 templates'
 ok "mean over media, sum over template"
 
+# Scores 0.986 (different), 0.707 (same), 0 (different): one of two different pairs is nearest to 0.4, and above it.
+{ record loose/1 1 0; record loose/2 3 0.5; record loose/3 1 1; record loose/4 0 1; } >near.mp
+printf '%s.jpg %s 1\n' 1 1 2 2 3 3 4 4 >near_mid.txt
+printf '1 2 0\n1 3 1\n1 4 0\n' >near_pairs.txt
+expect_status 0 lafs-verify --templates near_mid.txt -p near_pairs.txt --far 0.4 --json near.mp >json
+has json '"tar": 1, "met": 0.5, '
+has json '"fnmr": 0, "fnmr_low": null'
+ok "FNMR is 1 - TAR, at the same corner"
+
 # With norms of 1: mean((1,0), (0,1)) + (0,1) = (0.5, 1.5): cosine with 8 = 0.949.
 expect_status 0 lafs-verify --templates tid_mid.txt -p pairs.txt --threshold 0.94 --unit-norm e.mp >text
 grep -E '^accuracy +100.00 %$' text >/dev/null || fail_ "$(cat text)"

@@ -9,6 +9,15 @@ lafs-synth -q --people 3 -n 3 --aligned -o faces.tar
 tiny="--dim 64 --depth 1 --heads 1 --mlp 64 -q --seed 5"
 # shellcheck disable=SC2086
 lafs-finetune $tiny --stage 1 --batch 4 --epochs 1 --warmup 0 -o part faces.lafs
+# shellcheck disable=SC2086
+lafs-finetune $tiny --stage 1 --batch 4 --dry-run faces.lafs >plan
+lafs-show part/model.safetensors >shown
+check [ "$(awk '/^parameters/ { print $2 }' plan)," = "$(awk '/^parameters/ { print $2 }' shown)" ]
+has shown ', and 22558 values of statistics, in '
+lafs-show part/checkpoint-2.safetensors >shown
+has shown ': a checkpoint of a training run'
+check grep -q '^values  *[0-9]* in [0-9]* tensors' shown
+ok "a model has as many parameters as its plan, and a checkpoint is called one"
 tiny="$tiny --out-dim 32 --hidden 32 --bottleneck 16 --batch 4 --epochs 2 --warmup 0"
 
 # shellcheck disable=SC2086
@@ -21,6 +30,12 @@ check [ "$(wc -l <one.losses)" -eq 4 ]
 same one.losses four.losses
 same one/model.safetensors four/model.safetensors
 ok "threads: -j changes nothing"
+
+# shellcheck disable=SC2086
+expect_status 0 lafs-pretrain $tiny --globals 1 --locals 3 --landmarks part/model.safetensors -o single faces.lafs
+sed 's/.*"loss": \([^,]*\),.*"entropy": \([^,]*\), "kl": \([^,]*\),.*/\1 \2 \3/' single/log.jsonl |
+    awk '{ d = $1 - $2 - $3 } d > 1e-5 || d < -1e-5 { bad++ } END { exit bad || NR != 4 }' || fail_ "$(cat single/log.jsonl)"
+ok "the log: with one global view, the loss is entropy + kl"
 
 for run in part one four; do
     check [ "$(grep -c ', "wait": [01]\.[0-9]*}$' $run/log.jsonl)" -eq "$(wc -l <$run/log.jsonl)" ]

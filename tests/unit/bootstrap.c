@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "eval/metrics.h"
+#include "eval/boot.h"
 
 enum { PEOPLE = 60, N = 900 };
 static float score[N];
@@ -32,7 +32,7 @@ TEST(intervals_hold_the_value)
     REQUIRE_OK(lafs_bootstrap_accuracy(&p, 0.25, 500, 1, NULL, &acc, &err), &err);
     CHECK_NEAR(acc.value, (double)right / N, 1e-12);
     CHECK(acc.low < acc.value && acc.value < acc.high && acc.high - acc.low < 0.1);
-    REQUIRE_OK(lafs_bootstrap_fnmr(&p, (double[]){0.01, 0.1}, 2, 500, 1, NULL, fnmr, &err), &err);
+    REQUIRE_OK(lafs_bootstrap_fnmr(&p, (double[]){0.01, 0.1}, 2, 0, 500, 1, NULL, fnmr, &err), &err);
     struct lafs_scores s;
     REQUIRE_OK(lafs_scores_sort(&s, score, same, N, &err), &err);
     CHECK_NEAR(fnmr[0].value, lafs_operate(&s, 0.01).fnmr, 1e-12);
@@ -40,6 +40,49 @@ TEST(intervals_hold_the_value)
     CHECK(fnmr[0].low <= fnmr[0].value && fnmr[0].value <= fnmr[0].high);
     CHECK(fnmr[1].value < fnmr[0].value);
     lafs_scores_release(&s);
+}
+
+/* 1 - TAR at the corner nearest to fmr, each pair written out as often as its people were drawn. */
+static void check_written_out(const struct lafs_paired *p, const int32_t *weight, double fmr, double got)
+{
+    static float many[100 * N];
+    static uint8_t kind[100 * N];
+    struct lafs_err err = {0};
+    struct lafs_scores s;
+    struct lafs_roc roc;
+    int n = 0;
+    for (int i = 0; i < N; i++)
+        for (int64_t c = lafs_boot_times(p, i, weight); c > 0 && n < 100 * N; c--, n++)
+            many[n] = score[i], kind[n] = same[i];
+    REQUIRE_OK(lafs_scores_sort(&s, many, kind, n, &err), &err);
+    REQUIRE_OK(lafs_roc_build(&roc, &s, &err), &err);
+    CHECK_NEAR(got, 1 - (double)lafs_roc_nearest(&roc, fmr).tp / (double)s.genuines, 1e-12);
+    lafs_roc_release(&roc);
+    lafs_scores_release(&s);
+}
+
+/* For templates, FNMR and its interval are 1 - TAR at the same corner. */
+TEST(the_nearest_corner_as_for_templates)
+{
+    static const double fmr[] = {1e-6, 0.002, 0.01, 0.0333, 0.1, 0.5};
+    enum { RATES = sizeof fmr / sizeof *fmr };
+    struct lafs_err err = {0};
+    struct lafs_paired p = make();
+    struct lafs_interval v[RATES];
+    int32_t once[PEOPLE], drawn[PEOPLE];
+    for (int i = 0; i < PEOPLE; i++) once[i] = 1;
+    for (int coarse = 0; coarse < 2; coarse++) { /* coarse: many equal scores, and corners far apart */
+        for (int i = 0; coarse && i < N; i++) score[i] = rintf(score[i] * 8) / 8;
+        if (coarse) score[0] = INFINITY, score[1] = -INFINITY;
+        for (uint64_t seed = 1; seed <= 20; seed++) {
+            REQUIRE_OK(lafs_bootstrap_fnmr(&p, fmr, RATES, 1, 1, seed, NULL, v, &err), &err);
+            lafs_boot_draw(drawn, PEOPLE, seed, 0);
+            for (int j = 0; j < RATES; j++) {
+                check_written_out(&p, once, fmr[j], v[j].value);
+                check_written_out(&p, drawn, fmr[j], v[j].low);
+            }
+        }
+    }
 }
 
 TEST(seed_decides_threads_do_not)
@@ -79,11 +122,11 @@ TEST(nothing_to_draw_from_gives_no_interval)
     struct lafs_err err = {0};
     struct lafs_interval v;
     struct lafs_paired p = {(float[]){1, 1}, (uint8_t[]){1, 1}, (int32_t[]){0, 1}, (int32_t[]){0, 1}, 2, 2};
-    REQUIRE_OK(lafs_bootstrap_fnmr(&p, (double[]){0.1}, 1, 50, 1, NULL, &v, &err), &err);
+    REQUIRE_OK(lafs_bootstrap_fnmr(&p, (double[]){0.1}, 1, 0, 50, 1, NULL, &v, &err), &err);
     CHECK(isnan(v.value) && isnan(v.low) && isnan(v.high));
     p.pa = (int32_t[]){0, 2};
-    CHECK(lafs_bootstrap_fnmr(&p, (double[]){0.1}, 1, 50, 1, NULL, &v, &err) == LAFS_USAGE);
+    CHECK(lafs_bootstrap_fnmr(&p, (double[]){0.1}, 1, 0, 50, 1, NULL, &v, &err) == LAFS_USAGE);
 }
 
-TEST_MAIN(intervals_hold_the_value, seed_decides_threads_do_not, people_not_pairs_are_drawn,
-          nothing_to_draw_from_gives_no_interval)
+TEST_MAIN(intervals_hold_the_value, the_nearest_corner_as_for_templates, seed_decides_threads_do_not,
+          people_not_pairs_are_drawn, nothing_to_draw_from_gives_no_interval)

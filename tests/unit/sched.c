@@ -1,5 +1,6 @@
 #include "tests/test.h"
 
+#include "train/finetune.h"
 #include "train/sched.h"
 
 TEST(cosine_with_warmup)
@@ -18,6 +19,11 @@ TEST(finetune)
     CHECK_NEAR(lafs_sched_finetune(1, 0, 4, 34, 5), 0.8, 1e-15);
     CHECK_NEAR(lafs_sched_finetune(1, 0, 5, 34, 5), 1, 1e-15);
     CHECK(lafs_sched_finetune(1, 1e-6, 33, 34, 5) > 1e-6);
+}
+
+TEST(finetune_peak_of_the_paper)
+{
+    CHECK_NEAR(lafs_finetune_lr(400, 3), 2.29e-3, 5e-6); /* two GPUs with 200 each, accumulation 3 */
 }
 
 TEST(teacher_temperature)
@@ -39,4 +45,4 @@ TEST(landmark_regulariser)
     CHECK_NEAR(lafs_sched_landmark(4, 5), 0.11, 0);
 }
 
-TEST_MAIN(cosine_with_warmup, finetune, teacher_temperature, landmark_regulariser)
+TEST_MAIN(cosine_with_warmup, finetune, finetune_peak_of_the_paper, teacher_temperature, landmark_regulariser)
