@@ -130,9 +130,10 @@ void cli_print_version(const struct cli_program *p, int verbose)
 
 static void print_values(const struct cli_option *o)
 {
-    if (o->type == CLI_CHOICE) {
+    const char *words = o->type == CLI_CHOICE ? o->arg : !strcmp(o->name, "device") ? "cpu|cuda|auto" : NULL;
+    if (words) {
         printf("    --%s) COMPREPLY=($(compgen -W '", o->name);
-        for (const char *c = o->arg; *c; c++) putchar(*c == '|' ? ' ' : *c);
+        for (const char *c = words; *c; c++) putchar(*c == '|' ? ' ' : *c);
         puts("' -- \"$cur\")); return;;");
     } else if (o->type == CLI_INT || o->type == CLI_DOUBLE)
         printf("    --%s) COMPREPLY=(); return;;\n", o->name);
@@ -146,6 +147,7 @@ void cli_print_completion(const struct cli_program *p)
         if (*c == '-') *c = '_';
     printf("# bash completion of %s\n%s()\n{\n    local cur=\"${COMP_WORDS[COMP_CWORD]}\" "
            "prev=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
+           "    [[ \"$cur\" == = ]] && cur= || { [[ \"$prev\" == = ]] && prev=\"${COMP_WORDS[COMP_CWORD-2]}\"; }\n"
            "    COMPREPLY=()\n    case \"$prev\" in\n",
            p->name, fn);
     for (const struct cli_option *o = p->options; o->name; o++) print_values(o);
