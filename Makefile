@@ -18,7 +18,6 @@
 #
 # `make demo` and `make check` install missing packages on Debian; DEPS=no turns that off.
 
-prefix ?= /usr/local
 DESTDIR ?=
 SAN ?=
 DEPS ?= yes
@@ -81,8 +80,6 @@ $B/tests/ops/amx.o: ALL_CFLAGS += -Wno-psabi
 # libarchive is loaded at run time, under the name that a program linked with it would have.
 $B/lib/format/archive.o: ALL_CFLAGS += -DLAFS_LIBARCHIVE='"$(or $(call soname,archive),libarchive.so.13)"'
 soname = $(shell LC_ALL=C objdump -p "$$($(CC) -print-file-name=lib$1.so)" 2>/dev/null | sed -n 's/^ *SONAME *//p')
-# Where plugins are looked for: the prefix that was built for.
-$B/lib/compute/plugin.o: ALL_CFLAGS += -DLAFS_LIBDIR='"$(prefix)/lib/lafs"'
 
 $B/%.o: %.c
 	@mkdir -p $(@D)
@@ -333,22 +330,25 @@ pack-gpu: $(PROGRAMS) $(PLUGIN) $(CUDA_OPS) $(GPU_BENCH) $(GPU_SIZES) $(GPU_RECO
 
 # -- installation --
 
-bindir = $(DESTDIR)$(prefix)/bin
-share = $(DESTDIR)$(prefix)/share
+# PREFIX, as many say it. A name may hold blanks, and begin with ~ where the shell left that alone.
+prefix ?= $(or $(PREFIX),/usr/local)
+root = $(DESTDIR)$(prefix)
+dest = $(if $(filter ~/%,$(root)),$(patsubst ~/%,$(HOME)/%,$(root)),$(root))
 MODELS := $(wildcard share/models/*.safetensors)
 PRESETS := $(filter-out %.md,$(wildcard examples/presets/*))
 
 .PHONY: install
 install: $(PROGRAMS) $(PLUGIN) $(MPI_PLUGIN)
-	install -d $(bindir) $(share)/lafs/presets $(share)/bash-completion/completions
-	$(if $(PROGRAMS),install -m 755 $(PROGRAMS) $(bindir))
-	$(if $(PLUGIN)$(MPI_PLUGIN),install -d $(DESTDIR)$(prefix)/lib/lafs)
-	$(if $(PLUGIN)$(MPI_PLUGIN),install -m 644 $(PLUGIN) $(MPI_PLUGIN) $(DESTDIR)$(prefix)/lib/lafs)
-	for p in $(PROGRAMS); do $$p --completion bash >$(share)/bash-completion/completions/$$(basename $$p); done
+	install -d '$(dest)/bin' '$(dest)/share/lafs/presets' '$(dest)/share/bash-completion/completions'
+	$(if $(PROGRAMS),install -m 755 $(PROGRAMS) '$(dest)/bin')
+	$(if $(PLUGIN)$(MPI_PLUGIN),install -d '$(dest)/lib/lafs')
+	$(if $(PLUGIN)$(MPI_PLUGIN),install -m 644 $(PLUGIN) $(MPI_PLUGIN) '$(dest)/lib/lafs')
+	for p in $(PROGRAMS); do \
+	    $$p --completion bash >'$(dest)/share/bash-completion/completions/'$$(basename $$p) || exit 1; done
 	for m in $(wildcard man/*.[1-9]); do \
-	    d=$(share)/man/man$${m##*.}; install -d $$d && install -m 644 $$m $$d || exit 1; done
-	$(if $(PRESETS),install -m 644 $(PRESETS) $(share)/lafs/presets)
-	$(if $(MODELS),install -d $(share)/lafs/models && install -m 644 $(MODELS) $(share)/lafs/models)
+	    d='$(dest)/share/man/man'$${m##*.}; install -d "$$d" && install -m 644 $$m "$$d" || exit 1; done
+	$(if $(PRESETS),install -m 644 $(PRESETS) '$(dest)/share/lafs/presets')
+	$(if $(MODELS),install -d '$(dest)/share/lafs/models' && install -m 644 $(MODELS) '$(dest)/share/lafs/models')
 
 .PHONY: clean
 clean:

@@ -505,8 +505,8 @@ struct lafs_backend {
 /* name: "cpu", "ref", "cuda", "cuda:N" or "auto". On "auto" *why (unless why is NULL) receives the choice and the
  * reason; the text is static and stands until the next call.
  * "cuda" is the plugin lafs-cuda.so: looked for in the absolute directories of $LAFS_BACKEND_PATH (separated by
- * colons), then in the library directory; it stays loaded for the life of the process. LAFS_USAGE: no such name or a
- * bad device number; LAFS_FAILED: the device cannot be used, the message says why. */
+ * colons), then beside the program (compute/plugin.h); it stays loaded for the life of the process. LAFS_USAGE: no
+ * such name or a bad device number; LAFS_FAILED: the device cannot be used, the message says why. */
 lafs_status lafs_backend_open(struct lafs_backend *b, const char *name, struct lafs_pool *pool, const char **why,
                               struct lafs_err *err);
 /* A plan of b's device (ops->plan, which must be there), with b's precision. Nothing of b is looked at afterwards. */

@@ -130,11 +130,13 @@ check [ ! -e differ ]
 # shellcheck disable=SC2086
 expect_status 0 ranks 2 $finetune --dry-run -o none faces.lafs >plan
 check [ "$(grep -c '^memory' plan)" -eq 1 ]
+mkdir -p apart/bin
+cp -L "$LAFS_BIN/lafs-finetune" apart/bin
 # shellcheck disable=SC2086
-expect_status 1 env OMPI_COMM_WORLD_SIZE=2 LAFS_BACKEND_PATH=/nonexistent $finetune -o alone faces.lafs
-message "cannot join the other processes: there is no lafs-mpi.so in /nonexistent"
+expect_status 1 env OMPI_COMM_WORLD_SIZE=2 LAFS_BACKEND_PATH=/nonexistent PATH="$PWD/apart/bin:$PATH" $finetune -o alone faces.lafs
+message "cannot join the other processes: there is no lafs-mpi.so in /nonexistent or in $PWD/apart/lib/lafs, nor beside the program"
 # shellcheck disable=SC2086
-expect_status 0 env OMPI_COMM_WORLD_SIZE=2 LAFS_BACKEND_PATH=/nonexistent $finetune --ranks none -o alone faces.lafs
+expect_status 0 env OMPI_COMM_WORLD_SIZE=2 LAFS_BACKEND_PATH=/nonexistent PATH="$PWD/apart/bin:$PATH" $finetune --ranks none -o alone faces.lafs
 equal whole-f alone
 ok "misuse is said once; --ranks none"
 

@@ -8,11 +8,11 @@ trap 'rm -rf "$dest"' EXIT
 
 # The variables of the `make check` that runs this count, its job server does not.
 MAKEFLAGS=$(echo "${MAKEFLAGS:-}" | sed 's/ *-j[0-9]*//; s/ *--jobserver-auth=[0-9,]*//') export MAKEFLAGS
-make -s --no-print-directory install DESTDIR="$dest" prefix=/opt/lafs >"$dest/log" 2>&1 || {
+root="$dest/a place/opt/lafs"
+make -s --no-print-directory install DESTDIR="$dest/a place" prefix=/opt/lafs >"$dest/log" 2>&1 || {
     cat "$dest/log" >&2
     complain "make install failed"
 }
-root=$dest/opt/lafs
 programs=$(cd cmd && ls lafs-*.c 2>/dev/null | sed 's/\.c$//')
 for p in $programs; do
     [ -x "$root/bin/$p" ] || complain "no $p"
@@ -23,6 +23,17 @@ for p in $programs; do
         complain "completion of $p"
 done
 ok "programs, pages and completions are installed"
+
+completes() { # WANTED WORD...: what the last word, of lafs-embed's options, can become
+    bash -c '. "$1"; shift 2; COMP_WORDS=(lafs-embed "$@"); COMP_CWORD=$#; _lafs_embed; echo "${COMPREPLY[*]}"' - \
+        "$root/share/bash-completion/completions/lafs-embed" "$@" >"$dest/words"
+    [ "$(cat "$dest/words")" = "$1" ] || complain "completion of '${*:2}': $(cat "$dest/words")"
+}
+completes "cpu cuda auto" --device ""
+completes "bf16 bf16x3" --precision bf
+completes "bf16 bf16x3" --precision = bf
+completes "fp32 bf16 bf16x3" --precision =
+ok "values of options are completed, behind a blank and behind ="
 
 if [ -e "$LAFS_BUILD/lafs-cuda.so" ]; then
     nm -D --defined-only "$root/lib/lafs/lafs-cuda.so" | grep -q ' T lafs_plugin_ops$' || complain "no plugin"
@@ -38,6 +49,26 @@ if [ -e "$LAFS_BUILD/lafs-mpi.so" ]; then
 else
     echo "skip the MPI plugin is installed: it was not built"
 fi
+
+# What moves with the programs is found there, whatever prefix they were built for.
+for plugin in lafs-mpi.so lafs-cuda.so; do
+    so=$root/lib/lafs/$plugin
+    mkdir -p "${so%/*}"
+    [ ! -e "$so" ] || mv "$so" "$so.kept"
+    echo "no library" >"$so"
+    "$root/bin/lafs-embed" --version -v >"$dest/version"
+    OMPI_COMM_WORLD_SIZE=2 "$root/bin/lafs-pretrain" --landmarks grid -o "$dest/run" "$dest/none.lafs" 2>>"$dest/version" </dev/null
+    grep -q "cannot load '$so'" "$dest/version" || complain "$so is not looked at: $(cat "$dest/version")"
+    rm "$so"
+    [ ! -e "$so.kept" ] || mv "$so.kept" "$so"
+done
+ok "plugins are looked for where they are installed"
+
+at=$(make -n install PREFIX=/opt/capitals 2>/dev/null | sed -n "s,^install -d '\\(/opt/capitals/bin\\)'.*,\\1,p")
+[ "$at" = /opt/capitals/bin ] || complain "PREFIX is not heeded"
+at=$(make -n install prefix='~/lafs' 2>/dev/null | sed -n "s,^install -d '\\([^']*\\)/bin'.*,\\1,p")
+[ "$at" = "$HOME/lafs" ] || complain "prefix=~/lafs is $at"
+ok "PREFIX, and a home directory"
 
 for f in examples/presets/*; do
     [ -e "$f" ] || continue
