@@ -401,12 +401,8 @@ static int summarise_index(const char *path)
 
 static int is_index(const char *path)
 {
-    char b[11] = "";
-    FILE *f = fopen(path, "rbe");
-    if (!f) return 0;
-    size_t n = fread(b, 1, 10, f);
-    fclose(f);
-    return n == 10 && !memcmp(b, "lafs-index", 10);
+    char b[10];
+    return first_bytes(path, b, sizeof b) == sizeof b && !memcmp(b, "lafs-index", sizeof b);
 }
 
 /* Output that is made in one piece. */

@@ -107,6 +107,7 @@ static lafs_status take_field(struct job *j, struct lafs_err *err)
 static lafs_status read_protocols(struct job *j, struct lafs_err *err)
 {
     if (!o.pairs) return LAFS_OK;
+    if (o.scores) LAFS_TRY(lafs_sha256_file(o.pairs, j->report.pairs_sha256, err));
     if (o.ijb.templates) {
         LAFS_TRY(lafs_ijb_images_read(&j->images, o.ijb.templates, err));
         LAFS_TRY(lafs_wanted_init(j->want, &j->images->photos, err));
@@ -425,7 +426,6 @@ static lafs_status evaluate(struct job *j, struct lafs_err *err)
     if (o.plot) LAFS_TRY(draw(j, o.plot, 0, err));
     if (o.det) LAFS_TRY(draw(j, o.det, 1, err));
     if (o.scores) {
-        LAFS_TRY(lafs_sha256_file(o.pairs, j->report.pairs_sha256, err));
         j->report.score = j->score;
         j->report.scores = j->n;
     }

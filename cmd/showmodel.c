@@ -19,14 +19,21 @@
 #define MAX_LOG ((size_t)4 << 30)
 enum { MAX_CURVES = 32, MAX_RUNS = 6, SMOOTH = 50, COLUMNS = 3, PLOT_W = 400, PLOT_H = 270 };
 
+size_t first_bytes(const char *path, void *to, size_t n)
+{
+    struct stat st;
+    FILE *f = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? fopen(path, "rbe") : NULL;
+    if (!f) return 0;
+    n = fread(to, 1, n, f);
+    fclose(f);
+    return n;
+}
+
 int is_model(const char *path)
 {
     unsigned char b[9];
-    FILE *f = fopen(path, "rbe");
-    if (!f) return 0;
-    size_t n = fread(b, 1, sizeof b, f);
-    fclose(f);
-    return n == 9 && b[3] < 16 && b[4] == 0 && b[5] == 0 && b[6] == 0 && b[7] == 0 && b[8] == '{';
+    if (first_bytes(path, b, sizeof b) < sizeof b) return 0;
+    return b[3] < 16 && b[4] == 0 && b[5] == 0 && b[6] == 0 && b[7] == 0 && b[8] == '{';
 }
 
 static int exists(const char *dir, const char *name)

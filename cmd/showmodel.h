@@ -5,6 +5,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+/* Reads up to n first bytes; 0 of what is no file: a pipe would not give them again. */
+size_t first_bytes(const char *path, void *to, size_t n);
 /* Looks at the first bytes. */
 int is_model(const char *path);
 /* A directory with config.json or log.jsonl. */

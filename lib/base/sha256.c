@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const uint32_t K[64] = {
@@ -220,6 +221,11 @@ lafs_status lafs_sha256_file(const char *path, char hex[65], struct lafs_err *er
     struct lafs_sha256 s;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", path, lafs_strerror(errno));
+    struct stat sb;
+    if (fstat(fd, &sb) == 0 && !S_ISREG(sb.st_mode) && !S_ISDIR(sb.st_mode)) {
+        close(fd);
+        return lafs_fail(err, LAFS_FAILED, "'%s' gives its bytes once, and they are needed twice: give a file", path);
+    }
     lafs_sha256_init(&s);
     ssize_t n;
     while ((n = read(fd, buf, sizeof buf)) > 0 || (n < 0 && errno == EINTR))

@@ -20,5 +20,6 @@ void lafs_sha256_add_two(struct lafs_sha256 *s, const void *data, size_t size, s
 void lafs_sha256_hex(struct lafs_sha256 *s, char hex[65]); /* finishes */
 /* For tests: 1 leaves the processor's SHA instructions unused. The digests are the same. */
 void lafs_sha256_plain(int plain);
+/* Of what its caller reads, too: a pipe, whose bytes come once, is refused. */
 lafs_status lafs_sha256_file(const char *path, char hex[65], struct lafs_err *err);
 #endif

@@ -46,14 +46,31 @@ void lafs_fetch_close(struct lafs_fetch *f)
     lafs_free(f);
 }
 
-static lafs_status open_shard(const struct lafs_index *ix, int64_t shard, int *fd, struct lafs_err *err)
+/* Closes the open handle that nobody has used for longest; 0: all that are open are in use. With the lock. */
+static int close_oldest(struct lafs_fetch *f)
 {
+    struct handle *oldest = NULL;
+    for (int i = 0; i < OPEN_SHARDS; i++) {
+        struct handle *h = &f->handle[i];
+        if (h->users == 0 && h->fd >= 0 && (!oldest || h->used < oldest->used)) oldest = h;
+    }
+    if (!oldest) return 0;
+    close(oldest->fd);
+    oldest->fd = -1;
+    return 1;
+}
+
+static lafs_status open_shard(struct lafs_fetch *f, int64_t shard, int *fd, struct lafs_err *err)
+{
+    const struct lafs_index *ix = f->ix;
     struct lafs_buf b;
     struct stat s;
     lafs_buf_init(&b);
     const char *path = lafs_index_shard_path(ix, shard, &b);
     lafs_status st = path ? LAFS_OK : lafs_buf_check(&b, err);
-    *fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    do /* fewer files may be open than we have handles: ulimit -n */
+        *fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    while (path && *fd < 0 && errno == EMFILE && close_oldest(f));
     if (path && (*fd < 0 || fstat(*fd, &s)))
         st = lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", path, lafs_strerror(errno));
     else if (path && s.st_size != ix->shard[shard].size)
@@ -83,7 +100,7 @@ static lafs_status get_handle(struct lafs_fetch *f, int64_t shard, struct handle
         if (!found) {
             if (oldest->fd >= 0) close(oldest->fd);
             oldest->fd = -1;
-            st = open_shard(f->ix, shard, &oldest->fd, err);
+            st = open_shard(f, shard, &oldest->fd, err);
             if (st != LAFS_OK) oldest->fd = -1;
             oldest->shard = shard;
             found = oldest;

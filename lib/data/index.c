@@ -463,11 +463,14 @@ lafs_status lafs_index_open(struct lafs_index **out, const char *path, struct la
     LAFS_TRY(lafs_input_open(&in, path, err));
     lafs_status st = lafs_input_fill(&in, 512, err);
     enum lafs_kind kind = st == LAFS_OK ? lafs_input_kind(lafs_input_data(&in), lafs_input_left(&in)) : LAFS_KIND_NONE;
+    if (st == LAFS_OK && (kind == LAFS_KIND_INDEX || kind == LAFS_KIND_TAR) && !lafs_input_rewind(&in))
+        st = lafs_fail(err, LAFS_FAILED, "'%s' is no file, and an index or a tar is read here and there: give a file",
+                       path);
     if (st != LAFS_OK || kind == LAFS_KIND_INDEX) {
         lafs_input_close(&in);
         return st == LAFS_OK ? lafs_index_read(out, path, err) : st;
     }
-    if (kind == LAFS_KIND_TAR && lafs_input_rewind(&in)) {
+    if (kind == LAFS_KIND_TAR) {
         struct lafs_index *ix;
         st = new_index(&ix, path, err);
         if (st == LAFS_OK) st = index_tar(ix, &in, path, err);

@@ -18,14 +18,14 @@ const char *lafs_base_name(const char *path)
 
 lafs_status lafs_pattern_init(struct lafs_pattern *p, const char *out, struct lafs_err *err)
 {
-    const char *percent = strchr(out, '%'), *end = out + strlen(out) - 4, *at = percent;
+    const char *percent = strchr(lafs_base_name(out), '%'), *end = out + strlen(out) - 4, *at = percent;
     size_t stem = (size_t)(end - out);
     if (percent) {
         p->digits = 1;
         at++;
         if (*at == '0') at++;
         if (*at >= '1' && *at <= '9') p->digits = *at++ - '0';
-        if (*at != 'd' || strchr(at, '%') || strchr(percent, '/'))
+        if (*at != 'd' || strchr(at, '%'))
             return lafs_fail(err, LAFS_USAGE, "cannot number shards by '%s': write NAME-%%06d.tar", out);
         stem = (size_t)(percent - out);
         if (stem > 0 && strchr("-_.", out[stem - 1])) stem--;
@@ -49,7 +49,7 @@ void lafs_pattern_release(struct lafs_pattern *p)
 
 const char *lafs_pattern_path(struct lafs_pattern *p, int64_t i)
 {
-    const char *percent = strchr(p->path, '%');
+    const char *percent = strchr(lafs_base_name(p->path), '%');
     lafs_buf_clear(&p->scratch);
     if (!percent) {
         lafs_buf_puts(&p->scratch, p->path);

@@ -154,13 +154,15 @@ static lafs_status open_file(struct lafs_reader *r, const char *path, struct laf
     case LAFS_KIND_REC: return lafs_rec_open(&r->src, &r->env, &in, path, err);
     case LAFS_KIND_PICKLE: return lafs_bin_open(&r->src, &r->env, &in, err);
     case LAFS_KIND_INDEX:
-        if (in.keep_fd) break;
+        if (in.keep_fd || !lafs_input_rewind(&in)) break;
         lafs_input_close(&in);
         return lafs_indexed_open(&r->src, &r->env, path, err);
     case LAFS_KIND_NONE: return refuse_unknown(&in, path, err);
     }
+    st = lafs_fail(err, LAFS_FAILED, "an index cannot come from %s: its shards lie beside its file",
+                   in.keep_fd ? "standard input" : "a pipe");
     lafs_input_close(&in);
-    return lafs_fail(err, LAFS_FAILED, "an index cannot come from standard input: its shards lie beside its file");
+    return st;
 }
 
 /* Opens the next input; LAFS_END behind the last. */

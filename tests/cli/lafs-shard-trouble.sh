@@ -205,6 +205,15 @@ message 'it was changed or cut off'
 check test "$(echo y*)" = 'y*'
 ok "messages"
 
+# No more files at once than ulimit -n gives, whatever the number of shards.
+$generate --stream 40 | lafs-shard -q --shard-samples 1 -o "$PWD/many-%02d.tar"
+(ulimit -n 14 && expect_status 0 lafs-shard -q many.lafs -o few.tar && [ "$status_" -eq 0 ]) || fail_ "forty shards: $(cat stderr)"
+check [ "$(lafs-show --count few.tar)" -eq 40 ]
+mkdir 50%d
+expect_status 0 lafs-shard -q --shard-samples 20 -o 50%d/x-%d.tar many.lafs
+check [ "$(echo 50%d/*)" = '50%d/x-0.tar 50%d/x-1.tar 50%d/x.lafs' ]
+ok "more shards than open files; a per cent sign in the name of a directory"
+
 if [ -n "${SAN:-}" ]; then
     skip "a million records in little memory" "sanitizers want much"
 else
