@@ -65,13 +65,18 @@ chmod +x shims/*
 mkdir queue
 PATH=$PWD/shims:$PATH
 
+no_failure() { # of a job; what it said is in its log
+    [ ! -e queue/failed ] || { cat queue/failed && tail -n 20 queue/log.*; } >&2
+    check [ ! -e queue/failed ]
+}
+
 for i in 1 2; do lafs-synth -q --people 3 --people-from $((i * 10)) -n 3 -o photos$i.tar; done
 small="-q --dim 64 --depth 1 --heads 1 --mlp 64 --patches 49 --patch 16 --batch 6 --micro 3 --epochs 1 --warmup 0"
 export OUT=out NODES=2 TASKS=1 CPUS=1 DETECT="-q --align-only" STAGE1="$small" FINETUNE="$small"
 export PRETRAIN="$small --out-dim 32 --hidden 32 --bottleneck 16"
 expect_status 0 "$jobs/submit" photos1.tar photos2.tar >said
 has said "jobs: faces 101, index 102, stage 1 103, pretraining 104, fine-tuning 105"
-check [ ! -e queue/failed ]
+no_failure
 check [ "$(lafs-show --count out/train.lafs)" -eq 18 ]
 for run in part ssl ft; do check [ -s out/$run/model.safetensors ]; done
 check [ "$(grep -c '^2: lafs-' queue/srun)" -eq 3 ]
@@ -79,7 +84,7 @@ ok "the line: an array of tars, one index, three trainings of two processes"
 
 cp -r out/faces faces.before
 expect_status 0 "$jobs/submit" photos1.tar photos2.tar >said
-check [ ! -e queue/failed ]
+no_failure
 check diff -r faces.before out/faces
 ok "submitted again, what is done is not done again"
 

@@ -54,7 +54,7 @@ static void make(struct chain *c, const struct plan *p)
         const float **at[8] = {&g->expand, &g->expand_b, &g->depth, &g->depth_b, &g->se1, &g->se2, &g->project,
                                &g->project_b};
         for (int k = 0; k < 8; k++) {
-            char name[32];
+            char name[40];
             snprintf(name, sizeof name, "weight %d of %d", k, i);
             *at[k] = c->weight[i][k] = ops_random(name, size[k], -2 / sqrt(in[k]), 2 / sqrt(in[k]));
         }

@@ -253,7 +253,7 @@ TEST(storages_that_no_name_leads_to)
 TEST(many_entries_of_metadata)
 {
     static struct lafs_st_meta meta[LAFS_PTH_MAX_METAS + 1];
-    static char key[LAFS_PTH_MAX_METAS + 1][8];
+    static char key[LAFS_PTH_MAX_METAS + 1][16];
     static const char head[] = "\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19." "\x80\2M\xe9\3."
                                "\x80\2}X\x0d\0\0\0little_endian\x88s.";
     const struct lafs_st_tensor t = {.name = "t", .dtype = LAFS_U8, .ndim = 1, .shape = {1}, .count = 1, .data = "x"};
