@@ -146,6 +146,16 @@ reader_ends_by_signal
 check test "$(echo .y* y.lafs)" = '.y* y.lafs'
 producer_ends
 rm -f y*
+$generate --stream 100000000 >fifo 2>/dev/null &
+producer=$!
+lafs-shard -q fifo -o z.stream 2>err &
+reader=$!
+until [ -e .z.stream.tmp-$reader-0 ] || ! kill -0 $reader 2>/dev/null; do sleep 0.1; done
+kill -9 $reader
+wait $reader 2>/dev/null || true
+check test "$(echo .z* z*)" = ".z.stream.tmp-$reader-0 z*"
+producer_ends
+rm -f .z*
 lafs-synth -q --people 1 -n 1 --aligned -o one.stream
 (cat one.stream; exec sleep 60) >fifo &
 producer=$!
