@@ -33,9 +33,8 @@ struct like {
 void looking_init(struct looking *l, struct lafs_select *s);
 void looking_release(struct looking *l);
 
-/* Each looks into the samples that s still keeps, on all threads; those that cannot be read are dropped, and are an
- * error when they are more than --max-bad. */
-/* Drops by the field `quality`. */
+/* Each of these looks into the samples that s still keeps, on all threads; those that cannot be read are dropped, and
+ * are an error when they are more than --max-bad. This one drops by the field `quality`. */
 lafs_status looking_quality(struct looking *l, double min, struct lafs_err *err);
 /* Drops near-duplicates of pictures in `inputs`. */
 lafs_status looking_near(struct looking *l, const struct cli_list *inputs, double min, struct lafs_err *err);

@@ -147,6 +147,18 @@ expect_status 0 lafs-select --unique --not-near few.lafs --min 0.99 -o rest.lafs
 check [ "$(count rest.lafs)" = "$((24 - $(count few.lafs)))" ]
 ok "photos that are there twice"
 
+# Of these two are alike by 0.91: near enough to be left out with a test set, too far to be one photo.
+lafs-synth -q --people 12 -n 6 --size 112 --seed 5 -o alike.tar
+lafs-select -q --unique --min 0.9 --dropped pair.jsonl -o apart.lafs alike.lafs
+sed -n 's/.*"near": "\(.*\)", "near_name.*"correlation": 0.9[0-6].*/\1/p' pair.jsonl >pair.key
+check [ "$(wc -l <pair.key)" = 1 ]
+expect_status 0 lafs-select --unique -o all.lafs alike.lafs
+check [ "$(count all.lafs)" = 72 ]
+lafs-select -q --keys pair.key -o pair.lafs alike.lafs
+expect_status 0 lafs-select --not-near pair.lafs -o others.lafs alike.lafs
+check [ "$(count others.lafs)" = 70 ]
+ok "what is near by default"
+
 # Which of two stays is a matter of their keys, not of what is read first.
 for part in 0 1; do lafs-select -q --hash "2:$part" -o u$part.lafs u.lafs; done
 expect_status 0 lafs-select -q --unique --min 0.6 --dropped d01 -o u01.lafs u0.lafs u1.lafs
