@@ -86,7 +86,13 @@ expect_status 0 lafs-verify --pairs pairs.txt part1.mp part2.mp >found
 message "embeddings of different models are compared"
 expect_status 0 lafs-verify --pairs pairs.txt part1.mp part3.mp >found
 hasnt stderr "different models"
-ok "embeddings of different models are not compared in silence"
+expect_status 0 lafs-embed -q -m m.safetensors --amplitude half -o half.mp rest.lafs
+expect_status 0 lafs-verify --pairs pairs.txt part1.mp half.mp >found
+message "embeddings of one model with --amplitude full and half are compared"
+check test "$(grep -c compared stderr)" -eq 1
+expect_status 0 lafs-search -p half.mp half.mp >found
+check test ! -s stderr
+ok "embeddings of different models, or amplitudes, are not compared in silence"
 
 # A field of another program: passes through byte by byte.
 lafs-shard -q --to-dir crops faces.lafs
