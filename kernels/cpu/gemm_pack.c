@@ -5,25 +5,41 @@
 #include "kernels/cpu/vec.h"
 #include "kernels/ref/bf16.h"
 
-/* A source whose k lie beside each other: w rows (w <= stride; the rest zero) to (k, stride). */
-LAFS_INLINE void turn_panel(const float *p, int64_t si, int w, int64_t k, float *to, int stride)
+enum {
+    LINE = 16, /* floats of a cache line */
+    AHEAD = 16 /* rows of the source that are fetched before their turn: of weights none is in a cache */
+};
+
+/* A source whose k lie beside each other: w rows (w <= stride; the rest zero) to (k, stride). `more` rows follow. */
+LAFS_INLINE void turn_panel(const float *p, int64_t si, int w, int64_t more, int64_t k, float *to, int stride)
 {
     for (int j = 0; j < stride; j += 4, p += 4 * si) {
+        const int fetch = j + AHEAD + 4 <= w + more;
         int64_t q = 0;
         if (j + 4 <= w)
-            for (; q + 4 <= k; q += 4) lafs_turn4(p + q, si, to + q * stride + j, stride);
+            for (; q + 4 <= k; q += 4) {
+                if (fetch && q % LINE == 0)
+                    for (int l = 0; l < 4; l++) __builtin_prefetch(p + (AHEAD + l) * si + q);
+                lafs_turn4(p + q, si, to + q * stride + j, stride);
+            }
         for (; q < k; q++)
             for (int l = 0; l < 4; l++) to[q * stride + j + l] = j + l < w ? p[l * si + q] : 0;
     }
 }
 
-/* One whose rows lie beside each other: `whole` panels of `stride` rows, each (k, stride). */
-LAFS_INLINE void copy_panels(const float *p, int64_t sq, int64_t whole, int64_t k, float *to, int stride)
+/* One whose rows lie beside each other: k of n rows, to panels one after another, the last one's rest zero. */
+LAFS_INLINE void copy_panels(const float *p, int64_t sq, int64_t n, int64_t k, float *to, int stride)
 {
-    for (int64_t q = 0; q < k; q++, p += sq)
+    const int64_t whole = n / stride, rest = n % stride;
+    for (int64_t q = 0; q < k; q++, p += sq) {
+        if (q + AHEAD < k)
+            for (int64_t i = 0; i < n; i += LINE) __builtin_prefetch(p + AHEAD * sq + i);
         for (int64_t i = 0; i < whole; i++)
             for (int j = 0; j < stride; j += 4)
                 lafs_store4(to + (i * k + q) * stride + j, lafs_load4(p + i * stride + j));
+        if (rest)
+            for (int j = 0; j < stride; j++) to[(whole * k + q) * stride + j] = j < rest ? p[whole * stride + j] : 0;
+    }
 }
 
 LAFS_INLINE void pack(const struct lafs_gemm_source *s, int64_t i0, int64_t n, int64_t q0, int64_t k, float *to,
@@ -31,19 +47,14 @@ LAFS_INLINE void pack(const struct lafs_gemm_source *s, int64_t i0, int64_t n, i
 {
     const float *p = s->p + i0 * s->si + q0 * s->sq;
     if (s->sq == 1) {
-        for (int64_t i = 0; i < n; i += stride, to += k * stride)
-            turn_panel(p + i * s->si, s->si, n - i < stride ? (int)(n - i) : stride, k, to, stride);
+        for (; n > 0; n -= stride, p += stride * s->si, to += k * stride)
+            turn_panel(p, s->si, n < stride ? (int)n : stride, n - stride, k, to, stride);
         return;
     }
-    /* Narrow panels: as many at once as share a cache line of the source. */
-    int64_t at_once = stride < 16 ? 16 / stride : 1;
-    while (n >= stride) {
-        int64_t whole = n / stride < at_once ? n / stride : at_once;
-        copy_panels(p, s->sq, whole, k, to, stride);
-        p += whole * stride, to += whole * stride * k, n -= whole * stride;
-    }
-    for (int64_t q = 0; n > 0 && q < k; q++, p += s->sq, to += stride)
-        for (int j = 0; j < stride; j++) to[j] = j < n ? p[j] : 0;
+    /* As many panels at once as take whole lines of the source. */
+    const int64_t unit = stride & -stride, at_once = (unit < LINE ? LINE / unit : 1) * stride;
+    for (; n > 0; n -= at_once, p += at_once, to += at_once * k)
+        copy_panels(p, s->sq, n < at_once ? n : at_once, k, to, stride);
 }
 
 /* For each kind of vectors the widths of its panels (gemm_set.h), constants for the compiler. Not inlined into what
