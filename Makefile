@@ -313,7 +313,8 @@ $B/tests/soak/ijbset $B/tests/soak/recset: $B/%: $B/%.o $B/libcmd.a $B/liblafs.a
 # -- the main job --
 
 .PHONY: demo
-demo: deps all
+# The plugin only where there is a GPU (under WSL it is dxg): it takes longer to compile than all the rest.
+demo: deps bin $(if $(wildcard /dev/nvidia[0-9]* /dev/dxg),$(PLUGIN))
 	@$(MAKE) --no-print-directory -f examples/demo.mk OUT=demo BIN=bin
 
 # -- speed: make bench, or make bench-NAME for tests/bench/NAME.c; a table, and JSON in build/bench.json --
