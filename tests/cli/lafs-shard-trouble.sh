@@ -125,7 +125,7 @@ producer_ends() {
     wait $producer 2>/dev/null || true
 }
 mkfifo fifo
-$generate --stream 100000000 >fifo 2>/dev/null &
+"$generate" --stream 100000000 >fifo 2>/dev/null &
 producer=$!
 lafs-shard -q fifo -o y-%03d.tar 2>err --shard-samples 2000 &
 reader=$!
@@ -137,7 +137,7 @@ check test $status = 3
 has err 'cut off'
 check test "$(echo y-*.tar .y* y.lafs)" = 'y-*.tar .y* y.lafs'
 wait $producer 2>/dev/null || true
-$generate --stream 100000000 >fifo 2>/dev/null &
+"$generate" --stream 100000000 >fifo 2>/dev/null &
 producer=$!
 lafs-shard -q fifo -o y-%03d.tar 2>err --shard-samples 2000 &
 reader=$!
@@ -146,7 +146,7 @@ reader_ends_by_signal
 check test "$(echo .y* y.lafs)" = '.y* y.lafs'
 producer_ends
 rm -f y*
-$generate --stream 100000000 >fifo 2>/dev/null &
+"$generate" --stream 100000000 >fifo 2>/dev/null &
 producer=$!
 lafs-shard -q fifo -o z.stream 2>err &
 reader=$!
@@ -171,7 +171,7 @@ status=0
 lafs-shard d >/dev/full 2>stderr || status=$?
 check test $status = 1
 message 'no space left'
-$generate --stream 20000 >big.stream
+"$generate" --stream 20000 >big.stream
 (ulimit -f 600 && exec lafs-shard big.stream -o y.stream) 2>stderr && fail_ "a full disk went unseen"
 message "cannot write 'y.stream': file too large"
 (ulimit -f 600 && exec lafs-shard big.stream -o y-%d.tar) 2>stderr && fail_ "a full disk went unseen"
@@ -181,7 +181,7 @@ status=0
 lafs-shard big.stream >/dev/full 2>stderr || status=$?
 check test $status = 1
 message 'no space left'
-$generate --stream 40000 >big.stream
+"$generate" --stream 40000 >big.stream
 (trap '' PIPE && lafs-shard big.stream 2>stderr || echo $? >status) | head -c 100000 >/dev/null
 has status 1
 message 'cannot write standard output: broken pipe'
@@ -216,7 +216,7 @@ check test "$(echo y*)" = 'y*'
 ok "messages"
 
 # No more files at once than ulimit -n gives, whatever the number of shards.
-$generate --stream 40 | lafs-shard -q --shard-samples 1 -o "$PWD/many-%02d.tar"
+"$generate" --stream 40 | lafs-shard -q --shard-samples 1 -o "$PWD/many-%02d.tar"
 (ulimit -n 14 && expect_status 0 lafs-shard -q many.lafs -o few.tar && [ "$status_" -eq 0 ]) || fail_ "forty shards: $(cat stderr)"
 check [ "$(lafs-show --count few.tar)" -eq 40 ]
 mkdir 50%d
@@ -227,7 +227,7 @@ ok "more shards than open files; a per cent sign in the name of a directory"
 if [ -n "${SAN:-}" ]; then
     skip "a million records in little memory" "sanitizers want much"
 else
-    $generate --stream 1000000 | (ulimit -v 300000 && lafs-shard) 2>err | (ulimit -v 300000 && lafs-shard >m.stream) 2>stderr
+    "$generate" --stream 1000000 | (ulimit -v 300000 && lafs-shard) 2>err | (ulimit -v 300000 && lafs-shard >m.stream) 2>stderr
     has err '1000000 records read, 1000000 written'
     message '1000000 records read, 1000000 written'
     ok "a million records in little memory"

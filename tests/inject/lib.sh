@@ -3,7 +3,9 @@
 #   inject NAME MAX CMD...   CMD writes into ./out/ (made and emptied by inject). It must work without failures. With one:
 #                            exit 0 and the same files (logs, which hold times, aside), or exit 1 with a message, nothing half written and no index.
 #                            At most MAX failures of each kind are tried, spread over the run.
-SHIM=$LAFS_BUILD/tests/inject/shim.so
+# LD_PRELOAD ends names at blanks.
+ln -s "$LAFS_BUILD/tests/inject/shim.so" shim.so
+SHIM=$PWD/shim.so
 
 # Runs with environment $1; leaves status_, ./out and ./stderr.
 injected_() {
