@@ -102,4 +102,18 @@ if [ -e share/models/detector.safetensors ]; then
 else
     echo "skip the installed detector finds faces: there is none yet"
 fi
+
+# What others put beside stays: a file in a directory of lafs, and one in a shared directory.
+own=("$root/share/lafs/presets/own" "$root/bin/lafs-own")
+touch "${own[@]}"
+uninstall() { make -s --no-print-directory uninstall DESTDIR="$dest/a place" prefix=/opt/lafs >"$dest/log" 2>&1; }
+uninstall || complain "make uninstall failed: $(cat "$dest/log")"
+left=$(find "$root" ! -type d | sort)
+[ "$left" = "$(printf '%s\n' "${own[@]}" | sort)" ] || complain "make uninstall leaves: $left"
+[ ! -e "$root/share/lafs/models" ] || complain "make uninstall leaves the directory of models"
+rm "${own[@]}"
+uninstall || complain "make uninstall fails where nothing is left: $(cat "$dest/log")"
+[ ! -e "$root/share/lafs" ] && [ ! -e "$root/lib/lafs" ] || complain "make uninstall leaves directories of lafs"
+[ -d "$root/bin" ] || complain "make uninstall removes a directory that others may use"
+ok "make uninstall removes what make install put there, and nothing else"
 finish
