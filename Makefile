@@ -357,12 +357,15 @@ PRESETS := $(filter-out %.md,$(wildcard examples/presets/*))
 
 .PHONY: install
 install: $(PROGRAMS) $(PLUGIN) $(MPI_PLUGIN)
-	install -d '$(dest)/bin' '$(dest)/share/lafs/presets' '$(dest)/share/bash-completion/completions'
+	install -d '$(dest)/bin' '$(dest)/share/lafs/presets' '$(dest)/share/bash-completion/completions' \
+	    '$(dest)/share/zsh/site-functions'
 	$(if $(PROGRAMS),install -m 755 $(PROGRAMS) '$(dest)/bin')
 	$(if $(PLUGIN)$(MPI_PLUGIN),install -d '$(dest)/lib/lafs')
 	$(if $(PLUGIN)$(MPI_PLUGIN),install -m 644 $(PLUGIN) $(MPI_PLUGIN) '$(dest)/lib/lafs')
 	for p in $(PROGRAMS); do \
-	    $$p --completion bash >'$(dest)/share/bash-completion/completions/'$$(basename $$p) || exit 1; done
+	    n=$$(basename $$p); \
+	    $$p --completion bash >'$(dest)/share/bash-completion/completions/'$$n || exit 1; \
+	    $$p --completion zsh >'$(dest)/share/zsh/site-functions/_'$$n || exit 1; done
 	for m in $(wildcard man/*.[1-9]); do \
 	    d='$(dest)/share/man/man'$${m##*.}; install -d "$$d" && install -m 644 $$m "$$d" || exit 1; done
 	$(if $(PRESETS),install -m 644 $(PRESETS) '$(dest)/share/lafs/presets')
@@ -370,7 +373,7 @@ install: $(PROGRAMS) $(PLUGIN) $(MPI_PLUGIN)
 
 # What install puts there, and the directories that nothing but lafs uses: those go where they are empty.
 INSTALLED = $(PROGRAMS:$B/%=bin/%) lib/lafs/lafs-cuda.so lib/lafs/lafs-mpi.so \
-  $(PROGRAMS:$B/%=share/bash-completion/completions/%) \
+  $(PROGRAMS:$B/%=share/bash-completion/completions/%) $(PROGRAMS:$B/%=share/zsh/site-functions/_%) \
   $(foreach m,$(wildcard man/*.[1-9]),share/man/man$(subst .,,$(suffix $m))/$(notdir $m)) \
   $(PRESETS:examples/%=share/lafs/%) $(MODELS:share/%=share/lafs/%)
 .PHONY: uninstall

@@ -511,11 +511,13 @@ char **cli_parse(const struct cli_program *p, int argc, char **argv, int *nargs)
         else short_options(&a, s + 1);
         if (a.help) break;
     }
-    if (a.completion && strcmp(a.completion, "bash")) cli_misuse("completion is there for bash only");
+    const int zsh = a.completion && !strcmp(a.completion, "zsh");
+    if (a.completion && !zsh && strcmp(a.completion, "bash")) cli_misuse("completion is there for bash and zsh");
     if (a.help || a.version || a.completion) {
         if (a.help) cli_print_help(p);
         else if (a.version) cli_print_version(p, cli.verbose);
-        else cli_print_completion(p);
+        else if (zsh) cli_print_zsh_completion(p);
+        else cli_print_bash_completion(p);
         exit(cli_finish(EXIT_DONE));
     }
     if (cli.preset) read_preset(cli.preset);

@@ -44,7 +44,7 @@ struct cli_option {
     char short_name;   /* or 0 */
     enum cli_type type;
     void *value;       /* holds the default before cli_parse */
-    const char *arg;   /* metavariable, or the choices "a|b|c" */
+    const char *arg;   /* metavariable; or "a|b|c": the choices, of another type words that completion offers */
     const char *help;  /* one line, lower case */
     double lo, hi;     /* inclusive bounds when lo < hi */
     const char *def;   /* default as shown by --help, or NULL */
@@ -78,7 +78,7 @@ extern struct cli_common cli;
     {"jobs", 'j', CLI_INT, &cli.jobs, "N", \
      "use N threads; results do not depend on it", 0, 1024, "one per processor"}
 #define CLI_DEVICE \
-    {"device", 0, CLI_STRING, &cli.device, "DEVICE", \
+    {"device", 0, CLI_STRING, &cli.device, "cpu|cuda|auto", \
      "compute on cpu, cuda, cuda:N or auto", 0, 0, "cpu"}
 #define CLI_SEED \
     {"seed", 0, CLI_INT, &cli.seed, "N", \
