@@ -494,6 +494,15 @@ static void remember_initial_values(void)
     }
 }
 
+/* Where a shard ends is asked for of several. */
+static void check_shards(void)
+{
+    const size_t len = cli.out ? strlen(cli.out) : 0;
+    const int several = len > 4 && !strcmp(cli.out + len - 4, ".tar") && strchr(cli.out, '%');
+    if ((cli.shard_samples || cli.shard_bytes) && !several)
+        cli_misuse("--shard-samples and --shard-bytes go with -o NAME-%%06d.tar");
+}
+
 char **cli_parse(const struct cli_program *p, int argc, char **argv, int *nargs)
 {
     struct args a = {.argc = argc, .argv = argv};
@@ -521,6 +530,7 @@ char **cli_parse(const struct cli_program *p, int argc, char **argv, int *nargs)
         exit(cli_finish(EXIT_DONE));
     }
     if (cli.preset) read_preset(cli.preset);
+    check_shards();
     *nargs = n;
     argv[n] = NULL;
     return argv;

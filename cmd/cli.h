@@ -69,11 +69,18 @@ struct cli_common {
     int quiet, verbose;   /* -q, -v */
     int64_t take;         /* -n: records to take, -1: all */
     int64_t max_pixels;   /* --max-pixels */
+    int64_t shard_samples, shard_bytes; /* where a shard ends; 0: no limit, the usual one */
 };
 extern struct cli_common cli;
 #define CLI_OUT \
     {"output", 'o', CLI_STRING, &cli.out, "FILE", \
      "write to FILE: a stream, or shards with their index if it ends in .tar", 0, 0, "standard output"}
+/* Beside CLI_OUT. Misuse where -o is no pattern of shards. */
+#define CLI_SHARDS \
+    {"shard-samples", 0, CLI_INT, &cli.shard_samples, "N", \
+     "begin a new shard after N records", 1, 1e15, "no limit", .no_effect = 1}, \
+    {"shard-bytes", 0, CLI_INT, &cli.shard_bytes, "N", \
+     "begin a new shard before it outgrows N bytes", 1, 1e15, "1000000000", .no_effect = 1}
 #define CLI_JOBS \
     {"jobs", 'j', CLI_INT, &cli.jobs, "N", \
      "use N threads; results do not depend on it", 0, 1024, "one per processor"}

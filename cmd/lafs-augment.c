@@ -38,7 +38,8 @@ static const struct cli_option options[] = {
     {"jitter", 0, CLI_DOUBLE, &o.jitter, "X", "with --train: colour jitter; 0: off", 0, 1, "0.1"},
     {"erase", 0, CLI_DOUBLE, &o.erase, "P", "with --train: share of images with an erased rectangle", 0, 1, "0.5"},
     {"no-flip", 0, CLI_FLAG, &o.no_flip, NULL, "with --train: do not mirror images", 0, 0, NULL},
-    CLI_SEED, CLI_OUT, CLI_JOBS, CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS,
+    CLI_SEED, CLI_OUT, CLI_SHARDS, CLI_JOBS,
+    CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS,
     {0}};
 
 static const struct cli_program program = {"lafs-augment", "[OPTION]... [INDEX | FACES]...",
