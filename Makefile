@@ -14,7 +14,7 @@
 #   make check-gpu  what can be tested on a GPU only; make bench-gpu: the speed of its ops and of whole stages
 #                   (PRECISION=bf16 SEQS=64; PEER=1, or compiled: PyTorch beside them);
 #                   make pack-gpu: PACK=build/lafs-gpu.tar.gz, to do both on a machine without our packages
-#   make install    prefix=/usr/local DESTDIR=
+#   make install    prefix=/usr/local DESTDIR=; make uninstall, with the same, removes what it put there
 #
 # `make demo` and `make check` install missing packages on Debian; DEPS=no turns that off.
 
@@ -358,16 +358,30 @@ PRESETS := $(filter-out %.md,$(wildcard examples/presets/*))
 
 .PHONY: install
 install: $(PROGRAMS) $(PLUGIN) $(MPI_PLUGIN)
-	install -d '$(dest)/bin' '$(dest)/share/lafs/presets' '$(dest)/share/bash-completion/completions'
+	install -d '$(dest)/bin' '$(dest)/share/lafs/presets' '$(dest)/share/bash-completion/completions' \
+	    '$(dest)/share/zsh/site-functions'
 	$(if $(PROGRAMS),install -m 755 $(PROGRAMS) '$(dest)/bin')
 	$(if $(PLUGIN)$(MPI_PLUGIN),install -d '$(dest)/lib/lafs')
 	$(if $(PLUGIN)$(MPI_PLUGIN),install -m 644 $(PLUGIN) $(MPI_PLUGIN) '$(dest)/lib/lafs')
 	for p in $(PROGRAMS); do \
-	    $$p --completion bash >'$(dest)/share/bash-completion/completions/'$$(basename $$p) || exit 1; done
+	    n=$$(basename $$p); \
+	    $$p --completion bash >'$(dest)/share/bash-completion/completions/'$$n || exit 1; \
+	    $$p --completion zsh >'$(dest)/share/zsh/site-functions/_'$$n || exit 1; done
 	for m in $(wildcard man/*.[1-9]); do \
 	    d='$(dest)/share/man/man'$${m##*.}; install -d "$$d" && install -m 644 $$m "$$d" || exit 1; done
 	$(if $(PRESETS),install -m 644 $(PRESETS) '$(dest)/share/lafs/presets')
 	$(if $(MODELS),install -d '$(dest)/share/lafs/models' && install -m 644 $(MODELS) '$(dest)/share/lafs/models')
+
+# What install puts there, and the directories that nothing but lafs uses: those go where they are empty.
+INSTALLED = $(PROGRAMS:$B/%=bin/%) lib/lafs/lafs-cuda.so lib/lafs/lafs-mpi.so \
+  $(PROGRAMS:$B/%=share/bash-completion/completions/%) $(PROGRAMS:$B/%=share/zsh/site-functions/_%) \
+  $(foreach m,$(wildcard man/*.[1-9]),share/man/man$(subst .,,$(suffix $m))/$(notdir $m)) \
+  $(PRESETS:examples/%=share/lafs/%) $(MODELS:share/%=share/lafs/%)
+.PHONY: uninstall
+uninstall:
+	@for f in $(INSTALLED); do rm -f '$(dest)/'$$f || exit 1; done
+	@for d in share/lafs/presets share/lafs/models share/lafs lib/lafs; do \
+	    if [ -d '$(dest)/'$$d ]; then rmdir --ignore-fail-on-non-empty '$(dest)/'$$d || exit 1; fi; done
 
 .PHONY: clean
 clean:

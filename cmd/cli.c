@@ -494,6 +494,15 @@ static void remember_initial_values(void)
     }
 }
 
+/* Where a shard ends is asked for of several. */
+static void check_shards(void)
+{
+    const size_t len = cli.out ? strlen(cli.out) : 0;
+    const int several = len > 4 && !strcmp(cli.out + len - 4, ".tar") && strchr(cli.out, '%');
+    if ((cli.shard_samples || cli.shard_bytes) && !several)
+        cli_misuse("--shard-samples and --shard-bytes go with -o NAME-%%06d.tar");
+}
+
 char **cli_parse(const struct cli_program *p, int argc, char **argv, int *nargs)
 {
     struct args a = {.argc = argc, .argv = argv};
@@ -511,14 +520,17 @@ char **cli_parse(const struct cli_program *p, int argc, char **argv, int *nargs)
         else short_options(&a, s + 1);
         if (a.help) break;
     }
-    if (a.completion && strcmp(a.completion, "bash")) cli_misuse("completion is there for bash only");
+    const int zsh = a.completion && !strcmp(a.completion, "zsh");
+    if (a.completion && !zsh && strcmp(a.completion, "bash")) cli_misuse("completion is there for bash and zsh");
     if (a.help || a.version || a.completion) {
         if (a.help) cli_print_help(p);
         else if (a.version) cli_print_version(p, cli.verbose);
-        else cli_print_completion(p);
+        else if (zsh) cli_print_zsh_completion(p);
+        else cli_print_bash_completion(p);
         exit(cli_finish(EXIT_DONE));
     }
     if (cli.preset) read_preset(cli.preset);
+    check_shards();
     *nargs = n;
     argv[n] = NULL;
     return argv;

@@ -44,7 +44,7 @@ struct cli_option {
     char short_name;   /* or 0 */
     enum cli_type type;
     void *value;       /* holds the default before cli_parse */
-    const char *arg;   /* metavariable, or the choices "a|b|c" */
+    const char *arg;   /* metavariable; or "a|b|c": the choices, of another type words that completion offers */
     const char *help;  /* one line, lower case */
     double lo, hi;     /* inclusive bounds when lo < hi */
     const char *def;   /* default as shown by --help, or NULL */
@@ -69,16 +69,23 @@ struct cli_common {
     int quiet, verbose;   /* -q, -v */
     int64_t take;         /* -n: records to take, -1: all */
     int64_t max_pixels;   /* --max-pixels */
+    int64_t shard_samples, shard_bytes; /* where a shard ends; 0: no limit, the usual one */
 };
 extern struct cli_common cli;
 #define CLI_OUT \
     {"output", 'o', CLI_STRING, &cli.out, "FILE", \
      "write to FILE: a stream, or shards with their index if it ends in .tar", 0, 0, "standard output"}
+/* Beside CLI_OUT. Misuse where -o is no pattern of shards. */
+#define CLI_SHARDS \
+    {"shard-samples", 0, CLI_INT, &cli.shard_samples, "N", \
+     "begin a new shard after N records", 1, 1e15, "no limit", .no_effect = 1}, \
+    {"shard-bytes", 0, CLI_INT, &cli.shard_bytes, "N", \
+     "begin a new shard before it outgrows N bytes", 1, 1e15, "1000000000", .no_effect = 1}
 #define CLI_JOBS \
     {"jobs", 'j', CLI_INT, &cli.jobs, "N", \
      "use N threads; results do not depend on it", 0, 1024, "one per processor"}
 #define CLI_DEVICE \
-    {"device", 0, CLI_STRING, &cli.device, "DEVICE", \
+    {"device", 0, CLI_STRING, &cli.device, "cpu|cuda|auto", \
      "compute on cpu, cuda, cuda:N or auto", 0, 0, "cpu"}
 #define CLI_SEED \
     {"seed", 0, CLI_INT, &cli.seed, "N", \

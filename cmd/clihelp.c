@@ -49,13 +49,14 @@ static void print_option(const struct cli_option *o)
     putchar('\n');
 }
 
+static const struct cli_option built_in[] = {
+    {"help", 0, CLI_FLAG, NULL, NULL, "print this help and exit"},
+    {"version", 0, CLI_FLAG, NULL, NULL,
+     "print the version and exit; with -v also those of the libraries, and the devices"},
+    {0}};
+
 void cli_print_help(const struct cli_program *p)
 {
-    static const struct cli_option built_in[] = {
-        {"help", 0, CLI_FLAG, NULL, NULL, "print this help and exit"},
-        {"version", 0, CLI_FLAG, NULL, NULL,
-         "print the version and exit; with -v also those of the libraries, and the devices"},
-        {0}};
     printf("usage: %s %s\n%s\n\n", p->name, p->synopsis, p->summary);
     for (const struct cli_option *o = p->options; o->name; o++) print_option(o);
     for (const struct cli_option *o = built_in; o->name; o++) print_option(o);
@@ -128,18 +129,25 @@ void cli_print_version(const struct cli_program *p, int verbose)
 
 /* -- completion -- */
 
-static void print_values(const struct cli_option *o)
+/* What the value of an option can become: words, nothing for numbers, files for all others. */
+static int has_words(const struct cli_option *o) { return o->arg && strchr(o->arg, '|'); }
+static int is_number(const struct cli_option *o) { return o->type == CLI_INT || o->type == CLI_DOUBLE; }
+
+static void print_words(const struct cli_option *o)
 {
-    const char *words = o->type == CLI_CHOICE ? o->arg : !strcmp(o->name, "device") ? "cpu|cuda|auto" : NULL;
-    if (words) {
-        printf("    --%s) COMPREPLY=($(compgen -W '", o->name);
-        for (const char *c = words; *c; c++) putchar(*c == '|' ? ' ' : *c);
-        puts("' -- \"$cur\")); return;;");
-    } else if (o->type == CLI_INT || o->type == CLI_DOUBLE)
-        printf("    --%s) COMPREPLY=(); return;;\n", o->name);
+    for (const char *c = o->arg; *c; c++) putchar(*c == '|' ? ' ' : *c);
 }
 
-void cli_print_completion(const struct cli_program *p)
+static void print_values(const struct cli_option *o)
+{
+    if (has_words(o)) {
+        printf("    --%s) COMPREPLY=($(compgen -W '", o->name);
+        print_words(o);
+        puts("' -- \"$cur\")); return;;");
+    } else if (is_number(o)) printf("    --%s) COMPREPLY=(); return;;\n", o->name);
+}
+
+void cli_print_bash_completion(const struct cli_program *p)
 {
     char fn[64];
     snprintf(fn, sizeof fn, "_%s", p->name);
@@ -154,6 +162,46 @@ void cli_print_completion(const struct cli_program *p)
     printf("    esac\n    [[ \"$cur\" == -* ]] && COMPREPLY=($(compgen -W '");
     for (const struct cli_option *o = p->options; o->name; o++) printf("--%s ", o->name);
     printf("--help --version' -- \"$cur\"))\n}\ncomplete -o default -F %s %s\n", fn, p->name);
+}
+
+/* Text within quotes, where _arguments takes brackets and colons for its own. */
+static void print_quoted(const char *text)
+{
+    for (; *text; text++) {
+        if (strchr("[]:\\", *text)) putchar('\\');
+        if (*text == '\'') fputs("'\\''", stdout);
+        else putchar(*text);
+    }
+}
+
+static void print_zsh_option(const struct cli_option *o)
+{
+    const int flag = o->type == CLI_FLAG;
+    printf(" \\\n    ");
+    if (o->type == CLI_LIST) printf("'*'");
+    else if (o->short_name) printf("'(-%c --%s)'", o->short_name, o->name);
+    if (o->short_name) printf("{-%c%s,--%s%s}'[", o->short_name, flag ? "" : "+", o->name, flag ? "" : "=");
+    else printf("--%s%s'[", o->name, flag ? "" : "=");
+    print_quoted(o->help);
+    putchar(']');
+    if (has_words(o)) {
+        printf(":%s:(", o->name);
+        print_words(o);
+        putchar(')');
+    } else if (!flag) {
+        putchar(':');
+        print_quoted(o->arg);
+        fputs(is_number(o) ? ": " : ":_files", stdout);
+    }
+    putchar('\'');
+}
+
+void cli_print_zsh_completion(const struct cli_program *p)
+{
+    printf("#compdef %s\n_arguments -s -S :", p->name);
+    for (const struct cli_option *o = p->options; o->name; o++) print_zsh_option(o);
+    for (const struct cli_option *o = built_in; o->name; o++) print_zsh_option(o);
+    puts(" \\\n    '*:file:_files'");
 }
 
 /* -- suggestions -- */

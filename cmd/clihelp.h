@@ -5,8 +5,9 @@
 
 void cli_print_help(const struct cli_program *p);
 void cli_print_version(const struct cli_program *p, int verbose);
-/* A bash completion script on stdout. */
-void cli_print_completion(const struct cli_program *p);
+/* Completion scripts on stdout. */
+void cli_print_bash_completion(const struct cli_program *p);
+void cli_print_zsh_completion(const struct cli_program *p);
 /* Which word of `words` is nearest to what was typed, -1 if none is near. `next` gives word i, NULL behind the last. */
 int cli_nearest(const char *typed, const char *(*next)(const void *words, int i), const void *words);
 #endif

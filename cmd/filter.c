@@ -342,9 +342,7 @@ static lafs_status open_all(struct run *r, const char *const *args, int nargs, c
     lafs_status st = make_header(r, &out, err);
     if (st == LAFS_OK) st = add_provenance(&out, f->program, digest_names, digest_values, ndigests, err);
     if (st == LAFS_OK) st = jsonlog_open(&r->rejects, cli.rejects, 0, err);
-    struct lafs_writer_options writing = {0};
-    if (f->writing) writing = *f->writing;
-    writing.out = cli.out;
+    const struct lafs_writer_options writing = {cli.out, cli.shard_samples, cli.shard_bytes};
     if (st == LAFS_OK) st = lafs_writer_open(&r->writer, &writing, &out, err);
     lafs_header_release(&out);
     return st;

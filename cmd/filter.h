@@ -43,7 +43,6 @@ struct filter {
     size_t batch_bytes;                     /* .. and about as many bytes at most; 0: 64 MB */
     int batches;                            /* of these, as far as reading may be ahead; 0: 2; at most 6 */
     const struct lafs_reader_options *reading; /* NULL: the usual */
-    const struct lafs_writer_options *writing; /* NULL: the usual; its `out` is ignored */
     /* Called for each item, in parallel; worker in [0, threads). May swap in and out[0]. */
     lafs_status (*each)(void *arg, struct filter_item *it, int worker);
     /* Or: called with a whole batch, from one thread, for programs that compute in batches. A failure of the whole

@@ -13,6 +13,8 @@
 #include "data/views.h"
 #include "train/run.h"
 
+enum { MAX_EPOCH = 1000000 };
+
 static struct {
     struct viewoptions views;
     const char *epochs, *method, *resume;
@@ -36,7 +38,8 @@ static const struct cli_option options[] = {
     {"jitter", 0, CLI_DOUBLE, &o.jitter, "X", "with --train: colour jitter; 0: off", 0, 1, "0.1"},
     {"erase", 0, CLI_DOUBLE, &o.erase, "P", "with --train: share of images with an erased rectangle", 0, 1, "0.5"},
     {"no-flip", 0, CLI_FLAG, &o.no_flip, NULL, "with --train: do not mirror images", 0, 0, NULL},
-    CLI_SEED, CLI_OUT, CLI_JOBS, CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS,
+    CLI_SEED, CLI_OUT, CLI_SHARDS, CLI_JOBS,
+    CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS,
     {0}};
 
 static const struct cli_program program = {"lafs-augment", "[OPTION]... [INDEX | FACES]...",
@@ -119,7 +122,7 @@ static lafs_status resume(struct lafs_err *err)
     status = lafs_ckpt_read_i64(st, "cursor", cursor, 4, err);
     lafs_st_close(st);
     LAFS_TRY(status);
-    if (cursor[1] < 0 || cursor[2] < 0 || cursor[2] > s.ix->samples)
+    if (cursor[1] < 0 || cursor[1] > MAX_EPOCH || cursor[2] < 0 || cursor[2] > s.ix->samples)
         return lafs_fail(err, LAFS_FAILED,
                          "'%s' stands at epoch %" PRId64 ", image %" PRId64 "; the index has %" PRId64 " images",
                          o.resume, cursor[1], cursor[2], s.ix->samples);
@@ -217,8 +220,8 @@ static void parse_epochs(const char *text)
     for (int i = 0; i < 2; i++) {
         int64_t v = 0;
         if (*p < '0' || *p > '9') cli_misuse("--epochs %s: neither a number nor a range like 0-40", text);
-        for (; *p >= '0' && *p <= '9' && v <= 1000000; p++) v = 10 * v + (*p - '0');
-        if (v > 1000000) cli_misuse("--epochs %s: more than 1000000", text);
+        for (; *p >= '0' && *p <= '9' && v <= MAX_EPOCH; p++) v = 10 * v + (*p - '0');
+        if (v > MAX_EPOCH) cli_misuse("--epochs %s: more than %d", text, MAX_EPOCH);
         *end[i] = v;
         if (i == 0 && *p == 0) {
             s.to = v;

@@ -44,7 +44,7 @@ static const struct cli_option table[] = {
     {"raw", 0, CLI_FLAG, &o.raw, NULL, "write crops as raw pixels, not as JPEG"},
     {"no-crop", 0, CLI_FLAG, &o.no_crop, NULL, "keep the photo: add what was found of each face only"},
     {"align-only", 0, CLI_FLAG, &o.align_only, NULL, "find nothing: align by the points that records have"},
-    CLI_OUT,
+    CLI_OUT, CLI_SHARDS,
     CLI_JOBS,
     CLI_DEVICE,
     CLI_TAKE,

@@ -28,7 +28,8 @@ static const struct cli_option options[] = {
     {"amplitude", 0, CLI_CHOICE, &o.amplitude, "full|half",
      "pixels are x/127.5 - 1, or x/255 - 0.5, as the authors' evaluation has it", 0, 0, "full"},
     {"keep", 0, CLI_FLAG, &o.keep, NULL, "keep the pictures in the records", 0, 0, NULL},
-    CLI_OUT, CLI_JOBS, CLI_DEVICE, CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS,
+    CLI_OUT, CLI_SHARDS, CLI_JOBS, CLI_DEVICE,
+    CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS,
     {0}};
 
 static const struct cli_program program = {"lafs-embed", "-m MODEL [OPTION]... [FACES]...", "faces to embeddings",

@@ -23,7 +23,8 @@ static const struct cli_option options[] = {
     {"batch", 0, CLI_INT, &o.batch, "N", "records computed at once; results do not depend on it", 1, MAX_BATCH,
      "16", 1},
     {"keep", 0, CLI_FLAG, &o.keep, NULL, "keep the clean crops of views in the records", 0, 0, NULL},
-    CLI_OUT, CLI_JOBS, CLI_DEVICE, CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS,
+    CLI_OUT, CLI_SHARDS, CLI_JOBS, CLI_DEVICE,
+    CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS,
     {0}};
 
 static const struct cli_program program = {"lafs-landmark", "-m MODEL [OPTION]... [FACES | VIEWS]...",

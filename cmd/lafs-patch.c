@@ -29,7 +29,8 @@ static const struct cli_option options[] = {
     {"keep", 0, CLI_FLAG, &o.keep, NULL, "keep the augmented crops of views in the records", 0, 0, NULL},
     {"mosaic", 0, CLI_FLAG, &o.mosaic, NULL, "replace the picture of each face by its patches, side by side", 0, 0,
      NULL},
-    CLI_OUT, CLI_JOBS, CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS, {0}};
+    CLI_OUT, CLI_SHARDS, CLI_JOBS,
+    CLI_TAKE, CLI_MAX_PIXELS, CLI_MAX_BAD, CLI_REJECTS, CLI_LOG, CLI_PRESET, CLI_ALWAYS, {0}};
 
 static const struct cli_program program = {"lafs-patch", "[OPTION]... [FACES | VIEWS]...", "cut patches at landmarks",
                                            options};

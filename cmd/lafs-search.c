@@ -77,6 +77,7 @@ struct job {
     struct lafs_kept kept;
     struct block block[2], *now;
     int64_t entries;              /* searched */
+    int64_t bad;                  /* records skipped: probes and entries */
     pthread_t searcher;
     int searching;                /* the thread is there, with the other block */
     lafs_status searched;         /* what came of it */
@@ -357,7 +358,7 @@ static lafs_status figures(const struct job *j, struct lafs_err *err)
     }
     lafs_status st = lafs_identify_figures(&j->asked->what, f, n, j->names.count, cli_pool(), &of.f, err);
     lafs_free(f);
-    return st == LAFS_OK ? search_report(j->asked, &of, 1, stdout, err) : st;
+    return st == LAFS_OK ? search_report(j->asked, &of, 1, j->bad, stdout, err) : st;
 }
 
 static lafs_status results(struct job *j, struct lafs_err *err)
@@ -375,7 +376,7 @@ static lafs_status results(struct job *j, struct lafs_err *err)
 static int run_search(struct job *j, char **args, int n)
 {
     struct lafs_err err = {0};
-    struct readall_totals totals;
+    struct readall_totals totals = {0};
     struct readall probes = {.what = "probes", .arg = j, .each = take_probe, .made_by = &j->made_by};
     struct readall gallery = {.what = "entries", .arg = j, .each = take_entry, .made_by = &j->made_by,
                               .more_rejects = 1};
@@ -383,8 +384,10 @@ static int run_search(struct job *j, char **args, int n)
                     lafs_writer_spares(cli.out, (const char *const *)args, n, &err) != LAFS_OK))
         return cli_fail(&err);
     int status = readall_run(&probes, o.probes.v, o.probes.n, &totals);
+    j->bad = totals.bad;
     if (status == EXIT_DONE && open_search(j, &err) != LAFS_OK) status = cli_fail(&err);
     if (status == EXIT_DONE) status = readall_run(&gallery, (const char *const *)args, n, &totals);
+    j->bad += totals.bad;
     if (status == EXIT_DONE && results(j, &err) != LAFS_OK) status = cli_fail(&err);
     return status;
 }

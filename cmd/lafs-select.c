@@ -38,7 +38,7 @@ static const struct cli_option table[] = {
      "0.9, unique 0.97"},
     {"min-quality", 0, CLI_DOUBLE, &o.min_quality, "Q", "leave out faces of a quality below Q, or of none", 0, 1},
     {"min-images", 0, CLI_INT, &o.min_images, "N", "leave out people of fewer than N images", 1, 1e15},
-    {"identities", 0, CLI_STRING, &o.identities, "N|SHARE%", "keep N people, or a share of them in per cent"},
+    {"identities", 0, CLI_STRING, &o.identities, "N or SHARE%", "keep N people, or a share of them in per cent"},
     {"shots", 0, CLI_INT, &o.shots, "K", "keep K images a person, or all where there are fewer", 1, 1e15},
     {"split", 0, CLI_STRING, &o.split, "NAME=W,..", "split by person into parts of such weights, an index each"},
     {"pairs", 0, CLI_STRING, &o.pairs, "FILE", "write pairs of the photos that are kept to FILE, for lafs-verify"},

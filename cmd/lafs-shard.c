@@ -21,14 +21,11 @@ static struct {
     const char *list, *names, *channels, *to_dir, *to_rec, *to_bin, *pairs, *add;
     int rec_flat;
     int aligned;
-    int64_t shard_samples, shard_bytes;
 } o = {.names = "auto"};
 
 static const struct cli_option table[] = {
     CLI_OUT,
-    {"shard-samples", 0, CLI_INT, &o.shard_samples, "N", "begin a new shard after N records", 1, 1e15, "no limit"},
-    {"shard-bytes", 0, CLI_INT, &o.shard_bytes, "N", "begin a new shard before it outgrows N bytes", 1, 1e15,
-     "1000000000"},
+    CLI_SHARDS,
     {"to-dir", 0, CLI_STRING, &o.to_dir, "DIR",
      "write photos into the new directory DIR instead: NAME/FILE.jpg, or .png"},
     {"to-rec", 0, CLI_STRING, &o.to_rec, "PREFIX", "write MXNet's RecordIO instead: PREFIX.rec, PREFIX.idx, property"},
@@ -130,14 +127,13 @@ int main(int argc, char **argv)
     struct pack p = {.pixels = {0}};
     struct lafs_reader_options in = {.list = o.list, .photos = {0, "none", "rgb"}, .channels = o.channels};
     in.swapped = o.channels && strcmp(o.channels, "bgr") == 0;
-    struct lafs_writer_options out = {.shard_samples = o.shard_samples, .shard_bytes = o.shard_bytes};
     if (o.aligned) snprintf(in.photos.aligner, sizeof in.photos.aligner, "given");
     if (strcmp(o.names, "dir") == 0) in.names = LAFS_NAMES_DIR;
     if (strcmp(o.names, "none") == 0) in.names = LAFS_NAMES_NONE;
     const char *to = o.to_dir ? "--to-dir" : o.to_rec ? "--to-rec" : o.to_bin ? "--to-bin" : NULL;
     if ((o.to_dir != NULL) + (o.to_rec != NULL) + (o.to_bin != NULL) > 1)
         cli_misuse("--to-dir, --to-rec and --to-bin exclude each other");
-    if (to && (cli.out || cli.log || o.aligned || o.shard_bytes || o.shard_samples))
+    if (to && (cli.out || cli.log || o.aligned))
         cli_misuse("%s goes with no option about streams or shards, nor --log", to);
     if (o.rec_flat && !o.to_rec) cli_misuse("--rec-flat goes with --to-rec");
     if (o.pairs && !o.to_bin) cli_misuse("--pairs goes with --to-bin");
@@ -145,15 +141,11 @@ int main(int argc, char **argv)
     if (o.to_dir) return cli_finish(unpack_run(o.to_dir, &in, (const char *const *)args, n));
     if (o.to_rec) return cli_finish(pack_rec(o.to_rec, o.rec_flat, &in, (const char *const *)args, n));
     if (o.to_bin) return cli_finish(pack_bin(o.to_bin, o.pairs, &in, (const char *const *)args, n));
-    size_t len = cli.out ? strlen(cli.out) : 0;
-    if ((o.shard_samples || o.shard_bytes) && (len < 4 || strcmp(cli.out + len - 4, ".tar") || !strchr(cli.out, '%')))
-        cli_misuse("--shard-samples and --shard-bytes go with -o NAME-%%06d.tar");
     struct filter f = {.program = &program, .arg = &p, .all = all, .first = first, .same_pixels = 1};
     f.batch = 256; /* small records go fast: .. */
     f.batch_bytes = 2 << 20; /* .. threads meet once in some 300 us, .. */
     f.batches = 6;           /* .. and need not wait for each other when others need a processor */
     f.reading = &in;
-    f.writing = &out;
     struct lafs_err err = {0};
     if (o.add && addfields_open(&p.add, o.add, &err) != LAFS_OK) {
         addfields_close(&p.add);

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "cmd/cli.h"
 #include "cmd/readall.h"
+#include "cmd/showcheck.h"
 #include "cmd/showmodel.h"
 #include "cmd/showsheet.h"
 #include "cmd/showsummary.h"
@@ -19,7 +20,7 @@
 #include "format/npy.h"
 
 static struct {
-    int json, full, count, sheet, mosaic, views, curves;
+    int json, full, count, check, sheet, mosaic, views, curves;
     const char *npy, *keys;
     int64_t columns, cell;
 } o;
@@ -28,6 +29,7 @@ static const struct cli_option table[] = {
     {"json", 0, CLI_FLAG, &o.json, NULL, "print records as JSON lines"},
     {"full", 0, CLI_FLAG, &o.full, NULL, "with --json: print all values of arrays"},
     {"count", 0, CLI_FLAG, &o.count, NULL, "print the number of records"},
+    {"check", 0, CLI_FLAG, &o.check, NULL, "compare the shards of indexes with the digests there"},
     {"npy", 0, CLI_STRING, &o.npy, "FIELD", "stack the arrays or numbers of FIELD, or take the tensor FIELD, as .npy"},
     {"keys", 0, CLI_STRING, &o.keys, "FILE", "with --npy: write the key of each row to FILE", 0, 0, "as -o, but .keys"},
     {"contact-sheet", 0, CLI_FLAG, &o.sheet, NULL, "draw the pictures, with boxes, points and landmarks, as JPEG"},
@@ -405,6 +407,25 @@ static int is_index(const char *path)
     return first_bytes(path, b, sizeof b) == sizeof b && !memcmp(b, "lafs-index", sizeof b);
 }
 
+/* All indexes are looked at, whatever is wrong with the first. */
+static int show_check(const char *const *args, int n)
+{
+    struct lafs_buf b;
+    struct lafs_err err = {0};
+    int status = EXIT_DONE;
+    if (n < 1) cli_misuse("--check wants indexes");
+    for (int i = 0; i < n; i++)
+        if (access(args[i], F_OK) == 0 && !is_index(args[i]))
+            cli_misuse("'%s' is no index: what is in shards and streams is checked as they are read, by --count too",
+                       args[i]);
+    lafs_buf_init(&b);
+    for (int i = 0; i < n; i++)
+        if (check_index(args[i], &b, &err) != LAFS_OK) status = cli_fail(&err);
+    if (b.size && out_buf(&b, &err) != LAFS_OK) status = cli_fail(&err);
+    lafs_buf_release(&b);
+    return status;
+}
+
 /* Output that is made in one piece. */
 static int show_whole(lafs_status st, struct lafs_buf *b, struct lafs_err *err)
 {
@@ -451,8 +472,8 @@ int main(int argc, char **argv)
 {
     int n, status;
     const char *const *args = (const char *const *)cli_parse(&program, argc, argv, &n);
-    int modes = o.json + o.count + (o.npy != NULL) + (o.sheet || o.mosaic || o.views) + o.curves;
-    if (modes > 1) cli_misuse("one of --json, --count, --npy, --contact-sheet, --curves at a time");
+    int modes = o.json + o.count + o.check + (o.npy != NULL) + (o.sheet || o.mosaic || o.views) + o.curves;
+    if (modes > 1) cli_misuse("one of --json, --count, --check, --npy, --contact-sheet, --curves at a time");
     if (o.full && !o.json) cli_misuse("--full goes with --json");
     if (o.keys && !o.npy) cli_misuse("--keys goes with --npy");
     if (o.curves) cli_picture_name(cli.out, "SVG");
@@ -461,7 +482,8 @@ int main(int argc, char **argv)
     if ((to_file() && lafs_writer_spares(cli.out, args, n, &err) != LAFS_OK) ||
         (o.keys && lafs_writer_spares(o.keys, args, n, &err) != LAFS_OK))
         return cli_finish(cli_fail(&err));
-    if (o.curves) {
+    if (o.check) status = show_check(args, n);
+    else if (o.curves) {
         struct lafs_buf b;
         if (n < 1) cli_misuse("--curves wants run directories, or their log.jsonl");
         lafs_buf_init(&b);

@@ -24,7 +24,7 @@ static struct {
 } o = {.people = 10, .first = 0, .photos = 4, .size = "250", .faces = "1", .fold_pairs = FOLD_PAIRS};
 
 static const struct cli_option table[] = {
-    CLI_OUT,
+    CLI_OUT, CLI_SHARDS,
     {"people", 'p', CLI_INT, &o.people, "N", "make N people", 1, 1e9, "10"},
     {"people-from", 0, CLI_INT, &o.first, "N", "number the people from N on; sets whose numbers differ share nobody", 0,
      1e12, "0"},
@@ -347,7 +347,8 @@ static lafs_status open_writer(struct lafs_writer **w, struct lafs_err *err)
     h.images = o.people * o.photos;
     int n = cli_prov_options(&program, &names, &values);
     lafs_status st = lafs_header_add_prov(&h, program.name, lafs_version, names, values, n, err);
-    if (st == LAFS_OK) st = lafs_writer_open(w, &(struct lafs_writer_options){.out = cli.out}, &h, err);
+    const struct lafs_writer_options writing = {cli.out, cli.shard_samples, cli.shard_bytes};
+    if (st == LAFS_OK) st = lafs_writer_open(w, &writing, &h, err);
     lafs_header_release(&h);
     return st;
 }

@@ -94,12 +94,15 @@ static lafs_status take_sample(void *arg, struct lafs_sample *s, struct lafs_err
     return lafs_embset_add(&j->set, j->want, j->wants, s, o.group, err);
 }
 
-/* Pairs as the records have stated them: row i is photo i, and what is missing comes behind. */
+/* Pairs as the records have stated them. The missing half of a pair is a photo, too: one that no record has. */
 static lafs_status take_field(struct job *j, struct lafs_err *err)
 {
     LAFS_TRY(lafs_pairfield_pairs(&j->field, &j->pairs, err));
     LAFS_TRY(lafs_wanted_init(j->want, &j->pairs->photos, err));
-    for (int64_t i = 0; i < j->set.rows; i++) j->want->row[i] = i;
+    for (int64_t i = 0; i < j->pairs->photos.count; i++) {
+        const char *key = lafs_strset_at(&j->pairs->photos, i);
+        j->want->row[i] = lafs_strset_find(&j->set.keys, key, strlen(key));
+    }
     j->want->found = j->set.rows;
     return LAFS_OK;
 }
@@ -452,7 +455,7 @@ int main(int argc, char **argv)
 {
     struct lafs_err err = {0};
     struct job j = {0};
-    struct readall_totals totals;
+    struct readall_totals totals = {0};
     int n;
     char **args = cli_parse(&program, argc, argv, &n);
     check_options();
@@ -464,6 +467,7 @@ int main(int argc, char **argv)
     struct embedders made_by = {.told = 0};
     struct readall reading = {.what = "embeddings", .arg = &j, .each = take_sample, .made_by = &made_by};
     if (status == EXIT_DONE) status = readall_run(&reading, (const char *const *)args, n, &totals);
+    j.report.bad = totals.bad;
     if (status == EXIT_DONE && evaluate(&j, &err) != LAFS_OK) status = cli_fail(&err);
     release(&j);
     return cli_finish(status);

@@ -20,6 +20,7 @@ struct job {
     struct lafs_embset set;
     struct lafs_backend backend;
     char first_key[256];
+    int64_t bad;                           /* records skipped */
 };
 
 /* Those templates of a list that are there, as rows. */
@@ -175,7 +176,7 @@ static lafs_status search_all(struct job *j, struct lafs_err *err)
         if (st != LAFS_OK) lafs_err_prefix(err, "'%s'", galleries->v[g]);
     }
     lafs_templates_release(&t);
-    return st == LAFS_OK ? search_report(j->s->asked, j->of, galleries->n, stdout, err) : st;
+    return st == LAFS_OK ? search_report(j->s->asked, j->of, galleries->n, j->bad, stdout, err) : st;
 }
 
 static void release(struct job *j)
@@ -194,12 +195,13 @@ int searchijb_run(const struct searchijb *s, const char *const *args, int nargs)
 {
     struct lafs_err err = {0};
     struct job j = {.s = s};
-    struct readall_totals totals;
+    struct readall_totals totals = {0};
     struct embedders made_by = {.told = 0};
     struct readall reading = {.what = "embeddings", .arg = &j, .each = take_image, .made_by = &made_by};
     lafs_embset_init(&j.set);
     int status = read_lists(&j, &err) == LAFS_OK ? EXIT_DONE : cli_fail(&err);
     if (status == EXIT_DONE) status = readall_run(&reading, args, nargs, &totals);
+    j.bad = totals.bad;
     if (status == EXIT_DONE && search_all(&j, &err) != LAFS_OK) status = cli_fail(&err);
     release(&j);
     return status;

@@ -73,6 +73,7 @@ struct report {
     const struct search_asked *asked;
     const struct search_figures *of;
     int n;
+    int64_t bad;
 };
 
 static void put_share(struct lafs_buf *b, const struct lafs_interval *v, const char *fmt, ...)
@@ -150,6 +151,7 @@ static void put_means(struct lafs_buf *b, const struct report *r)
 
 static void put_text_report(struct lafs_buf *b, const struct report *r)
 {
+    if (r->bad) lafs_buf_printf(b, "left out: %s\n", counted(r->bad, "bad records").text);
     for (int g = 0; g < r->n; g++) {
         if (g) lafs_buf_putc(b, '\n');
         put_one(b, r->asked, r->of + g);
@@ -226,6 +228,7 @@ static void put_json_report(struct lafs_buf *b, const struct report *r)
 {
     lafs_buf_putc(b, '{');
     put_int(b, "bootstrap", r->asked->what.bootstrap);
+    put_int(b, "bad", r->bad);
     if (r->n == 1) put_gallery_json(b, r->asked, r->of);
     else {
         put_means_json(b, r);
@@ -241,10 +244,10 @@ static void put_json_report(struct lafs_buf *b, const struct report *r)
     lafs_buf_puts(b, "}\n");
 }
 
-lafs_status search_report(const struct search_asked *asked, const struct search_figures *of, int n, FILE *f,
-                          struct lafs_err *err)
+lafs_status search_report(const struct search_asked *asked, const struct search_figures *of, int n, int64_t bad,
+                          FILE *f, struct lafs_err *err)
 {
-    const struct report r = {asked, of, n};
+    const struct report r = {asked, of, n, bad};
     struct lafs_buf b;
     lafs_buf_init(&b);
     if (asked->json) put_json_report(&b, &r);

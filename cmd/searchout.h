@@ -21,9 +21,9 @@ struct search_asked {
     const char *fpir_text[LAFS_MAX_FPIRS]; /* as the user wrote them */
     int json;
 };
-/* The figures of n galleries, and behind several their means: a table, or a line of JSON. */
-lafs_status search_report(const struct search_asked *asked, const struct search_figures *of, int n, FILE *f,
-                          struct lafs_err *err);
+/* The figures of n galleries, and behind several their means: a table, or a line of JSON. bad: records skipped. */
+lafs_status search_report(const struct search_asked *asked, const struct search_figures *of, int n, int64_t bad,
+                          FILE *f, struct lafs_err *err);
 
 /* The matches of one probe: lines "probe, rank, cosine, key, name", separated by tabs; or a line of JSON; or the value
  * of the field `matches`. name: the probe's, or NULL. */

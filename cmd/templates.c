@@ -21,6 +21,9 @@ lafs_status templates_report_missing(const struct lafs_embset *set, const struct
     int64_t missing = w->photos->count - w->found, named = 0;
     if (w->found == 0) {
         if (set->seen == 0) return lafs_fail(err, LAFS_FAILED, "the input holds no embeddings");
+        if (set->bad)
+            return lafs_fail(err, LAFS_FAILED, "none of the %lld photos of '%s' has an embedding that can be compared",
+                             (long long)w->photos->count, file);
         return lafs_fail(
             err, LAFS_FAILED,
             "none of the %lld photos of '%s' is in the input: it wants keys like '%s', the input has '%s'%s",

@@ -531,6 +531,10 @@ static lafs_status resume(struct trainrun *t, struct lafs_err *err)
     if (then && strcmp(then, now)) cli_warn("this run was begun on '%s'; here, on '%s', bits may differ", then, now);
     lafs_status status = t->trainer->restore(st, err);
     lafs_st_close(st);
+    const int64_t step = t->trainer->step_number();
+    if (status == LAFS_OK && step != t->run.resume)
+        return lafs_fail(err, LAFS_FAILED, "'%s': the checkpoint of step %" PRId64 " says that it is of step %" PRId64,
+                         t->run.dir, t->run.resume, step);
     if (status == LAFS_OK) cli_note("going on after step %" PRId64, t->run.resume);
     return status;
 }

@@ -75,6 +75,7 @@ static void put_head(struct lafs_buf *b, const struct report *r)
     lafs_buf_printf(b, ", %lld photos", (long long)r->photos);
     if (r->templates) lafs_buf_printf(b, " in %lld templates", (long long)r->templates);
     lafs_buf_putc(b, '\n');
+    if (r->bad) lafs_buf_printf(b, "left out: %s\n", counted(r->bad, "bad records").text);
     if (r->missing)
         lafs_buf_printf(b, "%lld %s missing: %lld %s counted as wrong\n", (long long)r->missing,
                         r->missing == 1 ? "photo is" : "photos are", (long long)r->missing_pairs,
@@ -270,6 +271,7 @@ lafs_status report_json(const struct report *r, FILE *f, struct lafs_err *err)
         put_int(&b, "fit_pairs", r->fit_pairs - r->fit_missing_pairs);
         put_double(&b, "fit_accuracy", r->fit_accuracy);
     }
+    put_int(&b, "bad", r->bad);
     put_int(&b, "missing", r->missing);
     put_int(&b, "missing_pairs", r->missing_pairs);
     put_key(&b, "missing_photos");

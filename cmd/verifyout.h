@@ -21,6 +21,7 @@ struct report {
     const char *far_text[LAFS_MAX_FARS]; /* as the user wrote them: keys in JSON */
     int fars, folds, applied;            /* folds 0: none */
     int64_t bootstrap, people, photos, templates; /* people: -1 where they are not known */
+    int64_t bad;                         /* records that were skipped */
     int64_t missing, missing_pairs;      /* photos, pairs */
     struct lafs_buf missing_names;       /* NUL-terminated, one after the other */
     struct lafs_figures all, present;    /* present: pairs with both photos; only if missing_pairs > 0 */

@@ -151,6 +151,7 @@ lafs_status lafs_people_parse(struct lafs_people **out, const char *text, size_t
     LAFS_TRY(lafs_alloc0(&people, 1, sizeof *people, err));
     people->set.same = same_listed;
     people->set.arg = people;
+    if (size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) p = text += 3; /* a byte order mark is of no name */
     while (next_fields(&p, end, &f)) form = f.n > form ? f.n : form;
     lafs_status st = LAFS_OK;
     p = text;

@@ -124,21 +124,14 @@ lafs_status lafs_embedding_append(struct lafs_buf *data, int64_t *dim, const str
     return LAFS_OK;
 }
 
-/* A bad record that the protocol needs is no record to skip. */
-static lafs_status as_failed(lafs_status st, struct lafs_err *err)
-{
-    if (st != LAFS_BAD_RECORD) return st;
-    if (err) err->status = LAFS_FAILED;
-    return LAFS_FAILED;
-}
-
 /* Appends the sample as a row. */
 static lafs_status add_row(struct lafs_embset *s, const struct lafs_sample *sample, const char *group,
                            struct lafs_err *err)
 {
     int64_t id;
     LAFS_TRY(grow(s, err));
-    lafs_status st = as_failed(lafs_embedding_append(&s->data, &s->dim, sample, err), err);
+    lafs_status st = lafs_embedding_append(&s->data, &s->dim, sample, err);
+    s->bad += st == LAFS_BAD_RECORD;
     if (st != LAFS_OK) return st;
     double score;
     s->score[s->rows] = lafs_sample_double(sample, "score", &score, NULL) == LAFS_OK ? (float)score : NAN;
@@ -167,6 +160,13 @@ static lafs_status ambiguous(const struct lafs_embset *s, const struct lafs_want
     return lafs_fail(err, LAFS_FAILED, "'%s' may be '%s' or '%s'", lafs_strset_at(w->photos, id), old, key);
 }
 
+/* Who skips a bad record names it. */
+static lafs_status named(lafs_status st, const char *key, struct lafs_err *err)
+{
+    if (st != LAFS_OK && st != LAFS_BAD_RECORD) lafs_err_prefix(err, "'%s'", key);
+    return st;
+}
+
 lafs_status lafs_embset_add(struct lafs_embset *s, struct lafs_wanted *w, int n, const struct lafs_sample *sample,
                             const char *group, struct lafs_err *err)
 {
@@ -181,10 +181,7 @@ lafs_status lafs_embset_add(struct lafs_embset *s, struct lafs_wanted *w, int n,
             if (w[k].row[id] >= 0) return ambiguous(s, w + k, id, key, err);
             if (row < 0) {
                 lafs_status st = add_row(s, sample, group, err);
-                if (st != LAFS_OK) {
-                    lafs_err_prefix(err, "'%s'", key);
-                    return st;
-                }
+                if (st != LAFS_OK) return named(st, key, err);
                 row = s->rows - 1;
             }
             w[k].row[id] = row;
@@ -198,9 +195,7 @@ lafs_status lafs_embset_add_any(struct lafs_embset *s, const struct lafs_sample 
                                 struct lafs_err *err)
 {
     s->seen++;
-    lafs_status st = add_row(s, sample, group, err);
-    if (st != LAFS_OK) lafs_err_prefix(err, "'%s'", lafs_sample_key(sample));
-    return st;
+    return named(add_row(s, sample, group, err), lafs_sample_key(sample), err);
 }
 
 lafs_status lafs_wanted_mark(struct lafs_wanted *w, const struct lafs_sample *sample, int64_t row,

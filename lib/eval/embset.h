@@ -33,6 +33,7 @@ struct lafs_embset {
     int64_t dim;                /* 0 before the first */
     int64_t rows, cap;
     int64_t seen;               /* samples offered, wanted or not */
+    int64_t bad;                /* of them, wanted ones that were refused with LAFS_BAD_RECORD */
     int64_t faces;              /* of them, keys that end in -f0, -f1 ..: photos with several faces */
     struct lafs_strset keys;    /* the rows' keys */
     float *score;               /* (rows) field `score`; NaN where there is none */
@@ -43,8 +44,9 @@ void lafs_embset_init(struct lafs_embset *s);
 void lafs_embset_release(struct lafs_embset *s);
 static inline float *lafs_embset_data(const struct lafs_embset *s) { return (float *)(void *)s->data.data; }
 /* Keeps the sample's embedding if one of the n protocols wants it. group: name of a field, or NULL.
- * LAFS_FAILED, with the key in the message: a wanted photo is there twice (or two keys end alike), has no embedding,
- * one of another size, or one that is not finite or all zero. */
+ * LAFS_BAD_RECORD: a wanted photo has no embedding, or one that is not finite or all zero; it stays without a row.
+ * LAFS_FAILED, with the key in the message: it is there twice (or two keys end alike), or its embedding has another
+ * size. */
 lafs_status lafs_embset_add(struct lafs_embset *s, struct lafs_wanted *w, int n, const struct lafs_sample *sample,
                             const char *group, struct lafs_err *err);
 /* Keeps it whether wanted or not, as the next row. */

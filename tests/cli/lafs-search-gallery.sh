@@ -67,7 +67,7 @@ lafs-select -q --hash 3:0,1 -o in.lafs e.lafs
 lafs-select -q --shots 1 -o g.lafs in.lafs
 in=$(lafs-show --count g.lafs)
 expect_status 0 lafs-search -p e.lafs --figures --exclude-own --threshold 0.8 --json g.lafs >json
-has json "{\"bootstrap\": 1000, \"entries\": $in, \"people\": $in, \"probes\": 24, \"enrolled\": $((in * 3)), \"others\": $((24 - in * 3)), "
+has json "{\"bootstrap\": 1000, \"bad\": 0, \"entries\": $in, \"people\": $in, \"probes\": 24, \"enrolled\": $((in * 3)), \"others\": $((24 - in * 3)), "
 expect_status 0 lafs-search -p e.lafs --figures --exclude-own --threshold 0.8 g.lafs >text
 grep -E '^rank 1 +[0-9.]+ % \[' text >/dev/null || fail_ "$(cat text)"
 has text "  finer than $((24 - in * 3)) probes of others can tell"

@@ -20,7 +20,7 @@ expect_status 0 lafs-search $ijb --gallery-list G1.csv --gallery-list G2.csv --f
 # may pass at 0.4, two at 0.7.
 has json '"gallery": "G1.csv", "entries": 2, "people": 2, "probes": 4, "enrolled": 2, "others": 2, '
 has json '"gallery": "G2.csv", "entries": 1, "people": 1, "probes": 4, "enrolled": 1, "others": 3, '
-has json '{"bootstrap": 0, "rank1": 1, "rank5": 1, "rank10": 1, "tpir": {"0.4": 1, "0.7": 1}, "applied": {"threshold": 0.95, "tpir": 0.5, "fpir": 0}, '
+has json '{"bootstrap": 0, "bad": 0, "rank1": 1, "rank5": 1, "rank10": 1, "tpir": {"0.4": 1, "0.7": 1}, "applied": {"threshold": 0.95, "tpir": 0.5, "fpir": 0}, '
 # shellcheck disable=SC2086
 expect_status 0 lafs-search $ijb --gallery-list G1.csv --gallery-list G2.csv --threshold 0.95 e.mp >text
 has text "gallery 'G1.csv': 2 entries of 2 people, 4 probes (2 of enrolled people, 2 of others)"

@@ -69,6 +69,11 @@ has why '"key": "z/2"'
 check test ! -s stdout
 expect_status 0 lafs-search -p p.mp --max-bad 0.6 bad.mp >stdout
 check test "$(wc -l <stdout)" = 2
+{ record z/1 0 0 name z; cat few.mp; } >bad-few.mp
+expect_status 0 lafs-search -p bad-few.mp --max-bad 0.5 --figures --bootstrap 0 --json few.mp >json
+has json '"bad": 1, '
+expect_status 0 lafs-search -p bad-few.mp --max-bad 0.5 --figures --bootstrap 0 bad-few.mp >text
+has text 'left out: 2 bad records'
 expect_status 1 lafs-search -p bad.mp --rejects why g.mp
 { record p 1 0; record p 0 1; } >twice.mp
 expect_status 1 lafs-search -p twice.mp g.mp

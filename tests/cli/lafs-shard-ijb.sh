@@ -123,7 +123,7 @@ check test "$(sort -u all | wc -l)" -gt 6 # the switches matter here
 verify --face-scores $meta"_name_5pts_score.txt" >got
 figures 0 1 >want
 agree "--face-scores" want got
-has json '"photos": 48, "templates": 16, "bootstrap": 0, "missing": 0'
+has json '"photos": 48, "templates": 16, "bootstrap": 0, "bad": 0, "missing": 0'
 ok "figures are those of the published rules: norms kept or not, weighted by the detector's score or not"
 
 # Windows line ends, tabs, a last line without an end, blank lines: the same records.

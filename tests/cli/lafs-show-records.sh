@@ -87,9 +87,11 @@ ok "cut input"
 expect_status 1 lafs-show nothere
 message "cannot open 'nothere': no such file or directory"
 expect_status 2 lafs-show --json --count e.mp
-message "one of --json, --count, --npy, --contact-sheet, --curves at a time"
+message "one of --json, --count, --check, --npy, --contact-sheet, --curves at a time"
 expect_status 2 lafs-show --full e.mp
 expect_status 2 lafs-show --curves
+expect_status 2 lafs-show --check
+message "--check wants indexes"
 expect_status 2 lafs-show --columns 0 e.mp
 if [ -c /dev/full ]; then
     expect_status 1 lafs-show --json e.mp >/dev/full
@@ -101,6 +103,37 @@ expect_status 2 lafs-show --json mine.mp -o ./mine.mp
 expect_status 2 lafs-show --npy embedding --keys mine.mp mine.mp
 same mine.mp e.mp
 ok "misuse, and output that cannot be written, or would be written over what is read"
+
+mkdir 'a%b' && lafs-synth -q --people 3 -n 2 --size 40 -o a%b/s.tar
+lafs-shard -q --shard-samples 2 -o 'a%b/x-%02d.tar' 'a%b/s.lafs'
+expect_status 0 lafs-show --check 'a%b/x.lafs' 'a%b/s.lafs' >text
+printf 'a%%b/x.lafs: 3 shards as written\na%%b/s.lafs: 1 shard as written\n' >want
+same text want
+printf X | dd of='a%b/x-00.tar' bs=1 seek=2000 conv=notrunc 2>/dev/null
+printf X >>'a%b/x-01.tar'
+rm 'a%b/x-02.tar'
+expect_status 0 lafs-show --check 'a%b/s.lafs' >/dev/null
+expect_status 1 lafs-show --check 'a%b/x.lafs' 'a%b/s.lafs' >text
+message "'a%b/x-00.tar' is damaged, or not what was indexed: it has another SHA-256"
+message "'a%b/x-01.tar' has "
+message "cannot open 'a%b/x-02.tar': no such file or directory"
+message "'a%b/x.lafs': 3 of 3 shards are not what the index says"
+echo 'a%b/s.lafs: 1 shard as written' >want
+same text want
+expect_status 2 lafs-show --check 'a%b/s.tar'
+message "'a%b/s.tar' is no index: "
+expect_status 1 lafs-show --check nothere
+message "cannot open 'nothere': no such file or directory"
+head -n 4 'a%b/s.lafs' >'a%b/cut.lafs'
+expect_status 3 lafs-show --check 'a%b/cut.lafs'
+ok "shards that are not what their index says"
+
+mkdir t && printf x >t/k.jpg && tar -cf f.tar -C t k.jpg
+lafs-select -q -o f.lafs f.tar
+expect_status 0 lafs-show --check f.lafs >text
+echo 'f.lafs: 1 shard as written; 1 without a digest, of which only the size is known' >want
+same text want
+ok "shards of others have no digest"
 
 printf 'PK\003\004\024\000\000\010' >m.pth
 expect_status 1 lafs-show m.pth

@@ -19,7 +19,7 @@ has json '"protocol": "threshold", "accuracy": 0.75, '
 has json '"auc": 0.75, '
 has json '"threshold": 0.5, "fmr": 0.25, "fnmr": 0.25, "pairs": 8, "same": 4, "different": 4, '
 has json '"tar": {"0.25": 0.75, "0.5": 0.75}'
-has json '"people": 4, "photos": 8, "bootstrap": 1000, "missing": 0, "missing_pairs": 0, "missing_photos": []}'
+has json '"people": 4, "photos": 8, "bootstrap": 1000, "bad": 0, "missing": 0, "missing_pairs": 0, "missing_photos": []}'
 ok "figures at a given threshold"
 
 expect_status 0 lafs-verify -p pairs.txt --json <e.mp >json

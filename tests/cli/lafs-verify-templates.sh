@@ -14,7 +14,7 @@ expect_status 0 lafs-verify --templates tid_mid.txt -p pairs.txt --far 0.5 --thr
 message "no record has the field 'score': images are not weighted"
 has json '"protocol": "templates", "accuracy": 0.6666666666666666, '
 has json '"rates": [{"far": 0.5, "tar": 1, "met": 1, '
-has json '"people": 2, "photos": 5, "templates": 3, "bootstrap": 0, "missing": 0, "missing_pairs": 0'
+has json '"people": 2, "photos": 5, "templates": 3, "bootstrap": 0, "bad": 0, "missing": 0, "missing_pairs": 0'
 # (0.5 is as far from 0 as from 1, the corners of this ROC: the larger one counts.)
 expect_status 0 lafs-verify --templates tid_mid.txt -p pairs.txt --threshold 0.89 e.mp >text
 grep -E '^accuracy +100.00 %$' text >/dev/null || fail_ "$(cat text)"

@@ -13,6 +13,7 @@ has json '"accuracy": 0.5, '
 has json '"missing": 1, "missing_pairs": 2, "missing_photos": ["B/B_0002"], "without_missing": {"accuracy": 1, '
 expect_status 0 lafs-verify -p pairs.txt --threshold 0.5 --bootstrap 0 three.mp >text
 has text '1 photo is missing: 2 pairs are counted as wrong'
+cp text text.missing
 grep -E '^accuracy +50.00 % +100.00 %$' text >/dev/null || fail_ "both columns: $(cat text)"
 ok "a missing photo is named, counted, and wrong"
 
@@ -34,13 +35,35 @@ expect_status 1 lafs-verify -p pairs.txt twice.mp
 message "'A/A_0001' may be 'A/A_0001' or 'set2/A/A_0001'"
 ok "an ambiguous key"
 
-{ record A/A_0001 nan 0; cat three.mp; } >nan.mp
-expect_status 1 lafs-verify -p pairs.txt nan.mp
-message "'A/A_0001': the embedding holds a value that is not a finite number"
-{ record A/A_0002 0 0; } >zero.mp
-expect_status 1 lafs-verify -p pairs.txt zero.mp
-message "'A/A_0002': the embedding is all zeros"
-ok "NaN and zero are refused by name"
+{ record A/A_0001 nan 0; record A/A_0002 1 0; record B/B_0001 0 1; record B/B_0002 0 0; } >bad.mp
+expect_status 1 lafs-verify -p pairs.txt --rejects why bad.mp >text
+message "skipping 'A/A_0001': the embedding holds a value that is not a finite number"
+message "skipping 'B/B_0002': the embedding is all zeros"
+message "2 of 4 records were bad, more than --max-bad 0.01 allows"
+has why '"key": "B/B_0002"'
+same text /dev/null
+ok "NaN and zero count under --max-bad"
+
+{ record B/B_0002 0 0; cat three.mp; } >zero.mp
+expect_status 0 lafs-verify -p pairs.txt --max-bad 0.25 --threshold 0.5 --bootstrap 0 --json zero.mp >json
+message "skipping 'B/B_0002': the embedding is all zeros"
+message "missing: 'B/B_0002'"
+has json '"bad": 1, "missing": 1, "missing_pairs": 2, "missing_photos": ["B/B_0002"], "without_missing": {"accuracy": 1, '
+expect_status 0 lafs-verify -p pairs.txt --max-bad 0.25 --threshold 0.5 --bootstrap 0 zero.mp >zero
+has zero 'left out: 1 bad record'
+grep -v '^left out' zero >rest
+same rest text.missing
+record A/A_0001 0 0 >only.mp
+expect_status 1 lafs-verify -p pairs.txt --max-bad 1 only.mp >text
+message "none of the 4 photos of 'pairs.txt' has an embedding that can be compared"
+ok "the photo of a bad record is a missing one"
+
+{ record a 1 0 pair =0+; record b nan 0 pair =0+; record c 0 0 pair =1-; record d 0 nan pair =1-
+  record e 1 0 pair =2+; record f 1 0 pair =2+; record g 1 0 pair =3-; record h 0 1 pair =3-; } >field.mp
+expect_status 0 lafs-verify --max-bad 1 --threshold 0.5 --bootstrap 0 --json field.mp >json
+has json '"pairs": 4, '
+has json '"bad": 3, "missing": 3, "missing_pairs": 2, "missing_photos": ["b", "c", "d"], '
+ok "a pair whose records are bad is counted where the records make the pairs"
 
 { cat three.mp; record B/B_0002 0 1; } >whole.mp
 head -c $(($(wc -c <whole.mp) - 3)) whole.mp >cut.mp

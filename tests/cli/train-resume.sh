@@ -94,6 +94,18 @@ for kind in $kinds; do
     ok "init-$kind: where a run began, by its digest"
 done
 
+# A checkpoint under another's name: where the run stands is not to be known.
+for kind in $kinds; do
+    if [ $kind = f ]; then command=$finetune; else command=$pretrain; fi
+    cp -r whole-$kind renamed-$kind
+    mv renamed-$kind/checkpoint-12.safetensors renamed-$kind/checkpoint-99.safetensors
+    # shellcheck disable=SC2086
+    expect_status 1 $command -o renamed-$kind faces.lafs
+    message "'renamed-$kind': the checkpoint of step 99 says that it is of step 12"
+    same renamed-$kind/log.jsonl whole-$kind/log.jsonl
+    ok "renamed-$kind: a checkpoint of another step than its name's is refused"
+done
+
 loud="lafs-finetune --dim 64 --depth 1 --heads 1 --mlp 64 -j 2 --tokens grid --batch 4 --epochs 1 --warmup 0 -o loud faces.lafs"
 # shellcheck disable=SC2086
 expect_status 0 $loud

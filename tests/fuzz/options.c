@@ -15,7 +15,8 @@ static jmp_buf back;
 #define atexit(f) ((void)0)
 #define cli_print_help(p) ((void)(p))
 #define cli_print_version(p, v) ((void)(p), (void)(v))
-#define cli_print_completion(p) ((void)(p))
+#define cli_print_bash_completion(p) ((void)(p))
+#define cli_print_zsh_completion(p) ((void)(p))
 #define fclose(f) ((void)(f), 0)
 #include "cmd/cli.c"
 

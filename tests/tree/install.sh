@@ -35,6 +35,32 @@ completes "bf16 bf16x3" --precision = bf
 completes "fp32 bf16 bf16x3" --precision =
 ok "values of options are completed, behind a blank and behind ="
 
+# What zsh makes of the line at a press of the tabulator.
+cat >"$dest/complete.zsh" <<'EOF'
+zmodload zsh/zpty
+zpty z TERM=dumb zsh -f -i
+zpty -w z "cd ${(q)1}; fpath=(${(q)2} \$fpath); autoload -U compinit; compinit -D -u"
+zpty -w z 'said() { print -r -- $BUFFER >said; exit; }; zle -N said; bindkey "^X" said; bindkey "^I" complete-word'
+zpty -w -n z "$3"$'\t\C-x'
+while zpty -r z line; do :; done
+EOF
+zsh_completes() { # TYPED WANTED
+    rm -f "$dest/said"
+    timeout 60 zsh -f "$dest/complete.zsh" "$dest" "$root/share/zsh/site-functions" "$1" >"$dest/screen" 2>&1
+    [ "$(cat "$dest/said")" = "$2" ] || complain "zsh makes of '$1': $(cat "$dest/said" "$dest/screen")"
+}
+if command -v zsh >/dev/null; then
+    touch "$dest/model.safetensors"
+    for p in $programs; do zsh_completes "$p --vers" "$p --version "; done
+    zsh_completes "lafs-embed -qm model.s" "lafs-embed -qm model.safetensors "
+    zsh_completes "lafs-embed -j 2 --device cu" "lafs-embed -j 2 --device cuda "
+    zsh_completes "lafs-embed --precision=bf16x" "lafs-embed --precision=bf16x3 "
+    zsh_completes "lafs-embed --jobs mod" "lafs-embed --jobs mod"
+    ok "zsh completes options, files and values"
+else
+    echo "skip zsh completes options, files and values: there is no zsh"
+fi
+
 if [ -e "$LAFS_BUILD/lafs-cuda.so" ]; then
     nm -D --defined-only "$root/lib/lafs/lafs-cuda.so" | grep -q ' T lafs_plugin_ops$' || complain "no plugin"
     [ "$(nm -D --defined-only "$root/lib/lafs/lafs-cuda.so" | grep -c ' T lafs_')" = 1 ] || complain "the plugin exports more"
@@ -102,4 +128,18 @@ if [ -e share/models/detector.safetensors ]; then
 else
     echo "skip the installed detector finds faces: there is none yet"
 fi
+
+# What others put beside stays: a file in a directory of lafs, and one in a shared directory.
+own=("$root/share/lafs/presets/own" "$root/bin/lafs-own")
+touch "${own[@]}"
+uninstall() { make -s --no-print-directory uninstall DESTDIR="$dest/a place" prefix=/opt/lafs >"$dest/log" 2>&1; }
+uninstall || complain "make uninstall failed: $(cat "$dest/log")"
+left=$(find "$root" ! -type d | sort)
+[ "$left" = "$(printf '%s\n' "${own[@]}" | sort)" ] || complain "make uninstall leaves: $left"
+[ ! -e "$root/share/lafs/models" ] || complain "make uninstall leaves the directory of models"
+rm "${own[@]}"
+uninstall || complain "make uninstall fails where nothing is left: $(cat "$dest/log")"
+[ ! -e "$root/share/lafs" ] && [ ! -e "$root/lib/lafs" ] || complain "make uninstall leaves directories of lafs"
+[ -d "$root/bin" ] || complain "make uninstall removes a directory that others may use"
+ok "make uninstall removes what make install put there, and nothing else"
 finish

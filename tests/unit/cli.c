@@ -116,7 +116,11 @@ TEST(help_version_completion)
     CHECK_INT(RUN("--completion", "bash"), 0);
     HAS("complete -o default -F _lafs_test lafs-test");
     HAS("--mode) COMPREPLY=($(compgen -W 'fast slow' -- \"$cur\")); return;;");
-    CHECK_INT(RUN("--completion=zsh"), 2);
+    CHECK_INT(RUN("--completion=zsh"), 0);
+    HAS("#compdef lafs-test\n");
+    HAS("'(-n --count)'{-n+,--count=}'[count]:N: '");
+    HAS("--mode='[how]:mode:(fast slow)'");
+    CHECK_INT(RUN("--completion=fish"), 2);
 }
 
 TEST(presets)

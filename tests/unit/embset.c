@@ -75,22 +75,24 @@ TEST(ambiguity_is_an_error)
     end(&b);
 }
 
-TEST(bad_embeddings_are_named)
+TEST(bad_embeddings_leave_no_row)
 {
     struct bench b;
     REQUIRE(begin(&b));
-    CHECK(add(&b.s, b.w, 1, "Ann/Ann_0001", 4, NAN, NULL) == LAFS_FAILED);
-    CHECK_STR(err.msg, "'Ann/Ann_0001': the embedding holds a value that is not a finite number");
-    CHECK(add(&b.s, b.w, 1, "Ann/Ann_0001", 1, 0, NULL) == LAFS_FAILED);
-    CHECK_STR(err.msg, "'Ann/Ann_0001': the embedding is all zeros");
-    CHECK(add(&b.s, b.w, 1, "Ann/Ann_0001", 0, 0, NULL) == LAFS_FAILED);
-    CHECK_STR(err.msg, "'Ann/Ann_0001': no field 'embedding': lafs-embed adds it");
+    CHECK(add(&b.s, b.w, 1, "Ann/Ann_0001", 4, NAN, NULL) == LAFS_BAD_RECORD);
+    CHECK_STR(err.msg, "the embedding holds a value that is not a finite number");
+    CHECK(add(&b.s, b.w, 1, "Ann/Ann_0001", 1, 0, NULL) == LAFS_BAD_RECORD);
+    CHECK_STR(err.msg, "the embedding is all zeros");
+    CHECK(add(&b.s, b.w, 1, "Ann/Ann_0001", 0, 0, NULL) == LAFS_BAD_RECORD);
+    CHECK_STR(err.msg, "no field 'embedding': lafs-embed adds it");
     CHECK(add(&b.s, b.w, 1, "Ann/Ann_0001", 4, 1, NULL) == LAFS_OK);
     CHECK(add(&b.s, b.w, 1, "Ann/Ann_0002", 3, 1, NULL) == LAFS_FAILED);
     CHECK_STR(err.msg, "'Ann/Ann_0002': the embedding has 3 values, others have 4");
     CHECK(add(&b.s, b.w, 1, "someone/else", 3, NAN, NULL) == LAFS_OK); /* nobody asked for it */
     CHECK_INT(b.s.rows, 1);
+    CHECK_INT(b.s.bad, 3);
+    CHECK_INT(b.w->found, 1);
     end(&b);
 }
 
-TEST_MAIN(found_by_the_tail_of_the_key, ambiguity_is_an_error, bad_embeddings_are_named)
+TEST_MAIN(found_by_the_tail_of_the_key, ambiguity_is_an_error, bad_embeddings_leave_no_row)

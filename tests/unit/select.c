@@ -114,6 +114,7 @@ TEST(lists_of_people)
     CHECK_INT(people("000045\n17\n", "17", 2), LAFS_OK);           /* numbers are names in a plain list */
     CHECK_INT(people("2\np1\t10\np 2\t3\n1\np3\t4\n", "p 2", 3), LAFS_OK); /* LFW's, in sets */
     CHECK_INT(people("10\t300\np1\t1\t2\np1\t1\tp2\t4\n", "p2", 2), LAFS_OK);
+    CHECK_INT(people("\xef\xbb\xbfp1\np2\n", "p1", 2), LAFS_OK); /* as some editors begin a file */
     CHECK_INT(people("p1\tx\n", "p1", 1), LAFS_FAILED);
     CHECK(strstr(e.msg, "line 1") != NULL);
     CHECK_INT(people("a\t1\t2\t3\t4\n", "a", 1), LAFS_FAILED);
