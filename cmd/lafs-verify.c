@@ -408,6 +408,21 @@ static void check_options(void)
     templates_check(&o.ijb);
 }
 
+/* Nothing that is read is replaced by a picture. */
+static lafs_status spare_inputs(const char *const *args, int n, struct lafs_err *err)
+{
+    const char *const picture[] = {o.plot, o.det}, *const protocol[] = {o.pairs, o.fit, o.ijb.templates,
+                                                                        o.ijb.face_scores};
+    for (int i = 0; i < 2; i++) {
+        if (!picture[i]) continue;
+        LAFS_TRY(lafs_writer_spares(picture[i], args, n, err));
+        LAFS_TRY(lafs_writer_spares(picture[i], o.compare.v, o.compare.n, err));
+        for (int k = 0; k < 4; k++)
+            if (protocol[k]) LAFS_TRY(lafs_writer_spares(picture[i], protocol + k, 1, err));
+    }
+    return LAFS_OK;
+}
+
 static lafs_status compare(const char *const *args, int n, struct lafs_err *err)
 {
     const struct verifycompare c = {.pairs = o.pairs, .against = &o.compare, .of = args, .ofs = n, .plot = o.plot,
@@ -456,6 +471,7 @@ int main(int argc, char **argv)
     int n;
     char **args = cli_parse(&program, argc, argv, &n);
     check_options();
+    if (spare_inputs((const char *const *)args, n, &err) != LAFS_OK) return cli_finish(cli_fail(&err));
     if (o.compare.n)
         return cli_finish(compare((const char *const *)args, n, &err) == LAFS_OK ? EXIT_DONE : cli_fail(&err));
     j.report.fars = rates(j.report.far, j.report.far_text);
