@@ -164,6 +164,9 @@ static lafs_status parse_split(const char *text, struct part *part, int *n, stru
         if (*n == MAX_PARTS || len == 0 || len >= sizeof part->name || p[len] != '=' || memchr(p, '/', len)) break;
         memcpy(part[*n].name, p, len);
         part[*n].name[len] = 0;
+        for (int i = 0; i < *n; i++)
+            if (!strcmp(part[i].name, part[*n].name))
+                return lafs_fail(err, LAFS_USAGE, "--split '%s': two parts are called '%s'", text, part[i].name);
         p += len + 1;
         int64_t weight = 0;
         if (*p < '0' || *p > '9') break;

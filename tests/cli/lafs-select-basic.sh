@@ -222,6 +222,9 @@ done
 expect_status 2 lafs-select x.lafs
 message '-o FILE is missing'
 expect_status 2 lafs-select --split a=1,b= -o y-%s.lafs x.lafs
+expect_status 2 lafs-select --split a=1,b=1,a=1 -o y-%s.lafs x.lafs
+message "two parts are called 'a'"
+check test ! -e y-a.lafs
 expect_status 1 lafs-select -o y.lafs nowhere.lafs
 message "no such file"
 expect_status 1 lafs-select -o nowhere/y.lafs x.lafs
