@@ -153,7 +153,7 @@ struct lafs_pool *cli_pool(void)
 /* -- signals -- */
 
 static const char *volatile half_made; /* a directory */
-void cli_remove_if_killed(const char *dir) { half_made = dir; }
+void cli_remove_unfinished(const char *dir) { half_made = dir; }
 
 /* Here nothing but what POSIX allows in a handler: that rules out walking through a directory oneself. */
 static void remove_half_made(void)
@@ -166,10 +166,16 @@ static void remove_half_made(void)
     if (child > 0) waitpid(child, NULL, 0);
 }
 
-static void die(int sig)
+/* No way out leaves half a file, or half a directory. */
+static void remove_unfinished(void)
 {
     lafs_atomic_unlink_all();
     remove_half_made();
+}
+
+static void die(int sig)
+{
+    remove_unfinished();
     signal(sig, SIG_DFL);
     raise(sig); /* delivered when this handler returns */
 }
@@ -500,7 +506,7 @@ char **cli_parse(const struct cli_program *p, int argc, char **argv, int *nargs)
     fill_standard_descriptors();
     program = p;
     install_signals();
-    atexit(lafs_atomic_unlink_all); /* no way out leaves half a file */
+    atexit(remove_unfinished);
     remember_initial_values();
     int n = 0, only_files = 0;
     for (a.i = 1; a.i < argc; a.i++) {

@@ -128,9 +128,9 @@ int cli_status(const struct lafs_err *err);
 /* Whether a program may be writing what we read there ("-": standard input): then -n reads on to the end, lest that one
  * die of a closed pipe. */
 int cli_has_writer(const char *path);
-/* A directory that the main thread fills: it goes, with all in it, where a signal ends the process. NULL: none. The
- * string is kept. */
-void cli_remove_if_killed(const char *dir);
+/* A directory that the main thread fills: it goes, with all in it, where a signal or exit() ends the process. NULL:
+ * none. The string is kept. */
+void cli_remove_unfinished(const char *dir);
 /* Writes to standard output; after a failure cli_finish is silent about it. */
 lafs_status cli_write_stdout(const void *data, size_t size, struct lafs_err *err);
 /* Flushes and closes stdout, reports a failure of that; returns the exit status to use. */
