@@ -138,7 +138,7 @@ static void set_src(struct lafs_sample *out, const struct lafs_sample *in, const
         lafs_pack_str(&b, "matrix");
         lafs_pack_nd(&b, "<f8", (int64_t[]){2, 3}, 2, matrix, 8);
     }
-    if (b.failed) out->failed = 1;
+    if (b.failed) out->buf.failed = 1;
     lafs_sample_set_raw(out, "src", b.data, b.size);
     lafs_buf_release(&b);
 }
