@@ -525,9 +525,28 @@ char **cli_parse(const struct cli_program *p, int argc, char **argv, int *nargs)
         exit(cli_finish(EXIT_DONE));
     }
     if (cli.preset) read_preset(cli.preset);
+    cli_separate((const char *const *const[]){&cli.out, &cli.log, &cli.rejects, NULL});
     *nargs = n;
     argv[n] = NULL;
     return argv;
+}
+
+static const char *name_of(const void *value)
+{
+    for (const struct cli_option *o = program->options; o->name; o++)
+        if (o->value == value) return o->name;
+    return "?";
+}
+
+void cli_separate(const char *const *const *file)
+{
+    struct stat info;
+    for (int i = 0; file[i]; i++)
+        for (int k = 0; k < i; k++) {
+            if (!*file[i] || !*file[k] || strcmp(*file[i], *file[k])) continue;
+            if (stat(*file[i], &info) == 0 && S_ISCHR(info.st_mode)) continue; /* /dev/null takes any number */
+            cli_misuse("--%s and --%s are one file: '%s'", name_of(file[k]), name_of(file[i]), *file[i]);
+        }
 }
 
 int cli_given(const void *value)

@@ -2,7 +2,7 @@
  *
  *     static struct { const char *out; int64_t n; int best; } o = {.n = -1};
  *     static const struct cli_option table[] = {
- *         CLI_COMMON_IO,
+ *         CLI_OUT,
  *         {"best", 0, CLI_FLAG, &o.best, NULL, "keep one face a photo, the largest and most central"},
  *         {"min-score", 0, CLI_DOUBLE, &o.min_score, "SCORE", "drop faces below SCORE", 0, 1, "0.8"},
  *         {0}};
@@ -114,6 +114,9 @@ extern struct cli_common cli;
 char **cli_parse(const struct cli_program *program, int argc, char **argv, int *nargs);
 /* Whether the option whose value lives there was given, on the command line or by a preset. */
 int cli_given(const void *value);
+/* Misuse where two of these options name one file to write. `file`: pointers to their values, NULL at the end.
+ * cli_parse has looked at --output, --log and --rejects. */
+void cli_separate(const char *const *const *file);
 /* Exits when the suffix of a picture's file says another kind than `kind`, "JPEG" or "SVG". NULL is fine. */
 void cli_picture_name(const char *path, const char *kind);
 /* "lafs-x: message" on stderr. */

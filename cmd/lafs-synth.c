@@ -423,6 +423,7 @@ int main(int argc, char **argv)
     if (!cli.out && isatty(STDOUT_FILENO))
         cli_misuse("not writing records to a terminal: name a file with -o, or pipe them on");
     if (o.pairs && (o.people < 2 || o.photos < 2)) cli_misuse("--pairs needs at least 2 people with 2 photos each");
+    cli_separate((const char *const *const[]){&o.pairs, &cli.out, &cli.log, NULL});
     struct lafs_synth *synth;
     if (lafs_synth_new(&synth, &opt, &err) != LAFS_OK) return cli_finish(cli_fail(&err));
     int status = o.pairs && write_pairs(&err) != LAFS_OK ? cli_fail(&err) : make_all(synth);

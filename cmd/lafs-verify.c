@@ -396,6 +396,7 @@ static void check_options(void)
 {
     cli_picture_name(o.plot, "SVG");
     cli_picture_name(o.det, "SVG");
+    cli_separate((const char *const *const[]){&o.plot, &o.det, &cli.rejects, NULL});
     if (!o.pairs && (o.ijb.templates || o.fit)) cli_misuse("--templates and --fit need --pairs");
     if (o.fit && !isnan(o.threshold)) cli_misuse("--fit and --threshold exclude each other");
     if (o.ijb.templates && o.fit) cli_misuse("--fit does not go with --templates");

@@ -210,7 +210,9 @@ expect_status 2 lafs-select --pairs n.lafs n.lafs
 message "the input 'n.lafs' would be replaced by the output 'n.lafs'"
 same n.lafs kept
 expect_status 2 lafs-select --pairs one -o one n.lafs
-message "--pairs and -o are one file: 'one'"
+message "--pairs and --output are one file: 'one'"
+expect_status 2 lafs-select --dropped both -o both n.lafs
+check test ! -e both
 expect_status 2 lafs-select --pairs pairs --split a=1,b=1 -o y-%s.lafs m.lafs
 ok "pairs"
 

@@ -67,6 +67,9 @@ expect_status 2 lafs-show --rejects s s
 message "the input 's' would be replaced by the output 's'"
 expect_status 2 lafs-show --rejects x.lafs --count <x.lafs
 message "the file on standard input would be replaced by the output 'x.lafs'"
+expect_status 2 lafs-shard -q -o fresh --log fresh s
+message "--output and --log are one file: 'fresh'"
+expect_status 0 lafs-shard -q -o /dev/null --log /dev/null --rejects /dev/null s
 list >after
 same before after
 ok "by --rejects and --log"
