@@ -230,7 +230,7 @@ check test ! -e y-a.lafs
 expect_status 1 lafs-select -o y.lafs nowhere.lafs
 message "no such file"
 expect_status 1 lafs-select -o nowhere/y.lafs x.lafs
-message "nowhere/y.lafs"
+message "cannot write 'nowhere/y.lafs': 'nowhere': no such file or directory"
 lafs-shard -q d >x.stream
 expect_status 1 lafs-select -o y.lafs x.stream
 message 'make shards of it'
