@@ -23,7 +23,7 @@ void embedders_note(struct embedders *e, const struct lafs_header *h)
         if (value[0]) snprintf(made_by, sizeof made_by, "%s %s", option[i], value);
     }
     said(h, "amplitude", amplitude, sizeof amplitude);
-    if (!amplitude[0]) strcpy(amplitude, "full");
+    if (!amplitude[0]) memcpy(amplitude, "full", sizeof "full");
     if (!made_by[0] || e->told) return;
     if (!e->first[0]) {
         memcpy(e->first, made_by, sizeof made_by);
