@@ -97,6 +97,9 @@ static lafs_status put_array(struct lafs_sample *s, const struct lafs_json *v, s
 
 static lafs_status put_value(struct lafs_sample *s, const struct lafs_json *v, struct lafs_err *err)
 {
+    if (!lafs_field_name_ok(v->key, strlen(v->key)))
+        return lafs_fail(err, LAFS_BAD_RECORD, "no field can be called so: 1 to %d bytes, and no __ at the beginning",
+                         LAFS_MAX_FIELD_NAME);
     switch (v->type) {
     case LAFS_JSON_STRING: lafs_sample_set_str(s, v->key, v->str); return LAFS_OK;
     case LAFS_JSON_NUMBER:
@@ -123,7 +126,9 @@ lafs_status addfields_put(struct addfields *a, struct lafs_sample *s, struct laf
         if (st != LAFS_OK) lafs_err_prefix(err, "'%s', line %ld, field '%s'", a->path, l->number, v->key);
     }
     lafs_json_free(j);
-    return st == LAFS_OK ? lafs_sample_check(s, err) : st;
+    if (st == LAFS_OK && (st = lafs_sample_check(s, err)) != LAFS_OK)
+        lafs_err_prefix(err, "'%s', line %ld", a->path, l->number);
+    return st;
 }
 
 int64_t addfields_left(const struct addfields *a, const char **first)

@@ -66,7 +66,7 @@ static lafs_status record_of(const struct lafs_canvas *c, int64_t number, struct
         lafs_pack_str(&faces, "score");
         lafs_pack_double(&faces, f.known);
     }
-    if (faces.failed) s->failed = 1;
+    if (faces.failed) s->buf.failed = 1;
     else lafs_sample_set_raw(s, "faces", faces.data, faces.size);
     lafs_buf_release(&faces);
     return lafs_sample_check(s, err);

@@ -153,7 +153,7 @@ struct lafs_pool *cli_pool(void)
 /* -- signals -- */
 
 static const char *volatile half_made; /* a directory */
-void cli_remove_if_killed(const char *dir) { half_made = dir; }
+void cli_remove_unfinished(const char *dir) { half_made = dir; }
 
 /* Here nothing but what POSIX allows in a handler: that rules out walking through a directory oneself. */
 static void remove_half_made(void)
@@ -166,10 +166,16 @@ static void remove_half_made(void)
     if (child > 0) waitpid(child, NULL, 0);
 }
 
-static void die(int sig)
+/* No way out leaves half a file, or half a directory. */
+static void remove_unfinished(void)
 {
     lafs_atomic_unlink_all();
     remove_half_made();
+}
+
+static void die(int sig)
+{
+    remove_unfinished();
     signal(sig, SIG_DFL);
     raise(sig); /* delivered when this handler returns */
 }
@@ -509,7 +515,7 @@ char **cli_parse(const struct cli_program *p, int argc, char **argv, int *nargs)
     fill_standard_descriptors();
     program = p;
     install_signals();
-    atexit(lafs_atomic_unlink_all); /* no way out leaves half a file */
+    atexit(remove_unfinished);
     remember_initial_values();
     int n = 0, only_files = 0;
     for (a.i = 1; a.i < argc; a.i++) {
@@ -531,9 +537,28 @@ char **cli_parse(const struct cli_program *p, int argc, char **argv, int *nargs)
     }
     if (cli.preset) read_preset(cli.preset);
     check_shards();
+    cli_separate((const char *const *const[]){&cli.out, &cli.log, &cli.rejects, NULL});
     *nargs = n;
     argv[n] = NULL;
     return argv;
+}
+
+static const char *name_of(const void *value)
+{
+    for (const struct cli_option *o = program->options; o->name; o++)
+        if (o->value == value) return o->name;
+    return "?";
+}
+
+void cli_separate(const char *const *const *file)
+{
+    struct stat info;
+    for (int i = 0; file[i]; i++)
+        for (int k = 0; k < i; k++) {
+            if (!*file[i] || !*file[k] || strcmp(*file[i], *file[k])) continue;
+            if (stat(*file[i], &info) == 0 && S_ISCHR(info.st_mode)) continue; /* /dev/null takes any number */
+            cli_misuse("--%s and --%s are one file: '%s'", name_of(file[k]), name_of(file[i]), *file[i]);
+        }
 }
 
 int cli_given(const void *value)

@@ -2,7 +2,7 @@
  *
  *     static struct { const char *out; int64_t n; int best; } o = {.n = -1};
  *     static const struct cli_option table[] = {
- *         CLI_COMMON_IO,
+ *         CLI_OUT,
  *         {"best", 0, CLI_FLAG, &o.best, NULL, "keep one face a photo, the largest and most central"},
  *         {"min-score", 0, CLI_DOUBLE, &o.min_score, "SCORE", "drop faces below SCORE", 0, 1, "0.8"},
  *         {0}};
@@ -121,6 +121,9 @@ extern struct cli_common cli;
 char **cli_parse(const struct cli_program *program, int argc, char **argv, int *nargs);
 /* Whether the option whose value lives there was given, on the command line or by a preset. */
 int cli_given(const void *value);
+/* Misuse where two of these options name one file to write. `file`: pointers to their values, NULL at the end.
+ * cli_parse has looked at --output, --log and --rejects. */
+void cli_separate(const char *const *const *file);
 /* Exits when the suffix of a picture's file says another kind than `kind`, "JPEG" or "SVG". NULL is fine. */
 void cli_picture_name(const char *path, const char *kind);
 /* "lafs-x: message" on stderr. */
@@ -135,9 +138,9 @@ int cli_status(const struct lafs_err *err);
 /* Whether a program may be writing what we read there ("-": standard input): then -n reads on to the end, lest that one
  * die of a closed pipe. */
 int cli_has_writer(const char *path);
-/* A directory that the main thread fills: it goes, with all in it, where a signal ends the process. NULL: none. The
- * string is kept. */
-void cli_remove_if_killed(const char *dir);
+/* A directory that the main thread fills: it goes, with all in it, where a signal or exit() ends the process. NULL:
+ * none. The string is kept. */
+void cli_remove_unfinished(const char *dir);
 /* Writes to standard output; after a failure cli_finish is silent about it. */
 lafs_status cli_write_stdout(const void *data, size_t size, struct lafs_err *err);
 /* Flushes and closes stdout, reports a failure of that; returns the exit status to use. */

@@ -321,6 +321,14 @@ static lafs_status make_header(struct run *r, struct lafs_header *out, struct la
     return LAFS_OK;
 }
 
+/* Nothing that is read is replaced by what is written. */
+static lafs_status spare(const char *const *inputs, int n, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_writer_spares(cli.out, inputs, n, err));
+    if (cli.rejects) LAFS_TRY(lafs_writer_spares(cli.rejects, inputs, n, err));
+    return cli.log ? lafs_writer_spares(cli.log, inputs, n, err) : LAFS_OK;
+}
+
 static lafs_status open_all(struct run *r, const char *const *args, int nargs, const char *const *digest_names,
                             const char *const *digest_values, int ndigests, struct lafs_err *err)
 {
@@ -329,8 +337,8 @@ static lafs_status open_all(struct run *r, const char *const *args, int nargs, c
     struct lafs_header out;
     const char *const *list = f->reading && f->reading->list ? &f->reading->list : NULL;
     if (nargs == 0 && !list && !f->source) args = standard_input, nargs = 1;
-    LAFS_TRY(lafs_writer_spares(cli.out, args, nargs, err));
-    if (list) LAFS_TRY(lafs_writer_spares(cli.out, list, 1, err));
+    LAFS_TRY(spare(args, nargs, err));
+    if (list) LAFS_TRY(spare(list, 1, err));
     if (f->source) nargs = 0;
     for (int i = 0; i < nargs; i++) r->drain |= cli_has_writer(args[i]);
     struct lafs_reader_options reading = {0};

@@ -56,9 +56,9 @@ struct filter {
     int same_pixels; /* 1: the output's pixel contract must hold for every input: later ones of another are refused */
 };
 /* Reads args (files and directories as lafs_reader_open takes them; none: stdin), runs, writes to -o, prints the
- * summary; returns the exit status. Refuses an input that -o would replace; `args` of a source, too. Honours -n,
- * --max-bad, --rejects, --log, --progress, -q. Provenance: the program's options that change results, and `digests` (n
- * name/value pairs). */
+ * summary; returns the exit status. Refuses an input that -o, --rejects or --log would replace; `args` of a source,
+ * too. Honours -n, --max-bad, --rejects, --log, --progress, -q. Provenance: the program's options that change results,
+ * and `digests` (n name/value pairs). */
 int filter_run(const struct filter *f, const char *const *args, int nargs, const char *const *digest_names,
                const char *const *digest_values, int ndigests);
 

@@ -140,11 +140,17 @@ static lafs_status open_init(struct lafs_err *err)
     return st == LAFS_END ? lafs_fail(err, LAFS_FAILED, "'%s' holds no checkpoint to start from", o.init) : st;
 }
 
+static lafs_status open_index(const char *path, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_index_open(&s.ix, path, err));
+    return s.ix->samples ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "'%s' holds no records", path);
+}
+
 static lafs_status write_canvases(const char *path, struct lafs_err *err)
 {
     const struct canvases_options c = {o.canvases, o.side, o.no_mirror, o.with};
     LAFS_TRY(lafs_writer_spares(o.run.dir, &path, 1, err));
-    LAFS_TRY(lafs_index_open(&s.ix, path, err));
+    LAFS_TRY(open_index(path, err));
     return canvases_write(&program, &c, s.ix, o.run.dir, err);
 }
 
@@ -163,7 +169,7 @@ static lafs_status prepare(struct lafs_err *err)
                                       .max_pixels = cli.max_pixels};
     s.run.steps = o.steps;
     s.run.per_epoch = PER_EPOCH;
-    LAFS_TRY(lafs_index_open(&s.ix, s.path, err));
+    LAFS_TRY(open_index(s.path, err));
     LAFS_TRY(lafs_sha256_file(s.path, s.data_digest, err));
     LAFS_TRY(open_init(err));
     LAFS_TRY(trainrun_open_backend(&s.run, err));

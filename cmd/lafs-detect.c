@@ -138,7 +138,7 @@ static void set_src(struct lafs_sample *out, const struct lafs_sample *in, const
         lafs_pack_str(&b, "matrix");
         lafs_pack_nd(&b, "<f8", (int64_t[]){2, 3}, 2, matrix, 8);
     }
-    if (b.failed) out->failed = 1;
+    if (b.failed) out->buf.failed = 1;
     lafs_sample_set_raw(out, "src", b.data, b.size);
     lafs_buf_release(&b);
 }
@@ -381,10 +381,13 @@ static void parse_scales(struct lafs_detect_options *d)
 static void check_usage(void)
 {
     if (o.size % 112) cli_misuse("--size: %lld is not a multiple of 112", (long long)o.size);
-    if (o.no_crop && o.raw) cli_misuse("--no-crop keeps the photo as it is: --raw has nothing to do");
+    if (o.no_crop && (o.raw || cli_given(&o.size)))
+        cli_misuse("--no-crop keeps the photo as it is: --raw and --size have nothing to do");
     if (o.no_crop && o.align_only) cli_misuse("--no-crop and --align-only together leave nothing to do");
     if (o.align_only && (o.model || o.best || o.scales || o.one_scale || o.refiner || o.no_refine))
         cli_misuse("--align-only finds nothing: no --model, --best, --scales, --one-scale, --refiner or --no-refine");
+    if (o.align_only && (cli_given(&o.min_score) || cli_given(&o.min_size)))
+        cli_misuse("--align-only drops no face by its score or size: no --min-score or --min-size");
     if (o.refiner && o.no_refine) cli_misuse("--refiner and --no-refine exclude each other");
 }
 

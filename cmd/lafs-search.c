@@ -380,9 +380,11 @@ static int run_search(struct job *j, char **args, int n)
     struct readall probes = {.what = "probes", .arg = j, .each = take_probe, .made_by = &j->made_by};
     struct readall gallery = {.what = "entries", .arg = j, .each = take_entry, .made_by = &j->made_by,
                               .more_rejects = 1};
-    if (cli.out && (lafs_writer_spares(cli.out, o.probes.v, o.probes.n, &err) != LAFS_OK ||
-                    lafs_writer_spares(cli.out, (const char *const *)args, n, &err) != LAFS_OK))
-        return cli_fail(&err);
+    const char *const written[] = {cli.out, cli.rejects};
+    for (int i = 0; i < 2; i++)
+        if (written[i] && (lafs_writer_spares(written[i], o.probes.v, o.probes.n, &err) != LAFS_OK ||
+                           lafs_writer_spares(written[i], (const char *const *)args, n, &err) != LAFS_OK))
+            return cli_fail(&err);
     int status = readall_run(&probes, o.probes.v, o.probes.n, &totals);
     j->bad = totals.bad;
     if (status == EXIT_DONE && open_search(j, &err) != LAFS_OK) status = cli_fail(&err);

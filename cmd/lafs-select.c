@@ -164,6 +164,9 @@ static lafs_status parse_split(const char *text, struct part *part, int *n, stru
         if (*n == MAX_PARTS || len == 0 || len >= sizeof part->name || p[len] != '=' || memchr(p, '/', len)) break;
         memcpy(part[*n].name, p, len);
         part[*n].name[len] = 0;
+        for (int i = 0; i < *n; i++)
+            if (!strcmp(part[i].name, part[*n].name))
+                return lafs_fail(err, LAFS_USAGE, "--split '%s': two parts are called '%s'", text, part[i].name);
         p += len + 1;
         int64_t weight = 0;
         if (*p < '0' || *p > '9') break;
@@ -401,7 +404,7 @@ int main(int argc, char **argv)
     struct lafs_err err = {0};
     if (n == 0) cli_misuse("no index: name one, or a tar");
     if (!cli.out && !o.pairs) cli_misuse("-o FILE is missing: paths in an index are relative to it");
-    if (o.pairs && cli.out && !strcmp(o.pairs, cli.out)) cli_misuse("--pairs and -o are one file: '%s'", o.pairs);
+    cli_separate((const char *const *const[]){&o.pairs, &cli.out, &o.dropped, NULL});
     if (o.split && o.pairs) cli_misuse("--pairs does not go with --split: give it the index of a part");
     if (!o.split != !(cli.out && strstr(cli.out, "%s")))
         cli_misuse("--split goes with -o NAME-%%s.lafs, and %%s with --split");

@@ -12,6 +12,7 @@
 #include "cmd/filter.h"
 #include "cmd/packbin.h"
 #include "cmd/packrec.h"
+#include "cmd/printing.h"
 #include "cmd/swapcheck.h"
 #include "cmd/unpack.h"
 #include "data/face.h"
@@ -153,9 +154,10 @@ int main(int argc, char **argv)
     }
     int status = filter_run(&f, (const char *const *)args, n, NULL, NULL, 0);
     const char *first_left = "";
-    int64_t left = o.add ? addfields_left(&p.add, &first_left) : 0;
+    int64_t left = o.add && status == EXIT_DONE && cli.take < 0 ? addfields_left(&p.add, &first_left) : 0;
     if (left)
-        cli_warn("%lld lines of '%s' name keys that no record has, the first '%s'", (long long)left, o.add, first_left);
+        cli_warn("%s of '%s' %s that no record has, the first '%s'", counted(left, "lines").text, o.add,
+                 left == 1 ? "names a key" : "name keys", first_left);
     if (o.add) addfields_close(&p.add);
     swapcheck_end(&p.check);
     return cli_finish(status);

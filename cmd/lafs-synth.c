@@ -230,7 +230,7 @@ static void set_faces(struct lafs_sample *s, const struct lafs_synth_photo *p, c
         pack_f32(&b, "pose", pose_shape, 1, pose);
         lafs_pack_str(&b, "skin"), lafs_pack_int(&b, f->skin);
     }
-    if (b.failed) s->failed = 1;
+    if (b.failed) s->buf.failed = 1;
     else lafs_sample_set_raw(s, "faces", b.data, b.size);
     lafs_buf_release(&b);
 }
@@ -247,7 +247,7 @@ static void set_source(struct lafs_sample *s, const char *key, const struct lafs
     pack_f32(&b, "box", box_shape, 1, p->face[0].box);
     pack_f32(&b, "points", points_shape, 2, p->face[0].points);
     pack_f32(&b, "matrix", matrix_shape, 2, matrix);
-    if (b.failed) s->failed = 1;
+    if (b.failed) s->buf.failed = 1;
     else lafs_sample_set_raw(s, "src", b.data, b.size);
     lafs_buf_release(&b);
 }
@@ -424,6 +424,7 @@ int main(int argc, char **argv)
     if (!cli.out && isatty(STDOUT_FILENO))
         cli_misuse("not writing records to a terminal: name a file with -o, or pipe them on");
     if (o.pairs && (o.people < 2 || o.photos < 2)) cli_misuse("--pairs needs at least 2 people with 2 photos each");
+    cli_separate((const char *const *const[]){&o.pairs, &cli.out, &cli.log, NULL});
     struct lafs_synth *synth;
     if (lafs_synth_new(&synth, &opt, &err) != LAFS_OK) return cli_finish(cli_fail(&err));
     int status = o.pairs && write_pairs(&err) != LAFS_OK ? cli_fail(&err) : make_all(synth);

@@ -399,6 +399,7 @@ static void check_options(void)
 {
     cli_picture_name(o.plot, "SVG");
     cli_picture_name(o.det, "SVG");
+    cli_separate((const char *const *const[]){&o.plot, &o.det, &cli.rejects, NULL});
     if (!o.pairs && (o.ijb.templates || o.fit)) cli_misuse("--templates and --fit need --pairs");
     if (o.fit && !isnan(o.threshold)) cli_misuse("--fit and --threshold exclude each other");
     if (o.ijb.templates && o.fit) cli_misuse("--fit does not go with --templates");
@@ -409,6 +410,21 @@ static void check_options(void)
     if (o.compare.n && (o.ijb.templates || o.fit || o.far || o.group || o.label || o.scores || !isnan(o.threshold)))
         cli_misuse("--compare goes with --pairs, --bootstrap, --plot, --det, --json and --seed alone");
     templates_check(&o.ijb);
+}
+
+/* Nothing that is read is replaced by a picture. */
+static lafs_status spare_inputs(const char *const *args, int n, struct lafs_err *err)
+{
+    const char *const picture[] = {o.plot, o.det}, *const protocol[] = {o.pairs, o.fit, o.ijb.templates,
+                                                                        o.ijb.face_scores};
+    for (int i = 0; i < 2; i++) {
+        if (!picture[i]) continue;
+        LAFS_TRY(lafs_writer_spares(picture[i], args, n, err));
+        LAFS_TRY(lafs_writer_spares(picture[i], o.compare.v, o.compare.n, err));
+        for (int k = 0; k < 4; k++)
+            if (protocol[k]) LAFS_TRY(lafs_writer_spares(picture[i], protocol + k, 1, err));
+    }
+    return LAFS_OK;
 }
 
 static lafs_status compare(const char *const *args, int n, struct lafs_err *err)
@@ -459,6 +475,7 @@ int main(int argc, char **argv)
     int n;
     char **args = cli_parse(&program, argc, argv, &n);
     check_options();
+    if (spare_inputs((const char *const *)args, n, &err) != LAFS_OK) return cli_finish(cli_fail(&err));
     if (o.compare.n)
         return cli_finish(compare((const char *const *)args, n, &err) == LAFS_OK ? EXIT_DONE : cli_fail(&err));
     j.report.fars = rates(j.report.far, j.report.far_text);

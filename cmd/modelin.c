@@ -24,9 +24,7 @@ void model_release(struct model *m)
 
 const char *model_meta(const struct model *m, const char *key)
 {
-    for (int i = 0; i < m->metas; i++)
-        if (!strcmp(m->meta[i].key, key)) return m->meta[i].value;
-    return NULL;
+    return lafs_st_meta_of(m->meta, m->metas, key);
 }
 
 void model_drop_meta(struct model *m, int i)

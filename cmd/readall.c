@@ -63,6 +63,7 @@ static lafs_status loop(struct state *s, struct lafs_err *err)
 
 static lafs_status run(struct state *s, const char *const *args, int nargs, struct lafs_err *err)
 {
+    if (cli.rejects) LAFS_TRY(lafs_writer_spares(cli.rejects, args, nargs, err));
     for (int i = 0; i < nargs; i++) s->must_drain |= cli_has_writer(args[i]);
     struct lafs_reader_options reading = {0};
     if (s->r->reading) reading = *s->r->reading;

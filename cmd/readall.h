@@ -24,8 +24,9 @@ struct readall_totals {
     int64_t bad;
     struct lafs_totals upstream; /* sums of the trailers */
 };
-/* Reads args (no args: stdin). Honours -n, --max-bad, --rejects, --progress, -q. Returns the exit status and has said
- * what was wrong; EXIT_FAILED also when too many records were bad. */
+/* Reads args (no args: stdin). Refuses an input that --rejects would replace. Honours -n, --max-bad, --rejects,
+ * --progress, -q. Returns the exit status and has said what was wrong; EXIT_FAILED also when too many records were
+ * bad. */
 int readall_run(const struct readall *r, const char *const *args, int nargs, struct readall_totals *totals);
 
 #endif

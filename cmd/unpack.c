@@ -133,7 +133,7 @@ int unpack_run(const char *dir, const struct lafs_reader_options *opt, const cha
         lafs_buf_release(&u.temp);
         return EXIT_FAILED;
     }
-    cli_remove_if_killed(temp);
+    cli_remove_unfinished(temp);
     struct readall r = {.what = "photos", .arg = &u, .each = each, .reading = opt};
     struct readall_totals totals;
     int status = readall_run(&r, args, nargs, &totals);
@@ -141,7 +141,7 @@ int unpack_run(const char *dir, const struct lafs_reader_options *opt, const cha
         cli_error("cannot make '%s': %s", dir, lafs_strerror(errno));
         status = EXIT_FAILED;
     }
-    cli_remove_if_killed(NULL);
+    cli_remove_unfinished(NULL);
     if (status != EXIT_DONE) nftw(temp, remove_one, 32, FTW_DEPTH | FTW_PHYS);
     else {
         pack_say_swapped(u.swapped);

@@ -19,7 +19,7 @@ struct vitoptions {
     {"heads", 0, CLI_INT, &(o).heads, "N", "heads of width 64, instead of the named size's", 0, 64, NULL}, \
     {"mlp", 0, CLI_INT, &(o).mlp, "N", "width of the MLP, instead of the named size's", 0, 65536, NULL}, \
     {"patches", 0, CLI_INT, &(o).patches, "N", "landmarks, a square number", 1, 4096, "196"}, \
-    {"patch", 0, CLI_INT, &(o).patch, "N", "side of a patch in pixels, 8 or 16", 8, 16, "8"}
+    {"patch", 0, CLI_INT, &(o).patch, "N", "side of a patch in pixels, an even number", 8, 16, "8"}
 #define VITOPTIONS_BRANCHES(o) \
     {"drop-path", 0, CLI_DOUBLE, &(o).drop_path, "P", "share of residual branches that are dropped", 0, 0.99, "0.1"}, \
     {"scale", 0, CLI_CHOICE, &(o).scale, "dim|head", \

@@ -4,7 +4,7 @@
  * `struct lafs_err *` (may be NULL) that receives message and culprit.
  *
  *     struct lafs_err err = {0};
- *     LAFS_TRY(lafs_read_file(path, &buf, &err));     // forward
+ *     LAFS_TRY(lafs_buf_read_file(&buf, path, max, &err));     // forward
  *     return lafs_fail(&err, LAFS_FAILED, "cannot open '%s': %s", path, lafs_strerror(errno));
  */
 #ifndef LAFS_BASE_ERR_H

@@ -127,6 +127,16 @@ static lafs_status add_fields(struct ijb *b, struct lafs_sample *s, const struct
     return lafs_sample_check(s, err);
 }
 
+static int leads_out(const char *path)
+{
+    if (*path == '/') return 1;
+    for (const char *part = path; part; part = strchr(part, '/')) {
+        part += *part == '/';
+        if (!strncmp(part, "..", 2) && (part[2] == '/' || !part[2])) return 1;
+    }
+    return 0;
+}
+
 static lafs_status ijb_next(struct lafs_source *src, struct lafs_sample *s, struct lafs_err *err)
 {
     struct ijb *b = (struct ijb *)src;
@@ -142,7 +152,7 @@ static lafs_status ijb_next(struct lafs_source *src, struct lafs_sample *s, stru
     lafs_buf_put(&b->key, f.field[0], f.len[0]);
     const char *disk = lafs_buf_str(&b->disk), *key = lafs_buf_str(&b->key);
     if (!disk || !key) return lafs_buf_check(disk ? &b->key : &b->disk, err);
-    if (f.field[0][0] == '/' || strstr(disk + b->disk_len, ".."))
+    if (leads_out(disk + b->disk_len))
         return lafs_fail(err, LAFS_BAD_RECORD, "%s line %lld: '%s' leads out of the folder", b->list.name,
                          (long long)b->line_number, disk + b->disk_len);
     lafs_status st = lafs_photo_read(src->env, s, &b->data, disk, key, 0, err);

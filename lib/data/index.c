@@ -114,8 +114,12 @@ static lafs_status new_index(struct lafs_index **out, const char *path, struct l
     const char *slash = strrchr(path, '/');
     size_t len = slash ? (size_t)(slash + 1 - path) : 0;
     lafs_status st = lafs_alloc0(&(*out)->dir, len + 1, 1, err);
-    if (st == LAFS_OK) memcpy((*out)->dir, path, len);
-    else lafs_index_free(*out);
+    if (st == LAFS_OK) {
+        memcpy((*out)->dir, path, len);
+        return LAFS_OK;
+    }
+    lafs_index_free(*out);
+    *out = NULL;
     return st;
 }
 

@@ -123,8 +123,8 @@ void lafs_sample_swap(struct lafs_sample *a, struct lafs_sample *b)
 
 lafs_status lafs_sample_check(const struct lafs_sample *s, struct lafs_err *err)
 {
-    if (s->failed) return lafs_fail(err, LAFS_FAILED, "record of too many fields or bytes");
-    return lafs_buf_check(&s->buf, err);
+    LAFS_TRY(lafs_buf_check(&s->buf, err));
+    return s->failed ? lafs_fail(err, LAFS_BAD_RECORD, "record of too many fields or bytes") : LAFS_OK;
 }
 
 static int more_fields(struct lafs_sample *s, int count)
@@ -132,7 +132,10 @@ static int more_fields(struct lafs_sample *s, int count)
     if (count <= s->cap) return 1;
     if (count > LAFS_MAX_FIELDS) return 0;
     int cap = count < 16 ? 16 : count < 64 ? 64 : LAFS_MAX_FIELDS;
-    if (lafs_resize(&s->field, (size_t)s->count, (size_t)cap, sizeof *s->field, NULL) != LAFS_OK) return 0;
+    if (lafs_resize(&s->field, (size_t)s->count, (size_t)cap, sizeof *s->field, NULL) != LAFS_OK) {
+        s->buf.failed = 1;
+        return 0;
+    }
     s->cap = cap;
     return 1;
 }
@@ -159,7 +162,7 @@ static struct lafs_field *find(const struct lafs_sample *s, const char *name, si
     return NULL;
 }
 
-static int field_name_ok(const char *name, size_t len)
+int lafs_field_name_ok(const char *name, size_t len)
 {
     return len >= 1 && len <= LAFS_MAX_FIELD_NAME && !(len >= 2 && name[0] == '_' && name[1] == '_') &&
            !memchr(name, 0, len);
@@ -183,7 +186,7 @@ static lafs_status add_field(struct lafs_sample *s, const struct lafs_mp_value *
                              const unsigned char *to, struct lafs_err *err)
 {
     if (name->type != LAFS_MP_STR) return lafs_fail(err, LAFS_BAD_RECORD, "field whose name is no string");
-    if (!field_name_ok(name->data, name->len))
+    if (!lafs_field_name_ok(name->data, name->len))
         return lafs_fail(err, LAFS_BAD_RECORD, "bad field name '%.*s'", name->len > 40 ? 40 : (int)name->len,
                          name->data);
     if (find(s, name->data, name->len))
@@ -379,7 +382,7 @@ static struct lafs_field *open_value(struct lafs_sample *s, const char *name, co
 {
     size_t len = strlen(name), need;
     if (s->failed || s->buf.failed) return NULL;
-    if (!field_name_ok(name, len) || !lafs_add_ok(size, 4096, &need) || size > LAFS_MAX_RECORD) {
+    if (!lafs_field_name_ok(name, len) || !lafs_add_ok(size, 4096, &need) || size > LAFS_MAX_RECORD) {
         s->failed = 1;
         return NULL;
     }

@@ -47,7 +47,7 @@ void lafs_sample_clear(struct lafs_sample *s);
 lafs_status lafs_sample_copy(struct lafs_sample *to, const struct lafs_sample *from, struct lafs_err *err);
 /* Exchanges contents. */
 void lafs_sample_swap(struct lafs_sample *a, struct lafs_sample *b);
-/* LAFS_FAILED when a setter ran out of memory or limits. */
+/* LAFS_BAD_RECORD when a setter ran into the limits of records, LAFS_FAILED when it ran out of memory. */
 lafs_status lafs_sample_check(const struct lafs_sample *s, struct lafs_err *err);
 
 /* Takes over one MessagePack map (copied). LAFS_BAD_RECORD: not a map with string keys, a name
@@ -61,6 +61,9 @@ const char *lafs_sample_key(const struct lafs_sample *s);
 /* LAFS_BAD_RECORD with the reason unless key is valid (formats: path-like, no `..`, no leading '/',
  * no dot in the base name, no control character, 1..LAFS_MAX_KEY bytes of UTF-8). */
 lafs_status lafs_key_valid(const char *key, struct lafs_err *err);
+
+/* Whether a field may be called so: 1..LAFS_MAX_FIELD_NAME bytes, no zero byte, not beginning with "__". */
+int lafs_field_name_ok(const char *name, size_t len);
 
 int lafs_sample_has(const struct lafs_sample *s, const char *name);
 void lafs_sample_del(struct lafs_sample *s, const char *name);

@@ -1,5 +1,6 @@
 #include "data/select.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -378,7 +379,7 @@ static lafs_status absolute_path(const struct lafs_index *ix, int64_t shard, cha
     const char *path = lafs_index_shard_path(ix, shard, &b);
     lafs_status st = path ? LAFS_OK : lafs_buf_check(&b, err);
     if (path && !realpath(path, real))
-        st = lafs_fail(err, LAFS_FAILED, "cannot find the shard '%s' of the index", path);
+        st = lafs_fail(err, LAFS_FAILED, "cannot find the shard '%s' of the index: %s", path, lafs_strerror(errno));
     if (st == LAFS_OK) st = lafs_strdup(out, real, err);
     lafs_buf_release(&b);
     return st;
@@ -512,7 +513,8 @@ static lafs_status directory_of(const char *path, char real[PATH_MAX + 1], struc
     else lafs_buf_putc(&b, '.');
     const char *dir = lafs_buf_str(&b);
     lafs_status st = dir ? LAFS_OK : lafs_buf_check(&b, err);
-    if (dir && !realpath(dir, real)) st = lafs_fail(err, LAFS_FAILED, "cannot write '%s': no such directory", path);
+    if (dir && !realpath(dir, real))
+        st = lafs_fail(err, LAFS_FAILED, "cannot write '%s': '%s': %s", path, dir, lafs_strerror(errno));
     lafs_buf_release(&b);
     if (st != LAFS_OK) return st;
     size_t n = strlen(real);

@@ -112,6 +112,8 @@ static lafs_status join_fields(struct lafs_sample *s, const struct lafs_buf *map
 
 static lafs_status add_bytes(struct shard *sh, const char *field, struct lafs_err *err)
 {
+    if (sh->s.count == LAFS_MAX_FIELDS)
+        return lafs_fail(err, LAFS_BAD_RECORD, "record of more than %d fields", LAFS_MAX_FIELDS);
     if (strlen(field) > LAFS_MAX_FIELD_NAME)
         return lafs_fail(err, LAFS_BAD_RECORD, "suffix of more than %d bytes", LAFS_MAX_FIELD_NAME);
     if (lafs_sample_has(&sh->s, field)) return lafs_fail(err, LAFS_BAD_RECORD, "'%s' occurs twice in it", field);
@@ -219,6 +221,15 @@ static lafs_status lower_suffixes(struct lafs_sample *s, struct lafs_err *err)
     return LAFS_OK;
 }
 
+/* Photos with dots in their names may be many of one key, as frames of a film are: those that have come are given out
+ * before the next one makes them too many, or too large, for one sample. */
+static int is_full(const struct shard *sh)
+{
+    if (!sh->foreign || sh->plain) return 0;
+    const int64_t span = sh->m.offset - sh->offset;
+    return sh->s.count == LAFS_MAX_FIELDS || sh->m.size > (int64_t)sh->base.env->opt.max_record - span;
+}
+
 /* Gives the finished sample out. */
 static lafs_status end_sample(struct shard *sh, struct lafs_sample *s, struct lafs_err *err)
 {
@@ -293,7 +304,7 @@ static lafs_status shard_next(struct lafs_source *src, struct lafs_sample *s, st
             sh->pending = 0;
             continue;
         }
-        if (sh->members && (kind != KIND_SAMPLE || !same_key(sh))) return end_sample(sh, s, err);
+        if (sh->members && (kind != KIND_SAMPLE || !same_key(sh) || is_full(sh))) return end_sample(sh, s, err);
         sh->pending = 0;
         LAFS_TRY(kind == KIND_SAMPLE ? take_member(sh, err) : take_meta(sh, kind, err));
     }

@@ -294,7 +294,7 @@ void lafs_views_set(struct lafs_sample *s, const struct lafs_view *v, int n)
     lafs_buf_init(&b);
     lafs_pack_array(&b, (uint32_t)n);
     for (int i = 0; i < n; i++) put_view(&b, &v[i]);
-    if (b.failed) s->failed = 1;
+    if (b.failed) s->buf.failed = 1;
     else lafs_sample_set_raw(s, "views", b.data, b.size);
     lafs_buf_release(&b);
 }

@@ -140,7 +140,9 @@ static lafs_status add_row(struct lafs_embset *s, const struct lafs_sample *samp
         struct lafs_buf text;
         lafs_buf_init(&text);
         st = field_text(sample, group, &text, err);
-        if (st == LAFS_OK) st = lafs_strset_add(&s->groups, (const char *)text.data, text.size, &id, err);
+        const char *value = lafs_buf_str(&text); /* not text.data, which is NULL where the text is "" */
+        if (st == LAFS_OK && !value) st = lafs_buf_check(&text, err);
+        if (st == LAFS_OK) st = lafs_strset_add(&s->groups, value, text.size, &id, err);
         lafs_buf_release(&text);
         if (st != LAFS_OK) return st;
         s->group[s->rows] = (int32_t)id;

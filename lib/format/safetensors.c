@@ -329,11 +329,16 @@ const struct lafs_st_tensor *lafs_st_find(const struct lafs_st *st, const char *
     return NULL;
 }
 
+const char *lafs_st_meta_of(const struct lafs_st_meta *meta, int n, const char *key)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(meta[i].key, key)) return meta[i].value;
+    return NULL;
+}
+
 const char *lafs_st_meta(const struct lafs_st *st, const char *key)
 {
-    for (int i = 0; i < st->metas; i++)
-        if (!strcmp(st->meta[i].key, key)) return st->meta[i].value;
-    return NULL;
+    return lafs_st_meta_of(st->meta, st->metas, key);
 }
 
 static float from_bits(uint32_t u)

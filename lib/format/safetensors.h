@@ -43,6 +43,7 @@ lafs_status lafs_st_wrap(struct lafs_st **out, const struct lafs_st_tensor *tens
                          const struct lafs_st_meta *meta, int metas, struct lafs_err *err);
 void lafs_st_close(struct lafs_st *st);
 const struct lafs_st_tensor *lafs_st_find(const struct lafs_st *st, const char *name); /* NULL: none */
+const char *lafs_st_meta_of(const struct lafs_st_meta *meta, int n, const char *key);  /* NULL: none */
 const char *lafs_st_meta(const struct lafs_st *st, const char *key);                   /* NULL: none */
 /* Copies a tensor of any numeric dtype into out (float); LAFS_FAILED when the shape differs (-1 matches any). */
 lafs_status lafs_st_read_f32(const struct lafs_st *st, const char *name, const int64_t *shape, int ndim, float *out,

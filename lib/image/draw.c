@@ -120,13 +120,6 @@ static int next_letter(const char **s)
     return code >= ' ' && code <= '~' ? code : '?';
 }
 
-int lafs_text_width(const char *utf8)
-{
-    int n = 0;
-    while (n < 10000 && next_letter(&utf8)) n++;
-    return n * LAFS_FONT_W;
-}
-
 void lafs_draw_text(struct lafs_image *im, int x, int y, int width, const char *utf8, struct lafs_colour c)
 {
     int code;

@@ -19,8 +19,6 @@ void lafs_draw_dot(struct lafs_image *im, double x, double y, double radius, str
 /* Text with its top-left corner at (x, y), cut off after `width` pixels. Latin letters lose their accents; what the
  * font has not is '?'. */
 void lafs_draw_text(struct lafs_image *im, int x, int y, int width, const char *utf8, struct lafs_colour c);
-/* Width of a text in pixels. */
-int lafs_text_width(const char *utf8);
 /* Copies src to (x, y). */
 void lafs_draw_image(struct lafs_image *im, int x, int y, const struct lafs_image *src);
 /* out (allocated here) = in scaled to w x h: bilinear when enlarging, averaging when reducing. */

@@ -402,13 +402,6 @@ lafs_status lafs_model_load_cnn(struct lafs_model *m, const struct lafs_backend 
     return load_file(m, b, path, LAFS_PART_CNN, err);
 }
 
-const char *lafs_model_meta(const struct lafs_model *m, const char *key)
-{
-    for (int i = 0; i < m->metas; i++)
-        if (!strcmp(m->meta[i].key, key)) return m->meta[i].value;
-    return NULL;
-}
-
 /* -- writing -- */
 
 enum { OWN_METAS = 16, VALUE = 64 };
@@ -428,13 +421,6 @@ static void put_number(struct metas *t, const char *key, double v)
 {
     snprintf(t->value[t->n], VALUE, "%.9g", v);
     put(t, key, t->value[t->n]);
-}
-
-static int has_meta(const struct lafs_st_meta *meta, int n, const char *key)
-{
-    for (int i = 0; i < n; i++)
-        if (!strcmp(meta[i].key, key)) return 1;
-    return 0;
 }
 
 /* What the file says of itself; m has room for OWN_METAS + 4 + metas. */
@@ -458,9 +444,9 @@ static void describe(struct metas *t, const struct lafs_model_config *c, const s
     put(t, "pixels.channels", c->pixels.channels);
     put(t, "pixels.range", "x/127.5 - 1");
     for (int i = 0; i < metas; i++) t->m[t->n++] = meta[i];
-    if (!has_meta(meta, metas, "licence"))
+    if (!lafs_st_meta_of(meta, metas, "licence"))
         put(t, "licence", "that of the photos it was trained on, and of the models it was begun with");
-    if (!has_meta(meta, metas, "intended_use"))
+    if (!lafs_st_meta_of(meta, metas, "intended_use"))
         put(t, "intended_use", "comparing aligned photos of faces, after measuring its errors on the people concerned; "
                                "a similarity is not a probability");
 }

@@ -73,8 +73,6 @@ lafs_status lafs_model_describe(const struct lafs_st *st,
                                 lafs_status (*say)(void *arg, const char *key, const char *value,
                                                    struct lafs_err *err),
                                 void *arg, struct lafs_err *err);
-/* NULL if the file had none. */
-const char *lafs_model_meta(const struct lafs_model *m, const char *key);
 /* Reads `parts` of the table's parameters from another model's file into value (device): what is in it is there
  * already, in the same shape, or refused by name. A ViT of the other kind of tokens, as its metadata says, has its
  * patch embedding turned, since patches are walked in another order: it makes the same of the same patch. */

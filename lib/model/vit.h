@@ -31,7 +31,7 @@ enum lafs_vit_scale {
 struct lafs_vit_config {
     int dim, depth, heads, mlp; /* D, L, H (of width 64), M */
     int patches;                /* R: most tokens of a sequence, a square; R+1 position slots */
-    int patch;                  /* p: side of a patch, 8 or 16; a token has p*p*3 values */
+    int patch;                  /* p: side of a patch, even, 2..32; a token has p*p*3 values */
     float dropout, drop_path;   /* 0.1, 0.1 */
     enum lafs_vit_scale scale;
 };

@@ -32,7 +32,8 @@ struct lafs_canvas {
 void lafs_canvas_release(struct lafs_canvas *c);
 
 struct lafs_canvas_maker;
-/* ix: borrowed. workers: threads that call lafs_canvas_make, each with its number. no_mirror 1: nothing is mirrored. */
+/* ix: borrowed, of one sample at least. workers: threads that call lafs_canvas_make, each with its number. no_mirror 1:
+ * nothing is mirrored. */
 lafs_status lafs_canvas_open(struct lafs_canvas_maker **out, const struct lafs_index *ix, int workers, int no_mirror,
                              int64_t max_pixels, struct lafs_err *err);
 void lafs_canvas_close(struct lafs_canvas_maker *m);

@@ -230,7 +230,9 @@ lafs_status lafs_run_open(struct lafs_run *r, const char *dir, const char *progr
         goto fail;
     }
     if (flock(r->lock, LOCK_EX | LOCK_NB)) {
-        st = lafs_fail(err, LAFS_FAILED, "'%s' is in use by another process", dir);
+        st = errno == EWOULDBLOCK
+                 ? lafs_fail(err, LAFS_FAILED, "'%s' is in use by another process", dir)
+                 : lafs_fail(err, LAFS_FAILED, "cannot lock '%s': %s", dir, lafs_strerror(errno));
         goto fail;
     }
     lafs_atomic_sweep(dir); /* a killed process leaves as much as a whole checkpoint behind */

@@ -35,6 +35,9 @@ ok "photos without points are bad records"
 expect_status 2 lafs-detect --align-only --best photos.lafs
 expect_status 2 lafs-detect --align-only --no-crop photos.lafs
 expect_status 2 lafs-detect --align-only -m x photos.lafs
+expect_status 2 lafs-detect --align-only --min-score 0.9 photos.lafs
+message "no --min-score or --min-size"
+expect_status 2 lafs-detect --align-only --min-size 20 photos.lafs
 expect_status 2 lafs-detect --align-only --size 100 photos.lafs
 message "not within 112"
 expect_status 2 lafs-detect --align-only --size 120 photos.lafs

@@ -61,6 +61,8 @@ expect_status 0 lafs-detect $all -q --best --no-crop -n 1 -o whole.tar dir
 tar -xOf whole.tar --wildcards '*.jpg' >whole.jpg
 check cmp whole.jpg dir/"$(head -n 1 want)".jpg
 hasnt whole.lafs arcface5
+expect_status 2 lafs-detect $all --no-crop --size 224 -o no.mp dir
+message "--no-crop keeps the photo as it is"
 ok "--raw, --size, --no-crop"
 
 # The orientation "rotate by 90 degrees" put into a photo: what was 96 x 64 is displayed as 64 x 96.

@@ -106,6 +106,12 @@ has large.json '[400, 400]'
 expect_status 2 lafs-detect-train -q --canvases 2 --canvas-side 100 -o bad all.lafs
 expect_status 2 lafs-detect-train -q --canvases 2 -o all.tar all.lafs
 message "would be replaced"
+lafs-shard -q -n 0 -o empty.tar all.lafs
+expect_status 1 lafs-detect-train -q --canvases 2 -o bad empty.lafs
+message "'empty.lafs' holds no records"
+expect_status 1 lafs-detect-train -q --steps 2 --warmup 1 -o bad empty.lafs
+message "'empty.lafs' holds no records"
+check [ ! -e bad ]
 lafs-show again/model.safetensors >shown
 has shown "smallest_face: 7"
 lafs-convert -q --set smallest_face=no -o odd.safetensors again/model.safetensors

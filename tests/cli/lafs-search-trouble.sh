@@ -91,6 +91,14 @@ message "'nobody/1' has no name: --figures needs everybody's"
 expect_status 0 lafs-search -p p.mp nameless.mp >stdout
 ok "people without names"
 
+cp g.mp kept.mp
+expect_status 2 lafs-search --rejects g.mp -p p.mp g.mp
+message "the input 'g.mp' would be replaced by the output 'g.mp'"
+expect_status 2 lafs-search -o p.mp -p p.mp g.mp
+message "the input 'p.mp' would be replaced by the output 'p.mp'"
+same g.mp kept.mp
+ok "inputs are not replaced"
+
 if [ -c /dev/full ]; then
     expect_status 1 lafs-search -p p.mp g.mp >/dev/full
     message "cannot write standard output: no space left on device"

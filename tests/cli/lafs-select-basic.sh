@@ -210,7 +210,9 @@ expect_status 2 lafs-select --pairs n.lafs n.lafs
 message "the input 'n.lafs' would be replaced by the output 'n.lafs'"
 same n.lafs kept
 expect_status 2 lafs-select --pairs one -o one n.lafs
-message "--pairs and -o are one file: 'one'"
+message "--pairs and --output are one file: 'one'"
+expect_status 2 lafs-select --dropped both -o both n.lafs
+check test ! -e both
 expect_status 2 lafs-select --pairs pairs --split a=1,b=1 -o y-%s.lafs m.lafs
 ok "pairs"
 
@@ -222,10 +224,13 @@ done
 expect_status 2 lafs-select x.lafs
 message '-o FILE is missing'
 expect_status 2 lafs-select --split a=1,b= -o y-%s.lafs x.lafs
+expect_status 2 lafs-select --split a=1,b=1,a=1 -o y-%s.lafs x.lafs
+message "two parts are called 'a'"
+check test ! -e y-a.lafs
 expect_status 1 lafs-select -o y.lafs nowhere.lafs
 message "no such file"
 expect_status 1 lafs-select -o nowhere/y.lafs x.lafs
-message "nowhere/y.lafs"
+message "cannot write 'nowhere/y.lafs': 'nowhere': no such file or directory"
 lafs-shard -q d >x.stream
 expect_status 1 lafs-select -o y.lafs x.stream
 message 'make shards of it'

@@ -10,7 +10,11 @@ cat >add.jsonl <<'END'
 {"key": "s000000/s000000_0001", "box": [1, 2, 3, 4], "age": 31}
 END
 expect_status 0 lafs-shard --no-progress --add add.jsonl -o some.tar photos
-message "1 lines of 'add.jsonl' name keys that no record has, the first 'nobody/nobody_0001'"
+message "1 line of 'add.jsonl' names a key that no record has, the first 'nobody/nobody_0001'"
+expect_status 0 lafs-shard --no-progress --add add.jsonl -n 1 -o /dev/null photos
+hasnt stderr "add.jsonl" # who stops early cannot tell
+expect_status 1 lafs-shard --add add.jsonl -o no.tar nowhere
+hasnt stderr "add.jsonl"
 lafs-show --json some.lafs >shown
 has shown '"box": [1, 2, 3, 4], "age": 31'
 has shown '"points": [[1, 2], [3, 4], [5, 6.5], [7, 8], [9, 9.5]], "score": 0.25, "note": "seen"'
@@ -32,6 +36,18 @@ for value in '[[1, 2], [3]]' '[[1, 2], 3]' '[1, "2"]' '{"a": 1}' null; do
     expect_status 1 lafs-shard -q --max-bad 0 --rejects rejects --add bad.jsonl -o no.mp photos
     has rejects "'bad.jsonl', line 1, field 'points'"
 done
+for name in "" __x "$(printf '%0129d' 0)"; do
+    echo "{\"key\": \"s000000/s000000_0001\", \"$name\": 1}" >bad.jsonl
+    expect_status 1 lafs-shard --max-bad 0 --add bad.jsonl -o no.mp photos
+    message "skipping 's000000/s000000_0001': 'bad.jsonl', line 1, field '$name': no field can be called so"
+done
+{
+    printf '{"key": "s000000/s000000_0001"'
+    for i in $(seq 260); do printf ', "f%d": 1' "$i"; done
+    echo '}'
+} >bad.jsonl
+expect_status 1 lafs-shard --max-bad 0 --add bad.jsonl -o no.mp photos
+message "skipping 's000000/s000000_0001': 'bad.jsonl', line 1: record of too many fields"
 expect_status 2 lafs-shard --add add.jsonl --to-dir out some.lafs
 message "--add adds to records"
 ok "broken files and values are told by line and field"

@@ -71,6 +71,11 @@ head -c 300 d.stream >cut.stream
 expect_status 3 lafs-shard --to-dir f cut.stream
 check test -z "$(ls -A f)"
 check test "$(echo f*)" = f
+if command -v script >/dev/null; then # a terminal: there is no input, but the directory was begun
+    script -qec "lafs-shard --to-dir fresh" /dev/null </dev/null >terminal || true
+    has terminal "no input"
+    check test "$(echo fresh*)" = 'fresh*'
+fi
 ok "back to a directory, whole or not at all"
 
 lafs-shard -q x.lafs -o y-%03d.tar --shard-samples 3

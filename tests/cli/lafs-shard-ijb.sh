@@ -138,6 +138,8 @@ verify >got
 same json dos.json
 ok "Windows line ends"
 
+mv IJBT/loose_crop/34.jpg IJBT/loose_crop/3..4.jpg # two dots, but no way out of the folder
+sed -i 's/^34.jpg /3..4.jpg /' $meta"_name_5pts_score.txt" $meta"_face_tid_mid.txt"
 rm IJBT/loose_crop/7.jpg && printf 'GIF89a' >IJBT/loose_crop/8.jpg
 sed -i '20s/.*/19.jpg 1 2 3 4 5 6 7 8 9 10 0.5/' $meta"_name_5pts_score.txt"
 sed -i 's/^30.jpg .*/30.jpg 1 2 3 4 5 6 7 8 9 x 0.5/; s/^31.jpg /..\/31.jpg /' $meta"_name_5pts_score.txt"

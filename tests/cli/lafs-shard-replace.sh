@@ -57,6 +57,23 @@ list >after
 same before after
 ok "a stream"
 
+for log in --rejects --log; do
+    expect_status 2 lafs-shard -q -o fresh s $log s
+    message "the input 's' would be replaced by the output 's'"
+    expect_status 2 lafs-shard -q -o fresh other/x.lafs $log other/x-000001.tar
+    message "would be replaced by the output 'other/x-000001.tar'"
+done
+expect_status 2 lafs-show --rejects s s
+message "the input 's' would be replaced by the output 's'"
+expect_status 2 lafs-show --rejects x.lafs --count <x.lafs
+message "the file on standard input would be replaced by the output 'x.lafs'"
+expect_status 2 lafs-shard -q -o fresh --log fresh s
+message "--output and --log are one file: 'fresh'"
+expect_status 0 lafs-shard -q -o /dev/null --log /dev/null --rejects /dev/null s
+list >after
+same before after
+ok "by --rejects and --log"
+
 expect_status 0 lafs-shard -q other/x.lafs -o x-%06d.tar --shard-samples 2
 check test "$(lafs-show --count x.lafs)" = 6
 expect_status 0 lafs-shard -q x.lafs -o z-%06d.tar

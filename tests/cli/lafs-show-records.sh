@@ -102,6 +102,8 @@ cp e.mp mine.mp
 expect_status 2 lafs-show --json mine.mp -o ./mine.mp
 expect_status 2 lafs-show --npy embedding --keys mine.mp mine.mp
 same mine.mp e.mp
+expect_status 2 lafs-show --npy embedding --keys one -o one e.mp
+message "--keys and --output are one file: 'one'"
 ok "misuse, and output that cannot be written, or would be written over what is read"
 
 mkdir 'a%b' && lafs-synth -q --people 3 -n 2 --size 40 -o a%b/s.tar

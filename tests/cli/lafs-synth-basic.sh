@@ -66,6 +66,8 @@ expect_status 2 lafs-synth --people 0 -o x.tar
 expect_status 2 lafs-synth -o x.tar photo.jpg
 expect_status 2 lafs-synth --people 1 --pairs p.txt -o x.tar
 message "--pairs"
+expect_status 2 lafs-synth --people 2 --pairs x.tar -o x.tar
+message "--pairs and --output are one file: 'x.tar'"
 check test ! -e x.tar
 check test ! -e x.lafs
 ok "misuse"

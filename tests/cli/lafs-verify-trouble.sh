@@ -101,7 +101,17 @@ if [ -c /dev/full ]; then
 fi
 expect_status 1 lafs-verify -p pairs.txt --plot no/such/dir.svg whole.mp >/dev/null
 message "no/such/dir.svg"
-ok "output that cannot be written"
+cp whole.mp kept.mp
+cp pairs.txt kept.txt
+for out in --plot --det --rejects; do
+    expect_status 2 lafs-verify -p pairs.txt $out whole.mp whole.mp
+    message "the input 'whole.mp' would be replaced by the output 'whole.mp'"
+done
+expect_status 2 lafs-verify -p pairs.txt --plot pairs.txt whole.mp
+message "the input 'pairs.txt' would be replaced by the output 'pairs.txt'"
+same whole.mp kept.mp
+same pairs.txt kept.txt
+ok "output that cannot be written, or may not"
 
 expect_status 2 env LAFS_CPU=sse9 lafs-verify -p pairs.txt --threshold 0.5 --bootstrap 0 whole.mp
 message "LAFS_CPU: there is no 'sse9'; this machine has plain"

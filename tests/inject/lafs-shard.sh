@@ -12,6 +12,8 @@ lafs-shard -q d -o x-%02d.tar --shard-samples 4
 inject "directory to shards" 25 lafs-shard -q d -o out/y-%02d.tar --shard-samples 2
 inject "index to a stream file" 25 lafs-shard -q x.lafs -o out/y.stream
 inject "select" 25 lafs-select -q --shots 1 -o out/y.lafs x.lafs
+tar -cf foreign.tar d/p1 d/p2
+inject "select from a tar" 100 lafs-select -q -o out/y.lafs foreign.tar
 
 lafs-synth -q -p 2 -n 2 --aligned -o f.tar
 lafs-shard -q --to-rec r f.lafs

@@ -9,6 +9,8 @@ for page in man/*.[1-9]; do
     found=$(mandoc -T lint -W warning "$page" 2>&1 | grep -v 'referenced manual not found')
     [ -z "$found" ] || complain "$found"
     awk -v f="$page" 'length($0) > 400 { print f ":" NR ": a very long line"; bad = 1 } END { exit bad }' "$page" >&2 || complain "$page"
+    found=$(grep -nE '^\.(Li|Dl|D1|Ql) .*"' "$page")
+    [ -z "$found" ] || complain "$page: a macro takes quotes away; write \\(dq: $found"
 done
 ok "pages are clean"
 

@@ -102,6 +102,12 @@ for word in $(grep -oE '\blafs-[a-z]+(-[a-z]+)*\b' README.md | sort -u); do
     grep -qx -e "$word" <<<"$programs" || ls man/"$word".[57] >/dev/null 2>&1 || complain "README: there is no $word"
 done
 ok "README: files, folders and programs that it names"
+for folder in lib kernels tests; do
+    for sub in "$folder"/*/; do
+        grep -qF "| \`$(basename "$sub")/\` |" $folder/README.md || complain "$folder/README.md has no line for $sub"
+    done
+done
+ok "READMEs of lib, kernels and tests: a line for each folder"
 
 for p in $programs; do "$p" --help >"$work/$p.help"; done
 while IFS= read -r span; do

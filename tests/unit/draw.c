@@ -56,8 +56,6 @@ TEST(nothing_outside_is_touched)
 TEST(text)
 {
     struct lafs_image a = blank(40, 9), b = blank(40, 9);
-    CHECK_INT(lafs_text_width("abc"), 18);
-    CHECK_INT(lafs_text_width("\xc3\xa9t\xc3\xa9"), 18); /* accents are one letter */
     lafs_draw_text(&a, 1, 1, 40, "\xc3\xa9l\xc3\xa8ve", white);
     lafs_draw_text(&b, 1, 1, 40, "eleve", white);
     CHECK(memcmp(a.px, b.px, 40 * 9 * 3) == 0);

@@ -185,12 +185,12 @@ TEST(what_is_saved_is_loaded)
     CHECK_STR(l.config.pixels.channels, "bgr");
     CHECK_STR(l.config.pixels.aligner, "arcface5");
     CHECK_INT(l.config.pixels.size, 112);
-    CHECK_STR(lafs_model_meta(&l, "architecture"), "part_fvit");
-    CHECK_STR(lafs_model_meta(&l, "training"), "none");
-    CHECK_STR(lafs_model_meta(&l, "licence"), "mine");
-    CHECK(lafs_model_meta(&l, "intended_use") && strstr(lafs_model_meta(&l, "intended_use"), "not a probability"));
-    CHECK(!lafs_model_meta(&l, "size")); /* of no name */
-    CHECK(!lafs_model_meta(&l, "nothing"));
+    CHECK_STR(lafs_st_meta_of(l.meta, l.metas, "architecture"), "part_fvit");
+    CHECK_STR(lafs_st_meta_of(l.meta, l.metas, "training"), "none");
+    CHECK_STR(lafs_st_meta_of(l.meta, l.metas, "licence"), "mine");
+    CHECK(lafs_st_meta_of(l.meta, l.metas, "intended_use") && strstr(lafs_st_meta_of(l.meta, l.metas, "intended_use"), "not a probability"));
+    CHECK(!lafs_st_meta_of(l.meta, l.metas, "size")); /* of no name */
+    CHECK(!lafs_st_meta_of(l.meta, l.metas, "nothing"));
     /* The counter is the int64 scalar that PyTorch wants. */
     EDIT(path_a);
     const struct lafs_st_tensor *t = &ed.t[at(counter->name)];
@@ -254,7 +254,7 @@ TEST(named_sizes_are_named)
         c.vit.patches = 9; /* not what a size's name says */
         REQUIRE_OK(save(&c, 1, path_a), &err);
         REQUIRE_OK(lafs_model_load(&l, &cpu, path_a, &err), &err);
-        CHECK_STR(lafs_model_meta(&l, "size"), names[i]);
+        CHECK_STR(lafs_st_meta_of(l.meta, l.metas, "size"), names[i]);
         lafs_model_release(&l, &cpu);
     }
     EDIT(path_a);
@@ -511,7 +511,7 @@ TEST(landmark_networks)
     REQUIRE_OK(lafs_model_load(&l, &cpu, path_a, &err), &err);
     CHECK_INT(l.config.parts, LAFS_PART_CNN);
     CHECK_INT(l.config.vit.patches, 9);
-    CHECK(!lafs_model_meta(&l, "size"));
+    CHECK(!lafs_st_meta_of(l.meta, l.metas, "size"));
     lafs_model_release(&l, &cpu);
 }
 

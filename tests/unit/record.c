@@ -128,11 +128,12 @@ TEST(limits_are_sticky)
     }
     CHECK_INT(lafs_sample_check(&s, &e), LAFS_OK);
     lafs_sample_set_int(&s, "onemore", 1);
-    CHECK_INT(lafs_sample_check(&s, &e), LAFS_FAILED);
+    CHECK_INT(lafs_sample_check(&s, &e), LAFS_BAD_RECORD);
     lafs_sample_clear(&s);
     CHECK_INT(lafs_sample_check(&s, &e), LAFS_OK);
+    CHECK(!lafs_field_name_ok("__x", 3) && !lafs_field_name_ok("", 0) && lafs_field_name_ok("x__", 3));
     lafs_sample_set_int(&s, "__x", 1);
-    CHECK_INT(lafs_sample_check(&s, &e), LAFS_FAILED);
+    CHECK_INT(lafs_sample_check(&s, &e), LAFS_BAD_RECORD);
     lafs_sample_release(&s);
 }
 

@@ -645,6 +645,54 @@ TEST(tars_of_photos)
     lafs_sample_release(&s);
 }
 
+/* Frames of a film, a/v.000.jpg .. : one key, as far as a dot tells, but too many or too large for one record. */
+TEST(many_photos_of_one_key)
+{
+    enum { FRAMES = 600 };
+    static char name[FRAMES][24];
+    static struct member frames[FRAMES];
+    struct lafs_sample s;
+    lafs_sample_init(&s);
+    for (int i = 0; i < FRAMES; i++) {
+        snprintf(name[i], sizeof name[i], "a/v.%03d.jpg", i);
+        frames[i] = (struct member){name[i], JPG};
+    }
+    PUT_TAR("frames.tar", frames);
+    for (int small = 0; small < 2; small++) { /* 1: two frames with their headers are as much as a record may be */
+        struct lafs_reader_options opt = {.max_record = small ? 2048 : 0};
+        struct lafs_reader *r;
+        char key[24];
+        REQUIRE_OK(lafs_reader_open(&r, (const char *const[]){in_dir("frames.tar")}, 1, &opt, &e), &e);
+        for (int i = 0; i < FRAMES; i++) {
+            REQUIRE_OK(lafs_reader_next(r, &s, &e), &e);
+            snprintf(key, sizeof key, "a/v_%03d", i);
+            CHECK_STR(lafs_sample_key(&s), key);
+            CHECK(lafs_sample_has(&s, "jpg"));
+        }
+        CHECK_INT(lafs_reader_next(r, &s, &e), LAFS_END);
+        lafs_reader_close(r);
+    }
+    struct lafs_index *ix;
+    struct lafs_fetch *f;
+    REQUIRE_OK(lafs_index_open(&ix, in_dir("frames.tar"), &e), &e);
+    CHECK_INT(ix->samples, FRAMES);
+    REQUIRE_OK(lafs_fetch_open(&f, ix, &e), &e);
+    for (int i = 0; i < FRAMES; i += 7) {
+        REQUIRE_OK(lafs_fetch_sample(f, i, &s, &e), &e);
+        CHECK_STR(lafs_sample_key(&s), ix->sample[i].key);
+    }
+    lafs_fetch_close(f);
+    lafs_index_free(ix);
+    lafs_sample_release(&s);
+    /* Other members of one key are a record's, which may be bad. */
+    int n, bad;
+    for (int i = 0; i < FRAMES; i++) snprintf(name[i], sizeof name[i], i < 400 ? "a/v.%03d.txt" : "a/w%03d.jpg", i);
+    PUT_TAR("members.tar", frames);
+    CHECK_INT(read_one("members.tar", &n, &bad), LAFS_END);
+    CHECK_INT(n, FRAMES - 400);
+    CHECK_INT(bad, 1);
+}
+
 TEST(directories)
 {
     struct lafs_reader *r;
@@ -832,7 +880,7 @@ TEST_MAIN(stream_round_trip, stream_cut_at_every_byte, stream_damage_is_seen, st
           streams_concatenate, failed_producer, bare_and_bad_records, short_reads, names_in_an_index,
           large_streams, shards_and_index,
           shard_cut_at_every_block_and_more,
-          foreign_shards, tars_of_photos, directories, keys_in_an_index, index_cut_and_damaged,
+          foreign_shards, tars_of_photos, many_photos_of_one_key, directories, keys_in_an_index, index_cut_and_damaged,
           epoch_order_depends_on_keys_alone)
 #undef main
 
