@@ -14,6 +14,7 @@ if [ ! -e "$TOP/share/models/detector.safetensors" ]; then
 fi
 mkdir data
 here=$PWD
+ln -s "$LAFS_BIN" bin # make ends names at blanks
 lafs-synth -q --people 24 -n 2 --size 112 --seed 4 --pairs data/pairs-settings.txt -o lfw.tar
 lafs-shard -q --to-dir lfw lfw.lafs
 tar -cf data/lfw-devtrain.tar -C lfw .
@@ -35,7 +36,7 @@ BOX \1\
 /g' | sed -n 's/^BOX //p' | paste -sd, - | sed 's/.*/{"file": "party.jpg", "boxes": [&]}/; s/,\[/, [/g' >data/group-photos.jsonl
 
 run() {
-    (cd "$TOP" && env -u MAKEFLAGS -u MAKELEVEL N=3 make -s -f examples/detector.mk BIN="$LAFS_BIN" OUT="$here/out" DATA="$here/data" \
+    (cd "$TOP" && env -u MAKEFLAGS -u MAKELEVEL N=3 make -s -f examples/detector.mk BIN="$here/bin" OUT="$here/out" DATA="$here/data" \
         WEIGHTS="$TOP/share/models/detector.safetensors" REFINER_STEPS=3 DETECTOR_STEPS=2 WARMUP=0 BATCH=4 CANVASES=3 \
         SYNTH=4 "$@")
 }

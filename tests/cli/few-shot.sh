@@ -11,13 +11,14 @@ fi
 lafs-synth -q --people 34 -n 4 --aligned -o people-%06d.tar
 lafs-synth -q --people-from 1000 --people 16 -n 1 --aligned -o more-%06d.tar
 here=$PWD
+ln -s "$LAFS_BIN" bin # make ends names at blanks
 cells="pixel points-none-b-k2-p0-f1 points-dino-b-k2-p1-f1 points-lafs-b-k2-p1-f1 grid-none-n-k1-p0-f1 grid-dino-n-k1-p1-f1
     grid-lafs-n-k1-p1-f1 points-lafs-b-k0-p1-f0 points-lafs-b.ordered-k2-p1-f1 points-lafs-b.still-k2-p1-f1
     points-lafs-b.tuned-k2-p1-f1 points-lafs-b.free-k2-p1-f1 points-lafs-a-k2-p1-f1 points-none-c-k2-p0-f1 points-lafs-b.warm-k2-p1-f1
     points-dino-b.long-k2-p1-f1"
 few_shot() {
     (unset MAKEFLAGS MFLAGS MAKELEVEL && make -s -j2 -C "$TOP/examples/few-shot" \
-        OUT="$here/out" BIN="$LAFS_BIN" LABELLED="$here/people.lafs" UNLABELLED="$here/more.lafs" SCALE=tiny FACES=24 \
+        OUT="$here/out" BIN="$here/bin" LABELLED="$here/people.lafs" UNLABELLED="$here/more.lafs" SCALE=tiny FACES=24 \
         SYNTH="--people 8 -n 1" SHOTS="1 2" PRETRAIN_SEEDS=1 FINETUNE_SEEDS=1 EPOCHS=1 LONG_EPOCHS=2 STAGE1_STEPS=1 FINETUNE_STEPS=1 \
         BATCH=8 STAGE1_BATCH=8 JOBS=1 FINETUNE="--preset ../presets/few-finetune --freeze-landmarks" \
         SIZE="--dim 64 --depth 1 --heads 1 --mlp 64" CELLS="$cells" \
@@ -274,7 +275,7 @@ for p in 1 2; do
     cell grid-none-n-k2-p0-f$p 0.4 4$p
     cell grid-dino-n-k2-p1-f$p 0.1 5$p
 done
-known() { (cd "$TOP/examples/few-shot" && AS=$1 BIN="$LAFS_BIN" RECIPES="$here/recipes" ./report known "$here/none" "$here/none" \
+known() { (cd "$TOP/examples/few-shot" && AS=$1 BIN="$here/bin" RECIPES="$here/recipes" ./report known "$here/none" "$here/none" \
     "$here/known" "$here/judged.txt" $(cut -f1 "$here/recipes")); }
 known markdown >tables
 has tables 'Of the 8 comparisons that decide, 1 came out as claimed, 0 the other way round, 1 cannot be told apart, and 6 are not done.'

@@ -2,6 +2,7 @@
 # --precision of training: recorded, bf16 goes on to the bit and follows the fp32 losses, another one is refused.
 set -eu
 . "$(dirname "$0")/lib.sh"
+ln -s "$LAFS_BIN" bin # make ends names at blanks
 losses() { sed 's/, "seconds".*//' "$1/log.jsonl"; }
 # The largest relative difference of two runs' losses, of 20 steps.
 apart() {
@@ -13,7 +14,7 @@ apart() {
 # The comparison of the examples, as a whole, with models that learn nothing.
 compare() {
     (unset MAKEFLAGS MFLAGS MAKELEVEL && cd "$TOP" &&
-        make -j2 -f examples/precision.mk OUT="$OLDPWD/precision" BIN="$LAFS_BIN" \
+        make -j2 -f examples/precision.mk OUT="$OLDPWD/precision" BIN="$OLDPWD/bin" \
         UNLABELLED="--people-from 0 --people 8 -n 1" LABELLED="--people-from 100 --people 8 -n 2" \
         TEST="--people-from 200 --people 20 -n 2" \
         PRETRAIN="--preset few-pretrain --batch 4 --micro 4 --epochs 2 --out-dim 64" \

@@ -5,10 +5,11 @@ set -eu
 TOP=$(cd "$(dirname "$0")/../.." && pwd)
 . "$TOP/tests/real/lib.sh"
 shared "the tables of examples/few-shot"
+ln -s "$LAFS_BIN" bin # make ends names at blanks
 
 summary() { # SCALE FINAL
     (unset MAKEFLAGS MFLAGS MAKELEVEL && make -s -C "$TOP/examples/few-shot" DATA="$DATA" OUT="$PWD/out" \
-        BIN="$LAFS_BIN" SCALE="$1" FINAL="$2" RESULTS="$PWD/$1" summary) >/dev/null
+        BIN="$PWD/bin" SCALE="$1" FINAL="$2" RESULTS="$PWD/$1" summary) >/dev/null
 }
 for results in "$TOP"/examples/few-shot/results/*/; do
     scale=$(basename "$results")
