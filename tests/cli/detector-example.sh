@@ -37,7 +37,7 @@ BOX \1\
 
 run() {
     (cd "$TOP" && env -u MAKEFLAGS -u MAKELEVEL N=3 make -s -f examples/detector.mk BIN="$here/bin" OUT="$here/out" DATA="$here/data" \
-        WEIGHTS="$TOP/share/models/detector.safetensors" REFINER_STEPS=3 DETECTOR_STEPS=2 WARMUP=0 BATCH=4 CANVASES=3 \
+        WEIGHTS=share/models/detector.safetensors REFINER_STEPS=3 DETECTOR_STEPS=2 WARMUP=0 BATCH=4 CANVASES=3 \
         SYNTH=4 "$@")
 }
 if run train >log 2>&1; then :; else fail_ "training: $(tail -n 5 log)"; fi
