@@ -10,18 +10,13 @@ enum {
     AHEAD = 16 /* rows of the source that are fetched before their turn: of weights none is in a cache */
 };
 
-/* A source whose k lie beside each other: w rows (w <= stride; the rest zero) to (k, stride). `more` rows follow. */
-LAFS_INLINE void turn_panel(const float *p, int64_t si, int w, int64_t more, int64_t k, float *to, int stride)
+/* A source whose k lie beside each other: w rows (w <= stride; the rest zero) to (k, stride). */
+LAFS_INLINE void turn_panel(const float *p, int64_t si, int w, int64_t k, float *to, int stride)
 {
     for (int j = 0; j < stride; j += 4, p += 4 * si) {
-        const int fetch = j + AHEAD + 4 <= w + more;
         int64_t q = 0;
         if (j + 4 <= w)
-            for (; q + 4 <= k; q += 4) {
-                if (fetch && q % LINE == 0)
-                    for (int l = 0; l < 4; l++) __builtin_prefetch(p + (AHEAD + l) * si + q);
-                lafs_turn4(p + q, si, to + q * stride + j, stride);
-            }
+            for (; q + 4 <= k; q += 4) lafs_turn4(p + q, si, to + q * stride + j, stride);
         for (; q < k; q++)
             for (int l = 0; l < 4; l++) to[q * stride + j + l] = j + l < w ? p[l * si + q] : 0;
     }
@@ -48,7 +43,7 @@ LAFS_INLINE void pack(const struct lafs_gemm_source *s, int64_t i0, int64_t n, i
     const float *p = s->p + i0 * s->si + q0 * s->sq;
     if (s->sq == 1) {
         for (; n > 0; n -= stride, p += stride * s->si, to += k * stride)
-            turn_panel(p, s->si, n < stride ? (int)n : stride, n - stride, k, to, stride);
+            turn_panel(p, s->si, n < stride ? (int)n : stride, k, to, stride);
         return;
     }
     /* As many panels at once as take whole lines of the source. */
