@@ -309,14 +309,20 @@ DEVICE void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+/* c (16,8) += a (16,32) b (32,8), signed bytes in, exact. A lane holds, four to a word:
+ * a: (g, 4t..), (g+8, 4t..), (g, 4t+16..), (g+8, 4t+16..); b: (4t.., g), (4t+16.., g); c as above. */
+DEVICE void mma_bytes(int32_t c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
 /* a b, rounded, whatever is done with it; for what must not depend on whether a compiler adds in the same step. */
 DEVICE float multiply_rounded(float a, float b) { return __fmul_rn(a, b); }
 /* exp(x) of x <= 0, and 1/x of 2^-126 <= x < 2^126, by the GPU's own approximations: exp to 2 + 1.2 |x| units in the
  * last place, so to less than 2^-22 of what exp(0) is; 1/x to one. */
 DEVICE float quick_exp(float x) { return __expf(x); }
 DEVICE float quick_inverse(float x) { return __fdividef(1, x); }
-/* sum + the dot product of four signed bytes. */
-DEVICE int32_t dot_bytes(int32_t a, int32_t b, int32_t sum) { return __dp4a(a, b, sum); }
 /* Two floats rounded to bf16, the first in the lower half; of a NaN, some NaN. */
 DEVICE uint32_t bf16_pair(float first, float second)
 {
@@ -356,7 +362,8 @@ DEVICE void matrices_across(uint32_t out[4], const void *row)
                  : "r"((uint32_t)__cvta_generic_to_shared(row))
                  : "memory");
 }
-/* The same, not turned: of each matrix (g, 2t), (g, 2t+1): a of mma_bf16, or b whose columns are these rows. */
+/* The same, not turned: of each matrix (g, 2t), (g, 2t+1): a of mma_bf16, or b whose columns are these rows. Of matrices
+ * of 8 x 16 bytes (g, 4t..): likewise of mma_bytes. */
 DEVICE void matrices(uint32_t out[4], const void *row)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -492,14 +499,23 @@ DEVICE void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
             c[e] += sim_half(all, g * 4 + k % 8 / 2, e / 2 + k / 8 * 2, k % 2) *
                     sim_half(all, (2 * t + e % 2) * 4 + k % 8 / 2, 4 + k / 8, k % 2);
 }
+DEVICE int32_t sim_byte(const char *all, int lane, int word, int k)
+{
+    return (int8_t)all[lane * SIM_SLOT + 4 * word + k];
+}
+DEVICE void mma_bytes(int32_t c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    const uint32_t bring[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+    const char *all = sim_warp_meet("mma_bytes", bring, sizeof bring);
+    const int g = sim_at.thread % WARP / 4, t = sim_at.thread % 4;
+    for (int e = 0; e < 4; e++) /* element (g + 8 (e/2), 2t + e%2) */
+        for (int k = 0; k < 32; k++)
+            c[e] += sim_byte(all, g * 4 + k % 16 / 4, e / 2 + k / 16 * 2, k % 4) *
+                    sim_byte(all, (2 * t + e % 2) * 4 + k % 16 / 4, 4 + k / 16, k % 4);
+}
 DEVICE float multiply_rounded(float a, float b) { return a * b; }
 DEVICE float quick_exp(float x) { return expf(x); }
 DEVICE float quick_inverse(float x) { return 1 / x; }
-DEVICE int32_t dot_bytes(int32_t a, int32_t b, int32_t sum)
-{
-    for (int i = 0; i < 32; i += 8) sum += (int8_t)(a >> i) * (int8_t)(b >> i);
-    return sum;
-}
 DEVICE uint32_t bf16_bits(float x);
 DEVICE uint32_t bf16_pair(float first, float second) { return bf16_bits(first) | bf16_bits(second) << 16; }
 DEVICE void copy_async(float *shared, const float *global) { sim_copy_async(shared, global, sizeof *shared); }

@@ -364,9 +364,9 @@ static void draw_bytes(struct op *o, const char *name, int64_t n)
 }
 static void draw_scan(struct op *o)
 {
-    o->dim[0] = below(o, 1, 20);
-    o->dim[1] = below(o, 1, 300);
-    o->dim[2] = 64 * below(o, 1, 4);
+    o->dim[0] = below(o, 1, 300);
+    o->dim[1] = below(o, 1, below(o, 0, 3) ? 300 : 4300); /* now and then more than blocks of a GPU share */
+    o->dim[2] = 64 * below(o, 1, 6);
     draw_bytes(o, "q", o->dim[0] * o->dim[2]);
     draw_bytes(o, "g", o->dim[1] * o->dim[2]);
     whole(o, "c", IN, o->dim[0]);
