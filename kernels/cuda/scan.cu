@@ -1,4 +1,4 @@
-/* Which rows of a gallery are worth a closer look: dot products of bytes by tensor cores.
+/* Which rows of a gallery are worth a closer look: dot products of bytes by tensor cores, and a list of what they found.
  *
  * A block has TILE queries and TILE entries. Of both, STEP bytes a row are in shared memory while the next ones are on
  * their way; rows lie STEP + 16 bytes apart, so that eight of them are in different banks. A warp has 64 queries and
@@ -122,4 +122,75 @@ static void scan(struct lafs_dev *d, int64_t nq, int64_t m, int64_t dim, const i
     LAUNCH(d, scan_kernel, grid_of((nq + TILE - 1) / TILE * tiles, 1), THREADS, 2 * STAGE, s);
 }
 
-void ops_scan(struct lafs_ops *ops) { ops->scan = scan; }
+/* -- what was found, as a list -- */
+
+/* count[i]: of row i's words those that are not 0. A warp a row. */
+KERNEL hit_count_kernel(int64_t nq, int64_t words, const uint64_t *hits, int64_t *count)
+{
+    const int64_t i = global_index() / WARP;
+    if (i >= nq) return; /* with its whole warp */
+    int64_t n = 0;
+    for (int64_t k = lane_index(); k < words; k += WARP) n += hits[i * words + k] != 0;
+    n = warp_sum(n);
+    if (lane_index() == 0) count[i] = n;
+}
+
+enum { SCAN_BLOCK = 1024 };
+
+/* n counts become what lies before each, and off[n] all of them. One block, whose threads have so many in a row. */
+KERNEL_FOR(SCAN_BLOCK) offsets_kernel(int64_t n, int64_t *off)
+{
+    int64_t *sums = shared_memory<int64_t>();
+    const int me = thread_index();
+    const int64_t each = (n + SCAN_BLOCK - 1) / SCAN_BLOCK, from = me * each < n ? me * each : n;
+    const int64_t to = from + each < n ? from + each : n;
+    int64_t sum = 0;
+    for (int64_t i = from; i < to; i++) sum += off[i];
+    sums[me] = sum;
+    for (int step = 1; step < SCAN_BLOCK; step *= 2) {
+        block_sync();
+        const int64_t before = me >= step ? sums[me - step] : 0;
+        block_sync();
+        sums[me] += before;
+    }
+    sum = sums[me] - sum;
+    for (int64_t i = from; i < to; i++) {
+        const int64_t count = off[i];
+        off[i] = sum;
+        sum += count;
+    }
+    if (me == SCAN_BLOCK - 1) off[n] = sum;
+}
+
+/* A warp a row. */
+KERNEL hit_list_kernel(int64_t nq, int64_t words, const uint64_t *hits, int64_t most, const int64_t *off,
+                       struct lafs_hit_word *list)
+{
+    const int64_t i = global_index() / WARP;
+    if (i >= nq) return; /* with its whole warp */
+    int64_t at = off[i];
+    if (at == off[i + 1]) return;
+    for (int64_t first = 0; first < words; first += WARP) {
+        const int64_t k = first + lane_index();
+        const uint64_t bits = k < words ? hits[i * words + k] : 0;
+        const uint32_t all = warp_ballot(bits != 0);
+        const int64_t mine = at + bits_set(all & ((1u << lane_index()) - 1));
+        if (bits && mine < most) list[mine] = {bits, k};
+        at += bits_set(all);
+    }
+}
+
+static void hit_list(struct lafs_dev *d, int64_t nq, int64_t words, const uint64_t *hits, int64_t most, int64_t *off,
+                     struct lafs_hit_word *list)
+{
+    const struct grid rows = grid_for(nq * WARP);
+    LAUNCH(d, hit_count_kernel, rows, THREADS, 0, nq, words, hits, off);
+    LAUNCH(d, offsets_kernel, grid_of(1), SCAN_BLOCK, SCAN_BLOCK * sizeof(int64_t), nq, off);
+    LAUNCH(d, hit_list_kernel, rows, THREADS, 0, nq, words, hits, most, off, list);
+}
+
+void ops_scan(struct lafs_ops *ops)
+{
+    ops->scan = scan;
+    ops->hit_list = hit_list;
+}

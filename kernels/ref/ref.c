@@ -152,6 +152,7 @@ const struct lafs_ops lafs_ref_ops = {
     .adamw = lafs_ref_adamw,
     .render = lafs_ref_render,
     .scan = lafs_ref_scan,
+    .hit_list = lafs_ref_hit_list,
     .conv = lafs_ref_conv,
     .conv_bwd_x = lafs_ref_conv_bwd_x,
     .conv_bwd_w = lafs_ref_conv_bwd_w,

@@ -162,5 +162,7 @@ void lafs_ref_render(struct lafs_dev *d, int64_t n, const struct lafs_viewplan *
 /* scan.c */
 void lafs_ref_scan(struct lafs_dev *d, int64_t nq, int64_t m, int64_t dim, const int8_t *q, const float *c,
                    const float *a, const int8_t *g, const float *x, const float *y, uint64_t *hits);
+void lafs_ref_hit_list(struct lafs_dev *d, int64_t nq, int64_t words, const uint64_t *hits, int64_t most, int64_t *off,
+                       struct lafs_hit_word *list);
 
 #endif

@@ -26,7 +26,7 @@
 extern "C" {
 #endif
 
-enum { LAFS_BACKEND_VERSION = 8 };
+enum { LAFS_BACKEND_VERSION = 9 };
 
 struct lafs_dev; /* a backend's state; every backend defines its own */
 struct lafs_recording;
@@ -162,6 +162,12 @@ struct lafs_bottleneck {
 };
 
 enum { LAFS_LINK_ID = 128 /* bytes */ };
+
+/* Word `at` of a row of hits. */
+struct lafs_hit_word {
+    uint64_t bits;
+    int64_t at;
+};
 
 /* A bfloat16 in memory: the upper half of a float. */
 struct lafs_bf16 {
@@ -466,6 +472,11 @@ struct lafs_ops {
      * x, y (m); c may be -INFINITY, all x > 0. All device memory. */
     void (*scan)(struct lafs_dev *d, int64_t nq, int64_t m, int64_t dim, const int8_t *q, const float *c,
                  const float *a, const int8_t *g, const float *x, const float *y, uint64_t *hits);
+    /* Of the words of hits (nq, words) those that are not 0, row by row: row i's are list[off[i]] to list[off[i+1]-1], off
+     * (nq+1); from list[most] on nothing is written. So that little travels where little was found. Optional; fallback:
+     * to read hits. */
+    void (*hit_list)(struct lafs_dev *d, int64_t nq, int64_t words, const uint64_t *hits, int64_t most, int64_t *off,
+                     struct lafs_hit_word *list);
 
     /* -- devices of several processes, one each, that exchange by themselves: optional, all five; fallback: through the
      *    host (compute/comm.h, which is what calls them) -- */

@@ -11,6 +11,7 @@ enum {
     FIRST_BLOCK = 256,  /* entries scanned at first: there all are looked at, as no list is full */
     MOST_BLOCK = 8192,  /* and later, twice as many each time */
     TOP = 63,           /* as the scan has it */
+    LISTED = 8,         /* of so many words of hits one may be in a list: it takes a quarter of their memory */
     GROUP = 64          /* entries rounded by a pool tile */
 };
 /* What is added to the error bound for the arithmetic of the bound itself: floats, all below 3. */
@@ -31,9 +32,12 @@ struct lafs_search {
     struct both q8, c, a;       /* of the probes */
     struct both g8, x, y;       /* of a block */
     struct both hits;
+    struct both off, list;      /* what of them is not 0, where the device lists it */
+    int listed;                 /* of this part it has: hits are not here */
     double *scale, *rest;       /* (n) s_q; |r_q| and all that does not depend on the entry */
     struct lafs_match *match;   /* (n, k) */
     int64_t *matches, *looked;  /* (n) */
+    int64_t *newest;            /* (n) the entry that came into the list last, -1: none did */
     lafs_dots_fn *dots;
     lafs_integers_fn *round;
     const struct lafs_search_block *now; /* during add */
@@ -60,6 +64,20 @@ static void up(struct lafs_search *s, struct both *m, size_t size)
     s->b.ops->upload(s->b.dev, m->dev, m->host, size);
 }
 
+/* The cosine that a new entry must not stay below; an equal one is too late for a full list, but harmless. */
+static float floor_of(const struct lafs_search *s, int64_t i)
+{
+    float f = s->opt.min_score > -1 ? s->opt.min_score : -INFINITY;
+    if (s->matches[i] < s->opt.k) return f;
+    float last = s->match[i * s->opt.k + s->opt.k - 1].score;
+    return last > f ? last : f;
+}
+
+static void set_bound(struct lafs_search *s, int64_t i)
+{
+    ((float *)s->c.host)[i] = (float)(((double)floor_of(s, i) - s->rest[i]) / s->scale[i]);
+}
+
 static void round_probe(void *arg, int64_t i, int worker)
 {
     struct lafs_search *s = arg;
@@ -72,6 +90,15 @@ static void round_probe(void *arg, int64_t i, int worker)
      * its sum. */
     s->rest[i] = left * (1 + (double)(s->dim + 2) * 0x1p-24) + (double)(s->dim / 16 + 6) * 0x1p-23 + SLACK;
     ((float *)s->a.host)[i] = (float)(kept / scale);
+    s->newest[i] = -1;
+    set_bound(s, i);
+}
+
+static lafs_status alloc_list(struct lafs_search *s, struct lafs_err *err)
+{
+    if (!s->b.ops->hit_list) return LAFS_OK;
+    LAFS_TRY(both_alloc(s, &s->off, s->n + 1, sizeof(int64_t), err));
+    return both_alloc(s, &s->list, s->n * (MOST_BLOCK / 64) / LISTED, sizeof(struct lafs_hit_word), err);
 }
 
 lafs_status lafs_search_new(struct lafs_search **out, const struct lafs_backend *b, struct lafs_pool *pool,
@@ -107,11 +134,13 @@ lafs_status lafs_search_new(struct lafs_search **out, const struct lafs_backend 
     LAFS_TRY_GOTO(st, both_alloc(s, &s->x, MOST_BLOCK, sizeof(float), err), fail);
     LAFS_TRY_GOTO(st, both_alloc(s, &s->y, MOST_BLOCK, sizeof(float), err), fail);
     LAFS_TRY_GOTO(st, both_alloc(s, &s->hits, n, MOST_BLOCK / 8, err), fail);
+    LAFS_TRY_GOTO(st, alloc_list(s, err), fail);
     LAFS_TRY_GOTO(st, lafs_alloc(&s->scale, (size_t)n, sizeof *s->scale, err), fail);
     LAFS_TRY_GOTO(st, lafs_alloc(&s->rest, (size_t)n, sizeof *s->rest, err), fail);
     LAFS_TRY_GOTO(st, lafs_alloc(&s->match, cells, sizeof *s->match, err), fail);
     LAFS_TRY_GOTO(st, lafs_alloc0(&s->matches, (size_t)n, sizeof *s->matches, err), fail);
     LAFS_TRY_GOTO(st, lafs_alloc0(&s->looked, (size_t)n, sizeof *s->looked, err), fail);
+    LAFS_TRY_GOTO(st, lafs_alloc(&s->newest, (size_t)n, sizeof *s->newest, err), fail);
     lafs_pool_for(pool, n, round_probe, s);
     up(s, &s->q8, s->q8.size);
     up(s, &s->a, s->a.size);
@@ -125,13 +154,14 @@ fail:
 void lafs_search_free(struct lafs_search *s)
 {
     if (!s) return;
-    struct both *all[] = {&s->q8, &s->c, &s->a, &s->g8, &s->x, &s->y, &s->hits};
+    struct both *all[] = {&s->q8, &s->c, &s->a, &s->g8, &s->x, &s->y, &s->hits, &s->off, &s->list};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) both_free(s, all[i]);
     lafs_free(s->scale);
     lafs_free(s->rest);
     lafs_free(s->match);
     lafs_free(s->matches);
     lafs_free(s->looked);
+    lafs_free(s->newest);
     lafs_free(s);
 }
 
@@ -147,15 +177,6 @@ static void round_entries(void *arg, int64_t tile, int worker)
         ((float *)s->x.host)[j] = (float)(1 / scale);
         ((float *)s->y.host)[j] = (float)(left / scale);
     }
-}
-
-/* The cosine that a new entry must not stay below; an equal one is too late for a full list, but harmless. */
-static float floor_of(const struct lafs_search *s, int64_t i)
-{
-    float f = s->opt.min_score > -1 ? s->opt.min_score : -INFINITY;
-    if (s->matches[i] < s->opt.k) return f;
-    float last = s->match[i * s->opt.k + s->opt.k - 1].score;
-    return last > f ? last : f;
 }
 
 /* Behind all that are as good. */
@@ -174,6 +195,7 @@ static void insert(struct lafs_search *s, int64_t i, int64_t entry, float score)
     memmove(m + lo + 1, m + lo, (size_t)(n - lo) * sizeof *m);
     m[lo] = (struct lafs_match){entry, score};
     s->matches[i] = n + 1;
+    s->newest[i] = entry;
 }
 
 static void look_at(struct lafs_search *s, int64_t i, const int64_t *row, int n)
@@ -186,43 +208,74 @@ static void look_at(struct lafs_search *s, int64_t i, const int64_t *row, int n)
     s->looked[i] += n;
 }
 
+/* Entries of the part that wait to be looked at, since four are as quick as one. */
+struct waiting {
+    int64_t row[4];
+    int n;
+};
+
+static void take_word(struct lafs_search *s, int64_t i, int64_t at, uint64_t bits, struct waiting *w)
+{
+    const int32_t *own = s->opt.own ? s->now->own : NULL;
+    for (; bits; bits &= bits - 1) {
+        int64_t j = at * 64 + __builtin_ctzll(bits);
+        if (own && own[s->from + j] >= 0 && own[s->from + j] == s->opt.own[i]) continue;
+        w->row[w->n++] = j;
+        if (w->n < 4) continue;
+        look_at(s, i, w->row, 4);
+        w->n = 0;
+    }
+}
+
 static void rank_hits(void *arg, int64_t i, int worker)
 {
     struct lafs_search *s = arg;
-    const int64_t words = (s->rows + 63) / 64;
-    const uint64_t *hits = (const uint64_t *)s->hits.host + i * words;
-    const int32_t *own = s->opt.own ? s->now->own : NULL;
-    int64_t row[4];
-    int n = 0;
+    struct waiting w = {.n = 0};
     (void)worker;
-    for (int64_t w = 0; w < words; w++)
-        for (uint64_t bits = hits[w]; bits; bits &= bits - 1) {
-            int64_t j = w * 64 + __builtin_ctzll(bits);
-            if (own && own[s->from + j] >= 0 && own[s->from + j] == s->opt.own[i]) continue;
-            row[n++] = j;
-            if (n == 4) {
-                look_at(s, i, row, 4);
-                n = 0;
-            }
-        }
-    if (n) look_at(s, i, row, n);
+    if (s->listed) {
+        const int64_t *off = s->off.host;
+        const struct lafs_hit_word *list = s->list.host;
+        for (int64_t k = off[i]; k < off[i + 1]; k++) take_word(s, i, list[k].at, list[k].bits, &w);
+    } else {
+        const int64_t words = (s->rows + 63) / 64;
+        const uint64_t *hits = (const uint64_t *)s->hits.host + i * words;
+        for (int64_t k = 0; k < words; k++) take_word(s, i, k, hits[k], &w);
+    }
+    if (w.n) look_at(s, i, w.row, w.n);
+    set_bound(s, i);
+}
+
+/* What the scan found comes here: as a list, where the device makes one and has room for it. */
+static lafs_status fetch_hits(struct lafs_search *s, struct lafs_err *err)
+{
+    const struct lafs_ops *ops = s->b.ops;
+    const int64_t words = (s->rows + 63) / 64, most = (int64_t)(s->list.size / sizeof(struct lafs_hit_word));
+    int64_t found = most + 1;
+    if (ops->hit_list) {
+        ops->hit_list(s->b.dev, s->n, words, s->hits.dev, most, s->off.dev, s->list.dev);
+        ops->download(s->b.dev, s->off.host, s->off.dev, s->off.size);
+        LAFS_TRY(ops->sync(s->b.dev, err)); /* what a device that failed gives is no number */
+        found = ((const int64_t *)s->off.host)[s->n];
+    }
+    s->listed = found <= most;
+    if (s->listed)
+        ops->download(s->b.dev, s->list.host, s->list.dev, (size_t)found * sizeof(struct lafs_hit_word));
+    else ops->download(s->b.dev, s->hits.host, s->hits.dev, (size_t)(s->n * words) * sizeof(uint64_t));
+    return ops->sync(s->b.dev, err);
 }
 
 /* Entries from..from+rows of the block. */
 static lafs_status add_part(struct lafs_search *s, struct lafs_err *err)
 {
     const int64_t rows = s->rows;
-    float *c = s->c.host;
     lafs_pool_for(s->pool, (rows + GROUP - 1) / GROUP, round_entries, s);
-    for (int64_t i = 0; i < s->n; i++) c[i] = (float)(((double)floor_of(s, i) - s->rest[i]) / s->scale[i]);
     up(s, &s->c, s->c.size);
     up(s, &s->g8, (size_t)(rows * s->padded));
     up(s, &s->x, (size_t)rows * sizeof(float));
     up(s, &s->y, (size_t)rows * sizeof(float));
     s->b.ops->scan(s->b.dev, s->n, rows, s->padded, s->q8.dev, s->c.dev, s->a.dev, s->g8.dev, s->x.dev, s->y.dev,
                    s->hits.dev);
-    s->b.ops->download(s->b.dev, s->hits.host, s->hits.dev, (size_t)(s->n * ((rows + 63) / 64)) * sizeof(uint64_t));
-    LAFS_TRY(s->b.ops->sync(s->b.dev, err));
+    LAFS_TRY(fetch_hits(s, err));
     lafs_pool_for(s->pool, s->n, rank_hits, s);
     return LAFS_OK;
 }
@@ -244,7 +297,7 @@ int64_t lafs_search_probes(const struct lafs_search *s) { return s->n; }
 void lafs_search_mark(const struct lafs_search *s, int64_t first, int64_t rows, uint8_t *mark)
 {
     for (int64_t i = 0; i < s->n; i++)
-        for (int64_t t = 0; t < s->matches[i]; t++) {
+        for (int64_t t = 0; s->newest[i] >= first && t < s->matches[i]; t++) {
             int64_t at = s->match[i * s->opt.k + t].entry - first;
             if (at >= 0 && at < rows) mark[at] = 1;
         }

@@ -385,6 +385,30 @@ static void run_scan(struct op *o, const struct lafs_backend *b)
                  F(o, "y"), P(o, "hits"));
 }
 
+/* -- hit_list: dim 0 queries, 1 words, 2 room -- */
+static void draw_hit_list(struct op *o)
+{
+    o->dim[0] = below(o, 0, 3) ? below(o, 1, 40) : below(o, 1000, 3000);
+    o->dim[1] = below(o, 1, 130);
+    const int64_t words = o->dim[0] * o->dim[1];
+    uint64_t *hits = (void *)add_buf(o, "hits", IN, WHOLE, words, 8)->init;
+    const int64_t every = 1 + below(o, 0, 1) * below(o, 0, 30);
+    int64_t count = 0;
+    for (int64_t k = 0; k < words; k++) {
+        hits[k] = below(o, 1, every) == 1 ? (uint64_t)1 << below(o, 0, 63) | (uint64_t)below(o, 0, 1) << 63 : 0;
+        count += hits[k] != 0;
+    }
+    o->dim[2] = below(o, 0, 1) ? words : count / 2;
+    add_buf(o, "off", OUT, WHOLE, o->dim[0] + 1, 8)->integer = 1;
+    whole(o, "list", OUT, 4 * words)->integer = 1; /* words may be too large for a comparison's double */
+}
+static void run_hit_list(struct op *o, const struct lafs_backend *b)
+{
+    /* Optional: where it is not there, nothing is compared. */
+    (b->ops->hit_list ? b->ops : &lafs_ref_ops)->hit_list(b->dev, o->dim[0], o->dim[1], P(o, "hits"), o->dim[2],
+                                                          P(o, "off"), P(o, "list"));
+}
+
 /* -- views: dim 0 width, 1 height of the source, 2 result's side; what the programs draw, and every operation -- */
 enum { VIEWS = 11 };
 static struct lafs_viewplan plans[VIEWS];
@@ -462,6 +486,7 @@ static const struct op_case cases[] = {
     {"patch_cut_bwd", draw_patch_cut_bwd, run_patch_cut_bwd},
     {"grid_cut", draw_grid_cut, run_grid_cut},
     {"scan", draw_scan, run_scan},
+    {"hit_list", draw_hit_list, run_hit_list},
     {"render", draw_views, run_render},
 };
 OPS_MAIN(cases)

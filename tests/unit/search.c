@@ -40,12 +40,12 @@ static void brute_force(struct world *w)
     }
 }
 
-static void search(const struct world *w, struct lafs_pool *pool, int64_t block, int64_t *looked)
+static void search(const struct world *w, const char *device, struct lafs_pool *pool, int64_t block, int64_t *looked)
 {
     struct lafs_err err = {0};
     struct lafs_backend b;
     struct lafs_search *s;
-    REQUIRE_OK(lafs_backend_open(&b, "cpu", pool, NULL, &err), &err);
+    REQUIRE_OK(lafs_backend_open(&b, device, pool, NULL, &err), &err);
     struct lafs_search_options opt = {.k = w->k, .min_score = w->min_score, .own = w->own_q};
     REQUIRE_OK(lafs_search_new(&s, &b, pool, &opt, w->q, w->n, w->dim, &err), &err);
     for (int64_t from = 0; from < w->m; from += block) {
@@ -89,7 +89,7 @@ static void world_free(struct world *w)
     free(w->q), free(w->g), free(w->own_q), free(w->own_g), free(w->want), free(w->wants);
 }
 
-/* Normalises, and finds the same in blocks of several sizes, with and without threads. */
+/* Normalises, and finds the same in blocks of several sizes, with and without threads, by hits and by lists of them. */
 static void check_world(struct world *w, int64_t *looked)
 {
     struct lafs_err err = {0};
@@ -99,11 +99,13 @@ static void check_world(struct world *w, int64_t *looked)
     brute_force(w);
     REQUIRE_OK(lafs_pool_new(&pool, 3, &err), &err);
     int64_t again;
-    search(w, NULL, w->m, looked);
-    search(w, pool, w->m, &again);
+    search(w, "cpu", NULL, w->m, looked);
+    search(w, "cpu", pool, w->m, &again);
     CHECK_INT(again, *looked);
-    search(w, pool, 1 + w->m / 3, &again);
-    search(w, NULL, 97, &again);
+    search(w, "ref", pool, w->m, &again); /* lists its hits */
+    CHECK_INT(again, *looked);
+    search(w, "cpu", pool, 1 + w->m / 3, &again);
+    search(w, "cpu", NULL, 97, &again);
     lafs_pool_free(pool);
     world_free(w);
 }
