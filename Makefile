@@ -253,7 +253,7 @@ $(SIM)/lafs-cuda.so: $(SIM_OBJ)
 	$(CXX) $(SANFLAGS) -shared -o $@ $^ -pthread
 
 GPU_BENCH := $B/tests/gpu/bench
-STAGES := $B/tests/bench/stages
+STAGES := $B/tests/bench/stages $B/tests/bench/search
 GPU_SIZES := $B/tests/gpu/sizes
 GPU_RECORDING := $B/tests/gpu/recording
 CUDA_OPS := $(addprefix $B/tests/ops/,elementwise linear transformer images loss)

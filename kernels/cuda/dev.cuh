@@ -362,8 +362,8 @@ DEVICE void matrices_across(uint32_t out[4], const void *row)
                  : "r"((uint32_t)__cvta_generic_to_shared(row))
                  : "memory");
 }
-/* The same, not turned: of each matrix (g, 2t), (g, 2t+1): a of mma_bf16, or b whose columns are these rows. Likewise of
- * matrices of 8 x 16 bytes (g, 4t..): a or b of mma_bytes. */
+/* The same, not turned: of each matrix (g, 2t), (g, 2t+1): a of mma_bf16, or b whose columns are these rows. Likewise
+ * of matrices of 8 x 16 bytes (g, 4t..): a or b of mma_bytes. */
 DEVICE void matrices(uint32_t out[4], const void *row)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"

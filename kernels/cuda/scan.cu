@@ -1,4 +1,4 @@
-/* Which rows of a gallery are worth a closer look: dot products of bytes by tensor cores, and a list of what they found.
+/* Which rows of a gallery are worth a closer look: dot products of bytes by tensor cores, and a list of what they find.
  *
  * A block has TILE queries and TILE entries. Of both, STEP bytes a row are in shared memory while the next ones are on
  * their way; rows lie STEP + 16 bytes apart, so that eight of them are in different banks. A warp has 64 queries and

@@ -472,8 +472,8 @@ struct lafs_ops {
      * x, y (m); c may be -INFINITY, all x > 0. All device memory. */
     void (*scan)(struct lafs_dev *d, int64_t nq, int64_t m, int64_t dim, const int8_t *q, const float *c,
                  const float *a, const int8_t *g, const float *x, const float *y, uint64_t *hits);
-    /* Of the words of hits (nq, words) those that are not 0, row by row: row i's are list[off[i]] to list[off[i+1]-1], off
-     * (nq+1); from list[most] on nothing is written. So that little travels where little was found. Optional; fallback:
+    /* Of the words of hits (nq, words) those that are not 0, row by row: row i's are list[off[i]] to list[off[i+1]-1],
+     * off (nq+1); from list[most] on nothing is written. So little travels where little was found. Optional; fallback:
      * to read hits. */
     void (*hit_list)(struct lafs_dev *d, int64_t nq, int64_t words, const uint64_t *hits, int64_t most, int64_t *off,
                      struct lafs_hit_word *list);

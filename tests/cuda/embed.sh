@@ -76,6 +76,9 @@ expect_status 0 env SEQS=1 REPEAT=1 BENCH_ONLY="add_norm" "$LAFS_BIN/tests/gpu/b
 check [ "$(grep -c '^add_norm.* ms .* TB/s$' rows)" = 2 ]
 expect_status 0 env DEVICE=cuda BENCH_SIDE=64 BENCH_ONLY="no such row" "$LAFS_BIN/tests/bench/stages" >rows
 check grep -q '^stages: simulated GPU.*; products of 64 at .* TF/s, copies at .* TB/s$' rows
+expect_status 0 env DEVICE=cuda BENCH_SIDE=64 BENCH_PROBES=3 BENCH_ENTRIES=200 BENCH_SECONDS=0.01 "$LAFS_BIN/tests/bench/search" >rows
+check [ "$(grep -c '^.* GF/s ' rows)" = 3 ]
+check grep -q '^cosines computed in full: [0-9.]* %$' rows
 ok "the benchmarks start"
 
 # The plugin itself, where it was built: it loads, and says what is not there.
