@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "cmd/clihelp.h"
 #include "cmd/progress.h"
+#include "data/pattern.h"
 
 const char lafs_version[] = "0.1.0";
 
@@ -550,12 +551,31 @@ static const char *name_of(const void *value)
     return "?";
 }
 
+static int same_place(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+int cli_one_file(const char *a, const char *b)
+{
+    struct stat info;
+    const char *a_base = lafs_base_name(a), *b_base = lafs_base_name(b);
+    char a_dir[PATH_MAX], b_dir[PATH_MAX];
+    if (!strcmp(a, b)) return 1;
+    if (stat(a, &info) == 0 || stat(b, &info) == 0) return S_ISREG(info.st_mode) && same_place(a, b);
+    if (strcmp(a_base, b_base) || a_base - a >= PATH_MAX || b_base - b >= PATH_MAX) return 0;
+    snprintf(a_dir, sizeof a_dir, "%.*s", a_base == a ? 1 : (int)(a_base - a), a_base == a ? "." : a);
+    snprintf(b_dir, sizeof b_dir, "%.*s", b_base == b ? 1 : (int)(b_base - b), b_base == b ? "." : b);
+    return same_place(a_dir, b_dir);
+}
+
 void cli_separate(const char *const *const *file)
 {
     struct stat info;
     for (int i = 0; file[i]; i++)
         for (int k = 0; k < i; k++) {
-            if (!*file[i] || !*file[k] || strcmp(*file[i], *file[k])) continue;
+            if (!*file[i] || !*file[k] || !cli_one_file(*file[i], *file[k])) continue;
             if (stat(*file[i], &info) == 0 && S_ISCHR(info.st_mode)) continue; /* /dev/null takes any number */
             cli_misuse("--%s and --%s are one file: '%s'", name_of(file[k]), name_of(file[i]), *file[i]);
         }

@@ -121,6 +121,8 @@ extern struct cli_common cli;
 char **cli_parse(const struct cli_program *program, int argc, char **argv, int *nargs);
 /* Whether the option whose value lives there was given, on the command line or by a preset. */
 int cli_given(const void *value);
+/* 1: both names are of one file, as they are spelt, or since it is there, or would be in one directory. */
+int cli_one_file(const char *a, const char *b);
 /* Misuse where two of these options name one file to write. `file`: pointers to their values, NULL at the end.
  * cli_parse has looked at --output, --log and --rejects. */
 void cli_separate(const char *const *const *file);

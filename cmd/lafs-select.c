@@ -346,19 +346,13 @@ static lafs_status open_inputs(struct job *j, char **args, int n, struct lafs_er
     return lafs_index_join(&j->all, j->ix, n, err);
 }
 
-static int same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 /* Every picture is a near-duplicate of itself: nothing would be left. */
 static lafs_status check_near(char **args, int n, struct lafs_err *err)
 {
     int both = 0;
     for (int i = 0; i < n; i++)
         for (int k = 0; k < o.not_near.n; k++)
-            if (same_file(args[i], o.not_near.v[k])) {
+            if (cli_one_file(args[i], o.not_near.v[k])) {
                 both++;
                 break;
             }

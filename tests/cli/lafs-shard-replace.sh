@@ -69,6 +69,12 @@ expect_status 2 lafs-show --rejects x.lafs --count <x.lafs
 message "the file on standard input would be replaced by the output 'x.lafs'"
 expect_status 2 lafs-shard -q -o fresh --log fresh s
 message "--output and --log are one file: 'fresh'"
+ln -s . another
+for log in ./fresh "$PWD/fresh" another/fresh; do
+    expect_status 2 lafs-shard -q -o fresh --log $log s
+    message "--output and --log are one file: '$log'"
+done
+rm another
 expect_status 0 lafs-shard -q -o /dev/null --log /dev/null --rejects /dev/null s
 list >after
 same before after
