@@ -61,7 +61,7 @@ static lafs_status each(void *arg, struct lafs_sample *s, struct lafs_err *err)
         return keep_needed(b, s, err);
     }
     int64_t before = b->want.found;
-    LAFS_TRY(lafs_wanted_mark(&b->want, s, b->rows, err));
+    LAFS_TRY(lafs_wanted_mark(&b->want, lafs_sample_key(s), b->rows, err));
     return b->want.found > before ? keep_needed(b, s, err) : LAFS_OK;
 }
 

@@ -10,17 +10,6 @@
 
 enum { CROP = LAFS_CNN_SIDE * LAFS_CNN_SIDE * 3, BATCH = 32 };
 
-/* The number among the wanted photos of an index key, by the longest tail of it that is wanted; -1: none. */
-static int64_t wanted(const struct lafs_strset *photos, const char *key)
-{
-    for (const char *tail = key; tail; tail = strchr(tail, '/')) {
-        if (*tail == '/') tail++;
-        int64_t id = lafs_strset_find(photos, tail, strlen(tail));
-        if (id >= 0) return id;
-    }
-    return -1;
-}
-
 static lafs_status load_crops(struct validate *v, const char *index, struct lafs_err *err)
 {
     int64_t n = v->pairs->photos.count;
@@ -28,17 +17,16 @@ static lafs_status load_crops(struct validate *v, const char *index, struct lafs
     struct lafs_image im = {0};
     lafs_status st = LAFS_OK;
     lafs_sample_init(&s);
-    for (int64_t i = 0; i < v->ix->samples; i++) {
-        int64_t id = wanted(&v->pairs->photos, v->ix->sample[i].key);
-        if (id >= 0) v->at[id] = i;
-    }
+    for (int64_t i = 0; i < v->ix->samples && st == LAFS_OK; i++)
+        st = lafs_wanted_mark(&v->want, v->ix->sample[i].key, i, err);
+    if (st != LAFS_OK) lafs_err_prefix(err, "'%s'", index);
     for (int64_t i = 0; st == LAFS_OK && i < n; i++) {
         const char *key = lafs_strset_at(&v->pairs->photos, i);
-        if (v->at[i] < 0) {
+        if (v->want.row[i] < 0) {
             st = lafs_fail(err, LAFS_FAILED, "photo '%s' of the pairs is not in '%s'", key, index);
             break;
         }
-        st = lafs_fetch_sample(v->fetch, v->at[i], &s, err);
+        st = lafs_fetch_sample(v->fetch, v->want.row[i], &s, err);
         if (st == LAFS_OK) st = lafs_face_image(&s, 0, &im, err);
         if (st == LAFS_OK && (im.w != LAFS_CNN_SIDE || im.h != LAFS_CNN_SIDE))
             st = lafs_fail(err, LAFS_FAILED, "%d x %d pixels, not 112 x 112", im.w, im.h);
@@ -61,8 +49,7 @@ lafs_status validate_open(struct validate *v, const char *pairs, const char *ind
     LAFS_TRY(lafs_index_open(&v->ix, index, err));
     LAFS_TRY(lafs_fetch_open(&v->fetch, v->ix, err));
     int64_t n = v->pairs->photos.count;
-    LAFS_TRY(lafs_alloc(&v->at, (size_t)n, sizeof *v->at, err));
-    for (int64_t i = 0; i < n; i++) v->at[i] = -1;
+    LAFS_TRY(lafs_wanted_init(&v->want, &v->pairs->photos, err));
     LAFS_TRY(lafs_alloc(&v->crops, (size_t)n, CROP, err));
     LAFS_TRY(lafs_alloc(&v->score, (size_t)v->pairs->count, sizeof *v->score, err));
     return load_crops(v, index, err);
@@ -73,7 +60,7 @@ void validate_close(struct validate *v)
     lafs_fetch_close(v->fetch);
     lafs_index_free(v->ix);
     lafs_pairs_free(v->pairs);
-    lafs_free(v->at);
+    lafs_wanted_release(&v->want);
     lafs_free(v->crops);
     lafs_free(v->emb);
     lafs_free(v->score);

@@ -4,6 +4,7 @@
 
 #include "compute/backend.h"
 #include "data/index.h"
+#include "eval/embset.h"
 #include "eval/pairs.h"
 #include "model/part_fvit.h"
 
@@ -11,12 +12,12 @@ struct validate {
     struct lafs_index *ix;
     struct lafs_fetch *fetch;
     struct lafs_pairs *pairs;
-    int64_t *at;        /* (photos) position in the index */
+    struct lafs_wanted want; /* its rows: positions in the index */
     uint8_t *crops;     /* (photos, 112, 112, 3): decoded once */
     float *emb, *score; /* (photos, D) grown on first use, (pairs) */
     int64_t dim;
 };
-/* LAFS_FAILED names a photo of the pairs that the index does not have, or that is no 112 x 112 crop. */
+/* LAFS_FAILED names a photo of the pairs that the index does not have, or twice, or that is no 112 x 112 crop. */
 lafs_status validate_open(struct validate *v, const char *pairs, const char *index, struct lafs_err *err);
 void validate_close(struct validate *v);
 /* Faces embedded at once, at most. */

@@ -200,10 +200,9 @@ lafs_status lafs_embset_add_any(struct lafs_embset *s, const struct lafs_sample 
     return named(add_row(s, sample, group, err), lafs_sample_key(sample), err);
 }
 
-lafs_status lafs_wanted_mark(struct lafs_wanted *w, const struct lafs_sample *sample, int64_t row,
-                             struct lafs_err *err)
+lafs_status lafs_wanted_mark(struct lafs_wanted *w, const char *key, int64_t row, struct lafs_err *err)
 {
-    const char *key = lafs_sample_key(sample), *tail = key;
+    const char *tail = key;
     int64_t id;
     while ((id = next_match(w, &tail)) >= 0) {
         if (w->row[id] >= 0)

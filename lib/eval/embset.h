@@ -19,9 +19,9 @@ struct lafs_wanted {
 };
 lafs_status lafs_wanted_init(struct lafs_wanted *w, const struct lafs_strset *photos, struct lafs_err *err);
 void lafs_wanted_release(struct lafs_wanted *w);
-/* Gives `row` to the wanted photos that the sample is, if any: w->found grows. LAFS_FAILED: one of them has a row. */
-lafs_status lafs_wanted_mark(struct lafs_wanted *w, const struct lafs_sample *sample, int64_t row,
-                             struct lafs_err *err);
+/* Gives `row` to the wanted photos that the sample of this key is, if any: w->found grows. LAFS_FAILED: one of them has
+ * a row. */
+lafs_status lafs_wanted_mark(struct lafs_wanted *w, const char *key, int64_t row, struct lafs_err *err);
 
 /* Appends the sample's embedding to data, as floats. *dim: values that it must have, 0: any; set. LAFS_BAD_RECORD:
  * none, not finite, or all zero; LAFS_FAILED: of another size, or of several dimensions. */

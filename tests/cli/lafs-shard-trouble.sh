@@ -112,6 +112,15 @@ expect_status 0 lafs-shard twice.stream -o y.stream
 expect_status 1 lafs-shard twice.stream -o y.tar
 message 'was there before'
 check test ! -e y.lafs
+mkdir apart
+printf '\377\330\377 1' | tee apart/1.jpg >apart/2.jpg
+echo 7 >apart/1.cls
+tar -cf apart.tar apart/1.jpg apart/2.jpg apart/1.cls
+expect_status 1 lafs-shard apart.tar -o y.tar
+message "key 'apart/1' was there before"
+tar --sort=name -cf apart.tar apart
+expect_status 0 lafs-shard apart.tar -o apart.mp
+check [ "$(lafs-show --count apart.mp)" = 2 ]
 ok "cut input gives status 3 and no output"
 
 reader_ends_by_signal() {
