@@ -17,17 +17,38 @@ enum {
     SMALL = 1 << 14              /* fewer pairs are not worth sorting */
 };
 
+enum { ROWS_AT_ONCE = 8 };
+
+/* sum[k] += squares of row k, in its order: a sum waits for itself, several do not wait for each other. */
+static void squares(const float *e, int64_t dim, int n, double sum[ROWS_AT_ONCE])
+{
+    if (n < ROWS_AT_ONCE) {
+        for (int k = 0; k < n; k++)
+            for (int64_t i = 0; i < dim; i++) sum[k] += (double)e[k * dim + i] * e[k * dim + i];
+        return;
+    }
+    double s[ROWS_AT_ONCE] = {0};
+    for (int64_t i = 0; i < dim; i++)
+#pragma GCC unroll 8
+        for (int k = 0; k < ROWS_AT_ONCE; k++) s[k] += (double)e[k * dim + i] * e[k * dim + i];
+    memcpy(sum, s, sizeof s);
+}
+
 lafs_status lafs_normalise_rows(float *e, int64_t rows, int64_t dim, float *norm, int64_t *bad, struct lafs_err *err)
 {
+    double sum[ROWS_AT_ONCE];
     for (int64_t r = 0; r < rows; r++) {
+        const int k = (int)(r % ROWS_AT_ONCE);
         float *x = e + r * dim;
-        double sum = 0;
-        for (int64_t i = 0; i < dim; i++) sum += (double)x[i] * x[i];
-        if (!isfinite(sum) || sum <= 0) {
-            if (bad) *bad = r;
-            return lafs_fail(err, LAFS_FAILED, sum == 0 ? "all values are zero" : "a value is not a finite number");
+        if (k == 0) {
+            memset(sum, 0, sizeof sum);
+            squares(x, dim, rows - r < ROWS_AT_ONCE ? (int)(rows - r) : ROWS_AT_ONCE, sum);
         }
-        double length = sqrt(sum);
+        if (!isfinite(sum[k]) || sum[k] <= 0) {
+            if (bad) *bad = r;
+            return lafs_fail(err, LAFS_FAILED, sum[k] == 0 ? "all values are zero" : "a value is not a finite number");
+        }
+        double length = sqrt(sum[k]);
         for (int64_t i = 0; i < dim; i++) x[i] = (float)(x[i] / length);
         if (norm) norm[r] = (float)length;
     }

@@ -140,6 +140,37 @@ TEST(sorting_scores_checks_them)
     lafs_scores_release(&s);
 }
 
-TEST_MAIN(radix_sort_is_a_sort, pair_scores_are_cosines, pair_scores_do_not_depend_on_order_or_threads,
+/* Rows are taken several at a time; a row's bits are its own, and the bad one is told. */
+TEST(rows_are_normalised_alone)
+{
+    enum { N = 19, D = 37 };
+    float all[N * D], one[N * D], norm[N];
+    struct lafs_err err;
+    struct lafs_rng r;
+    lafs_rng_init(&r, 3);
+    for (int i = 0; i < N * D; i++) all[i] = one[i] = (float)lafs_rng_normal(&r);
+    REQUIRE_OK(lafs_normalise_rows(all, N, D, norm, NULL, &err), &err);
+    for (int k = 0; k < N; k++) {
+        float alone;
+        double sum = 0;
+        REQUIRE_OK(lafs_normalise_rows(one + k * D, 1, D, &alone, NULL, &err), &err);
+        for (int i = 0; i < D; i++) sum += (double)all[k * D + i] * all[k * D + i];
+        CHECK(norm[k] == alone && fabs(sum - 1) < 1e-6);
+    }
+    CHECK(!memcmp(all, one, sizeof all));
+    for (int at = 0; at < N; at += 6) {
+        int64_t bad = -1;
+        memset(one + at * D, 0, D * sizeof *one);
+        CHECK_INT(lafs_normalise_rows(one, N, D, NULL, &bad, &err), LAFS_FAILED);
+        CHECK_INT(bad, at);
+        CHECK_STR(err.msg, "all values are zero");
+        one[at * D + 3] = NAN;
+        CHECK_INT(lafs_normalise_rows(one, N, D, NULL, &bad, &err), LAFS_FAILED);
+        CHECK_INT(bad, at);
+        memcpy(one, all, sizeof one);
+    }
+}
+
+TEST_MAIN(rows_are_normalised_alone, radix_sort_is_a_sort, pair_scores_are_cosines, pair_scores_do_not_depend_on_order_or_threads,
           pair_scores_heed_the_environment, normalise_refuses_what_has_no_direction,
           sorting_scores_checks_them)
