@@ -171,6 +171,6 @@ TEST(rows_are_normalised_alone)
     }
 }
 
-TEST_MAIN(rows_are_normalised_alone, radix_sort_is_a_sort, pair_scores_are_cosines, pair_scores_do_not_depend_on_order_or_threads,
-          pair_scores_heed_the_environment, normalise_refuses_what_has_no_direction,
-          sorting_scores_checks_them)
+TEST_MAIN(rows_are_normalised_alone, radix_sort_is_a_sort, pair_scores_are_cosines,
+          pair_scores_do_not_depend_on_order_or_threads, pair_scores_heed_the_environment,
+          normalise_refuses_what_has_no_direction, sorting_scores_checks_them)
