@@ -100,7 +100,7 @@ struct lines {
 static void lines_init(struct lines *l, const char *text, size_t size, const char *what)
 {
     memset(l, 0, sizeof *l);
-    l->p = text;
+    l->p = size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? text + 3 : text; /* a byte order mark */
     l->end = text + size;
     l->what = what;
 }

@@ -59,6 +59,10 @@ TEST(keys_form)
     CHECK_STR(lafs_strset_at(&p->people, p->person[p->a[0]]), "set/ann");
     CHECK_STR(lafs_strset_at(&p->people, p->person[p->b[1]]), "bob");
     lafs_pairs_free(p);
+    p = parse("\xef\xbb\xbf" "a\tb\t1\n"); /* a byte order mark is of no key */
+    REQUIRE(p);
+    CHECK_STR(lafs_strset_at(&p->photos, p->a[0]), "a");
+    lafs_pairs_free(p);
     p = parse("b\tc\t0\nb\ta\t1\na\te\t1\nd\tc\t1\nf\tc\t0\n"); /* b, a and e are linked, and c and d */
     REQUIRE(p);
     CHECK_INT(p->people.count, 3);
