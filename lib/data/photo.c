@@ -37,6 +37,13 @@ int lafs_ends_as_picture(const char *name)
     return ends_with_any(name, suffix);
 }
 
+size_t lafs_photo_stem(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    if (!dot || dot == path || dot[-1] == '/') return strlen(path);
+    return lafs_ends_as_photo(path) || lafs_ends_as_picture(path) ? (size_t)(dot - path) : strlen(path);
+}
+
 void lafs_name_from_key(struct lafs_sample *s)
 {
     const char *key = lafs_sample_key(s), *slash = strrchr(key, '/'), *from = slash;
