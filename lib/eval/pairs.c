@@ -171,8 +171,8 @@ static int to_int(const char *s, size_t len, int64_t *v)
     return 1;
 }
 
-/* Makes a key of less than MAX_KEY bytes like those of our streams: without a photo's suffix, and with _ for the dots of
- * its base name. Returns its length. */
+/* Makes a key of less than MAX_KEY bytes like those of our streams: without a photo's suffix, and with _ for the dots
+ * of its base name. Returns its length. */
 static size_t canonical(const char *s, size_t len, char out[MAX_KEY])
 {
     memcpy(out, s, len);
