@@ -126,7 +126,7 @@ static int stdout_told; /* its failure is in an error that somebody prints */
 
 lafs_status cli_write_stdout(const void *data, size_t size, struct lafs_err *err)
 {
-    if (fwrite(data, 1, size, stdout) == size) return LAFS_OK;
+    if (size == 0 || fwrite(data, 1, size, stdout) == size) return LAFS_OK;
     stdout_told = 1;
     return lafs_fail(err, LAFS_FAILED, "cannot write standard output: %s", lafs_strerror(errno));
 }

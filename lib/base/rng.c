@@ -87,8 +87,24 @@ double lafs_rng_normal(struct lafs_rng *r)
     return sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v);
 }
 
+/* Gamma(a) by Marsaglia and Tsang's method; from Gamma(a + 1) where a < 1. */
+static double gamma_of(struct lafs_rng *r, double a)
+{
+    const double d = (a < 1 ? a + 1 : a) - 1.0 / 3, c = 1 / sqrt(9 * d);
+    for (;;) {
+        double x = lafs_rng_normal(r), t = 1 + c * x, v = t * t * t;
+        if (t <= 0) continue;
+        if (log(1.0 - lafs_rng_double(r)) >= 0.5 * x * x + d - d * v + d * log(v)) continue;
+        return a < 1 ? d * v * pow(1.0 - lafs_rng_double(r), 1 / a) : d * v;
+    }
+}
+
 double lafs_rng_beta(struct lafs_rng *r, double a, double b)
 {
+    if (a > 1 || b > 1) {
+        double x = gamma_of(r, a), y = gamma_of(r, b);
+        return x / (x + y);
+    }
     for (;;) {
         /* In logarithms, since U^(1/0.2) underflows often. */
         double x = log(1.0 - lafs_rng_double(r)) / a, y = log(1.0 - lafs_rng_double(r)) / b;

@@ -57,7 +57,7 @@ double lafs_rng_uniform(struct lafs_rng *r, double lo, double hi);
 uint64_t lafs_rng_below(struct lafs_rng *r, uint64_t n);
 /* Normal N(0, 1): Box-Muller, one value per two draws. */
 double lafs_rng_normal(struct lafs_rng *r);
-/* Beta(a, b), a, b > 0 (Johnk's method for small parameters). */
+/* Beta(a, b), a, b > 0: by Johnk's method up to 1, which takes for ever with large ones; else of two gammas. */
 double lafs_rng_beta(struct lafs_rng *r, double a, double b);
 
 #ifdef __cplusplus

@@ -22,6 +22,8 @@ lafs_status lafs_face_bytes(const struct lafs_sample *s, const void **data, size
 /* Length of a key without -f0, -f1 .. at its end: what lafs-detect calls the faces of a photo unless it keeps the best
  * one. Of other keys: their whole length. */
 size_t lafs_face_stem(const char *key);
+/* Length of a photo's path without its suffix, as in its key; of what does not end like a picture: its whole length. */
+size_t lafs_photo_stem(const char *path);
 /* Whether there is any picture. */
 int lafs_face_has(const struct lafs_sample *s);
 /* Removes every picture, and what was said of its colours. */

@@ -83,7 +83,7 @@ static lafs_status read_templates(struct ijb *b, const char *path, struct lafs_e
     struct lafs_input in;
     struct lafs_ijb_line f;
     int64_t number = 0;
-    LAFS_TRY(lafs_input_open(&in, path, err));
+    LAFS_TRY(lafs_source_lines(&in, path, err));
     lafs_status st;
     while ((st = next_line(b, &in, &number, err)) == LAFS_OK) {
         struct image *im;
@@ -228,7 +228,7 @@ static lafs_status open_lists(struct ijb *b, const char *dir, struct lafs_err *e
     if (st == LAFS_OK) st = read_templates(b, (const char *)path.data, err);
     else if (st == LAFS_END) st = LAFS_OK;
     if (st == LAFS_OK) st = find_list(dir, POINTS_LIST, &path, err);
-    if (st == LAFS_OK) st = lafs_input_open(&b->list, (const char *)path.data, err);
+    if (st == LAFS_OK) st = lafs_source_lines(&b->list, (const char *)path.data, err);
     lafs_buf_release(&path);
     return st;
 }

@@ -37,6 +37,13 @@ int lafs_ends_as_picture(const char *name)
     return ends_with_any(name, suffix);
 }
 
+size_t lafs_photo_stem(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    if (!dot || dot == path || dot[-1] == '/') return strlen(path);
+    return lafs_ends_as_photo(path) || lafs_ends_as_picture(path) ? (size_t)(dot - path) : strlen(path);
+}
+
 void lafs_name_from_key(struct lafs_sample *s)
 {
     const char *key = lafs_sample_key(s), *slash = strrchr(key, '/'), *from = slash;
@@ -424,6 +431,15 @@ struct list {
 
 enum { MAX_LINE = 65536 };
 
+lafs_status lafs_source_lines(struct lafs_input *in, const char *path, struct lafs_err *err)
+{
+    LAFS_TRY(lafs_input_open(in, path, err));
+    lafs_status st = lafs_input_fill(in, 3, err);
+    if (st != LAFS_OK) lafs_input_close(in);
+    else if (lafs_input_left(in) >= 3 && !memcmp(lafs_input_data(in), "\xef\xbb\xbf", 3)) lafs_input_take(in, 3);
+    return st;
+}
+
 lafs_status lafs_source_line(struct lafs_input *in, struct lafs_buf *line, int64_t *lines, struct lafs_err *err)
 {
     for (;;) {
@@ -471,19 +487,22 @@ static void list_close(struct lafs_source *src)
     lafs_free(l);
 }
 
-/* Whether the first lines name files of more than one folder. */
-static int list_has_folders(const unsigned char *p, size_t size)
+/* Whether the first lines, as far as they are whole, name files of more than one folder. */
+static int list_has_folders(const struct lafs_input *in)
 {
-    const unsigned char *end = p + size, *first = NULL;
+    const unsigned char *p = lafs_input_data(in), *end = p + lafs_input_left(in), *first = NULL;
     size_t first_len = 0;
     while (p < end) {
-        const unsigned char *nl = memchr(p, '\n', (size_t)(end - p));
-        const unsigned char *slash = memrchr(p, '/', (size_t)((nl ? nl : end) - p));
-        size_t len = slash ? (size_t)(slash - p) : 0;
-        if (first && (len != first_len || memcmp(first, p, len))) return 1;
-        if (!first) first = p, first_len = len;
-        if (!nl) break;
-        p = nl + 1;
+        const unsigned char *nl = memchr(p, '\n', (size_t)(end - p)), *stop = nl ? nl : end;
+        if (!nl && !in->eof) break;
+        if (stop > p && stop[-1] == '\r') stop--;
+        if (stop > p) { /* an empty line names none */
+            const unsigned char *slash = memrchr(p, '/', (size_t)(stop - p));
+            size_t len = slash ? (size_t)(slash - p) : 0;
+            if (first && (len != first_len || memcmp(first, p, len))) return 1;
+            if (!first) first = p, first_len = len;
+        }
+        p = nl ? nl + 1 : end;
     }
     return 0;
 }
@@ -494,7 +513,7 @@ lafs_status lafs_list_open(struct lafs_source **out, struct lafs_env *env, const
     struct list *l;
     LAFS_TRY(lafs_alloc0(&l, 1, sizeof *l, err));
     l->base = (struct lafs_source){&ops, env, -1};
-    lafs_status st = lafs_input_open(&l->in, path, err);
+    lafs_status st = lafs_source_lines(&l->in, path, err);
     if (st == LAFS_OK) st = lafs_input_fill(&l->in, 1 << 20, err);
     if (st == LAFS_OK && lafs_input_left(&l->in) == 0) st = lafs_fail(err, LAFS_CUT, "%s is empty", l->in.name);
     if (st == LAFS_OK) st = lafs_env_photos(env, l->in.name, err);
@@ -503,8 +522,7 @@ lafs_status lafs_list_open(struct lafs_source **out, struct lafs_env *env, const
         return st;
     }
     l->named = env->opt.names == LAFS_NAMES_DIR;
-    if (env->opt.names == LAFS_NAMES_AUTO)
-        l->named = list_has_folders(lafs_input_data(&l->in), lafs_input_left(&l->in));
+    if (env->opt.names == LAFS_NAMES_AUTO) l->named = list_has_folders(&l->in);
     *out = &l->base;
     return LAFS_OK;
 }

@@ -115,7 +115,7 @@ static lafs_status read_names(struct recfile *r, const char *path, struct lafs_e
     struct lafs_input in;
     int64_t number = 0;
     lafs_status st;
-    LAFS_TRY(lafs_input_open(&in, path, err));
+    LAFS_TRY(lafs_source_lines(&in, path, err));
     while ((st = lafs_source_line(&in, &r->line, &number, err)) == LAFS_OK)
         if ((st = add_name(r, number, path, err)) != LAFS_OK) break;
     lafs_input_close(&in);

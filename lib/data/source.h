@@ -111,6 +111,8 @@ lafs_status lafs_photo_sample(struct lafs_sample *s, const char *path, const voi
 /* The same of the file at `disk`. What is wrong with it is its own affair: LAFS_BAD_RECORD. data: scratch. */
 lafs_status lafs_photo_read(struct lafs_env *env, struct lafs_sample *s, struct lafs_buf *data, const char *disk,
                             const char *path, int named, struct lafs_err *err);
+/* Opens a file of lines, behind the byte order mark that some editors write. */
+lafs_status lafs_source_lines(struct lafs_input *in, const char *path, struct lafs_err *err);
 /* Takes the next line that is not empty, without its end (LF or CR LF); LAFS_END behind the last. *lines grows by the
  * lines taken (may be NULL). LAFS_FAILED: NUL bytes, or a line that no list has. */
 lafs_status lafs_source_line(struct lafs_input *in, struct lafs_buf *line, int64_t *lines, struct lafs_err *err);

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "data/face.h"
 #include "data/ijbline.h"
 #include "eval/metrics.h"
 #include "eval/verify.h"
@@ -100,7 +101,7 @@ struct lines {
 static void lines_init(struct lines *l, const char *text, size_t size, const char *what)
 {
     memset(l, 0, sizeof *l);
-    l->p = text;
+    l->p = size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? text + 3 : text; /* a byte order mark */
     l->end = text + size;
     l->what = what;
 }
@@ -170,18 +171,13 @@ static int to_int(const char *s, size_t len, int64_t *v)
     return 1;
 }
 
-/* Length of a key without an image suffix; dots of the base name become '_', as in the keys of our streams. */
+/* Makes a key of less than MAX_KEY bytes like those of our streams: without a photo's suffix, and with _ for the dots
+ * of its base name. Returns its length. */
 static size_t canonical(const char *s, size_t len, char out[MAX_KEY])
 {
-    static const char *const suffix[] = {".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"};
-    for (int i = 0; i < 6; i++) {
-        size_t n = strlen(suffix[i]);
-        if (len > n && !memcmp(s + len - n, suffix[i], n)) {
-            len -= n;
-            break;
-        }
-    }
     memcpy(out, s, len);
+    out[len] = 0;
+    if (!memchr(out, 0, len)) len = lafs_photo_stem(out);
     for (size_t i = len; i > 0 && out[i - 1] != '/'; i--)
         if (out[i - 1] == '.') out[i - 1] = '_';
     return len;

@@ -143,7 +143,7 @@ static void put_part(struct lafs_buf *out, unsigned flag, const unsigned char *d
     lafs_buf_put(out, zeros, (4 - size % 4) % 4);
 }
 
-/* The payload at out->data + from, as one part or, where the magic stands in it, as several without it. */
+/* Appends the payload p as one part or, where the magic stands in it, as several without it. */
 static void frame(struct lafs_buf *out, const unsigned char *p, size_t size)
 {
     size_t begin = 0;

@@ -161,7 +161,8 @@ void lafs_plan_train(const struct lafs_train_views *v, int w, int h, uint64_t se
     double a[4] = {0, 0, h, w};
     if (v->crop_scale_min < 1) resized_crop(&r, w, h, (float[2]){v->crop_scale_min, 1}, a);
     if (v->crop_scale_min < 1 || w != v->size || h != v->size) add(plan, LAFS_OP_CROP_BILINEAR, a[0], a[1], a[2], a[3]);
-    if (v->jitter > 0) jitter(&r, plan, (double[4]){v->jitter, v->jitter, v->jitter, v->jitter});
+    const double hue = v->jitter < 0.5f ? v->jitter : 0.5; /* half way round is all the way */
+    if (v->jitter > 0) jitter(&r, plan, (double[4]){v->jitter, v->jitter, v->jitter, hue});
     if (v->erase_p > 0 && chance(&r, v->erase_p)) erase(&r, v->size, plan);
     plan->clean_ops = plan->ops; /* nothing is read off a clean crop here */
 }

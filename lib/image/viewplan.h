@@ -76,7 +76,7 @@ struct lafs_train_views {
     int flip;             /* 1: p 0.5 */
     float randaugment_m;  /* magnitude 1 (WebFace4M) or 2 (MS1MV3); < 0: off */
     float crop_scale_min; /* 0.9; 1: off */
-    float jitter;         /* 0.1; 0: off */
+    float jitter;         /* 0.1, of hue 0.5 at most; 0: off */
     float erase_p;        /* 0.5; 0: off */
 };
 void lafs_train_views_default(struct lafs_train_views *v);

@@ -175,6 +175,7 @@ lafs_status lafs_run_peek(const char *dir, struct lafs_st **st, struct lafs_err 
 static lafs_status make_dirs(const char *dir, struct lafs_err *err)
 {
     char *copy;
+    if (!*dir) return lafs_fail(err, LAFS_USAGE, "the run's directory has an empty name");
     LAFS_TRY(lafs_strdup(&copy, dir, err));
     lafs_status st = LAFS_OK;
     for (char *p = copy + 1; st == LAFS_OK; p++) {

@@ -53,6 +53,8 @@ has json '"others": 3, '
 record a/1 1 0 name a >one.mp
 expect_status 0 lafs-search -p one.mp --exclude-own --figures --bootstrap 0 --json one.mp >json
 has json '"threshold": null, "met": 0}' # nothing was found for it: no alarm
+expect_status 0 lafs-search -p one.mp --exclude-own one.mp >out
+check [ ! -s out ]
 ok "people without a name, and nobody to be found"
 
 expect_status 1 lafs-search -p p.mp emb

@@ -59,6 +59,15 @@ TEST(keys_form)
     CHECK_STR(lafs_strset_at(&p->people, p->person[p->a[0]]), "set/ann");
     CHECK_STR(lafs_strset_at(&p->people, p->person[p->b[1]]), "bob");
     lafs_pairs_free(p);
+    p = parse("\xef\xbb\xbf" "a\tb\t1\n"); /* a byte order mark is of no key */
+    REQUIRE(p);
+    CHECK_STR(lafs_strset_at(&p->photos, p->a[0]), "a");
+    lafs_pairs_free(p);
+    p = parse("a/1.Jpg\ta/2.jfif\t1\na/1.x.JPEG\ta/3.webp\t1\na/1.2\ta/.png\t1\n"); /* suffixes of any photo */
+    REQUIRE(p);
+    static const char *const keys[] = {"a/1", "a/2", "a/1_x", "a/3", "a/1_2", "a/_png"};
+    for (int i = 0; i < 6; i++) CHECK_STR(lafs_strset_at(&p->photos, i % 2 ? p->b[i / 2] : p->a[i / 2]), keys[i]);
+    lafs_pairs_free(p);
     p = parse("b\tc\t0\nb\ta\t1\na\te\t1\nd\tc\t1\nf\tc\t0\n"); /* b, a and e are linked, and c and d */
     REQUIRE(p);
     CHECK_INT(p->people.count, 3);

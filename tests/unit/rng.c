@@ -38,6 +38,24 @@ TEST(moments)
     CHECK_NEAR(b2 / N - 0.25, 1.0 / 4 / 1.4, 0.005); /* variance of Beta(a,a) = 1/(4(2a+1)) */
 }
 
+TEST(beta_of_any_parameters)
+{
+    static const double of[][2] = {{0.01, 0.01}, {1, 1}, {1.5, 1.5}, {100, 100}, {0.5, 4}, {8, 2}};
+    for (int k = 0; k < 6; k++) {
+        struct lafs_rng r;
+        lafs_rng_init(&r, lafs_rng_key(2, LAFS_RNG_TEST, 0, (uint64_t)k, 0));
+        enum { N = 50000 };
+        const double a = of[k][0], b = of[k][1], mean = a / (a + b), var = mean * (1 - mean) / (a + b + 1);
+        double s = 0, s2 = 0;
+        for (int i = 0; i < N; i++) {
+            double v = lafs_rng_beta(&r, a, b) - mean;
+            s += v, s2 += v * v;
+        }
+        CHECK_NEAR(s / N, 0, 5 * sqrt(var / N));
+        CHECK_NEAR(s2 / N, var, 0.05 * var);
+    }
+}
+
 static void mark(void *arg, int64_t i, int worker)
 {
     (void)worker;
@@ -96,4 +114,5 @@ TEST(pools_nest)
     lafs_pool_free(n.mine);
 }
 
-TEST_MAIN(philox_known_answers, fnv_known_answers, moments, pool_covers_each_index_once, pools_nest)
+TEST_MAIN(philox_known_answers, fnv_known_answers, moments, beta_of_any_parameters, pool_covers_each_index_once,
+          pools_nest)

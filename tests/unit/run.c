@@ -55,6 +55,8 @@ TEST(options_are_compared)
     lafs_run_close(&r);
     REQUIRE_OK(lafs_run_open(&r, dir, "prog", "1", longer, 2, 0, &err), &err); /* the change was written down */
     lafs_run_close(&r);
+    CHECK(lafs_run_open(&r, "", "prog", "1", options, 2, 0, &err) == LAFS_USAGE);
+    CHECK_STR(err.msg, "the run's directory has an empty name");
     tidy();
 }
 

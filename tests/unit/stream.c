@@ -758,6 +758,42 @@ TEST(directories)
     lafs_sample_release(&s);
 }
 
+/* Whether the first photo of the list of these bytes gets a name; -1: there is none. */
+static int first_of_list_is_named(const char *text, size_t size)
+{
+    struct lafs_reader *r;
+    struct lafs_sample s;
+    put_file("list", text, size);
+    struct lafs_reader_options opt = {.list = in_dir("list")};
+    if (lafs_reader_open(&r, NULL, 0, &opt, &e) != LAFS_OK) return -1;
+    lafs_sample_init(&s);
+    int named = lafs_reader_next(r, &s, &e) == LAFS_OK ? lafs_sample_has(&s, "name") : -1;
+    lafs_sample_release(&s);
+    lafs_reader_close(r);
+    return named;
+}
+
+TEST(lists_of_one_folder)
+{
+    struct lafs_buf list;
+    char photo[512];
+    mkdir(in_dir("one"), 0777);
+    put_file("one/x.jpg", JPG, 4);
+    snprintf(photo, sizeof photo, "%s", in_dir("one/x.jpg"));
+    lafs_buf_init(&list);
+    lafs_buf_printf(&list, "\xef\xbb\xbf%s\r\n\r\n%s\n\n", photo, photo);
+    CHECK_INT(first_of_list_is_named((const char *)list.data, list.size), 0);
+    /* What is looked at first, a mebibyte, may end anywhere in a path. */
+    for (int cut = 1; cut < 12; cut += 5) {
+        lafs_buf_clear(&list);
+        while (list.size < ((size_t)1 << 20) - 1024) lafs_buf_printf(&list, "%s\n", photo);
+        while (list.size < ((size_t)1 << 20) - (size_t)cut) lafs_buf_putc(&list, '\n');
+        for (int i = 0; i < 200; i++) lafs_buf_printf(&list, "%s\n", photo);
+        CHECK_INT(first_of_list_is_named((const char *)list.data, list.size), 0);
+    }
+    lafs_buf_release(&list);
+}
+
 static lafs_status write_keys(const char *out, const char *const *key, int n, lafs_status *verdict)
 {
     struct lafs_writer_options opt = {.out = in_dir(out)};
@@ -880,8 +916,8 @@ TEST_MAIN(stream_round_trip, stream_cut_at_every_byte, stream_damage_is_seen, st
           streams_concatenate, failed_producer, bare_and_bad_records, short_reads, names_in_an_index,
           large_streams, shards_and_index,
           shard_cut_at_every_block_and_more,
-          foreign_shards, tars_of_photos, many_photos_of_one_key, directories, keys_in_an_index, index_cut_and_damaged,
-          epoch_order_depends_on_keys_alone)
+          foreign_shards, tars_of_photos, many_photos_of_one_key, directories, lists_of_one_folder, keys_in_an_index,
+          index_cut_and_damaged, epoch_order_depends_on_keys_alone)
 #undef main
 
 /* For the tests of programs: N small records on stdout, as a stream, or as bare maps. */

@@ -403,6 +403,22 @@ TEST(train_parts_can_be_off)
     }
 }
 
+TEST(all_that_can_be_asked_for_can_be_done)
+{
+    struct lafs_train_views t = {
+        .size = 112, .flip = 1, .randaugment_m = 10, .crop_scale_min = 0.01f, .jitter = 1, .erase_p = 1};
+    struct lafs_viewplan p;
+    struct lafs_err err = {0};
+    double most = 0;
+    for (int i = 0; i < 500; i++) {
+        lafs_plan_train(&t, 112, 112, 1, i, "a", &p);
+        if (lafs_viewplan_check(&p, 112, 112, &err) != LAFS_OK) FAIL_("%s", err.msg);
+        for (int k = 0; k < p.ops; k++)
+            if (p.op[k].kind == LAFS_OP_HUE) most = fmax(most, fabsf(p.op[k].a[0]));
+    }
+    CHECK(most > 0.45 && most <= 0.5);
+}
+
 /* -- landmarks -- */
 
 TEST(landmarks)
@@ -486,4 +502,4 @@ TEST(check_refuses)
 }
 
 TEST_MAIN(lafs_views, crops, dino_views, odd_sources, streams, known_plan, train_views, randaugment_amounts,
-          train_parts_can_be_off, landmarks, check_refuses)
+          train_parts_can_be_off, all_that_can_be_asked_for_can_be_done, landmarks, check_refuses)
