@@ -152,10 +152,8 @@ static void round_entries(void *arg, int64_t tile, int worker)
 /* The cosine that a new entry must not stay below; an equal one is too late for a full list, but harmless. */
 static float floor_of(const struct lafs_search *s, int64_t i)
 {
-    float f = s->opt.min_score > -1 ? s->opt.min_score : -INFINITY;
-    if (s->matches[i] < s->opt.k) return f;
-    float last = s->match[i * s->opt.k + s->opt.k - 1].score;
-    return last > f ? last : f;
+    if (s->matches[i] < s->opt.k) return s->opt.min_score > -1 ? s->opt.min_score : -INFINITY;
+    return s->match[i * s->opt.k + s->opt.k - 1].score;
 }
 
 /* Behind all that are as good. */
