@@ -42,6 +42,15 @@ TEST(intervals_hold_the_value)
     lafs_scores_release(&s);
 }
 
+/* A person drawn twice is there with as many genuine pairs, and meets another as often as both were drawn. */
+TEST(how_often_a_pair_counts)
+{
+    const struct lafs_paired p = {(float[]){0, 0}, (uint8_t[]){1, 0}, (int32_t[]){0, 0}, (int32_t[]){0, 1}, 2, 2};
+    const int32_t drawn[] = {2, 3};
+    CHECK_INT(lafs_boot_times(&p, 0, drawn), 2);
+    CHECK_INT(lafs_boot_times(&p, 1, drawn), 6);
+}
+
 /* 1 - TAR at the corner nearest to fmr, each pair written out as often as its people were drawn. */
 static void check_written_out(const struct lafs_paired *p, const int32_t *weight, double fmr, double got)
 {
@@ -158,6 +167,6 @@ TEST(nothing_to_draw_from_gives_no_interval)
     CHECK(lafs_bootstrap_fnmr(&p, (double[]){0.1}, 1, 0, 50, 1, NULL, &v, &err) == LAFS_USAGE);
 }
 
-TEST_MAIN(intervals_hold_the_value, the_nearest_corner_as_for_templates, seed_decides_threads_do_not,
-          people_not_pairs_are_drawn, replicates_without_a_value_are_left_out, a_rate_that_is_met_exactly,
+TEST_MAIN(intervals_hold_the_value, how_often_a_pair_counts, the_nearest_corner_as_for_templates,
+          seed_decides_threads_do_not, people_not_pairs_are_drawn, replicates_without_a_value_are_left_out, a_rate_that_is_met_exactly,
           nothing_to_draw_from_gives_no_interval)

@@ -92,6 +92,8 @@ TEST(fewer_are_among_more)
         differ += more.drop[i] != other.drop[i];
     }
     CHECK(differ > 0 && count(&less, LAFS_KEPT) > 0);
+    /* Of people who are drawn as many as else come into each part of a split. */
+    CHECK(lafs_select_draw(&more, LAFS_DRAW_IDENTITY, "p1") != lafs_select_draw(&more, LAFS_DRAW_SPLIT, "p1"));
     lafs_select_release(&less);
     lafs_select_release(&more);
     lafs_select_release(&other);
