@@ -35,16 +35,18 @@ static void render(int person, struct lafs_image *crop, double m[6])
 TEST(angles)
 {
     struct lafs_image crop = {0};
-    double m[6], yaw, pitch, roll, sum[3] = {0};
+    double m[6], yaw, pitch, roll, sum[3] = {0}, along = 0, own = 0;
     for (int i = 0; i < PEOPLE; i++) {
         render(i, &crop, m);
         const struct lafs_synth_face *f = &shot.face[0];
         lafs_points5_pose(f->points, &yaw, &pitch, &roll);
+        along += yaw * f->yaw, own += (double)f->yaw * f->yaw;
         sum[0] += (yaw - f->yaw) * (yaw - f->yaw);
         sum[1] += (pitch - f->pitch) * (pitch - f->pitch);
         sum[2] += (roll - f->roll) * (roll - f->roll);
     }
     for (int k = 0; k < 3; k++) CHECK(sqrt(sum[k] / PEOPLE) < 8);
+    CHECK_NEAR(along / own, 1, 0.1); /* neither too small on the whole nor too large */
     /* the mirror image: yaw and roll turn about */
     float other[10];
     double back[3];
