@@ -149,6 +149,11 @@ cat train.rec train.rec >twice.rec
 expect_status 1 lafs-shard twice.rec -o never.tar
 message "skipping '00000022': a picture behind the 15 that record 0 tells of"
 message '30 records read, 15 written, 15 bad'
+cp train.rec fewer.rec
+printf '\160' | dd of=fewer.rec bs=1 seek=34 conv=notrunc 2>dd # record 0: images end at 15, not 16
+expect_status 1 lafs-shard fewer.rec -o never.tar
+message "skipping '00000015': a picture behind the 14 that record 0 tells of"
+message '15 records read, 14 written, 1 bad'
 ok "payloads of other kinds"
 
 # In any order; a large number costs no memory.
@@ -158,6 +163,14 @@ expect_status 0 sh -c '([ -n "${SAN:-}" ] || ulimit -v 120000; exec lafs-shard -
 check test "$(keys n.lafs | cut -f2 | uniq | tr '\n' ' ')" = "ann b 2 3 dora "
 rm plain/train.names
 ok "names in any order"
+
+for size in 96,96:96 96,112:112; do # of what is not square the first picture tells more
+    echo "5,${size%:*}" >plain/property
+    expect_status 0 lafs-shard -q plain/train.rec -o n.tar
+    check [ "$(sed -n 2p n.lafs)" = "pixels	${size#*:}	given	rgb" ]
+done
+rm plain/property
+ok "the size that property states"
 
 # Trouble.
 n=$(wc -c <train.rec)

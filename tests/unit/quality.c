@@ -95,12 +95,20 @@ static lafs_status sharpness_of(const struct lafs_image *crop, float *out)
     return st;
 }
 
+static void add_noise(struct lafs_image *im, struct lafs_rng *r, double sigma)
+{
+    for (int k = 0; k < SIDE * SIDE * 3; k++) {
+        int v = im->px[k] + (int)(sigma * lafs_rng_normal(r));
+        im->px[k] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+    }
+}
+
 TEST(sharpness)
 {
     struct lafs_image crop = {0};
     double m[6];
     struct lafs_rng r;
-    float was, now, sum[3] = {0};
+    float was, now, sum[4] = {0};
     lafs_rng_init(&r, 1);
     for (int i = 0; i < PEOPLE; i++) {
         render(i, &crop, m);
@@ -110,10 +118,7 @@ TEST(sharpness)
         REQUIRE_OK(sharpness_of(&crop, &now), &e);
         CHECK_NEAR(now, was, 0.08);
         render(i, &crop, m);
-        for (int k = 0; k < SIDE * SIDE * 3; k++) {
-            int v = crop.px[k] + (int)(5 * lafs_rng_normal(&r));
-            crop.px[k] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
-        }
+        add_noise(&crop, &r, 5);
         REQUIRE_OK(sharpness_of(&crop, &now), &e);
         sum[0] += now - was;
         render(i, &crop, m);
@@ -126,10 +131,15 @@ TEST(sharpness)
         REQUIRE_OK(sharpness_of(&crop, &now), &e);
         CHECK(now < 0.8f * was);
         sum[2] += now;
+        add_noise(&crop, &r, 8);
+        was = now;
+        REQUIRE_OK(sharpness_of(&crop, &now), &e);
+        sum[3] += now - was; /* noise is no detail */
     }
     CHECK(fabsf(sum[0]) < 0.15f * PEOPLE);
     CHECK(sum[1] < 0.6f * PEOPLE);
     CHECK(sum[2] < 0.4f * PEOPLE);
+    CHECK(fabsf(sum[3]) < 0.08f * PEOPLE);
     memset(crop.px, 90, SIDE * SIDE * 3);
     REQUIRE_OK(sharpness_of(&crop, &now), &e);
     CHECK(now == 0);
