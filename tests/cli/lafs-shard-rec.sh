@@ -52,7 +52,9 @@ expect_status 0 lafs-shard flat.rec -o g.tar
 message "'flat.rec': RecordIO, read with its .idx and with names"
 check test "$(keys g.lafs | head -n 1)" = "00000000	s3-000000"
 rm train.names
-lafs-shard -q --rec-flat --to-rec again/flat train.rec
+lafs-shard -q --rec-flat --to-rec again/flat f.lafs
+check test -e again/flat.names
+lafs-shard -q --rec-flat --to-rec again/flat train.rec # their names are not known
 check test ! -e again/flat.names
 ok "the flat layout"
 
