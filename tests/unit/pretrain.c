@@ -1,6 +1,8 @@
 /* What no golden number shows: whose dropout is whose, and what collapse looks like. */
 #include "tests/test.h"
 
+#include <unistd.h>
+
 #include "base/rng.h"
 #include "train/pretrain.h"
 
@@ -13,7 +15,7 @@ struct session {
     struct lafs_pretrain_inside in;
     struct lafs_pretrain_report r;
     struct lafs_err err;
-    int alike;          /* all tokens, or each its own */
+    int alike;          /* all tokens are; 2: those of an image; 0: none */
     float *tokens;      /* (TOKENS, WIDTH) device */
     uint64_t hash[MICRO];
 };
@@ -26,6 +28,8 @@ static lafs_status next(void *arg, int64_t i, struct lafs_feed_batch *batch, str
     (void)i, (void)err;
     lafs_rng_init(&rng, lafs_rng_key(1, LAFS_RNG_TEST, 0, 0, 0));
     for (int k = 0; k < TOKENS * WIDTH; k++) x[k] = s->alike ? 0.25f : (float)lafs_rng_uniform(&rng, -1, 1);
+    for (int k = 0; s->alike == 2 && k < TOKENS * WIDTH; k++) /* right for global views */
+        x[k] = k / WIDTH / R % MICRO ? 0.25f : -0.5f;
     s->b.ops->upload(s->b.dev, s->tokens, x, sizeof x);
     *batch = (struct lafs_feed_batch){s->tokens, s->hash, MICRO};
     return s->b.ops->sync(s->b.dev, err);
@@ -52,7 +56,7 @@ static lafs_status begin(struct session *s, int alike, float dropout)
     c.warmup_epochs = 0;
     c.seed = 5;
     c.lr = c.lr_final = 0;
-    if (alike) c.center_momentum = 1; /* or the centre would make the teacher uniform */
+    if (alike == 1) c.center_momentum = 1; /* or the centre would make the teacher uniform */
     LAFS_TRY(lafs_pretrain_open(&s->t, &c, &s->b, NULL, err));
     lafs_pretrain_look(s->t, &s->in);
     return LAFS_OK;
@@ -153,4 +157,37 @@ TEST(a_uniform_teacher_is_collapse)
     end(&s);
 }
 
-TEST_MAIN(each_view_has_a_dropout_of_its_own, equal_embeddings_are_collapse, a_uniform_teacher_is_collapse)
+/* The views of an image are alike, and those of two are not. */
+TEST(views_are_found_by_their_image)
+{
+    struct session s;
+    REQUIRE_OK(begin(&s, 2, 0), &s.err);
+    REQUIRE_OK(step(&s), &s.err);
+    CHECK_NEAR(s.r.found, 1, 0);
+    CHECK(s.r.spread > 0.01);
+    end(&s);
+}
+
+TEST(the_model_is_the_teacher)
+{
+    struct session s;
+    struct lafs_st *st;
+    char dir[] = "/tmp/lafs-pretrain.XXXXXX", path[64];
+    REQUIRE(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/m.safetensors", dir);
+    REQUIRE_OK(begin(&s, 0, 0), &s.err);
+    const struct lafs_param *p = lafs_params_find(s.in.params, "cls_token");
+    REQUIRE(p);
+    for (int64_t i = 0; i < p->size; i++) s.in.teacher[p->off + i] = 2 + s.in.student[p->off + i];
+    REQUIRE_OK(lafs_pretrain_save_model(s.t, NULL, path, NULL, 0, &s.err), &s.err);
+    REQUIRE_OK(lafs_st_open(&st, path, &s.err), &s.err);
+    const struct lafs_st_tensor *t = lafs_st_find(st, "cls_token");
+    CHECK(t && t->count == p->size && !memcmp(t->data, s.in.teacher + p->off, (size_t)p->size * sizeof(float)));
+    lafs_st_close(st);
+    unlink(path);
+    rmdir(dir);
+    end(&s);
+}
+
+TEST_MAIN(each_view_has_a_dropout_of_its_own, equal_embeddings_are_collapse, a_uniform_teacher_is_collapse,
+          views_are_found_by_their_image, the_model_is_the_teacher)
