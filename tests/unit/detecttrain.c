@@ -123,6 +123,27 @@ static int miss_of(const struct lafs_image *im, double x, double y, int reach, d
     return fabs(miss[0]) < 2 && fabs(miss[1]) < 2; /* else another dot, or noise */
 }
 
+/* The last record's face has a score of 0.5: of its photo, which has two, at least every other face is in doubt. */
+TEST(faces_of_a_low_score_are_doubtful)
+{
+    struct lafs_canvas_maker *m;
+    struct lafs_canvas c = {0};
+    struct lafs_index *ix = open_photos();
+    int known = 0, doubtful = 0;
+    REQUIRE(ix != NULL);
+    struct lafs_index last = *ix;
+    last.sample += 4, last.samples -= 4;
+    REQUIRE_OK(lafs_canvas_open(&m, &last, 1, 0, 0, &e), &e);
+    for (int i = 0; i < 40; i++) {
+        REQUIRE_OK(lafs_canvas_make(m, (uint64_t)i, 0, &c, &e), &e);
+        for (int k = 0; k < c.faces; k++) *(c.face[k].known ? &known : &doubtful) += 1;
+    }
+    CHECK(known > 20 && doubtful >= known);
+    lafs_canvas_close(m);
+    lafs_image_release(&c.image);
+    lafs_index_free(ix);
+}
+
 /* Faces are where canvases say: their points' pixels are bright ones; boxes lie inside; every kind of face occurs. */
 TEST(canvases)
 {
@@ -515,5 +536,6 @@ TEST(cleaned_up)
     CHECK_INT(dir[0] ? system(command) : 0, 0);
 }
 
-TEST_MAIN(canvases, slopes_of_the_refiner, slopes_of_the_detector, the_detector_that_runs,
-          first_steps_of_the_detector, first_steps_of_the_refiner, decoding, spoiling, damaged_faces, cleaned_up)
+TEST_MAIN(canvases, faces_of_a_low_score_are_doubtful, slopes_of_the_refiner, slopes_of_the_detector,
+          the_detector_that_runs, first_steps_of_the_detector, first_steps_of_the_refiner, decoding, spoiling,
+          damaged_faces, cleaned_up)
