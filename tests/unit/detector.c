@@ -163,6 +163,7 @@ TEST(overlapping_boxes_are_one_face)
     struct lafs_faces faces = find(&f, &one);
     REQUIRE(faces.n == 1);
     CHECK_NEAR(faces.v[0].box[2], 1.9 * 32, 0.1);
+    CHECK_NEAR(fabs(faces.v[0].box[0] + faces.v[0].box[2] / 2 - 96), 16, 0.1); /* one of them, no mean of both */
     lafs_faces_release(&faces);
     struct lafs_detect_options opt = one;
     opt.max_overlap = 0.35f;
@@ -180,6 +181,18 @@ TEST(overlapping_boxes_are_one_face)
     CHECK_NEAR(faces.v[0].points[4], 96, 0.1 + 0.05 * 32);
     lafs_faces_release(&faces);
     stop(&f);
+}
+
+/* Of a photo of 200 x 100 pixels. */
+TEST(the_best_face_is_large_and_central)
+{
+    struct lafs_detected v[3] = {{.score = 0.9f, .box = {0, 0, 44, 44}},     /* 1936 - 2 (77.5^2 + 27.5^2) */
+                                 {.score = 0.8f, .box = {80, 30, 40, 40}},   /* 1600 - 2 (0.5^2 + 0.5^2) */
+                                 {.score = 0.7f, .box = {60, 20, 60, 60}}};  /* 3600 - 2 (9.5^2 + 0.5^2) */
+    CHECK_INT(lafs_faces_best(&(struct lafs_faces){v, 2}, 200, 100), 1);
+    CHECK_INT(lafs_faces_best(&(struct lafs_faces){v, 3}, 200, 100), 2);
+    v[2] = v[1];
+    CHECK_INT(lafs_faces_best(&(struct lafs_faces){v, 3}, 200, 100), 1); /* of equals the better score */
 }
 
 /* Whatever was looked at before, and with how much memory: the same photo gives the same bits. */
@@ -269,5 +282,5 @@ TEST(refuses_other_weights)
     lafs_backend_close(&b);
 }
 
-TEST_MAIN(finds_on_reference, finds_on_cpu, scales, overlapping_boxes_are_one_face, no_memory_of_other_photos,
-          automatic_scales, extreme_photos, refuses_other_weights)
+TEST_MAIN(finds_on_reference, finds_on_cpu, scales, overlapping_boxes_are_one_face,
+          the_best_face_is_large_and_central, no_memory_of_other_photos, automatic_scales, extreme_photos, refuses_other_weights)
