@@ -204,7 +204,7 @@ static int parse_sample(const struct line *l, const struct lafs_index *ix, struc
     if (l->n != 5 || !parse_int(l->field[0], INT32_MAX, &shard) || shard >= ix->shards) return 0;
     if (!parse_int(l->field[1], INT64_MAX, &s->offset) || !parse_int(l->field[2], INT64_MAX, &s->length)) return 0;
     int64_t size = ix->shard[shard].size;
-    if (s->length < 1 || s->offset > size || s->length > size - s->offset) return 0;
+    if (s->length < 1 || s->length > size - s->offset) return 0;
     if (!unescape(l->field[3]) || !unescape(l->field[4])) return 0;
     s->shard = (int32_t)shard;
     s->foreign = !ix->shard[shard].sha256[0];

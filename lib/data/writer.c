@@ -410,10 +410,27 @@ static lafs_status add_line(struct lafs_writer *w, const struct lafs_sample *s, 
     return lafs_lines_put(&w->lines, w->shards - 1, offset, w->at - offset, key, name, err);
 }
 
-static int64_t payload(const struct lafs_sample *s)
+/* At most what a member takes beside its bytes: a header, blocks of 512 bytes that are filled up, and one that has its
+ * name, where that is long or not ASCII. */
+static int64_t around_member(size_t name_len, int ascii)
 {
-    int64_t size = 0;
-    for (int i = 0; i < s->count; i++) size += (int64_t)s->field[i].len;
+    enum { BLOCK = 512, PLAIN_NAME = 99 };
+    return ascii && name_len <= PLAIN_NAME ? 2 * BLOCK : 5 * BLOCK + (int64_t)name_len;
+}
+
+/* At most what a shard grows by with the sample, and then by its end. */
+static int64_t growth(const struct lafs_sample *s)
+{
+    const char *key = lafs_sample_key(s);
+    const size_t len = strlen(key);
+    int ascii = 1;
+    for (size_t i = 0; i < len; i++) ascii &= (unsigned char)key[i] < 0x80;
+    int64_t size = around_member(len + 3, ascii) + 2048; /* of KEY.mp; the trailer and two blocks of zeros */
+    for (int i = 0; i < s->count; i++) {
+        const struct lafs_field *f = &s->field[i];
+        size += (int64_t)(f->name_len + 2 + f->len);
+        if (is_member(s->buf.data + f->name, f->name_len)) size += around_member(len + 1 + f->name_len, ascii);
+    }
     return size;
 }
 
@@ -422,7 +439,7 @@ static lafs_status shards_put(struct lafs_writer *w, const struct lafs_sample *s
     static const struct lafs_totals fine = {.ok = 1};
     LAFS_TRY(check_sample(s, err));
     int full = w->in_shard > 0 && ((w->shard_samples > 0 && w->in_shard >= w->shard_samples) ||
-                                   w->at + payload(s) > w->shard_bytes);
+                                   w->at + growth(s) > w->shard_bytes);
     if (full && w->names.digits) {
         LAFS_TRY(shard_end(w, &fine, err));
         LAFS_TRY(shard_begin(w, err));

@@ -41,7 +41,7 @@ static double threshold_at(const struct run *r, double fpir, const int32_t *w, i
         int64_t same = 0;
         if (score == -INFINITY) break; /* nothing was found for the rest: they ring no alarm */
         for (; i < r->others && r->other[i]->best == score; i++) same += w[r->other[i]->person];
-        if (same > 0 && (double)(passed + same) > let) return (double)nextafterf(score, INFINITY);
+        if ((double)(passed + same) > let) return (double)nextafterf(score, INFINITY);
         passed += same;
         *met = share(passed, all);
     }

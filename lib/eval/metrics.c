@@ -172,7 +172,6 @@ static int grid_slot(float score, double step, int grid)
     double d = 2 - 2 * (double)score;
     if (!(d < step * (grid - 1))) return grid;
     int i = d < 0 ? 0 : (int)(d / step);
-    while (i > 0 && d < step * (i - 1)) i--;
     while (!(d < step * i)) i++; /* ends at grid - 1 at the latest */
     return i;
 }

@@ -67,10 +67,8 @@ static void up(struct lafs_search *s, struct both *m, size_t size)
 /* The cosine that a new entry must not stay below; an equal one is too late for a full list, but harmless. */
 static float floor_of(const struct lafs_search *s, int64_t i)
 {
-    float f = s->opt.min_score > -1 ? s->opt.min_score : -INFINITY;
-    if (s->matches[i] < s->opt.k) return f;
-    float last = s->match[i * s->opt.k + s->opt.k - 1].score;
-    return last > f ? last : f;
+    if (s->matches[i] < s->opt.k) return s->opt.min_score > -1 ? s->opt.min_score : -INFINITY;
+    return s->match[i * s->opt.k + s->opt.k - 1].score;
 }
 
 static void set_bound(struct lafs_search *s, int64_t i)

@@ -14,6 +14,7 @@
 #include "data/loader.h"
 #include "model/embed.h"
 #include "train/ahead.h"
+#include "train/mixup.h"
 #include "train/sched.h"
 
 enum { SIDE = LAFS_CNN_SIDE, CROP = SIDE * SIDE * 3, RANGE = 111 /* landmarks are 0..111 */ };
@@ -596,25 +597,6 @@ static void prepare(void *arg, int64_t i, int worker)
     t->crop_at[i] = t->out->crops + i * CROP;
 }
 
-/* Mixup with the reversed batch: one lambda a micro-batch, not folded. Returns the batch's size: an odd one loses its
- * last. */
-static int64_t mix(struct lafs_finetune *t, struct lafs_target *target, int64_t epoch, int64_t pass_number, int64_t n)
-{
-    const struct lafs_backend *b = t->b;
-    struct lafs_rng rng;
-    lafs_rng_init(&rng, lafs_rng_key(t->c.seed, LAFS_RNG_MIXUP, (uint64_t)epoch, (uint64_t)pass_number, 0));
-    if (!(t->c.mixup_p > 0) || lafs_rng_double(&rng) >= t->c.mixup_p) return n;
-    float lambda = (float)lafs_rng_beta(&rng, t->c.mixup_alpha, t->c.mixup_alpha);
-    n -= n % 2;
-    for (int64_t i = 0; i < n; i++)
-        b->ops->copy(b->dev, t->reversed + i * CROP, t->images + (n - 1 - i) * CROP, CROP * sizeof(float));
-    b->ops->scale(b->dev, n * CROP, lambda, t->images);
-    b->ops->axpy(b->dev, n * CROP, 1 - lambda, t->reversed, t->images);
-    for (int64_t i = 0; i < n; i++) target[i].lambda = lambda;
-    for (int64_t i = 0; i < n; i++) target[i].b = target[n - 1 - i].a;
-    return n;
-}
-
 /* The next micro-batch of this process: decoded and rendered. */
 static lafs_status make(void *arg, int64_t local, int slot, struct lafs_err *err)
 {
@@ -644,7 +626,9 @@ static lafs_status from_index(void *arg, int64_t i, struct lafs_finetune_batch *
     LAFS_TRY(lafs_ahead_take(t->ahead, lafs_turns_local(&t->turns, t->optim.done * count + i), &slot, err));
     struct slot *in = &t->slot[slot];
     b->ops->u8_to_f32(b->dev, n * CROP, in->crops, t->images);
-    n = mix(t, in->target, t->optim.done / per, t->optim.done % per * count + i, n);
+    const struct lafs_mixup mixup = {t->c.mixup_p, t->c.mixup_alpha, t->c.seed};
+    n = lafs_mixup(&mixup, b, t->optim.done / per, t->optim.done % per * count + i, n, CROP, t->images, t->reversed,
+                   in->target);
     *batch = (struct lafs_finetune_batch){t->images, in->target, in->key_hash, n};
     return LAFS_OK;
 }

@@ -40,6 +40,8 @@ expect_status 0 lafs-detect -m never.safetensors -o none.mp --log log.json dir
 message "6 photos read, 0 written, 6 without a face"
 has log.json '"no_face": 6'
 expect_status 0 lafs-shard -q -o none-%06d.tar none.mp
+lafs-show none.mp >shown
+has shown ', 6 photos without a face'
 ok "photos without a face are counted apart, and no failure"
 
 expect_status 0 lafs-detect $all --min-size 33 -o none.mp dir

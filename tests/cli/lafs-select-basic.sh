@@ -116,6 +116,8 @@ expect_status 0 lafs-select --not-near clean.lafs --min 0.999 -o rest.lafs s-tes
 check test "$(count rest.lafs)" = "$tests"
 expect_status 1 lafs-select --not-near x.lafs -o y.lafs s.lafs
 message 'cannot be read, more than --max-bad'
+expect_status 1 lafs-select --not-near s.lafs -o y.lafs x.lafs
+message '21 of 21 samples cannot be read, more than --max-bad 0.01 allows'
 expect_status 2 lafs-select --not-near ./s.lafs -o y.lafs s.lafs
 message "--not-near './s.lafs' is the input itself: nothing of it would be left (--unique keeps one of those"
 ok "near-duplicates of a test set"

@@ -52,7 +52,9 @@ expect_status 0 lafs-shard flat.rec -o g.tar
 message "'flat.rec': RecordIO, read with its .idx and with names"
 check test "$(keys g.lafs | head -n 1)" = "00000000	s3-000000"
 rm train.names
-lafs-shard -q --rec-flat --to-rec again/flat train.rec
+lafs-shard -q --rec-flat --to-rec again/flat f.lafs
+check test -e again/flat.names
+lafs-shard -q --rec-flat --to-rec again/flat train.rec # their names are not known
 check test ! -e again/flat.names
 ok "the flat layout"
 
@@ -149,6 +151,11 @@ cat train.rec train.rec >twice.rec
 expect_status 1 lafs-shard twice.rec -o never.tar
 message "skipping '00000022': a picture behind the 15 that record 0 tells of"
 message '30 records read, 15 written, 15 bad'
+cp train.rec fewer.rec
+printf '\160' | dd of=fewer.rec bs=1 seek=34 conv=notrunc 2>dd # record 0: images end at 15, not 16
+expect_status 1 lafs-shard fewer.rec -o never.tar
+message "skipping '00000015': a picture behind the 14 that record 0 tells of"
+message '15 records read, 14 written, 1 bad'
 ok "payloads of other kinds"
 
 # In any order; a large number costs no memory.
@@ -158,6 +165,14 @@ expect_status 0 sh -c '([ -n "${SAN:-}" ] || ulimit -v 120000; exec lafs-shard -
 check test "$(keys n.lafs | cut -f2 | uniq | tr '\n' ' ')" = "ann b 2 3 dora "
 rm plain/train.names
 ok "names in any order"
+
+for size in 96,96:96 96,112:112; do # of what is not square the first picture tells more
+    echo "5,${size%:*}" >plain/property
+    expect_status 0 lafs-shard -q plain/train.rec -o n.tar
+    check [ "$(sed -n 2p n.lafs)" = "pixels	${size#*:}	given	rgb" ]
+done
+rm plain/property
+ok "the size that property states"
 
 # Trouble.
 n=$(wc -c <train.rec)

@@ -20,8 +20,11 @@ message "notes.txt"
 check test "$(wc -l <r.jsonl)" = 3
 has r.jsonl 'bob/5'
 check test ! -e x.lafs
-expect_status 0 lafs-shard d -o x.tar --max-bad 0.5
+expect_status 0 lafs-shard d -o x.tar --max-bad 0.34 # of all nine, not of the six
 check test -e x.lafs
+lafs-shard -q --max-bad 0.34 x.tar d >twice.stream
+lafs-show twice.stream >shown
+has shown '6 bad ones dropped before'
 expect_status 1 lafs-shard d -o x.tar
 check test ! -e x.lafs
 lafs-shard -q d >bad.stream || true

@@ -39,6 +39,15 @@ expect_status 0 lafs-verify -p pairs.txt --compare one.json --compare two.json -
 has json '"models": 1, "models_against": 2, "bootstrap": 1000, "accuracy": {"of": 0.6666666666666666, "against": 0.8333333333333333,'
 ok "a difference with its interval"
 
+# Two people make a pair, whichever stands first.
+sed '4,$s/^\(.*\) \(.*\) 0/\2 \1 0/' pairs.txt >turned.txt
+for m in one two; do lafs-verify -q -p turned.txt --threshold 0.5 --json --scores $m.mp >$m.turned; done
+expect_status 0 lafs-verify -p pairs.txt --compare one.json --json two.json >straight
+expect_status 0 lafs-verify -p turned.txt --compare one.turned --json two.turned >turned
+same straight turned
+check [ "$(head -n 4 turned.txt | tail -n 1)" = "B/B_0001 A/A_0001 0" ]
+ok "the order of a pair"
+
 has json ', "drawn": null, "drawn_against": "run"}'
 [ "$(tail -n 1 text)" = "drawn: people only" ] || fail_ "what was drawn: $(cat text)"
 seeds() { sed "s/^{/{\"seeds\": {$1}, /" "$2"; }

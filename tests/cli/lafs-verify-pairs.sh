@@ -22,6 +22,16 @@ has json '"tar": {"0.25": 0.75, "0.5": 0.75}'
 has json '"people": 4, "photos": 8, "bootstrap": 1000, "bad": 0, "missing": 0, "missing_pairs": 0, "missing_photos": []}'
 ok "figures at a given threshold"
 
+# Two people make a pair, whichever stands first: the intervals are the same.
+for p in A B C D; do echo "$p/${p}_0001 $p/${p}_0002 1"; done >one.txt
+cp one.txt other.txt
+printf '%s 0\n' "A/A_0001 D/D_0001" "A/A_0001 B/B_0001" "B/B_0001 D/D_0001" "B/B_0001 D/D_0002" >>one.txt
+printf '%s 0\n' "D/D_0001 A/A_0001" "B/B_0001 A/A_0001" "D/D_0001 B/B_0001" "D/D_0002 B/B_0001" >>other.txt
+for f in one other; do expect_status 0 lafs-verify -p $f.txt --threshold 0.5 --json e.mp >$f.json; done
+same one.json other.json
+hasnt one.json '"accuracy_low": null'
+ok "the order of a pair"
+
 expect_status 0 lafs-verify -p pairs.txt --json <e.mp >json
 has json '"protocol": "folds"'
 has json '"folds": 4'
@@ -57,6 +67,10 @@ expect_status 0 lafs-verify -p pairs.txt --fit fit.txt --json e.mp >json
 has json '"fit_pairs": 3, "fit_accuracy": 1'
 message "2 people in both 'fit.txt' and 'pairs.txt'"
 has json '"threshold": 0.3253956735134125, ' # half-way from 0.651 to 0
+{ cat fit.txt; printf '%s\n' 'F/F_0001 F/F_0002 1' 'A/A_0001 F/F_0001 0'; } >more.txt # not there: left out
+expect_status 0 lafs-verify -p pairs.txt --fit more.txt --json e.mp >json
+has json '"fit_pairs": 3, "fit_accuracy": 1'
+has json '"threshold": 0.3253956735134125, '
 ok "a threshold fitted on other pairs"
 
 expect_status 0 lafs-verify -p pairs.txt --threshold 0.5 --group side e.mp >text

@@ -21,6 +21,13 @@ grep -E '^accuracy +100.00 %$' text >/dev/null || fail_ "$(cat text)"
 has text '3 pairs (1 same, 2 different) of 2 people, 5 photos in 3 templates'
 ok "mean over media, sum over template"
 
+printf '7 8 1\n9 7 0\n9 8 0\n' >turned.txt
+for p in pairs turned; do
+    expect_status 0 lafs-verify --templates tid_mid.txt -p $p.txt --threshold 0.89 --bootstrap 200 --json e.mp >$p.json
+done
+same pairs.json turned.json
+ok "the order of a pair"
+
 # Scores 0.986 (different), 0.707 (same), 0 (different): one of two different pairs is nearest to 0.4, and above it.
 { record loose/1 1 0; record loose/2 3 0.5; record loose/3 1 1; record loose/4 0 1; } >near.mp
 printf '%s.jpg %s 1\n' 1 1 2 2 3 3 4 4 >near_mid.txt

@@ -35,6 +35,7 @@ leave_() {
     rm -rf "$work_"
     if [ "$1" -ne 0 ]; then echo "FAIL $(basename "$0" .sh) stopped with status $1"; exit 1; fi
     if [ "$checks_" -eq 0 ]; then echo "FAIL $(basename "$0" .sh) checked nothing"; exit 1; fi
+    if [ "$check_failed_" -ne 0 ]; then echo "FAIL $(basename "$0" .sh) behind its last ok"; exit 1; fi
     exit "$script_failed_"
 }
 
@@ -62,7 +63,8 @@ has() {
 }
 
 hasnt() {
-    if grep -a -q -F -e "$2" "$1"; then fail_ "'$2' is in $1"; fi
+    if [ ! -e "$1" ]; then fail_ "there is no $1"
+    elif grep -a -q -F -e "$2" "$1"; then fail_ "'$2' is in $1"; fi
 }
 
 message() { has stderr "$1"; }

@@ -213,57 +213,96 @@ static void check_figures(const struct lafs_backend *b, struct lafs_pretrain *t,
     free(z), free(e), free(mean), free(largest);
 }
 
-static void six_steps(const char *backend)
-{
-    struct lafs_err err;
+/* Closes what a test opened, whatever became of it. */
+struct session {
     struct lafs_backend b;
     struct lafs_pretrain_config c;
-    struct lafs_model_config mc;
     struct lafs_model cnn;
-    struct lafs_pretrain *t = NULL;
+    struct maker m;
+    struct lafs_pretrain *t;
     struct lafs_pretrain_inside in;
+};
+
+/* passes: micro-batches of a step. */
+static lafs_status begin(struct session *s, int passes, struct lafs_err *err)
+{
+    struct lafs_model_config mc;
+    memset(s, 0, sizeof *s);
+    LAFS_TRY(lafs_backend_open(&s->b, "cpu", NULL, NULL, err));
+    configure(&s->c, &mc);
+    s->c.batch *= passes;
+    s->c.images *= passes;
+    LAFS_TRY(lafs_model_init(&s->cnn, &mc, err));
+    LAFS_TRY(lafs_params_place(&s->cnn.params, &s->b, err));
+    golden_params(&s->cnn.params, &s->b, "");
+    s->m = (struct maker){.b = &s->b, .cnn = &s->cnn, .hash = {1, 2}};
+    LAFS_TRY(plan(&s->m, err));
+    LAFS_TRY(lafs_arena_reserve(&s->m.arena, &s->b, err));
+    LAFS_TRY(plan(&s->m, err));
+    LAFS_TRY(lafs_cnn_fold(&s->m.work, &s->b, s->cnn.params.value, err));
+    LAFS_TRY(lafs_pretrain_open(&s->t, &s->c, &s->b, NULL, err));
+    lafs_pretrain_look(s->t, &s->in);
+    set_student(&s->in, &s->b);
+    return LAFS_OK;
+}
+
+static void end(struct session *s)
+{
+    lafs_pretrain_close(s->t);
+    lafs_cnn_work_release(&s->m.work);
+    lafs_arena_release(&s->m.arena, &s->b);
+    lafs_model_release(&s->cnn, &s->b);
+    lafs_backend_close(&s->b);
+}
+
+TEST(six_steps)
+{
+    struct lafs_err err;
+    struct session s;
     struct lafs_st *g = golden_open("lafs-pretrain");
     REQUIRE(g);
-    REQUIRE_OK(lafs_backend_open(&b, backend, NULL, NULL, &err), &err);
-    configure(&c, &mc);
-    REQUIRE_OK(lafs_model_init(&cnn, &mc, &err), &err);
-    REQUIRE_OK(lafs_params_place(&cnn.params, &b, &err), &err);
-    golden_params(&cnn.params, &b, "");
-    struct maker m = {.b = &b, .cnn = &cnn, .hash = {1, 2}};
-    REQUIRE_OK(plan(&m, &err), &err);
-    REQUIRE_OK(lafs_arena_reserve(&m.arena, &b, &err), &err);
-    REQUIRE_OK(plan(&m, &err), &err);
-    REQUIRE_OK(lafs_cnn_fold(&m.work, &b, cnn.params.value, &err), &err);
-    REQUIRE_OK(lafs_pretrain_open(&t, &c, &b, NULL, &err), &err);
-    lafs_pretrain_look(t, &in);
-    set_student(&in, &b);
-    for (m.step = 0; m.step < STEPS; m.step++) {
+    REQUIRE_OK(begin(&s, 1, &err), &err);
+    for (s.m.step = 0; s.m.step < STEPS; s.m.step++) {
         struct lafs_pretrain_report r;
-        REQUIRE_OK(lafs_pretrain_learn(t, make, &m, &r, &err), &err);
-        golden_check_at(g, "loss", m.step, r.loss, 1e-5);
+        REQUIRE_OK(lafs_pretrain_learn(s.t, make, &s.m, &r, &err), &err);
+        golden_check_at(g, "loss", s.m.step, r.loss, 1e-5);
         double *lr, *wd, *mo;
         int64_t n;
         lr = golden_values(g, "lr", &n), wd = golden_values(g, "wd", &n), mo = golden_values(g, "momentum", &n);
-        CHECK_NEAR(r.lr, lr[m.step], 1e-12);
-        CHECK_NEAR(r.decay, wd[m.step], 1e-12);
-        CHECK_NEAR(r.momentum, mo[m.step], 1e-12);
+        CHECK_NEAR(r.lr, lr[s.m.step], 1e-12);
+        CHECK_NEAR(r.decay, wd[s.m.step], 1e-12);
+        CHECK_NEAR(r.momentum, mo[s.m.step], 1e-12);
         free(lr), free(wd), free(mo);
-        if (m.step == 0) check_first(g, &b, &m, t), check_figures(&b, t, &r);
+        if (s.m.step == 0) check_first(g, &s.b, &s.m, s.t), check_figures(&s.b, s.t, &r);
     }
-    check_norms(g, &b, "final_student_norm", in.params, in.student, 1e-5);
-    check_norms(g, &b, "final_teacher_norm", in.params, in.teacher, 1e-5);
+    check_norms(g, &s.b, "final_student_norm", s.in.params, s.in.student, 1e-5);
+    check_norms(g, &s.b, "final_teacher_norm", s.in.params, s.in.teacher, 1e-5);
     float center[K];
-    b.ops->download(b.dev, center, in.center, sizeof center);
+    s.b.ops->download(s.b.dev, center, s.in.center, sizeof center);
     golden_check(g, "center_first16", center, 16, 1e-4);
-    golden_check_at(g, "center_norm", 0, norm_of(&b, in.center, K), 1e-4);
-    lafs_pretrain_close(t);
-    lafs_cnn_work_release(&m.work);
-    lafs_arena_release(&m.arena, &b);
-    lafs_model_release(&cnn, &b);
-    lafs_backend_close(&b);
+    golden_check_at(g, "center_norm", 0, norm_of(&s.b, s.in.center, K), 1e-4);
+    end(&s);
     lafs_st_close(g);
 }
 
-TEST(cpu) { six_steps("cpu"); }
+/* A step of twice the same micro-batch is the step of that one, to the bit. */
+TEST(micro_batches_are_averaged)
+{
+    enum { TWO = 2 };
+    struct lafs_err err;
+    struct session s[TWO];
+    struct lafs_pretrain_report r[TWO];
+    for (int k = 0; k < TWO; k++) {
+        REQUIRE_OK(begin(&s[k], k + 1, &err), &err);
+        for (int i = 0; i < 2; i++) /* the learning rate of the first step is 0 */
+            REQUIRE_OK(lafs_pretrain_learn(s[k].t, make, &s[k].m, &r[k], &err), &err);
+    }
+    const size_t bytes = (size_t)s[0].in.params->size * sizeof(float);
+    CHECK(!memcmp(s[0].in.student, s[1].in.student, bytes) && !memcmp(s[0].in.teacher, s[1].in.teacher, bytes));
+    CHECK(!memcmp(s[0].in.center, s[1].in.center, K * sizeof(float)));
+    CHECK(r[0].loss == r[1].loss && r[0].entropy == r[1].entropy && r[0].kl == r[1].kl);
+    CHECK(r[0].grad_norm == r[1].grad_norm && r[0].lr > 0);
+    for (int k = 0; k < TWO; k++) end(&s[k]);
+}
 
-TEST_MAIN(cpu)
+TEST_MAIN(six_steps, micro_batches_are_averaged)

@@ -19,6 +19,12 @@ lafs-synth -q -p 2 -n 2 --aligned -o f.tar
 lafs-shard -q --to-rec r f.lafs
 inject "RecordIO to shards" 25 lafs-shard -q r.rec -o out/y.tar
 inject "shards to RecordIO" 25 lafs-shard -q --to-rec out/y f.lafs
+for n in 1 2 3 4; do # property, .idx, .names, .rec
+    cp r.rec r.idx r.names property out
+    expect_status 1 env LD_PRELOAD="$SHIM" LAFS_FAIL=rename:$n lafs-shard -q --to-rec out/r f.lafs
+    check [ ! -e out/r.rec ]
+done
+ok "no old records beside what is new"
 lafs-shard -q "$TOP/tests/fuzz/corpus/verifyset/np2-4-array-scalar" -o v.tar
 inject "a verification set to shards" 25 lafs-shard -q "$TOP/tests/fuzz/corpus/verifyset/np2-4-array-scalar" -o out/y.tar
 inject "shards to a verification set" 25 lafs-shard -q --to-bin out/y.bin v.lafs

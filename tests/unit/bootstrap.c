@@ -42,6 +42,15 @@ TEST(intervals_hold_the_value)
     lafs_scores_release(&s);
 }
 
+/* A person drawn twice is there with as many genuine pairs, and meets another as often as both were drawn. */
+TEST(how_often_a_pair_counts)
+{
+    const struct lafs_paired p = {(float[]){0, 0}, (uint8_t[]){1, 0}, (int32_t[]){0, 0}, (int32_t[]){0, 1}, 2, 2};
+    const int32_t drawn[] = {2, 3};
+    CHECK_INT(lafs_boot_times(&p, 0, drawn), 2);
+    CHECK_INT(lafs_boot_times(&p, 1, drawn), 6);
+}
+
 /* 1 - TAR at the corner nearest to fmr, each pair written out as often as its people were drawn. */
 static void check_written_out(const struct lafs_paired *p, const int32_t *weight, double fmr, double got)
 {
@@ -117,6 +126,36 @@ TEST(people_not_pairs_are_drawn)
     CHECK_NEAR(v.high, 2.0 / 3 + 1.96 * v.std, 0.02);
 }
 
+/* The interval is that of the others, if these are half at least. */
+TEST(replicates_without_a_value_are_left_out)
+{
+    struct lafs_interval v;
+    double half[] = {NAN, 3, NAN, 1, 2, NAN}, less[] = {NAN, 3, NAN, 1, NAN};
+    lafs_boot_interval(half, 6, &v);
+    CHECK_NEAR(v.low, 1.05, 1e-12);
+    CHECK_NEAR(v.high, 2.95, 1e-12);
+    CHECK_NEAR(v.std, sqrt(2.0 / 3), 1e-12);
+    lafs_boot_interval(less, 5, &v);
+    CHECK(isnan(v.low) && isnan(v.high) && isnan(v.std));
+}
+
+/* 29 of 100 impostors are 29 %, though 0.29 * 100 is less than 29. */
+TEST(a_rate_that_is_met_exactly)
+{
+    enum { M = 101 };
+    struct lafs_err err = {0};
+    struct lafs_interval v[2];
+    float x[M];
+    uint8_t y[M] = {0};
+    int32_t who[M], other[M];
+    for (int i = 0; i < M; i++) x[i] = (float)i / M, who[i] = i, other[i] = i + 1;
+    x[M - 1] = 70.5f / M; /* below 29 of them */
+    y[M - 1] = 1;
+    struct lafs_paired p = {x, y, who, other, M, M + 1};
+    REQUIRE_OK(lafs_bootstrap_fnmr(&p, (double[]){0.29, 0.28}, 2, 0, 1, 1, NULL, v, &err), &err);
+    CHECK(v[0].value == 0 && v[1].value == 1);
+}
+
 TEST(nothing_to_draw_from_gives_no_interval)
 {
     struct lafs_err err = {0};
@@ -128,5 +167,6 @@ TEST(nothing_to_draw_from_gives_no_interval)
     CHECK(lafs_bootstrap_fnmr(&p, (double[]){0.1}, 1, 0, 50, 1, NULL, &v, &err) == LAFS_USAGE);
 }
 
-TEST_MAIN(intervals_hold_the_value, the_nearest_corner_as_for_templates, seed_decides_threads_do_not,
-          people_not_pairs_are_drawn, nothing_to_draw_from_gives_no_interval)
+TEST_MAIN(intervals_hold_the_value, how_often_a_pair_counts, the_nearest_corner_as_for_templates,
+          seed_decides_threads_do_not, people_not_pairs_are_drawn, replicates_without_a_value_are_left_out, a_rate_that_is_met_exactly,
+          nothing_to_draw_from_gives_no_interval)

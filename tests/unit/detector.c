@@ -10,7 +10,9 @@
 enum { POINT_X = 0, POINT_Y = 1 };
 static const float points[5][2] = {{0.3f, 0.35f}, {0.7f, 0.35f}, {0.5f, 0.55f}, {0.35f, 0.75f}, {0.65f, 0.75f}};
 
-/* Weights in memory owned by the tensors; `wide`: side of boxes in cells. */
+static float flat = 1; /* height of boxes by their width */
+
+/* Weights in memory owned by the tensors; `wide`: width of boxes in cells. */
 static void make(struct lafs_detector_tensors *ts, float wide)
 {
     lafs_detector_tensors(ts);
@@ -29,7 +31,7 @@ static void make(struct lafs_detector_tensors *ts, float wide)
             for (int64_t c = 0; c < ts->t[2 * k].shape[0]; c++) W(k + 1)[9 * c + 4] = 1;
             if (head == 0) B(k + 1)[0] = level == 2 ? -20 : -60;
             if (head == 2) B(k + 1)[0] = 20;
-            if (head == 1) B(k + 1)[0] = B(k + 1)[1] = 0.5f, B(k + 1)[2] = B(k + 1)[3] = logf(wide);
+            if (head == 1) B(k + 1)[0] = B(k + 1)[1] = 0.5f, B(k + 1)[2] = logf(wide), B(k + 1)[3] = logf(wide * flat);
             for (int p = 0; head == 3 && p < 10; p++) B(k + 1)[p] = points[p / 2][p % 2];
         }
 }
@@ -163,6 +165,7 @@ TEST(overlapping_boxes_are_one_face)
     struct lafs_faces faces = find(&f, &one);
     REQUIRE(faces.n == 1);
     CHECK_NEAR(faces.v[0].box[2], 1.9 * 32, 0.1);
+    CHECK_NEAR(fabs(faces.v[0].box[0] + faces.v[0].box[2] / 2 - 96), 16, 0.1); /* one of them, no mean of both */
     lafs_faces_release(&faces);
     struct lafs_detect_options opt = one;
     opt.max_overlap = 0.35f;
@@ -180,6 +183,37 @@ TEST(overlapping_boxes_are_one_face)
     CHECK_NEAR(faces.v[0].points[4], 96, 0.1 + 0.05 * 32);
     lafs_faces_release(&faces);
     stop(&f);
+}
+
+TEST(the_shorter_side_is_the_size)
+{
+    struct fixture f;
+    struct lafs_detect_options opt = one;
+    flat = 0.5f;
+    start(&f, "cpu", 1);
+    flat = 1;
+    black(&f, 256, 256);
+    white(&f, 80, 64, 4);
+    for (int k = 0; k < 2; k++) {
+        opt.min_size = k ? 17 : 15;
+        struct lafs_faces faces = find(&f, &opt);
+        CHECK_INT(faces.n, !k);
+        if (faces.n) CHECK_NEAR(faces.v[0].box[3], 16, 0.1);
+        lafs_faces_release(&faces);
+    }
+    stop(&f);
+}
+
+/* Of a photo of 200 x 100 pixels. */
+TEST(the_best_face_is_large_and_central)
+{
+    struct lafs_detected v[3] = {{.score = 0.9f, .box = {0, 0, 44, 44}},     /* 1936 - 2 (77.5^2 + 27.5^2) */
+                                 {.score = 0.8f, .box = {80, 30, 40, 40}},   /* 1600 - 2 (0.5^2 + 0.5^2) */
+                                 {.score = 0.7f, .box = {60, 20, 60, 60}}};  /* 3600 - 2 (9.5^2 + 0.5^2) */
+    CHECK_INT(lafs_faces_best(&(struct lafs_faces){v, 2}, 200, 100), 1);
+    CHECK_INT(lafs_faces_best(&(struct lafs_faces){v, 3}, 200, 100), 2);
+    v[2] = v[1];
+    CHECK_INT(lafs_faces_best(&(struct lafs_faces){v, 3}, 200, 100), 1); /* of equals the better score */
 }
 
 /* Whatever was looked at before, and with how much memory: the same photo gives the same bits. */
@@ -269,5 +303,6 @@ TEST(refuses_other_weights)
     lafs_backend_close(&b);
 }
 
-TEST_MAIN(finds_on_reference, finds_on_cpu, scales, overlapping_boxes_are_one_face, no_memory_of_other_photos,
-          automatic_scales, extreme_photos, refuses_other_weights)
+TEST_MAIN(finds_on_reference, finds_on_cpu, scales, overlapping_boxes_are_one_face, the_shorter_side_is_the_size,
+          the_best_face_is_large_and_central, no_memory_of_other_photos, automatic_scales, extreme_photos,
+          refuses_other_weights)

@@ -123,6 +123,27 @@ static int miss_of(const struct lafs_image *im, double x, double y, int reach, d
     return fabs(miss[0]) < 2 && fabs(miss[1]) < 2; /* else another dot, or noise */
 }
 
+/* The last record's face has a score of 0.5: of its photo, which has two, at least every other face is in doubt. */
+TEST(faces_of_a_low_score_are_doubtful)
+{
+    struct lafs_canvas_maker *m;
+    struct lafs_canvas c = {0};
+    struct lafs_index *ix = open_photos();
+    int known = 0, doubtful = 0;
+    REQUIRE(ix != NULL);
+    struct lafs_index last = *ix;
+    last.sample += 4, last.samples -= 4;
+    REQUIRE_OK(lafs_canvas_open(&m, &last, 1, 0, 0, &e), &e);
+    for (int i = 0; i < 40; i++) {
+        REQUIRE_OK(lafs_canvas_make(m, (uint64_t)i, 0, &c, &e), &e);
+        for (int k = 0; k < c.faces; k++) *(c.face[k].known ? &known : &doubtful) += 1;
+    }
+    CHECK(known > 20 && doubtful >= known);
+    lafs_canvas_close(m);
+    lafs_image_release(&c.image);
+    lafs_index_free(ix);
+}
+
 /* Faces are where canvases say: their points' pixels are bright ones; boxes lie inside; every kind of face occurs. */
 TEST(canvases)
 {
@@ -331,6 +352,66 @@ TEST(the_detector_that_runs)
     lafs_backend_close(&b);
 }
 
+static const float *tensor_of(const struct lafs_ckpt *c, const char *prefix, const char *name, int64_t *n)
+{
+    char full[2 * LAFS_MAX_TENSOR_NAME];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    for (int i = 0; i < c->count; i++)
+        if (!strcmp(c->tensor[i].name, full)) {
+            *n = c->tensor[i].count;
+            return c->tensor[i].data;
+        }
+    FAIL_("no tensor %s", full);
+    *n = 0;
+    return NULL;
+}
+
+/* Each tensor has a gradient, that of every head included; the mean follows: 0.1 of what it was, then 2 / 11. */
+static void first_steps(const struct lafs_dtrain_task *task)
+{
+    enum { PREFIX = 6 }; /* of "model." */
+    struct lafs_backend b;
+    struct lafs_dtrain *t;
+    struct lafs_dtrain_report r;
+    struct lafs_ckpt c[3];
+    struct lafs_index *ix = open_photos();
+    const struct lafs_dtrain_config config = {.task = task, .batch = 2, .steps = 5, .lr = 0.01, .average = 0.99};
+    int tensors = 0;
+    REQUIRE(ix);
+    REQUIRE_OK(lafs_backend_open(&b, "cpu", NULL, NULL, &e), &e);
+    REQUIRE_OK(lafs_dtrain_open(&t, &config, &b, NULL, ix, &e), &e);
+    for (int s = 0; s < 3; s++) {
+        if (s) REQUIRE_OK(lafs_dtrain_step(t, &r, &e), &e);
+        lafs_ckpt_init(&c[s]);
+        REQUIRE_OK(lafs_dtrain_checkpoint(t, &c[s], &e), &e);
+    }
+    for (int i = 0; i < c[0].count; i++) {
+        if (strncmp(c[0].tensor[i].name, "model.", PREFIX)) continue;
+        const char *name = c[0].tensor[i].name + PREFIX;
+        int64_t n;
+        const float *value[2] = {tensor_of(&c[1], "model.", name, &n), tensor_of(&c[2], "model.", name, &n)};
+        const float *mean[3], *m = tensor_of(&c[1], "adamw.m.", name, &n);
+        double gradient = 0, wrong = 0;
+        for (int s = 0; s < 3; s++) mean[s] = tensor_of(&c[s], "mean.", name, &n);
+        for (int64_t k = 0; k < n; k++) {
+            gradient += fabs((double)m[k]);
+            wrong = fmax(wrong, fabs(0.1 * mean[0][k] + 0.9 * value[0][k] - mean[1][k]));
+            wrong = fmax(wrong, fabs(2.0 / 11 * mean[1][k] + 9.0 / 11 * value[1][k] - mean[2][k]));
+        }
+        if (!strstr(name, ".mean") && !strstr(name, ".var") && gradient == 0) FAIL_("%s has no gradient", name);
+        if (wrong > 1e-5) FAIL_("the mean of %s is off by %g", name, wrong);
+        tensors++;
+    }
+    CHECK(tensors > 20);
+    for (int s = 0; s < 3; s++) lafs_ckpt_release(&c[s]);
+    lafs_dtrain_close(t);
+    lafs_backend_close(&b);
+    lafs_index_free(ix);
+}
+
+TEST(first_steps_of_the_detector) { first_steps(&lafs_detector_task); }
+TEST(first_steps_of_the_refiner) { first_steps(&lafs_refiner_task); }
+
 /* A map with one sharp peak gives the middle of its cell; an even one the middle of the crop. */
 TEST(decoding)
 {
@@ -455,5 +536,6 @@ TEST(cleaned_up)
     CHECK_INT(dir[0] ? system(command) : 0, 0);
 }
 
-TEST_MAIN(canvases, slopes_of_the_refiner, slopes_of_the_detector, the_detector_that_runs, decoding, spoiling, damaged_faces,
-          cleaned_up)
+TEST_MAIN(canvases, faces_of_a_low_score_are_doubtful, slopes_of_the_refiner, slopes_of_the_detector,
+          the_detector_that_runs, first_steps_of_the_detector, first_steps_of_the_refiner, decoding, spoiling,
+          damaged_faces, cleaned_up)

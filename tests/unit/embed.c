@@ -24,6 +24,41 @@ static void halve(const struct lafs_model *m, const char *name)
     for (int64_t i = 0; i < p->size; i++) m->params.value[p->off + i] *= 0.5f;
 }
 
+/* A model of some values. */
+static lafs_status begin(struct lafs_model *m, const struct lafs_backend *b, uint8_t *crops, struct lafs_err *err)
+{
+    struct lafs_model_config c;
+    struct lafs_rng r;
+    lafs_rng_init(&r, lafs_rng_key(1, LAFS_RNG_TEST, 0, 0, 0));
+    for (int i = 0; i < BYTES; i++) crops[i] = (uint8_t)lafs_rng_below(&r, 256);
+    LAFS_TRY(lafs_model_config_named(&c, "xs", err));
+    c.vit.dim = DIM;
+    c.vit.depth = 1;
+    LAFS_TRY(lafs_model_init(m, &c, err));
+    LAFS_TRY(lafs_params_place(&m->params, b, err));
+    return lafs_params_fill(&m->params, b, 1, err);
+}
+
+/* The sum of image and mirror image is that of mirror image and image. */
+TEST(mirror_images_are_embedded_alike)
+{
+    enum { SIDE = LAFS_CNN_SIDE, PIXELS = FACES * SIDE * SIDE };
+    static uint8_t crops[BYTES], mirrored[BYTES];
+    static float emb[FACES * DIM], other[FACES * DIM];
+    struct lafs_err err = {0};
+    struct lafs_backend cpu;
+    struct lafs_model m;
+    REQUIRE_OK(lafs_backend_open(&cpu, "cpu", NULL, NULL, &err), &err);
+    REQUIRE_OK(begin(&m, &cpu, crops, &err), &err);
+    for (int i = 0; i < PIXELS; i++) memcpy(mirrored + 3 * i, crops + 3 * (i / SIDE * SIDE + SIDE - 1 - i % SIDE), 3);
+    REQUIRE_OK(embed(&m, &cpu, 1, crops, emb, &err), &err);
+    REQUIRE_OK(embed(&m, &cpu, 1, mirrored, other, &err), &err);
+    CHECK(memcmp(emb, other, sizeof emb) == 0);
+    CHECK(memcmp(emb, emb + DIM, DIM * sizeof *emb) != 0);
+    lafs_model_release(&m, &cpu);
+    lafs_backend_close(&cpu);
+}
+
 /* Images are read by the first convolution, and as patches: half of an image, or half of what it is multiplied by. */
 TEST(half_the_amplitude)
 {
@@ -31,18 +66,9 @@ TEST(half_the_amplitude)
     static float full[FACES * DIM], half[FACES * DIM], halved[FACES * DIM];
     struct lafs_err err = {0};
     struct lafs_backend cpu;
-    struct lafs_model_config c;
     struct lafs_model m;
-    struct lafs_rng r;
-    lafs_rng_init(&r, lafs_rng_key(1, LAFS_RNG_TEST, 0, 0, 0));
-    for (int i = 0; i < BYTES; i++) crops[i] = (uint8_t)lafs_rng_below(&r, 256);
     REQUIRE_OK(lafs_backend_open(&cpu, "cpu", NULL, NULL, &err), &err);
-    REQUIRE_OK(lafs_model_config_named(&c, "xs", &err), &err);
-    c.vit.dim = DIM;
-    c.vit.depth = 1;
-    REQUIRE_OK(lafs_model_init(&m, &c, &err), &err);
-    REQUIRE_OK(lafs_params_place(&m.params, &cpu, &err), &err);
-    REQUIRE_OK(lafs_params_fill(&m.params, &cpu, 1, &err), &err);
+    REQUIRE_OK(begin(&m, &cpu, crops, &err), &err);
     REQUIRE_OK(embed(&m, &cpu, 1, crops, full, &err), &err);
     REQUIRE_OK(embed(&m, &cpu, 0.5f, crops, half, &err), &err);
     halve(&m, "stn.features.0.0.weight");
@@ -54,4 +80,4 @@ TEST(half_the_amplitude)
     lafs_backend_close(&cpu);
 }
 
-TEST_MAIN(half_the_amplitude)
+TEST_MAIN(mirror_images_are_embedded_alike, half_the_amplitude)

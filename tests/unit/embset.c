@@ -95,4 +95,20 @@ TEST(bad_embeddings_leave_no_row)
     end(&b);
 }
 
-TEST_MAIN(found_by_the_tail_of_the_key, ambiguity_is_an_error, bad_embeddings_leave_no_row)
+TEST(no_key_is_kept_twice)
+{
+    struct lafs_embset s;
+    struct lafs_sample sample;
+    lafs_embset_init(&s);
+    lafs_sample_init(&sample);
+    lafs_sample_set_str(&sample, "key", "a");
+    lafs_sample_set_f32(&sample, "embedding", (int64_t[]){2}, 1, (float[]){1, 2});
+    CHECK(lafs_embset_add_any(&s, &sample, NULL, &err) == LAFS_OK);
+    CHECK(lafs_embset_add_any(&s, &sample, NULL, &err) == LAFS_FAILED);
+    CHECK_STR(err.msg, "'a': this key is there twice");
+    CHECK_INT(s.rows, 1);
+    lafs_sample_release(&sample);
+    lafs_embset_release(&s);
+}
+
+TEST_MAIN(found_by_the_tail_of_the_key, ambiguity_is_an_error, bad_embeddings_leave_no_row, no_key_is_kept_twice)

@@ -26,6 +26,18 @@ TEST(rates_of_a_small_search)
     CHECK(isnan(r.rank[0].low));
 }
 
+/* Probes of others that found nothing ring no alarm, whatever may pass. */
+TEST(nothing_found_is_no_alarm)
+{
+    struct lafs_err err = {0};
+    struct lafs_identified r;
+    const struct lafs_identify v = {.fpir = (double[]){0.5, 1}, .fpirs = 2};
+    const struct lafs_found f[] = {{0, 1, 1, 0.9f}, {1, 0, 0, 0.5f}, {2, 0, 0, -INFINITY}};
+    REQUIRE_OK(lafs_identify_figures(&v, f, 3, 3, NULL, &r, &err), &err);
+    CHECK(r.threshold[0] == -INFINITY && r.met[0] == 0.5);
+    CHECK(r.threshold[1] == -INFINITY && r.met[1] == 0.5);
+}
+
 TEST(nothing_to_tell_is_nan)
 {
     struct lafs_err err = {0};
@@ -66,4 +78,4 @@ TEST(intervals_over_people)
     CHECK_NEAR(one.rank[0].std, sqrt(0.7 * 0.3 / 300), 0.012); /* 300 probes of enrolled people */
 }
 
-TEST_MAIN(rates_of_a_small_search, nothing_to_tell_is_nan, intervals_over_people)
+TEST_MAIN(rates_of_a_small_search, nothing_found_is_no_alarm, nothing_to_tell_is_nan, intervals_over_people)

@@ -88,6 +88,7 @@ TEST(operating_points)
     CHECK_NEAR(lafs_operate(&s, 0.01).fmr, 0.01, 1e-12);
     CHECK_NEAR(lafs_operate(&s, 0.01).fnmr, 0, 1e-12);
     CHECK_NEAR(lafs_operate(&s, 0.009).fnmr, 1, 1e-12);
+    CHECK_NEAR(lafs_operate(&s, 0.29).fmr, 0.29, 1e-12); /* 29 of 100, though 0.29 * 100 is less than 29 */
     lafs_scores_release(&s);
 }
 
@@ -104,6 +105,13 @@ TEST(equal_error_rate)
     REQUIRE_OK(lafs_roc_build(&roc, &s, &err), &err);
     CHECK_NEAR(lafs_roc_eer(&roc, &t), 0.25, 1e-12);
     CHECK_NEAR(lafs_rates_at(&s, t).fmr, 0.25, 1e-12);
+    lafs_roc_release(&roc);
+    lafs_scores_release(&s);
+    /* The rates cross between 0.9 (FMR 1/4, FNMR 1/2) and 0 (FMR 1, FNMR 0), nearer to the first. */
+    REQUIRE_OK(lafs_scores_sort(&s, (float[]){0.9f, 0, 0.9f, 0, 0, 0}, (uint8_t[]){1, 1, 0, 0, 0, 0}, 6, &err), &err);
+    REQUIRE_OK(lafs_roc_build(&roc, &s, &err), &err);
+    CHECK_NEAR(lafs_roc_eer(&roc, &t), 0.4, 1e-12);
+    CHECK_NEAR(t, 0.9, 1e-6);
     lafs_roc_release(&roc);
     lafs_scores_release(&s);
     /* Perfect: 0. All equal: half. */
@@ -240,20 +248,40 @@ TEST(val_that_is_never_reached)
     CHECK_NEAR(v.far, 0, 0);
 }
 
+/* One of ten impostors passes at distances above 0.4, two above 1: at a rate of just 0.1 the last threshold is 1. */
+TEST(val_at_a_rate_that_is_met_exactly)
+{
+    struct lafs_err err = {0};
+    struct lafs_val v;
+    enum { M = 22 };
+    float x[M];
+    uint8_t y[M];
+    int32_t f[M];
+    for (int i = 0; i < M; i++) {
+        static const float other[10] = {0.8f, 0.5f, -0.5f, -0.5f, -0.5f, -0.5f, -0.5f, -0.5f, -0.5f, -0.5f};
+        y[i] = i % 11 == 10;
+        x[i] = y[i] ? 0.6f : other[i % 11];
+    }
+    lafs_folds_contiguous(f, M, 2);
+    REQUIRE_OK(lafs_val_at_far(x, y, f, M, 2, 0.1, &v, &err), &err);
+    CHECK_NEAR(v.val, 1, 0);
+    CHECK_NEAR(v.far, 0.1, 1e-12);
+}
+
 TEST(templates_by_hand)
 {
     struct lafs_err err = {0};
     struct lafs_templates t;
-    /* template 9: media 1 = images 0 and 1, media 2 = image 2; template 4: image 3, missing. */
-    const float e[] = {2, 0, 0, 4, 0, 1}, w[] = {1, 0.5f, 3, 1};
-    const int64_t row[] = {0, 1, 2, -1}, id[] = {9, 9, 9, 4}, media[] = {1, 1, 2, 1};
-    REQUIRE_OK(lafs_templates_build(&t, e, 2, row, w, id, media, 4, 0, &err), &err);
+    /* template 9: media 1 = images 0, 1 and a missing one, media 2 = image 2; template 4: image 3, missing. */
+    const float e[] = {2, 0, 0, 4, 0, 1}, w[] = {1, 0.5f, 3, 1, 1};
+    const int64_t row[] = {0, 1, 2, -1, -1}, id[] = {9, 9, 9, 4, 9}, media[] = {1, 1, 2, 1, 1};
+    REQUIRE_OK(lafs_templates_build(&t, e, 2, row, w, id, media, 5, 0, &err), &err);
     CHECK(t.count == 2 && t.id[0] == 4 && t.id[1] == 9);
     CHECK(t.e[0] == 0 && t.e[1] == 0);
     CHECK_NEAR(t.e[2], 1 / sqrt(17), 1e-6); /* (2+0)/2 = 1; (0+2)/2 + 3 = 4 */
     CHECK_NEAR(t.e[3], 4 / sqrt(17), 1e-6);
     lafs_templates_release(&t);
-    REQUIRE_OK(lafs_templates_build(&t, e, 2, row, NULL, id, media, 4, 1, &err), &err);
+    REQUIRE_OK(lafs_templates_build(&t, e, 2, row, NULL, id, media, 5, 1, &err), &err);
     CHECK_NEAR(t.e[2], 0.5 / sqrt(2.5), 1e-6); /* unit vectors: (1/2, 1/2) + (0, 1) */
     CHECK_NEAR(t.e[3], 1.5 / sqrt(2.5), 1e-6);
     lafs_templates_release(&t);
@@ -261,4 +289,4 @@ TEST(templates_by_hand)
 
 TEST_MAIN(roc_agrees_with_counting, operating_points, equal_error_rate, nearest_corner_and_its_ties, fitted_threshold,
           contiguous_folds, folds_agree_with_counting, missing_pairs_are_wrong_everywhere, val_that_is_never_reached,
-          templates_by_hand)
+          val_at_a_rate_that_is_met_exactly, templates_by_hand)

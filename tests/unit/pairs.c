@@ -42,7 +42,10 @@ TEST(count_form_deals_both_kinds_into_every_fold)
     REQUIRE(p);
     CHECK_INT(p->folds, 10);
     int same[10] = {0}, diff[10] = {0};
-    for (int i = 0; i < 40; i++) (p->same[i] ? same : diff)[p->fold[i]]++;
+    for (int i = 0; i < 40; i++) {
+        (p->same[i] ? same : diff)[p->fold[i]]++;
+        CHECK_INT(p->fold[i], i % 20 / 2); /* contiguous tenths */
+    }
     for (int f = 0; f < 10; f++) CHECK(same[f] == 2 && diff[f] == 2);
     CHECK_INT(p->photos.count, 60);
     lafs_pairs_free(p);

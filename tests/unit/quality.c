@@ -35,16 +35,18 @@ static void render(int person, struct lafs_image *crop, double m[6])
 TEST(angles)
 {
     struct lafs_image crop = {0};
-    double m[6], yaw, pitch, roll, sum[3] = {0};
+    double m[6], yaw, pitch, roll, sum[3] = {0}, along = 0, own = 0;
     for (int i = 0; i < PEOPLE; i++) {
         render(i, &crop, m);
         const struct lafs_synth_face *f = &shot.face[0];
         lafs_points5_pose(f->points, &yaw, &pitch, &roll);
+        along += yaw * f->yaw, own += (double)f->yaw * f->yaw;
         sum[0] += (yaw - f->yaw) * (yaw - f->yaw);
         sum[1] += (pitch - f->pitch) * (pitch - f->pitch);
         sum[2] += (roll - f->roll) * (roll - f->roll);
     }
     for (int k = 0; k < 3; k++) CHECK(sqrt(sum[k] / PEOPLE) < 8);
+    CHECK_NEAR(along / own, 1, 0.1); /* neither too small on the whole nor too large */
     /* the mirror image: yaw and roll turn about */
     float other[10];
     double back[3];
@@ -93,12 +95,20 @@ static lafs_status sharpness_of(const struct lafs_image *crop, float *out)
     return st;
 }
 
+static void add_noise(struct lafs_image *im, struct lafs_rng *r, double sigma)
+{
+    for (int k = 0; k < SIDE * SIDE * 3; k++) {
+        int v = im->px[k] + (int)(sigma * lafs_rng_normal(r));
+        im->px[k] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+    }
+}
+
 TEST(sharpness)
 {
     struct lafs_image crop = {0};
     double m[6];
     struct lafs_rng r;
-    float was, now, sum[3] = {0};
+    float was, now, sum[4] = {0};
     lafs_rng_init(&r, 1);
     for (int i = 0; i < PEOPLE; i++) {
         render(i, &crop, m);
@@ -108,10 +118,7 @@ TEST(sharpness)
         REQUIRE_OK(sharpness_of(&crop, &now), &e);
         CHECK_NEAR(now, was, 0.08);
         render(i, &crop, m);
-        for (int k = 0; k < SIDE * SIDE * 3; k++) {
-            int v = crop.px[k] + (int)(5 * lafs_rng_normal(&r));
-            crop.px[k] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
-        }
+        add_noise(&crop, &r, 5);
         REQUIRE_OK(sharpness_of(&crop, &now), &e);
         sum[0] += now - was;
         render(i, &crop, m);
@@ -124,10 +131,15 @@ TEST(sharpness)
         REQUIRE_OK(sharpness_of(&crop, &now), &e);
         CHECK(now < 0.8f * was);
         sum[2] += now;
+        add_noise(&crop, &r, 8);
+        was = now;
+        REQUIRE_OK(sharpness_of(&crop, &now), &e);
+        sum[3] += now - was; /* noise is no detail */
     }
     CHECK(fabsf(sum[0]) < 0.15f * PEOPLE);
     CHECK(sum[1] < 0.6f * PEOPLE);
     CHECK(sum[2] < 0.4f * PEOPLE);
+    CHECK(fabsf(sum[3]) < 0.08f * PEOPLE);
     memset(crop.px, 90, SIDE * SIDE * 3);
     REQUIRE_OK(sharpness_of(&crop, &now), &e);
     CHECK(now == 0);

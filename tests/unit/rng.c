@@ -114,5 +114,15 @@ TEST(pools_nest)
     lafs_pool_free(n.mine);
 }
 
-TEST_MAIN(philox_known_answers, fnv_known_answers, moments, beta_of_any_parameters, pool_covers_each_index_once,
-          pools_nest)
+/* A stream does not begin again after 2^32 blocks. */
+TEST(long_streams)
+{
+    struct lafs_rng a, b;
+    lafs_rng_init(&a, 5);
+    lafs_rng_init(&b, 5);
+    lafs_rng_seek(&b, (uint64_t)1 << 32);
+    CHECK(lafs_rng_u32(&a) != lafs_rng_u32(&b));
+}
+
+TEST_MAIN(philox_known_answers, fnv_known_answers, moments, long_streams, beta_of_any_parameters,
+          pool_covers_each_index_once, pools_nest)

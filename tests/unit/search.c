@@ -115,7 +115,7 @@ TEST(search_finds_what_comparing_all_finds)
     static const int64_t dims[] = {1, 15, 71, 128, 300};
     lafs_rng_init(&rng, lafs_rng_key(5, LAFS_RNG_TEST, 0, 0, 0));
     for (int d = 0; d < 5; d++) {
-        struct world w = {.n = 7, .m = 3001, .dim = dims[d], .k = 1 + 4 * d, .min_score = d == 3 ? 0.2f : -1};
+        struct world w = {.n = 7, .m = 3001, .dim = dims[d], .k = 1 + 4 * d, .min_score = d == 3 ? 0.25f : -1};
         world_new(&w);
         for (int64_t j = 0; j < w.m; j += 3) w.own_g[j] = (int32_t)(j / 3 % 7);
         for (int64_t i = 0; i < 5; i++) w.own_q[i] = (int32_t)i;
@@ -150,6 +150,22 @@ TEST(ties_and_near_ties_are_kept_in_order)
     }
 }
 
+/* What rounding to 7 bits loses of a row makes up a cosine of 0.17 (one value at the top of the scale, all others just
+ * below half a step): once of the probe, once of the entry. Such an entry is found behind those of 0.1. */
+TEST(what_rounding_loses_is_not_missed)
+{
+    for (int of_entry = 0; of_entry < 2; of_entry++) {
+        struct world w = {.n = 1, .m = 400, .dim = 512, .k = 1, .min_score = -1};
+        world_new(&w);
+        float *lossy = of_entry ? w.g + 399 * w.dim : w.q, *even = of_entry ? w.q : w.g + 399 * w.dim;
+        for (int64_t t = 0; t < w.dim; t++) lossy[t] = t ? 0.49f : 63, even[t] = t != 0;
+        for (int64_t j = 0; j < 399; j++)
+            for (int64_t t = 0; t < w.dim; t++) w.g[j * w.dim + t] = (of_entry ? t < 6 : t == 0) ? 0.1f : 0;
+        for (int64_t j = 0; j < 399; j++) w.g[j * w.dim + 1] = 1;
+        check_world(&w, &(int64_t){0});
+    }
+}
+
 /* What the scan is for: few cosines are computed. */
 TEST(search_looks_at_few)
 {
@@ -175,5 +191,6 @@ TEST(searches_that_make_no_sense_are_refused)
     lafs_backend_close(&b);
 }
 
-TEST_MAIN(search_finds_what_comparing_all_finds, ties_and_near_ties_are_kept_in_order, search_looks_at_few,
+TEST_MAIN(search_finds_what_comparing_all_finds, ties_and_near_ties_are_kept_in_order,
+          what_rounding_loses_is_not_missed, search_looks_at_few,
           searches_that_make_no_sense_are_refused)

@@ -92,9 +92,25 @@ TEST(fewer_are_among_more)
         differ += more.drop[i] != other.drop[i];
     }
     CHECK(differ > 0 && count(&less, LAFS_KEPT) > 0);
+    /* Of people who are drawn as many as else come into each part of a split. */
+    CHECK(lafs_select_draw(&more, LAFS_DRAW_IDENTITY, "p1") != lafs_select_draw(&more, LAFS_DRAW_SPLIT, "p1"));
     lafs_select_release(&less);
     lafs_select_release(&more);
     lafs_select_release(&other);
+}
+
+TEST(a_small_share_is_one_person)
+{
+    struct lafs_index a;
+    static struct lafs_index_shard sa;
+    static struct lafs_index_sample ma[SAMPLES];
+    struct lafs_select s;
+    make_index(&a, &sa, ma, 0);
+    REQUIRE_OK(lafs_select_init(&s, &a, 1, &e), &e);
+    REQUIRE_OK(lafs_select_identities(&s, -1, 0.001, &e), &e);
+    REQUIRE_OK(lafs_select_shots(&s, 1, &e), &e);
+    CHECK_INT(count(&s, LAFS_KEPT), 1);
+    lafs_select_release(&s);
 }
 
 static lafs_status people(const char *text, const char *wanted, int64_t n)
@@ -250,6 +266,18 @@ TEST(pairs)
     REQUIRE_OK(lafs_select_pairs(&s[0], 2, &text[0], &drawn[0], &e), &e);
     CHECK_INT(drawn[0].of_a_kind, 20);
 
+    struct lafs_people *two; /* of four photos each: 12 of the 16 pairs there are of both */
+    int64_t found;
+    REQUIRE_OK(lafs_people_parse(&two, "p03\np07\n", 8, &e), &e);
+    lafs_select_release(&s[0]);
+    REQUIRE_OK(lafs_select_init(&s[0], &ix[0], 3, &e), &e);
+    lafs_select_people(&s[0], two, 1, &found);
+    lafs_people_free(two);
+    lafs_buf_clear(&text[0]);
+    REQUIRE_OK(lafs_select_pairs(&s[0], 300, &text[0], &drawn[0], &e), &e);
+    read_pairs((char *)(uintptr_t)lafs_buf_str(&text[0]), &lines, &apart);
+    CHECK_INT(lines, 24);
+
     REQUIRE_OK(lafs_select_shots(&s[0], 1, &e), &e);
     CHECK_INT(lafs_select_pairs(&s[0], 300, &text[0], &drawn[0], &e), LAFS_FAILED);
     snprintf(lot_key[0], sizeof lot_key[0], "a\tb/0");
@@ -260,4 +288,31 @@ TEST(pairs)
     }
 }
 
-TEST_MAIN(order_does_not_matter, fewer_are_among_more, lists_of_people, hashes, pairs)
+/* An index of one sample in a shard that is there. */
+static void one_sample(struct lafs_index *ix, struct lafs_index_shard *shard, struct lafs_index_sample *sample)
+{
+    *sample = (struct lafs_index_sample){0, 512, 512, "a", ""};
+    *shard = (struct lafs_index_shard){.path = (char *)"/dev/null", .size = 2048};
+    *ix = (struct lafs_index){.dir = (char *)"", .shard = shard, .sample = sample, .shards = 1, .samples = 1};
+}
+
+TEST(indexes_that_disagree_do_not_join)
+{
+    struct lafs_index a, b, *joined, *both[] = {&a, &b};
+    struct lafs_index_shard sa, sb;
+    struct lafs_index_sample ma, mb;
+    one_sample(&a, &sa, &ma);
+    one_sample(&b, &sb, &mb);
+    REQUIRE_OK(lafs_index_join(&joined, both, 2, &e), &e);
+    CHECK(joined->shards == 1 && joined->samples == 1);
+    lafs_index_free(joined);
+    sb.size = 4096;
+    CHECK_INT(lafs_index_join(&joined, both, 2, &e), LAFS_FAILED);
+    CHECK(strstr(e.msg, "disagree about the shard '/dev/null'") != NULL);
+    sb.size = sa.size, mb.offset = 1024;
+    CHECK_INT(lafs_index_join(&joined, both, 2, &e), LAFS_FAILED);
+    CHECK(strstr(e.msg, "key 'a' is in ") != NULL);
+}
+
+TEST_MAIN(order_does_not_matter, fewer_are_among_more, a_small_share_is_one_person, lists_of_people, hashes, pairs,
+          indexes_that_disagree_do_not_join)

@@ -479,6 +479,23 @@ TEST(shards_and_index)
     lafs_index_free(ix);
 }
 
+/* Of many shards some stay open, not all. */
+TEST(many_shards)
+{
+    struct lafs_index *ix;
+    struct lafs_fetch *f;
+    REQUIRE_OK(write_samples("m-%06d.tar", 0, 90, 20, "arcface5", 1, 1), &e);
+    REQUIRE_OK(lafs_index_read(&ix, in_dir("m.lafs"), &e), &e);
+    REQUIRE_OK(lafs_fetch_open(&f, ix, &e), &e);
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < 90; i++) CHECK_INT(number_of(f, i), i);
+    int next = dup(0);
+    CHECK(next >= 0 && next < 90);
+    close(next);
+    lafs_fetch_close(f);
+    lafs_index_free(ix);
+}
+
 TEST(shard_cut_at_every_block_and_more)
 {
     int n, bad;
@@ -844,6 +861,18 @@ TEST(keys_in_an_index)
     CHECK(n == 5 && bad == 0);
 }
 
+/* An index of one shard of 1024 bytes and these last lines. */
+static lafs_status read_index(const char *lines)
+{
+    struct lafs_index *ix;
+    char text[512];
+    int n = snprintf(text, sizeof text, "lafs-index 1\npixels\t0\t-\t-\nshard\tx.tar\t1024\t-\n%s", lines);
+    put_file("y.lafs", text, (size_t)n);
+    lafs_status st = lafs_index_read(&ix, in_dir("y.lafs"), &e);
+    if (st == LAFS_OK) lafs_index_free(ix);
+    return st;
+}
+
 TEST(index_cut_and_damaged)
 {
     REQUIRE_OK(write_samples("x-%06d.tar", 0, 5, 20, "arcface5", 2, 1), &e);
@@ -866,6 +895,16 @@ TEST(index_cut_and_damaged)
     lafs_buf_release(&b);
     put_file("y.lafs", "lafs-index 2\nend\t0\t0\n", 21);
     CHECK_INT(lafs_index_read(&ix, in_dir("y.lafs"), &e), LAFS_FAILED);
+    /* Lines that are whole, and do not fit together. */
+    CHECK_INT(read_index("0\t0\t512\ta\t\n0\t512\t512\tb\t\nend\t1\t2\n"), LAFS_OK);
+    CHECK_INT(read_index("0\t0\t512\ta\t\nend\t1\t2\n"), LAFS_CUT);
+    CHECK(strstr(e.msg, "1 samples, its closing line says 2") != NULL);
+    CHECK_INT(read_index("0\t0\t512\ta\t\n0\t512\t512\ta\t\nend\t1\t2\n"), LAFS_FAILED);
+    CHECK(strstr(e.msg, "key 'a' occurs twice") != NULL);
+    CHECK_INT(read_index("0\t512\t513\ta\t\nend\t1\t1\n"), LAFS_FAILED); /* ends behind the shard */
+    CHECK_INT(read_index("0\t1024\t1\ta\t\nend\t1\t1\n"), LAFS_FAILED);
+    CHECK_INT(read_index("1\t0\t512\ta\t\nend\t1\t1\n"), LAFS_FAILED);
+    CHECK(strstr(e.msg, "line 4 is damaged") != NULL);
     /* A shard that is not what was indexed. */
     struct lafs_buf t = get_file("x-000000.tar");
     put_file("x-000000.tar", t.data, t.size - 512);
@@ -914,8 +953,7 @@ static int run_tests(void);
 #define main(x) run_tests(x)
 TEST_MAIN(stream_round_trip, stream_cut_at_every_byte, stream_damage_is_seen, stated_counts_are_summed,
           streams_concatenate, failed_producer, bare_and_bad_records, short_reads, names_in_an_index,
-          large_streams, shards_and_index,
-          shard_cut_at_every_block_and_more,
+          large_streams, shards_and_index, many_shards, shard_cut_at_every_block_and_more,
           foreign_shards, tars_of_photos, many_photos_of_one_key, directories, lists_of_one_folder, keys_in_an_index,
           index_cut_and_damaged, epoch_order_depends_on_keys_alone)
 #undef main

@@ -70,4 +70,18 @@ TEST(figures_of_forty_pairs)
     lafs_subset_release(&s);
 }
 
-TEST_MAIN(people_are_linked_by_genuine_pairs, figures_of_forty_pairs)
+TEST(a_subset_is_of_whole_pairs)
+{
+    const float score[] = {0.1f, 0.2f, 0.3f};
+    const uint8_t same[] = {0, 1, 0};
+    const int32_t pa[] = {0, 1, 2}, pb[] = {3, 1, 4}, fold[] = {5, 6, 7}, kind[] = {1, 0, 1};
+    const struct lafs_paired p = {score, same, pa, pb, 3, 5};
+    struct lafs_subset s;
+    REQUIRE_OK(lafs_subset_take(&s, &p, fold, kind, 1, &err), &err);
+    CHECK(s.paired.n == 2 && s.paired.people == 5 && s.paired.score[1] == 0.3f && s.paired.same[1] == 0);
+    CHECK(s.paired.pa[0] == 0 && s.paired.pb[0] == 3 && s.paired.pa[1] == 2 && s.paired.pb[1] == 4);
+    CHECK(s.fold[0] == 5 && s.fold[1] == 7);
+    lafs_subset_release(&s);
+}
+
+TEST_MAIN(people_are_linked_by_genuine_pairs, figures_of_forty_pairs, a_subset_is_of_whole_pairs)

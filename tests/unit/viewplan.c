@@ -340,6 +340,24 @@ TEST(train_views)
     CHECK_NEAR(rot.sum / rot.n, 0, 0.25);
 }
 
+TEST(train_streams)
+{
+    struct lafs_train_views t;
+    struct lafs_viewplan a, b;
+    lafs_train_views_default(&t);
+    memset(&a, 1, sizeof a);
+    memset(&b, 2, sizeof b);
+    lafs_plan_train(&t, SIDE, SIDE, 9, 4, "x/y", &a);
+    lafs_plan_train(&t, SIDE, SIDE, 9, 4, "x/y", &b);
+    CHECK(!memcmp(&a, &b, sizeof a)); /* every byte is defined */
+    lafs_plan_train(&t, SIDE, SIDE, 8, 4, "x/y", &b);
+    CHECK(memcmp(&a, &b, sizeof a));
+    lafs_plan_train(&t, SIDE, SIDE, 9, 5, "x/y", &b);
+    CHECK(memcmp(&a, &b, sizeof a));
+    lafs_plan_train(&t, SIDE, SIDE, 9, 4, "x/z", &b);
+    CHECK(memcmp(&a, &b, sizeof a));
+}
+
 /* Every parameter of a RandAugment operation as a function of m, over many draws. */
 TEST(randaugment_amounts)
 {
@@ -501,5 +519,5 @@ TEST(check_refuses)
     BAD(p.op[1] = ((struct lafs_view_op){LAFS_OP_BRIGHTNESS, {INFINITY}}));
 }
 
-TEST_MAIN(lafs_views, crops, dino_views, odd_sources, streams, known_plan, train_views, randaugment_amounts,
-          train_parts_can_be_off, all_that_can_be_asked_for_can_be_done, landmarks, check_refuses)
+TEST_MAIN(lafs_views, crops, dino_views, odd_sources, streams, known_plan, train_views, train_streams,
+          randaugment_amounts, train_parts_can_be_off, all_that_can_be_asked_for_can_be_done, landmarks, check_refuses)
