@@ -119,9 +119,6 @@ static lafs_status configure(struct lafs_err *err)
     c->model.tokens = grid ? LAFS_TOKENS_GRID : LAFS_TOKENS_LANDMARK;
     c->head = (struct lafs_dino_config){v->dim, o.hidden, o.bottleneck, o.out_dim};
     viewoptions_apply(&o.views, dino, &c->views);
-    if (dino && (c->views.size / v->patch) * (c->views.size / v->patch) != v->patches)
-        return lafs_fail(err, LAFS_USAGE, "a grid of %d x %d patches has no %d of them", v->patch, v->patch,
-                         v->patches);
     c->points = (struct lafs_point_rule){.landmarks = v->patches,
                                          .sigma = (float)o.sigma,
                                          .subset = (int)o.subset,

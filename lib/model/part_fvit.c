@@ -27,8 +27,8 @@ lafs_status lafs_model_init(struct lafs_model *m, const struct lafs_model_config
     lafs_params_init(&m->params);
     int side = c->vit.patch ? LAFS_CNN_SIDE / c->vit.patch : 0;
     if (c->tokens == LAFS_TOKENS_GRID && side * side != c->vit.patches)
-        return lafs_fail(err, LAFS_USAGE, "a grid of %d x %d patches has no %d of them", c->vit.patch, c->vit.patch,
-                         c->vit.patches);
+        return lafs_fail(err, LAFS_USAGE, "a grid has %d patches of --patch %d, --patches is %d", side * side,
+                         c->vit.patch, c->vit.patches);
     if (c->parts & LAFS_PART_CNN) LAFS_TRY(lafs_cnn_declare(&m->cnn, c->vit.patches, &m->params, err));
     if (c->parts & LAFS_PART_VIT) LAFS_TRY(lafs_vit_declare(&m->vit, &c->vit, &m->params, err));
     return LAFS_OK;
