@@ -279,7 +279,7 @@ static lafs_status open_data(struct lafs_err *err)
     c->images = s.ix->samples;
     c->classes = s.classes.n;
     c->split_classes = strcmp(o.classifier, "auto") ? !strcmp(o.classifier, "split") : c->classes >= SPLIT_FROM;
-    c->model.pixels = s.ix->pixels;
+    LAFS_TRY(lafs_model_take_pixels(&c->model, &s.ix->pixels, s.path, err));
     return lafs_finetune_config_check(c, err);
 }
 

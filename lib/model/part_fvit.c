@@ -136,3 +136,13 @@ lafs_status lafs_model_check_pixels(const struct lafs_model *m, const struct laf
                          want->aligner);
     return LAFS_OK;
 }
+
+lafs_status lafs_model_take_pixels(struct lafs_model_config *c, const struct lafs_pixels *have, const char *path,
+                                   struct lafs_err *err)
+{
+    const struct lafs_model any = {.config.pixels = {.size = LAFS_CNN_SIDE, .aligner = "given"}};
+    if (lafs_model_check_pixels(&any, have, err) != LAFS_OK) return lafs_err_prefix(err, "'%s'", path);
+    c->pixels = *have;
+    c->pixels.size = LAFS_CNN_SIDE; /* foreign files do not say */
+    return LAFS_OK;
+}
