@@ -136,7 +136,8 @@ static lafs_status open_model(struct lafs_err *err)
     lafs_precision_by_name(o.precision, &s.backend.precision);
     if (why) cli_warn("device %s", why);
     LAFS_TRY(load_model(&s.model, &s.backend, o.model, 0, s.digest, err));
-    LAFS_TRY(lafs_embedder_open(&s.embedder, &s.model, &s.backend, (int)o.batch, LAFS_FOR_EMBEDDING, err));
+    if (lafs_embedder_open(&s.embedder, &s.model, &s.backend, (int)o.batch, LAFS_FOR_EMBEDDING, err) != LAFS_OK)
+        return lafs_err_prefix(err, "'%s'", o.model);
     if (o.amplitude && !strcmp(o.amplitude, "half")) s.embedder.amplitude = 0.5f;
     LAFS_TRY(lafs_alloc(&s.crops, (size_t)o.batch, FACE_BYTES, err));
     LAFS_TRY(lafs_alloc(&s.packed, (size_t)o.batch, FACE_BYTES, err));

@@ -48,8 +48,8 @@ static const struct cli_option options[] = {
     TRAINRUN_OUTPUT(o.run),
     {"stage", 0, CLI_INT, &o.stage, "1|3", "1: all from scratch, for the landmark CNN; 3: after pretraining", 1, 3,
      "3"},
-    {"init", 0, CLI_STRING, &o.init, "MODEL", "start the ViT from this model, and the landmark CNN where it has one", 0,
-     0, NULL},
+    {"init", 0, CLI_STRING, &o.init, "MODEL",
+     "start the ViT from this model, and the landmark CNN without --landmarks", 0, 0, NULL},
     {"landmarks", 0, CLI_STRING, &o.landmarks, "MODEL", "start the landmark CNN from this model", 0, 0, NULL},
     {"landmark-start", 0, CLI_CHOICE, &o.start, "random|grid",
      "where landmarks start that no model gives: anywhere, as the authors', or on a grid", 0, 0, "random"},
@@ -272,14 +272,14 @@ static lafs_status open_data(struct lafs_err *err)
     struct lafs_finetune_config *c = &s.c;
     LAFS_TRY(lafs_index_open(&s.ix, s.path, err));
     LAFS_TRY(lafs_sha256_file(s.path, s.data_digest, err));
-    LAFS_TRY(lafs_classes_init(&s.classes, s.ix, err));
+    if (lafs_classes_init(&s.classes, s.ix, err) != LAFS_OK) return lafs_err_prefix(err, "'%s'", s.path);
     if (o.init) LAFS_TRY(lafs_sha256_file(o.init, s.init_digest, err));
     if (o.landmarks) LAFS_TRY(lafs_sha256_file(o.landmarks, s.landmarks_digest, err));
     if (o.pairs && s.run.comm.rank == 0) LAFS_TRY(validate_open(&s.validate, o.pairs, o.pairs_index, err));
     c->images = s.ix->samples;
     c->classes = s.classes.n;
     c->split_classes = strcmp(o.classifier, "auto") ? !strcmp(o.classifier, "split") : c->classes >= SPLIT_FROM;
-    c->model.pixels = s.ix->pixels;
+    LAFS_TRY(lafs_model_take_pixels(&c->model, &s.ix->pixels, s.path, err));
     return lafs_finetune_config_check(c, err);
 }
 

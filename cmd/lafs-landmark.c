@@ -117,7 +117,8 @@ static lafs_status open_model(struct lafs_err *err)
     LAFS_TRY(lafs_backend_open(&s.backend, cli.device, cli_pool(), &why, err));
     if (why) cli_warn("device %s", why);
     LAFS_TRY(load_model(&s.model, &s.backend, o.model, 1, s.digest, err));
-    LAFS_TRY(lafs_embedder_open(&s.embedder, &s.model, &s.backend, 32, LAFS_FOR_LANDMARKS, err));
+    if (lafs_embedder_open(&s.embedder, &s.model, &s.backend, 32, LAFS_FOR_LANDMARKS, err) != LAFS_OK)
+        return lafs_err_prefix(err, "'%s'", o.model);
     LAFS_TRY(lafs_alloc(&s.crops, n, FACE_BYTES, err));
     LAFS_TRY(lafs_alloc(&s.landmarks, n * 2 * (size_t)s.model.config.vit.patches, sizeof *s.landmarks, err));
     LAFS_TRY(lafs_alloc(&s.view, n, sizeof *s.view, err));

@@ -119,9 +119,6 @@ static lafs_status configure(struct lafs_err *err)
     c->model.tokens = grid ? LAFS_TOKENS_GRID : LAFS_TOKENS_LANDMARK;
     c->head = (struct lafs_dino_config){v->dim, o.hidden, o.bottleneck, o.out_dim};
     viewoptions_apply(&o.views, dino, &c->views);
-    if (dino && (c->views.size / v->patch) * (c->views.size / v->patch) != v->patches)
-        return lafs_fail(err, LAFS_USAGE, "a grid of %d x %d patches has no %d of them", v->patch, v->patch,
-                         v->patches);
     c->points = (struct lafs_point_rule){.landmarks = v->patches,
                                          .sigma = (float)o.sigma,
                                          .subset = (int)o.subset,
@@ -196,7 +193,7 @@ static lafs_status open_data(struct lafs_err *err)
     if (s.index) {
         LAFS_TRY(lafs_index_open(&s.ix, s.index, err));
         if (s.has_cnn) LAFS_TRY(lafs_model_check_pixels(&s.cnn, &s.ix->pixels, err));
-        c->model.pixels = s.ix->pixels;
+        LAFS_TRY(lafs_model_take_pixels(&c->model, &s.ix->pixels, s.index, err));
         c->images = s.ix->samples;
         return lafs_sha256_file(s.index, s.data_digest, err);
     }
@@ -212,7 +209,7 @@ static lafs_status open_data(struct lafs_err *err)
     if (h->seed >= 0 && h->seed != cli.seed)
         return lafs_fail(err, LAFS_USAGE, "the views were drawn with --seed %" PRId64 ", this run has --seed %" PRId64,
                          h->seed, cli.seed);
-    c->model.pixels = h->pixels;
+    LAFS_TRY(lafs_model_take_pixels(&c->model, &h->pixels, "standard input", err));
     c->images = h->images;
     snprintf(s.data_digest, sizeof s.data_digest, "stream");
     return LAFS_OK;

@@ -480,11 +480,12 @@ static double measure(const struct lafs_backend *b, int64_t width)
 void trainrun_print_time(const struct trainrun *t, int64_t width, double flop)
 {
     const double rate = measure(&t->backend, width), seconds = flop * (double)t->batch / rate / 1e9;
+    const double minutes = seconds * (double)t->steps / 60;
     printf("work         %.1f GFLOP an image\n", flop / 1e9);
     if (rate > 0)
-        printf("time         about %.2f s a step, %.1f hours in all, if all of it ran at the %.0f GFLOP/s of a product "
+        printf("time         about %.2f s a step, %.1f %s in all, if all of it ran at the %.0f GFLOP/s of a product "
                "measured just now\n",
-               seconds, seconds * (double)t->steps / 3600, rate);
+               seconds, minutes < 120 ? minutes : minutes / 60, minutes < 120 ? "minutes" : "hours", rate);
 }
 
 /* -- the run -- */

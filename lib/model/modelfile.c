@@ -161,25 +161,6 @@ static lafs_status turn_patches(const struct lafs_model *m, const struct lafs_ba
     return s;
 }
 
-lafs_status lafs_model_load_parts(const struct lafs_model *m, const struct lafs_backend *b, const char *path, int parts,
-                                  float *value, struct lafs_err *err)
-{
-    struct lafs_st *st;
-    LAFS_TRY(lafs_st_open(&st, path, err));
-    lafs_status s = check_architecture(st, err);
-    int (*want)(const char *) = parts == (LAFS_PART_VIT | LAFS_PART_CNN) ? is_model_name
-                                : parts == LAFS_PART_CNN                 ? lafs_is_cnn_name
-                                                                         : is_vit_name;
-    if (s != LAFS_OK) lafs_err_prefix(err, "'%s'", path);
-    else s = lafs_params_read(&m->params, b, st, path, want, value, err);
-    const char *tokens = lafs_st_meta(st, "tokens");
-    if (s == LAFS_OK && parts & LAFS_PART_VIT && tokens &&
-        !strcmp(tokens, "grid") != (m->config.tokens == LAFS_TOKENS_GRID))
-        s = turn_patches(m, b, value, err);
-    lafs_st_close(st);
-    return s;
-}
-
 /* -- configuration of a file -- */
 
 static lafs_status shape_of(const struct lafs_st *st, const char *name, int ndim, const int64_t **shape,
@@ -400,6 +381,69 @@ lafs_status lafs_model_load_cnn(struct lafs_model *m, const struct lafs_backend 
                                 struct lafs_err *err)
 {
     return load_file(m, b, path, LAFS_PART_CNN, err);
+}
+
+/* -- parts of a file -- */
+
+/* Parts of a model are taken into one of the same shape: the options that differ are named, since shapes of tensors
+ * would let some of the file's blocks be left out, and tell nobody which option to give. */
+static lafs_status same_vit(const struct lafs_st *st, const struct lafs_vit_config *own, struct lafs_err *err)
+{
+    struct lafs_vit_config c = *own;
+    int head = own->scale == LAFS_SCALE_HEAD;
+    char has[160] = "", wants[160] = "";
+    if (!find_bare(st, "pos_embedding")) return lafs_fail(err, LAFS_FAILED, "it holds no ViT");
+    LAFS_TRY(vit_config(st, &c, err));
+    if (lafs_st_meta(st, "attention_scale")) LAFS_TRY(word(st, "attention_scale", "dim", "head", &head, err));
+    const struct {
+        const char *option;
+        int has, wants;
+    } t[] = {{"dim", c.dim, own->dim}, {"depth", c.depth, own->depth},       {"heads", c.heads, own->heads},
+             {"mlp", c.mlp, own->mlp}, {"patches", c.patches, own->patches}, {"patch", c.patch, own->patch}};
+    for (int i = 0; i < 6; i++) {
+        const size_t h = strlen(has), w = strlen(wants);
+        if (t[i].has == t[i].wants) continue;
+        snprintf(has + h, sizeof has - h, " --%s %d", t[i].option, t[i].has);
+        snprintf(wants + w, sizeof wants - w, " --%s %d", t[i].option, t[i].wants);
+    }
+    if (*has) return lafs_fail(err, LAFS_FAILED, "its ViT has%s, not%s", has, wants);
+    if (head != (own->scale == LAFS_SCALE_HEAD))
+        return lafs_fail(err, LAFS_FAILED, "its ViT has --scale %s, not %s", head ? "head" : "dim",
+                         head ? "dim" : "head");
+    return LAFS_OK;
+}
+
+static lafs_status same_cnn(const struct lafs_st *st, const struct lafs_vit_config *own, struct lafs_err *err)
+{
+    const int64_t *out;
+    if (!find_bare(st, "stn.features.0.0.weight"))
+        return lafs_fail(err, LAFS_FAILED,
+                         "it holds no landmark CNN (--landmarks gives one, --tokens grid needs none)");
+    LAFS_TRY(shape_of(st, "output_layer.1.weight", 2, &out, err));
+    if (out[0] == 2 * (int64_t)own->patches) return LAFS_OK;
+    return lafs_fail(err, LAFS_FAILED, "its landmark CNN has %" PRId64 " landmarks, --patches is %d", out[0] / 2,
+                     own->patches);
+}
+
+lafs_status lafs_model_load_parts(const struct lafs_model *m, const struct lafs_backend *b, const char *path, int parts,
+                                  float *value, struct lafs_err *err)
+{
+    struct lafs_st *st;
+    LAFS_TRY(lafs_st_open(&st, path, err));
+    lafs_status s = check_architecture(st, err);
+    int (*want)(const char *) = parts == (LAFS_PART_VIT | LAFS_PART_CNN) ? is_model_name
+                                : parts == LAFS_PART_CNN                 ? lafs_is_cnn_name
+                                                                         : is_vit_name;
+    if (s == LAFS_OK && parts & LAFS_PART_VIT) s = same_vit(st, &m->config.vit, err);
+    if (s == LAFS_OK && parts & LAFS_PART_CNN) s = same_cnn(st, &m->config.vit, err);
+    if (s != LAFS_OK) lafs_err_prefix(err, "'%s'", path);
+    else s = lafs_params_read(&m->params, b, st, path, want, value, err);
+    const char *tokens = lafs_st_meta(st, "tokens");
+    if (s == LAFS_OK && parts & LAFS_PART_VIT && tokens &&
+        !strcmp(tokens, "grid") != (m->config.tokens == LAFS_TOKENS_GRID))
+        s = turn_patches(m, b, value, err);
+    lafs_st_close(st);
+    return s;
 }
 
 /* -- writing -- */

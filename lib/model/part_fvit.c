@@ -27,8 +27,8 @@ lafs_status lafs_model_init(struct lafs_model *m, const struct lafs_model_config
     lafs_params_init(&m->params);
     int side = c->vit.patch ? LAFS_CNN_SIDE / c->vit.patch : 0;
     if (c->tokens == LAFS_TOKENS_GRID && side * side != c->vit.patches)
-        return lafs_fail(err, LAFS_USAGE, "a grid of %d x %d patches has no %d of them", c->vit.patch, c->vit.patch,
-                         c->vit.patches);
+        return lafs_fail(err, LAFS_USAGE, "a grid has %d patches of --patch %d, --patches is %d", side * side,
+                         c->vit.patch, c->vit.patches);
     if (c->parts & LAFS_PART_CNN) LAFS_TRY(lafs_cnn_declare(&m->cnn, c->vit.patches, &m->params, err));
     if (c->parts & LAFS_PART_VIT) LAFS_TRY(lafs_vit_declare(&m->vit, &c->vit, &m->params, err));
     return LAFS_OK;
@@ -134,5 +134,15 @@ lafs_status lafs_model_check_pixels(const struct lafs_model *m, const struct laf
         strcmp(have->aligner, "given") && strcmp(want->aligner, "given"))
         return lafs_fail(err, LAFS_USAGE, "the faces are aligned by '%s', the model wants '%s'", have->aligner,
                          want->aligner);
+    return LAFS_OK;
+}
+
+lafs_status lafs_model_take_pixels(struct lafs_model_config *c, const struct lafs_pixels *have, const char *path,
+                                   struct lafs_err *err)
+{
+    const struct lafs_model any = {.config.pixels = {.size = LAFS_CNN_SIDE, .aligner = "given"}};
+    if (lafs_model_check_pixels(&any, have, err) != LAFS_OK) return lafs_err_prefix(err, "'%s'", path);
+    c->pixels = *have;
+    c->pixels.size = LAFS_CNN_SIDE; /* foreign files do not say */
     return LAFS_OK;
 }

@@ -85,6 +85,10 @@ lafs_status lafs_params_read(const struct lafs_params *ps, const struct lafs_bac
 int lafs_is_cnn_name(const char *name); /* stn.*, output_layer.* */
 /* LAFS_USAGE when images of `have` (a header's contract) do not suit the model, naming the difference. */
 lafs_status lafs_model_check_pixels(const struct lafs_model *m, const struct lafs_pixels *have, struct lafs_err *err);
+/* What a model that is trained on images of `have` says of its pixels. LAFS_USAGE, with the name of where they are,
+ * when they are photos, or of another size: no program would take the model. */
+lafs_status lafs_model_take_pixels(struct lafs_model_config *c, const struct lafs_pixels *have, const char *path,
+                                   struct lafs_err *err);
 
 /* -- computing -- */
 

@@ -127,7 +127,7 @@ lafs_status lafs_classes_init(struct lafs_classes *c, const struct lafs_index *i
     for (size_t i = 0; i < n; i++)
         if (i == 0 || strcmp(c->name[i], c->name[c->n - 1])) c->name[c->n++] = c->name[i];
     if (c->n < 2) {
-        st = lafs_fail(err, LAFS_FAILED, "the index has %s: training needs two identities at least",
+        st = lafs_fail(err, LAFS_FAILED, "it has %s: training needs two identities at least",
                        c->n ? "one identity only" : "no identity");
         goto fail;
     }

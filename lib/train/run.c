@@ -59,6 +59,15 @@ static const struct lafs_run_option *find_option(const struct lafs_run_option *o
 /* What a run's configuration says of an option: "" unless it is a string. */
 static const char *text_of(const struct lafs_json *v) { return v && v->type == LAFS_JSON_STRING ? v->str : ""; }
 
+/* The values of an option; digests of models and of data, some first digits of them. */
+static void put_change(struct lafs_buf *diff, const char *name, const char *was, const char *is)
+{
+    const char *sep = diff->size ? "; " : "";
+    if (strlen(was) == 64 && strlen(is) == 64 && strspn(was, "0123456789abcdef") == 64)
+        lafs_buf_printf(diff, "%s%s was %.12s.., is %.12s..", sep, name, was, is);
+    else lafs_buf_printf(diff, "%s%s was '%s', is '%s'", sep, name, was, is);
+}
+
 /* Appends "; NAME was OLD, is NEW" to diff for every difference. *grown: an option that may grow has grown; where
  * `extend` does not allow that, it is a difference. */
 static void compare_options(const struct lafs_json *old, const struct lafs_run_option *option, int n, int extend,
@@ -72,44 +81,47 @@ static void compare_options(const struct lafs_json *old, const struct lafs_run_o
             *grown = 1;
             if (extend) continue;
         }
-        lafs_buf_printf(diff, "%s--%s was '%s', is '%s'", diff->size ? "; " : "", option[i].name, was,
-                        option[i].value);
+        put_change(diff, option[i].name, was, option[i].value);
     }
     for (const struct lafs_json *v = old->child; v; v = v->next)
         if (!find_option(option, n, v->key))
-            lafs_buf_printf(diff, "%s--%s was '%s', is not known", diff->size ? "; " : "", v->key,
+            lafs_buf_printf(diff, "%s%s was '%s', is not known", diff->size ? "; " : "", v->key,
                             text_of(v));
 }
 
-static lafs_status check_config(const char *path, const struct lafs_buf *text, const char *program,
-                                const struct lafs_run_option *option, int n, int extend, int *grown,
-                                struct lafs_err *err)
+/* *options: those of the configuration of a run of this program, inside *j. */
+static lafs_status read_config(struct lafs_json **j, const struct lafs_json **options, const char *path,
+                               const char *program, struct lafs_err *err)
 {
-    struct lafs_json *j = NULL;
+    struct lafs_buf text;
+    lafs_buf_init(&text);
+    lafs_status st = lafs_buf_read_file(&text, path, MAX_CONFIG, err);
+    if (st == LAFS_OK) {
+        st = lafs_json_parse(j, (const char *)text.data, text.size, err);
+        if (st != LAFS_OK) lafs_err_prefix(err, "'%s'", path);
+    }
+    lafs_buf_release(&text);
+    if (st != LAFS_OK) return st;
+    const struct lafs_json *p = lafs_json_get(*j, "program");
+    *options = lafs_json_get(*j, "options");
+    if (!p || p->type != LAFS_JSON_STRING || !*options || (*options)->type != LAFS_JSON_OBJECT)
+        return lafs_fail(err, LAFS_FAILED, "'%s' is not the configuration of a run", path);
+    if (strcmp(p->str, program)) return lafs_fail(err, LAFS_USAGE, "'%s' is a run of %s", path, p->str);
+    return LAFS_OK;
+}
+
+static lafs_status check_options(const struct lafs_json *old, const struct lafs_run_option *option, int n, int extend,
+                                 int *grown, struct lafs_err *err)
+{
     struct lafs_buf diff;
+    lafs_status st = LAFS_OK;
     lafs_buf_init(&diff);
-    lafs_status st = lafs_json_parse(&j, (const char *)text->data, text->size, err);
-    if (st != LAFS_OK) {
-        lafs_err_prefix(err, "'%s'", path);
-        goto out;
-    }
-    const struct lafs_json *p = lafs_json_get(j, "program"), *o = lafs_json_get(j, "options");
-    if (!p || p->type != LAFS_JSON_STRING || !o || o->type != LAFS_JSON_OBJECT) {
-        st = lafs_fail(err, LAFS_FAILED, "'%s' is not the configuration of a run", path);
-        goto out;
-    }
-    if (strcmp(p->str, program)) {
-        st = lafs_fail(err, LAFS_USAGE, "'%s' is a run of %s", path, p->str);
-        goto out;
-    }
-    compare_options(o, option, n, extend, &diff, grown);
+    compare_options(old, option, n, extend, &diff, grown);
     if (diff.size)
         st = lafs_fail(err, LAFS_USAGE,
                        "the run was begun with other options: %s (take them back, or give another -o%s)",
                        lafs_buf_str(&diff), *grown && !extend ? "; --extend lets the run grow" : "");
-out:
     lafs_buf_release(&diff);
-    lafs_json_free(j);
     return st;
 }
 
@@ -191,13 +203,26 @@ static lafs_status make_dirs(const char *dir, struct lafs_err *err)
     return st;
 }
 
+/* 0: there is a configuration and nothing else, since what it said could not be done. */
+static int has_begun(const struct lafs_run *r, struct lafs_buf *path)
+{
+    struct stat log;
+    if (newest_step(r->dir, INT64_MAX) >= 0 || lafs_run_path(r, "model.safetensors", path, NULL) != LAFS_OK ||
+        access((const char *)path->data, F_OK) == 0)
+        return 1;
+    return lafs_run_path(r, "log.jsonl", path, NULL) != LAFS_OK ||
+           (stat((const char *)path->data, &log) == 0 && log.st_size > 0);
+}
+
 static lafs_status settle_config(struct lafs_run *r, const char *program, const char *version,
                                  const struct lafs_run_option *option, int n, int extend, struct lafs_err *err)
 {
-    struct lafs_buf path, text;
+    struct lafs_buf path, other;
+    struct lafs_json *j = NULL;
+    const struct lafs_json *old;
     lafs_buf_init(&path);
-    lafs_buf_init(&text);
-    int grown = 0;
+    lafs_buf_init(&other);
+    int write = 0;
     lafs_status st = lafs_run_path(r, "config.json", &path, err);
     if (st != LAFS_OK) goto out;
     const char *p = (const char *)path.data;
@@ -207,12 +232,14 @@ static lafs_status settle_config(struct lafs_run *r, const char *program, const 
         else st = write_config(p, program, version, option, n, err);
         goto out;
     }
-    LAFS_TRY_GOTO(st, lafs_buf_read_file(&text, p, MAX_CONFIG, err), out);
-    LAFS_TRY_GOTO(st, check_config(p, &text, program, option, n, extend, &grown, err), out);
-    if (grown) st = write_config(p, program, version, option, n, err);
+    LAFS_TRY_GOTO(st, read_config(&j, &old, p, program, err), out);
+    if (!has_begun(r, &other)) write = 1;
+    else st = check_options(old, option, n, extend, &write, err);
+    if (st == LAFS_OK && write) st = write_config(p, program, version, option, n, err);
 out:
+    lafs_json_free(j);
     lafs_buf_release(&path);
-    lafs_buf_release(&text);
+    lafs_buf_release(&other);
     return st;
 }
 

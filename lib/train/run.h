@@ -25,7 +25,7 @@ struct lafs_run {
 };
 
 /* Creates dir and config.json, or compares with the config.json that is there: LAFS_USAGE lists the options that
- * differ. LAFS_FAILED when another process holds the run. */
+ * differ, unless no step was done by them: then it is written anew. LAFS_FAILED when another process holds the run. */
 lafs_status lafs_run_open(struct lafs_run *r, const char *dir, const char *program, const char *version,
                           const struct lafs_run_option *option, int n, int extend, struct lafs_err *err);
 /* A run that another process holds, of which this one is a part: nothing is created, checked or written. The caller

@@ -13,8 +13,7 @@ static double half_cosine(double base, double final, int64_t i, int64_t n)
 lafs_status lafs_sched_check(int64_t warm, int64_t total, const char *units, struct lafs_err *err)
 {
     if (total >= 1 && warm >= 0 && warm < total) return LAFS_OK;
-    return lafs_fail(err, LAFS_USAGE, "%" PRId64 " %s of warm-up do not fit into %" PRId64 " %s", warm, units, total,
-                     units);
+    return lafs_fail(err, LAFS_USAGE, "a --warmup of %" PRId64 " %s does not fit into %" PRId64, warm, units, total);
 }
 
 double lafs_sched_cosine(double base, double final, int64_t step, int64_t total, int64_t warm)

@@ -221,7 +221,7 @@ cp as-made/*.json out/results/tiny/
 # What is trained by another recipe is not taken for the new one's.
 mv out/results/tiny/grid-lafs-n-k1-p1-f1.json kept.json
 expect_status 2 few_shot PRETRAIN="$moved --lr 0.02" cells
-message "--lr was"
+message "lr was"
 expect_status 0 few_shot cells
 sed 's/"date.*//; s/"seconds": [0-9.]*//' kept.json >want
 sed 's/"date.*//; s/"seconds": [0-9.]*//' out/results/tiny/grid-lafs-n-k1-p1-f1.json >got

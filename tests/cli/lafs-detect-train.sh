@@ -68,16 +68,16 @@ hasnt plain.json '"refined"'
 ok "lafs-detect finds with what was trained"
 
 expect_status 2 lafs-detect-train -q --what refiner --lr 0.01 --batch 4 --steps 4 --warmup 1 -o one-refiner all.lafs
-message "--lr was"
+message "lr was"
 hasnt stderr --extend
 expect_status 2 lafs-detect-train -q --what refiner --batch 4 --steps 5 --warmup 1 -o one-refiner all.lafs
-message "--steps was '4', is '5' (take them back, or give another -o; --extend lets the run grow)"
+message "steps was '4', is '5' (take them back, or give another -o; --extend lets the run grow)"
 expect_status 2 lafs-detect-train -q --what refiner --batch 4 --steps 3 --warmup 1 --extend -o one-refiner all.lafs
-message "--steps was '4', is '3' (take them back, or give another -o)"
+message "steps was '4', is '3' (take them back, or give another -o)"
 expect_status 0 lafs-detect-train -q --what refiner --batch 4 --steps 5 --warmup 1 --extend --checkpoint-every 2 -o one-refiner all.lafs
 check [ "$(wc -l <one-refiner/log.jsonl)" -eq 5 ]
 expect_status 2 lafs-detect-train -q --steps 4 --warmup 4 -o none all.lafs
-message "steps of warm-up do not fit"
+message "a --warmup of 4 steps does not fit into 4"
 expect_status 2 lafs-detect-train -q all.lafs
 message "where does the run go"
 check [ ! -e none ]

@@ -70,9 +70,9 @@ for f in in/*; do same "$f" "out/$(basename "$f")"; done
 ok "fields of others pass through, and the picture to the byte"
 
 expect_status 2 lafs-landmark -m grid.safetensors -o never.mp faces.lafs
-message "the model has no landmark CNN"
+message "'grid.safetensors': the model has no landmark CNN"
 expect_status 2 lafs-landmark -m vit.safetensors -o never.mp faces.lafs
-message "the model has no landmark CNN"
+message "'vit.safetensors': the model has no landmark CNN"
 toy_detector detector.safetensors never
 expect_status 1 lafs-landmark -m detector.safetensors -o never.mp faces.lafs
 message "'detector.safetensors': it holds neither a ViT nor a landmark CNN"

@@ -104,3 +104,18 @@ ok "grid and dino train too"
 expect_status 2 lafs-pretrain $tiny --batch 100 --landmarks grid -o big faces.lafs
 message "less than one batch"
 ok "batch: less than one batch is an error"
+
+# No program would take a model of such pictures.
+lafs-synth -q --people 2 -n 2 -o photos.tar
+lafs-synth -q --people 2 -n 2 | lafs-detect -q --align-only --size 224 -o large.tar
+for program in "lafs-pretrain --landmarks grid" "lafs-pretrain --method dino" "lafs-finetune --stage 1"; do
+    expect_status 2 $program -o refused photos.lafs
+    message "'photos.lafs': these are photos, not aligned faces, which the model wants: lafs-detect makes them"
+    expect_status 2 $program -o refused large.lafs
+    message "'large.lafs': the faces are 224 pixels wide, the model wants 112"
+done
+lafs-augment -q --render photos.lafs >views.mp
+expect_status 2 lafs-pretrain --landmarks grid -o refused <views.mp
+message "'standard input': these are photos"
+check [ ! -e refused ]
+ok "photos that are not aligned, and crops of another size, are not trained on"

@@ -69,9 +69,15 @@ for kind in $kinds; do
 
     # shellcheck disable=SC2086
     expect_status 2 $command -o whole-$kind --lr 0.01 faces.lafs
-    message "--lr was"
+    message "lr was"
     ok "options-$kind: changed options are refused by name"
 done
+
+# What could not be begun may be given other options, with no other name.
+expect_status 1 $finetune --epochs 1 --warmup 0 --depth 5 --init whole-f/model.safetensors -o unbegun faces.lafs
+message "'whole-f/model.safetensors': its ViT has --depth"
+expect_status 0 $finetune --epochs 1 --warmup 0 --init whole-f/model.safetensors -o unbegun faces.lafs
+ok "a run that failed before its first step takes other options"
 
 # A run says by its digest where it began: the model may move, but not change; and the model that it leaves says so, too.
 digest=$(sha256sum <whole-f/model.safetensors | cut -d' ' -f1)
@@ -90,7 +96,7 @@ for kind in $kinds; do
     has shown "begun from $digest"
     # shellcheck disable=SC2086
     expect_status 2 $command -o from-$kind --init elsewhere/other faces.lafs
-    message "--init was"
+    message "init was"
     ok "init-$kind: where a run began, by its digest"
 done
 

@@ -434,7 +434,7 @@ TEST(metadata_that_contradicts)
         {"dim", "8x", "dim = '8x': not a number"},
         {"dim", "", "dim = '': not a number"},
         {"tokens", "patch", "tokens = 'patch': neither landmark nor grid"},
-        {"tokens", "grid", "a grid of 4 x 4 patches has no 9 of them"},
+        {"tokens", "grid", "a grid has 784 patches of --patch 4, --patches is 9"},
         {"attention_scale", "none", "attention_scale = 'none': neither dim nor head"},
         {"dropout", "1.5", "dropout = '1.5'"},
         {"dropout", "nan", "dropout = 'nan'"},
@@ -537,12 +537,26 @@ TEST(parts_of_another_model)
     CHECK(!equal(&m.params, &before.params, is_vit));
     CHECK_INT(lafs_model_load_parts(&m, &cpu, path_a, LAFS_PART_VIT | LAFS_PART_CNN, m.params.value, &err),
               LAFS_FAILED);
-    CHECK(strstr(err.msg, "tensor 'stn.features.0.0.weight' is missing") && strstr(err.msg, path_a));
+    CHECK(strstr(err.msg, "it holds no landmark CNN") && strstr(err.msg, path_a));
 
     vit.vit.mlp = 7;
+    vit.vit.depth++; /* whose first blocks have the shapes that are wanted */
     REQUIRE_OK(save(&vit, 8, path_a), &err);
     CHECK_INT(lafs_model_load_parts(&m, &cpu, path_a, LAFS_PART_VIT, m.params.value, &err), LAFS_FAILED);
-    CHECK(strstr(err.msg, "transformer.layers.0.1.fn.fn.net.0") && strstr(err.msg, path_a));
+    CHECK(strstr(err.msg, "its ViT has --depth 2 --mlp 7, not --depth 1 --mlp 6") && strstr(err.msg, path_a));
+    vit = tiny(LAFS_PART_VIT);
+    vit.vit.scale = LAFS_SCALE_HEAD;
+    REQUIRE_OK(save(&vit, 8, path_a), &err);
+    CHECK_INT(lafs_model_load_parts(&m, &cpu, path_a, LAFS_PART_VIT, m.params.value, &err), LAFS_FAILED);
+    CHECK(strstr(err.msg, "its ViT has --scale head, not dim"));
+    both.vit.patches = 16;
+    lafs_model_release(&a, &cpu);
+    REQUIRE_OK(make(&a, &both, 6), &err);
+    REQUIRE_OK(lafs_model_save(&a, &cpu, a.params.value, path_a, NULL, 0, &err), &err);
+    CHECK_INT(lafs_model_load_parts(&m, &cpu, path_a, LAFS_PART_CNN, m.params.value, &err), LAFS_FAILED);
+    CHECK(strstr(err.msg, "its landmark CNN has 16 landmarks, --patches is 9"));
+    lafs_model_release(&a, &cpu);
+    REQUIRE_OK(make(&a, &vit, 6), &err);
     EDIT(path_a);
     set_meta("architecture", "yunet-n");
     REQUIRE_OK(lafs_st_write(path_b, ed.t, ed.n, ed.meta, ed.metas, &err), &err);

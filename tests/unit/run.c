@@ -17,9 +17,9 @@ static void fresh(void)
 static void tidy(void)
 {
     static const char *const name[] = {"config.json", "log.jsonl", "checkpoint-3.safetensors", "checkpoint-5.safetensors",
-                                       "checkpoint-12.safetensors"};
+                                       "checkpoint-12.safetensors", "model.safetensors"};
     char path[400];
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, name[i]);
         unlink(path);
     }
@@ -36,6 +36,19 @@ static long size_of(const char *name)
 
 static const struct lafs_run_option options[] = {{"epochs", "10", 1}, {"batch", "8", 0}};
 
+/* A step's line in the log, and no checkpoint yet. */
+static void begin(struct lafs_run *r)
+{
+    struct lafs_err err;
+    struct lafs_buf line;
+    lafs_buf_init(&line);
+    lafs_buf_puts(&line, "{\"step\": 1}");
+    REQUIRE_OK(lafs_run_log_open(r, -1, &err), &err);
+    REQUIRE_OK(lafs_run_log(r, &line, &err), &err);
+    lafs_buf_release(&line);
+    lafs_run_close(r);
+}
+
 TEST(options_are_compared)
 {
     struct lafs_run r, second;
@@ -44,10 +57,10 @@ TEST(options_are_compared)
     REQUIRE_OK(lafs_run_open(&r, dir, "prog", "1", options, 2, 0, &err), &err);
     CHECK(lafs_run_open(&second, dir, "prog", "1", options, 2, 0, &err) == LAFS_FAILED); /* held */
     CHECK(strstr(err.msg, "in use") != NULL);
-    lafs_run_close(&r);
+    begin(&r);
     const struct lafs_run_option other[] = {{"epochs", "20", 1}, {"batch", "9", 0}};
     CHECK(lafs_run_open(&r, dir, "prog", "1", other, 2, 0, &err) == LAFS_USAGE);
-    CHECK(strstr(err.msg, "--epochs was '10', is '20'; --batch was '8', is '9'") != NULL);
+    CHECK(strstr(err.msg, "epochs was '10', is '20'; batch was '8', is '9'") != NULL);
     CHECK(lafs_run_open(&r, dir, "other", "1", options, 2, 0, &err) == LAFS_USAGE);
     const struct lafs_run_option longer[] = {{"epochs", "20", 1}, {"batch", "8", 0}}, shorter[] = {{"epochs", "5", 1}, {"batch", "8", 0}};
     CHECK(lafs_run_open(&r, dir, "prog", "1", shorter, 2, 1, &err) == LAFS_USAGE);
@@ -57,6 +70,25 @@ TEST(options_are_compared)
     lafs_run_close(&r);
     CHECK(lafs_run_open(&r, "", "prog", "1", options, 2, 0, &err) == LAFS_USAGE);
     CHECK_STR(err.msg, "the run's directory has an empty name");
+    tidy();
+}
+
+/* What could not be begun is begun with other options: a wrong model to start from, say. */
+TEST(options_of_no_step_may_differ)
+{
+    static const char was[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+                      is[] = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
+    const struct lafs_run_option first[] = {{"data", was, 0}}, next[] = {{"data", is, 0}};
+    struct lafs_run r;
+    struct lafs_err err;
+    fresh();
+    REQUIRE_OK(lafs_run_open(&r, dir, "prog", "1", first, 1, 0, &err), &err);
+    lafs_run_close(&r);
+    CHECK(lafs_run_open(&r, dir, "other", "1", first, 1, 0, &err) == LAFS_USAGE);
+    REQUIRE_OK(lafs_run_open(&r, dir, "prog", "1", next, 1, 0, &err), &err);
+    begin(&r);
+    CHECK(lafs_run_open(&r, dir, "prog", "1", first, 1, 0, &err) == LAFS_USAGE);
+    CHECK(strstr(err.msg, "data was fedcba987654.., is 0123456789ab..") != NULL);
     tidy();
 }
 
@@ -71,9 +103,12 @@ TEST(options_of_other_types_differ)
     snprintf(path, sizeof path, "%s/config.json", dir);
     FILE *f = fopen(path, "w");
     if (!f || fputs(text, f) < 0 || fclose(f)) abort();
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    f = fopen(path, "w");
+    if (!f || fclose(f)) abort();
     for (int extend = 0; extend < 2; extend++) {
         CHECK(lafs_run_open(&r, dir, "prog", "1", options, 2, extend, &err) == LAFS_USAGE);
-        CHECK(strstr(err.msg, "--epochs was '', is '10'; --batch was '', is '8'; --x was '', is not known") != NULL);
+        CHECK(strstr(err.msg, "epochs was '', is '10'; batch was '', is '8'; x was '', is not known") != NULL);
     }
     tidy();
 }
@@ -145,4 +180,5 @@ TEST(log_is_cut_back)
     tidy();
 }
 
-TEST_MAIN(options_are_compared, options_of_other_types_differ, checkpoints_are_kept_and_found, log_is_cut_back)
+TEST_MAIN(options_are_compared, options_of_no_step_may_differ, options_of_other_types_differ, checkpoints_are_kept_and_found,
+          log_is_cut_back)
