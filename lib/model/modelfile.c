@@ -269,10 +269,14 @@ static lafs_status config_of_metadata(const struct lafs_st *st, struct lafs_mode
     return LAFS_OK;
 }
 
+static lafs_status is_checkpoint(struct lafs_err *err)
+{
+    return lafs_fail(err, LAFS_FAILED, "it is a checkpoint; at the end of a run its model is in model.safetensors");
+}
+
 static lafs_status config_of(const struct lafs_st *st, struct lafs_model_config *c, struct lafs_err *err)
 {
-    if (lafs_st_find(st, "cursor"))
-        return lafs_fail(err, LAFS_FAILED, "it is a checkpoint; at the end of a run its model is in model.safetensors");
+    if (lafs_st_find(st, "cursor")) return is_checkpoint(err);
     LAFS_TRY(check_architecture(st, err));
     LAFS_TRY(lafs_model_config_named(c, "b", err));
     int cnn = find_bare(st, "stn.features.0.0.weight") != NULL, vit = find_bare(st, "pos_embedding") != NULL;
@@ -392,7 +396,8 @@ static lafs_status same_vit(const struct lafs_st *st, const struct lafs_vit_conf
     struct lafs_vit_config c = *own;
     int head = own->scale == LAFS_SCALE_HEAD;
     char has[160] = "", wants[160] = "";
-    if (!find_bare(st, "pos_embedding")) return lafs_fail(err, LAFS_FAILED, "it holds no ViT");
+    if (!find_bare(st, "pos_embedding"))
+        return lafs_st_find(st, "cursor") ? is_checkpoint(err) : lafs_fail(err, LAFS_FAILED, "it holds no ViT");
     LAFS_TRY(vit_config(st, &c, err));
     if (lafs_st_meta(st, "attention_scale")) LAFS_TRY(word(st, "attention_scale", "dim", "head", &head, err));
     const struct {
