@@ -215,7 +215,7 @@ static lafs_status list(const struct model *m, struct lafs_err *err)
     return rc;
 }
 
-static void check_usage(int n)
+static void check_usage(char **args, int n)
 {
     for (int i = 0; i < o.rename.n; i++)
         if (!strchr(o.rename.v[i], '=')) cli_misuse("--rename takes OLD=NEW, not '%s'", o.rename.v[i]);
@@ -229,6 +229,8 @@ static void check_usage(int n)
     if (!o.list && !cli.out) cli_misuse("no output given: use -o OUT.safetensors, or --list to look into a model");
     if (!o.list && !ends(cli.out, ".safetensors") && !ends(cli.out, ".onnx") && !is_pth(cli.out))
         cli_misuse("'%s' does not end in .safetensors, .pth or .onnx, which are what is written", cli.out);
+    if (!o.list && cli_one_file(args[0], cli.out))
+        cli_misuse("the input '%s' would be replaced by the output '%s'", args[0], cli.out);
     if (o.list && (o.pick.network || o.pick.keep_heads)) cli_misuse("--list shows all networks and heads as they are");
     if ((o.normalise || o.mirror || o.opset >= 0) && (o.list || !ends(cli.out, ".onnx")))
         cli_misuse("--normalise, --mirror and --opset are for writing .onnx");
@@ -238,7 +240,7 @@ int main(int argc, char **argv)
 {
     int n, status = EXIT_DONE;
     char **args = cli_parse(&program, argc, argv, &n);
-    check_usage(n);
+    check_usage(args, n);
     for (int i = 0; i < n; i++) {
         struct model m;
         struct lafs_err err = {0};

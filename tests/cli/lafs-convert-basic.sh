@@ -87,6 +87,10 @@ expect_status 2 lafs-convert "$vit"
 message "no output given"
 expect_status 2 lafs-convert -o out.h5 "$vit"
 message "'out.h5' does not end in .safetensors, .pth or .onnx"
+cp "$vit" itself.safetensors
+expect_status 2 lafs-convert -o ./itself.safetensors itself.safetensors
+message "the input 'itself.safetensors' would be replaced by the output './itself.safetensors'"
+same itself.safetensors "$vit"
 expect_status 2 lafs-convert --mirror -o x.safetensors "$vit"
 message "are for writing .onnx"
 expect_status 2 lafs-convert --list --opset 16 "$vit"
