@@ -39,7 +39,8 @@ DEVICE void fetch(const struct scanned &s, int64_t queries, int64_t entries, int
     if (piece >= s.dim) return;
     int8_t *to = stage + thread_index() % PIECES * PIECE;
 #pragma unroll
-    for (int k = thread_index() / PIECES; k < TILE; k += AT_ONCE) {
+    for (int r = 0; r < TILE / AT_ONCE; r++) {
+        const int k = thread_index() / PIECES + r * AT_ONCE;
         const int64_t i = queries * TILE + k, j = entries * TILE + k;
         copy_async_16(to + k * ROW, s.q + (i < s.nq ? i : s.nq - 1) * s.dim + piece);
         copy_async_16(to + (TILE + k) * ROW, s.g + (j < s.m ? j : s.m - 1) * s.dim + piece);
