@@ -80,17 +80,20 @@ expect_status 0 $finetune --epochs 1 --warmup 0 --init whole-f/model.safetensors
 ok "a run that failed before its first step takes other options"
 
 # How far pretraining has come is seen from its checkpoint; one of fine-tuning is no start.
-newest=$(ls whole-p/checkpoint-*.safetensors | sort -t - -k 3 -n | tail -n 1)
-for init in "$newest" whole-p/model.safetensors; do
-    expect_status 0 $finetune --epochs 1 --warmup 0 --stage 3 --init "$init" --landmarks whole-f/model.safetensors \
-        -o "seen-$(basename "${init%.*}")" faces.lafs
-done
-losses "seen-$(basename "${newest%.*}")" >checkpoint.losses
-losses seen-model >model.losses
-same checkpoint.losses model.losses
+if [ -e whole-p ]; then # with the thread sanitizer there is none
+    newest=$(ls whole-p/checkpoint-*.safetensors | sort -t - -k 3 -n | tail -n 1)
+    for init in "$newest" whole-p/model.safetensors; do
+        expect_status 0 $finetune --epochs 1 --warmup 0 --stage 3 --init "$init" --landmarks whole-f/model.safetensors \
+            -o "seen-$(basename "${init%.*}")" faces.lafs
+    done
+    losses "seen-$(basename "${newest%.*}")" >checkpoint.losses
+    losses seen-model >model.losses
+    same checkpoint.losses model.losses
+    ok "fine-tuning goes on from a checkpoint of pretraining"
+fi
 expect_status 1 $finetune --epochs 1 --warmup 0 --init "$(ls whole-f/checkpoint-*.safetensors | head -n 1)" -o never faces.lafs
 message "it is a checkpoint; at the end of a run its model is in model.safetensors"
-ok "fine-tuning goes on from a checkpoint of pretraining"
+ok "a checkpoint of fine-tuning is no start"
 
 # A run says by its digest where it began: the model may move, but not change; and the model that it leaves says so, too.
 digest=$(sha256sum <whole-f/model.safetensors | cut -d' ' -f1)
