@@ -28,3 +28,16 @@ printf '\246images\323\177\377\377\377\377\377\377\377\244prov\220' >>views
 expect_status 2 lafs-pretrain --dry-run --landmarks grid --batch 4 --micro 4 --epochs 3 --warmup 1 <views
 message "3 epochs of 9223372036854775807 images are too many"
 ok "steps beyond any number"
+
+# What the pages say of grids.
+for grid in 8:196 10:121 12:81 14:64 16:49; do
+    for program in "lafs-finetune --stage 1 --tokens grid" "lafs-pretrain --landmarks grid"; do
+        # shellcheck disable=SC2086
+        expect_status 0 $program --dim 64 --depth 1 --heads 1 --mlp 64 --batch 2 --patch "${grid%:*}" \
+            --patches "${grid#*:}" --dry-run faces.lafs >plan
+    done
+    expect_status 2 lafs-finetune --stage 1 --tokens grid --batch 2 --patch ${grid%:*} --patches 25 --dry-run \
+        faces.lafs
+    message "a grid has ${grid#*:} patches of --patch ${grid%:*}, --patches is 25"
+done
+ok "a grid has as many patches as fit"
