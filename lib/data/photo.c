@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mark.h"
 #include "base/mem.h"
 #include "data/face.h"
 #include "data/source.h"
@@ -436,7 +437,7 @@ lafs_status lafs_source_lines(struct lafs_input *in, const char *path, struct la
     LAFS_TRY(lafs_input_open(in, path, err));
     lafs_status st = lafs_input_fill(in, 3, err);
     if (st != LAFS_OK) lafs_input_close(in);
-    else if (lafs_input_left(in) >= 3 && !memcmp(lafs_input_data(in), "\xef\xbb\xbf", 3)) lafs_input_take(in, 3);
+    else lafs_input_take(in, lafs_mark(lafs_input_data(in), lafs_input_left(in)));
     return st;
 }
 

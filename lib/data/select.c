@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/mark.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "data/keyset.h"
@@ -152,7 +153,7 @@ lafs_status lafs_people_parse(struct lafs_people **out, const char *text, size_t
     LAFS_TRY(lafs_alloc0(&people, 1, sizeof *people, err));
     people->set.same = same_listed;
     people->set.arg = people;
-    if (size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) p = text += 3; /* a byte order mark is of no name */
+    p = text += lafs_mark(text, size);
     while (next_fields(&p, end, &f)) form = f.n > form ? f.n : form;
     lafs_status st = LAFS_OK;
     p = text;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/mark.h"
 #include "base/mem.h"
 
 enum { MAX_COLUMNS = 64 };
@@ -142,7 +143,7 @@ lafs_status lafs_ijb_list_parse(struct lafs_ijb_list *list, const char *text, si
     struct row *rows = NULL;
     int64_t n = 0;
     memset(list, 0, sizeof *list);
-    if (size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) c.p += 3; /* a byte order mark */
+    c.p += lafs_mark(text, size);
     lafs_status st = read_rows(&c, &rows, &n, err);
     if (st == LAFS_OK) st = take_rows(list, rows, n, what, err);
     lafs_free(rows);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mark.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "data/face.h"
@@ -101,7 +102,7 @@ struct lines {
 static void lines_init(struct lines *l, const char *text, size_t size, const char *what)
 {
     memset(l, 0, sizeof *l);
-    l->p = size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? text + 3 : text; /* a byte order mark */
+    l->p = text + lafs_mark(text, size);
     l->end = text + size;
     l->what = what;
 }
