@@ -6,6 +6,7 @@
 #   make check      all tests (SAN=address,undefined or SAN=thread for sanitizers; T=json runs those whose name holds "json";
 #                   SHARED=DIR: also tests/real, on the real photos of DIR/data with the published detector of DIR/weights)
 #   make check-interop   beside webdataset, msgpack, safetensors, PyTorch, onnxruntime, InsightFace (put into build/)
+#   make check-cluster   several machines, which are networks of this one, under mpirun and Slurm (as root)
 #   make fuzz       every fuzz target for TIME=600 seconds (needs clang); F=json runs one
 #   make soak       1 and 10 million records in little memory, to shards too (RECORDS="1000 1000000" for other numbers)
 #   make soak-ijb   IJB-C's protocols at their true size through lafs-verify and lafs-search
@@ -75,7 +76,7 @@ SHIM := $B/tests/inject/shim.so
 
 .SECONDARY:
 .PHONY: all
-all: $(PROGRAMS) bin
+all: $B/complete $(PROGRAMS) bin
 
 $B/kernels/%.o: ALL_CFLAGS += $(KERNEL_CFLAGS)
 $B/kernels/cpu/%.o: ALL_CFLAGS += $(SAN_CPU)
@@ -129,7 +130,14 @@ bin: $(PROGRAMS)
 .PHONY: deps
 deps:
 	@CC='$(CC)' DEPS='$(DEPS)' tools/deps $(if $(filter check,$(MAKECMDGOALS)),check,build)
-ifneq ($(filter check demo,$(MAKECMDGOALS)),)
+# Other goals install nothing, but say what is missing before a compiler does.
+$B/complete:
+	@CC='$(CC)' DEPS=no tools/deps build || { echo "make deps installs them on Debian" >&2; exit 1; }
+	@mkdir -p $(@D)
+	@touch $@
+$(LIB_OBJ) $(COMMON_OBJ) $(CMD_SRC:%.c=$B/%.o): | $B/complete
+ifneq ($(filter check check-interop check-cluster demo,$(MAKECMDGOALS)),)
+$B/complete: | deps
 $(LIB_OBJ) $(COMMON_OBJ) $(CMD_SRC:%.c=$B/%.o) $(TEST_SRC:%.c=$B/%.o) $(FUZZ_SRC:%.c=$B/%.o): | deps
 endif
 
@@ -286,6 +294,10 @@ check: deps $(PROGRAMS) $(filter $B/%,$(CHECK)) $(if $(filter $(CUDA_TESTS),$(CH
 .PHONY: check-interop
 check-interop: deps $(PROGRAMS)
 	@CC='$(CC)' SAN='$(SAN)' tests/run $B tests/interop/interop.sh
+
+.PHONY: check-cluster
+check-cluster: deps $(PROGRAMS) $(MPI_PLUGIN) $(if $(CUDA_TESTS),$(SIM)/lafs-cuda.so)
+	@CC='$(CC)' SAN='$(SAN)' tests/run $B tests/cluster/mpirun.sh tests/cluster/slurm.sh
 
 FUZZERS := $(patsubst %,$B/fuzz/%,$(or $F,$(FUZZ_SRC:tests/fuzz/%.c=%)))
 $B/fuzz/%: $B/tests/fuzz/%.o $B/libcmd.a $(PROGRAM_LIB)

@@ -1,0 +1,22 @@
+#!/bin/bash
+# Where a package is missing, its name is said, not what a compiler makes of that.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/tree/lib.sh
+work=$(mktemp -d "${TMPDIR:-/tmp}/lafs-missing.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cat >"$work/cc" <<'EOC'
+#!/bin/sh
+case " $* " in *" -lmsgpackc "*) exit 1 ;; *) exec cc "$@" ;; esac
+EOC
+chmod +x "$work/cc"
+named() { # GOAL...
+    MAKEFLAGS='' make --no-print-directory CC="$work/cc" NVCC=no MPICC=no "$@" >"$work/said" 2>&1 &&
+        complain "make $* has built without msgpack-c"
+    [ "$(head -n 1 "$work/said")" = "missing packages (Debian's names): libmsgpack-dev" ] ||
+        complain "make $* says: $(head -n 5 "$work/said")"
+}
+named all
+named DEPS=no demo
+ok "a package that is missing is named"
+finish
