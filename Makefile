@@ -44,7 +44,9 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -ffp-contract=off -fno-math-errno -pt
 # dropout) scalar below AVX-512.
 KERNEL_CFLAGS := -fno-trapping-math
 # What a program does not use it does not load.
-LDLIBS = -Wl,--as-needed -ljpeg -lpng -lmsgpackc -lm -ldl
+# msgpack-c 6 has another name than those before.
+MSGPACK = $(if $(findstring /,$(shell $(CC) -print-file-name=libmsgpack-c.so)),-lmsgpack-c,-lmsgpackc)
+LDLIBS = -Wl,--as-needed -ljpeg -lpng $(MSGPACK) -lm -ldl
 
 # As many jobs as processors, unless the command line says otherwise.
 ifeq ($(MAKELEVEL),0)

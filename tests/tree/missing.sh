@@ -7,7 +7,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/lafs-missing.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cat >"$work/cc" <<'EOC'
 #!/bin/sh
-case " $* " in *" -lmsgpackc "*) exit 1 ;; *) exec cc "$@" ;; esac
+case " $* " in *" -lmsgpackc "* | *" -lmsgpack-c "*) exit 1 ;; *) exec cc "$@" ;; esac
 EOC
 chmod +x "$work/cc"
 named() { # GOAL...
