@@ -103,7 +103,8 @@ static void draw_norm_inputs(struct op *o)
 {
     draw_tokens(o);
     o->dim[0] = draw_width(o, 2, 200);
-    if (o->stored && below(o, 0, 3) == 0) o->dim[0] = 8 * below(o, 90, 110); /* about 768, the most that a GPU keeps in registers */
+    /* More columns than are summed at a time; about 768, the most that a GPU keeps in registers. */
+    if (below(o, 0, 3) == 0) o->dim[0] = o->stored ? 8 * below(o, 90, 110) : below(o, 257, 530);
     o->dim[1] = below(o, 0, 3) > 0;
     o->dim[2] = !o->dim[1] || below(o, 0, 3) > 0;
     o->num[1] = below(o, 0, 1) ? 0.3 : 0;
@@ -390,7 +391,8 @@ static const struct op_case cases[] = {
      prepare_add_norm_bwd,
      objective_add_norm_x,
      {{"x", "dx"}},
-     .step = 0.02},
+     .step = 0.02,
+     .grad_tol = 5e-3}, /* where x only passes, all that is left of it is the rounding of a sum */
     {"attention", draw_attention, run_attention},
     {"attention_bwd",
      draw_attention_bwd,
