@@ -186,7 +186,10 @@ static void draw_part(struct op *o)
         r[i] = (struct lafs_margin_row){t[i], below(o, 0, 4) ? 0.3 : 0}; /* some are not there */
     double *most = (double *)add_buf(o, "most", IN, WHOLE, o->dim[0], 8)->init;
     double *sum = (double *)add_buf(o, "sum", IN, WHOLE, o->dim[0], 8)->init;
-    for (int64_t i = 0; i < o->dim[0]; i++) most[i] = o->num[0] + 0.1 * most[i], sum[i] += 3;
+    for (int64_t i = 0; i < o->dim[0]; i++) {
+        most[i] = r[i].factor != 0 ? o->num[0] + 0.1 * most[i] : -INFINITY; /* as margin_most and margin_sums have it */
+        sum[i] = r[i].factor != 0 ? sum[i] + 3 : 0;
+    }
     whole(o, "cosine", IN, o->dim[0] * o->dim[2]);
 }
 static struct lafs_margin_part part_of(struct op *o)
