@@ -76,6 +76,10 @@ static const struct geometry depth[] = {
     {{2, 3, 17, 10, 3, 1, 10}, 1, LAFS_ACT_SIGMOID},
     {{1, 2, 2, 1, 5, 2, 1}, 0, LAFS_ACT_NONE},
     {{1, 6, 1, 7, 1, 1, 7}, 1, LAFS_ACT_RELU},
+    {{1, 5, 16, 24, 3, 1, 24}, 1, LAFS_ACT_RELU}, /* the last of eights at the edge */
+    {{2, 4, 24, 20, 5, 1, 20}, 0, LAFS_ACT_NONE},
+    {{1, 7, 47, 33, 5, 2, 33}, 0, LAFS_ACT_HSWISH},
+    {{1, 6, 32, 17, 3, 2, 17}, 1, LAFS_ACT_NONE},
     {{2, 7, 10, 19, 4, 1, 19}, 1, LAFS_ACT_RELU}, /* no middle */
     {{1, 8, 9, 33, 2, 2, 33}, 0, LAFS_ACT_NONE},
     {{2, 11, 23, 20, 7, 3, 20}, 1, LAFS_ACT_NONE},
