@@ -4,6 +4,18 @@
 
 #include "kernels/cpu/isa.h"
 
+/* Under AddressSanitizer, what lies behind the size that an op asks for is out of bounds although it is there. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+static void fence(const struct lafs_host_mem *m, size_t size)
+{
+    ASAN_UNPOISON_MEMORY_REGION(m->p, m->size);
+    ASAN_POISON_MEMORY_REGION((char *)m->p + size, m->size - size);
+}
+#else
+static void fence(const struct lafs_host_mem *m, size_t size) { (void)m, (void)size; }
+#endif
+
 /* Aligned, and on large pages where it is large. Half as much again as is asked for: how many rows an op sees is drawn
  * anew in each step (drop-path), and a step that sees more than those before it shall find room. */
 static int grow(struct lafs_dev *d, struct lafs_host_mem *m, size_t size)
@@ -23,15 +35,17 @@ static int grow(struct lafs_dev *d, struct lafs_host_mem *m, size_t size)
 int lafs_cpu_reserve(struct lafs_dev *d, size_t size)
 {
     for (int i = 0; i < d->workers; i++) {
-        if (d->scratch[i].size >= size) continue;
-        if (!grow(d, &d->scratch[i], size)) return 0;
+        if (d->scratch[i].size < size && !grow(d, &d->scratch[i], size)) return 0;
+        fence(&d->scratch[i], size);
     }
     return 1;
 }
 
 void *lafs_cpu_shared(struct lafs_dev *d, size_t size)
 {
-    return d->shared.size >= size || grow(d, &d->shared, size) ? d->shared.p : NULL;
+    if (d->shared.size < size && !grow(d, &d->shared, size)) return NULL;
+    fence(&d->shared, size);
+    return d->shared.p;
 }
 
 static lafs_status cpu_open(struct lafs_dev **out, const char *arg, struct lafs_pool *pool, struct lafs_err *err)

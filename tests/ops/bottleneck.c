@@ -27,9 +27,10 @@ static const struct plan {
     {1, {{9, 20, 4, 12, 4, 7, 1, 3, LAFS_ACT_RELU}}},                                     /* one without unrolling */
     {1, {{6, 6, 5, 9, 5, 1, 1, 0, LAFS_ACT_GELU, 1}}},
     {1, {{56, 56, 16, 64, 24, 1, 2, 0, LAFS_ACT_RELU}}},                                  /* strips, rows left out */
-    {1, {{60, 60, 16, 64, 24, 3, 4, 8, LAFS_ACT_HSWISH}}},                                /* and with a squeeze */
+    {1, {{6, 4, 5, 20, 7, 1, 2, 0, LAFS_ACT_RELU}}},                                      /* and several images at once */
+    {1, {{60, 60, 16, 64, 24, 3, 4, 8, LAFS_ACT_HSWISH}}},                                /* with a squeeze */
     {1, {{7, 7, 112, 672, 160, 5, 2, 168, LAFS_ACT_HSWISH}}},                             /* depth in steps */
-    {3, {{14, 14, 40, 120, 40, 5, 1, 30, LAFS_ACT_RELU, 1},
+    {3, {{14, 14, 40, 192, 40, 5, 1, 30, LAFS_ACT_RELU, 1},
          {14, 14, 40, 200, 83, 3, 2, 0, LAFS_ACT_HSWISH},
          {7, 7, 83, 184, 83, 3, 1, 46, LAFS_ACT_HSWISH, 1}}},
 };
@@ -72,6 +73,7 @@ static float *run(const struct lafs_backend *b, struct chain *c, int64_t first, 
 {
     size_t bytes = b->ops->bottlenecks_size(c->count, c->g);
     float *packed = ops_out((int64_t)(bytes / sizeof(float)));
+    for (size_t i = 0; i < bytes / sizeof(float); i++) packed[i] = NAN; /* all that is read is packed */
     float *y = ops_out(n * out_size(&c->g[c->count - 1]));
     b->ops->bottlenecks_pack(b->dev, c->count, c->g, packed);
     b->ops->bottlenecks(b->dev, n, c->count, c->g, packed, x + first * c->g[0].h * c->g[0].w * c->g[0].c, y);

@@ -58,6 +58,10 @@ static const struct geometry dense[] = {
     {{1, 2, 1, 5, 3, 1, 33}, 1, LAFS_ACT_NONE},
     {{1, 6, 31, 2, 5, 2, 70}, 1, LAFS_ACT_RELU},
     {{1, 1, 1, 2, 7, 1, 3}, 1, LAFS_ACT_NONE},
+    {{2, 7, 10, 5, 4, 1, 9}, 1, LAFS_ACT_RELU}, /* no middle */
+    {{1, 8, 9, 3, 2, 2, 18}, 0, LAFS_ACT_NONE},
+    {{1, 10, 23, 4, 5, 3, 6}, 1, LAFS_ACT_NONE},
+    {{2, 3, 5, 2, 17, 1, 3}, 1, LAFS_ACT_HSWISH}, /* more taps than kernels take */
 };
 static const struct geometry depth[] = {
     {{1, 1, 1, 1, 3, 1, 1}, 1, LAFS_ACT_NONE},
@@ -72,6 +76,14 @@ static const struct geometry depth[] = {
     {{2, 3, 17, 10, 3, 1, 10}, 1, LAFS_ACT_SIGMOID},
     {{1, 2, 2, 1, 5, 2, 1}, 0, LAFS_ACT_NONE},
     {{1, 6, 1, 7, 1, 1, 7}, 1, LAFS_ACT_RELU},
+    {{1, 5, 16, 24, 3, 1, 24}, 1, LAFS_ACT_RELU}, /* the last of eights at the edge */
+    {{2, 4, 24, 20, 5, 1, 20}, 0, LAFS_ACT_NONE},
+    {{1, 7, 47, 33, 5, 2, 33}, 0, LAFS_ACT_HSWISH},
+    {{1, 6, 32, 17, 3, 2, 17}, 1, LAFS_ACT_NONE},
+    {{2, 7, 10, 19, 4, 1, 19}, 1, LAFS_ACT_RELU}, /* no middle */
+    {{1, 8, 9, 33, 2, 2, 33}, 0, LAFS_ACT_NONE},
+    {{2, 11, 23, 20, 7, 3, 20}, 1, LAFS_ACT_NONE},
+    {{2, 3, 5, 6, 17, 1, 6}, 1, LAFS_ACT_HSWISH}, /* more taps than kernels take */
 };
 enum { DENSE = sizeof dense / sizeof *dense, DEPTH = sizeof depth / sizeof *depth };
 

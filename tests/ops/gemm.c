@@ -101,6 +101,19 @@ TEST(without_add_c_is_not_read)
     CHECK(c[0] == 5 && c[1] == 5 && c[2] == 14 && c[3] == 11);
     lafs_cpu_gemm(0, 0, 2, 2, 0, a, 3, b, 2, 0, c, 2); /* the empty sum */
     CHECK(c[0] == 0 && c[3] == 0);
+    struct lafs_backend one;
+    struct lafs_err e;
+    REQUIRE_OK(lafs_backend_open(&one, "cpu", NULL, NULL, &e), &e);
+    struct lafs_matmul p = {.m = 2, .n = 2, .k = 3, .a = a, .lda = 3, .b = b, .ldb = 2, .c = c, .ldc = 2};
+    for (p.k = 3; p.k >= 0; p.k -= 3) {
+        for (int i = 0; i < 4; i++) c[i] = NAN;
+        lafs_cpu_matmul(one.dev, &p);
+        for (int i = 0; i < 4; i++) CHECK(c[i] == (p.k ? (float[]){5, 5, 14, 11}[i] : 0));
+    }
+    p.k = 0, p.add = 1, c[1] = 7;
+    lafs_cpu_matmul(one.dev, &p);
+    CHECK(c[0] == 0 && c[1] == 7);
+    lafs_backend_close(&one);
 }
 
 /* A row has the same bits wherever it stands, among however many, in gemm and in matmul, on any number of threads. */

@@ -1,6 +1,7 @@
 #include "tests/ops/table.h"
 
 /* -- l2norm: dim 0 width -- */
+static const float SHORT = 4e-13f; /* of a row, less than the minimum */
 static void draw_l2norm(struct op *o)
 {
     draw_images(o, 9);
@@ -8,8 +9,9 @@ static void draw_l2norm(struct op *o)
     per_seq(o, "x", IN, o->dim[0]);
     per_seq(o, "y", OUT, o->dim[0]);
     per_seq(o, "norm", OUT, 1);
-    if (below(o, 0, 2) == 0) /* a row of zeros is divided by the minimum */
-        for (int64_t j = 0; j < o->dim[0]; j++) init_f(o, "x")[j] = 0;
+    const int64_t first = below(o, 0, 2); /* a row of zeros is divided by the minimum, and so is a short one */
+    const float factor = first ? SHORT / sqrtf((float)o->dim[0]) : 0;
+    for (int64_t j = 0; first < 2 && j < o->dim[0]; j++) init_f(o, "x")[j] *= factor;
 }
 static void run_l2norm(struct op *o, const struct lafs_backend *b)
 {
@@ -25,6 +27,11 @@ static void draw_l2norm_bwd(struct op *o)
     per_seq(o, "norm", IN, 1);
     per_seq(o, "dy", IN, o->dim[0]);
     per_seq(o, "dx", o->dim[1] ? ADD : OUT, o->dim[0]);
+}
+static void draw_l2norm_bwd_short(struct op *o)
+{
+    draw_l2norm_bwd(o);
+    scale_buf(o, "x", SHORT / sqrtf((float)o->dim[0]), 0);
 }
 static void prepare_l2norm_bwd(struct op *o, const struct lafs_backend *ref)
 {
@@ -179,7 +186,10 @@ static void draw_part(struct op *o)
         r[i] = (struct lafs_margin_row){t[i], below(o, 0, 4) ? 0.3 : 0}; /* some are not there */
     double *most = (double *)add_buf(o, "most", IN, WHOLE, o->dim[0], 8)->init;
     double *sum = (double *)add_buf(o, "sum", IN, WHOLE, o->dim[0], 8)->init;
-    for (int64_t i = 0; i < o->dim[0]; i++) most[i] = o->num[0] + 0.1 * most[i], sum[i] += 3;
+    for (int64_t i = 0; i < o->dim[0]; i++) {
+        most[i] = r[i].factor != 0 ? o->num[0] + 0.1 * most[i] : -INFINITY; /* as margin_most and margin_sums have it */
+        sum[i] = r[i].factor != 0 ? sum[i] + 3 : 0;
+    }
     whole(o, "cosine", IN, o->dim[0] * o->dim[2]);
 }
 static struct lafs_margin_part part_of(struct op *o)
@@ -272,7 +282,7 @@ static void draw_adamw(struct op *o)
     struct lafs_rate *r = (void *)add_buf(o, "rate", IN, WHOLE, o->dim[0] * (int64_t)sizeof *r, 1)->init;
     for (int64_t i = 0; i < o->dim[0]; i++) {
         const double step = (double)below(o, 1, 300);
-        r[i] = (struct lafs_rate){.lr = 1e-3f, .decay = 0.1f, .clip = below(o, 0, 1) ? 3 : 0,
+        r[i] = (struct lafs_rate){.lr = 1e-3f, .decay = 0.1f, .clip = (float[]){0, 0.3f, 3}[below(o, 0, 2)],
                                   .skip = below(o, 0, 4) == 0, .correct1 = 1 - pow(0.9, step),
                                   .correct2 = 1 - pow(0.999, step)};
     }
@@ -291,6 +301,7 @@ static void run_adamw(struct op *o, const struct lafs_backend *b)
 static const struct op_case cases[] = {
     {"l2norm", draw_l2norm, run_l2norm},
     {"l2norm_bwd", draw_l2norm_bwd, run_l2norm_bwd, prepare_l2norm_bwd, objective_l2norm, {{"x", "dx"}}},
+    {"l2norm_bwd, short rows", draw_l2norm_bwd_short, run_l2norm_bwd, prepare_l2norm_bwd},
     {"dino_loss", draw_dino, run_dino, .objective = objective_dino, .grad = {{"student", "dstudent"}}},
     {"dino_loss, many teachers", draw_dino_many, run_dino},
     {"dino_loss forward", draw_dino_forward, run_dino_forward},

@@ -99,10 +99,10 @@ static void choose_end(const struct lafs_backend *b, const struct lafs_some *c)
     if (c) b->ops->free(b->dev, (void *)c->dev_of);
 }
 
-static void draw_norm_inputs(struct op *o)
+static void draw_norm_inputs(struct op *o, int64_t least, int64_t most)
 {
     draw_tokens(o);
-    o->dim[0] = draw_width(o, 2, 200);
+    o->dim[0] = draw_width(o, least, most);
     if (o->stored && below(o, 0, 3) == 0) o->dim[0] = 8 * below(o, 90, 110); /* about 768, the most that a GPU keeps in registers */
     o->dim[1] = below(o, 0, 3) > 0;
     o->dim[2] = !o->dim[1] || below(o, 0, 3) > 0;
@@ -118,7 +118,7 @@ static void draw_norm_inputs(struct op *o)
 }
 static void draw_add_norm(struct op *o)
 {
-    draw_norm_inputs(o);
+    draw_norm_inputs(o, 2, 200);
     enum buf_kind kind = find_buf(o, "to")->absent ? OUT : ADD; /* what is not chosen stays */
     rows(o, "x_out", OUT, o->dim[0])->absent = !o->dim[1];
     rows(o, "y", kind, o->dim[0])->absent = !o->dim[2];
@@ -164,9 +164,9 @@ static void draw_add_norm_in_place(struct op *o)
 static void run_add_norm_in_place(struct op *o, const struct lafs_backend *b) { call_add_norm(o, b, F(o, "x")); }
 
 /* Objective: y.dy + x_out.later; `later` is what dx holds before the call. Without a branch x_out is x. */
-static void draw_add_norm_bwd(struct op *o)
+static void draw_add_norm_bwd_of(struct op *o, int64_t least, int64_t most)
 {
-    draw_norm_inputs(o);
+    draw_norm_inputs(o, least, most);
     rows(o, "x_out", IN, o->dim[0]);
     rows(o, "y", IN, o->dim[0])->absent = !o->dim[2];
     rows(o, "mean", IN, 1)->absent = !o->dim[2];
@@ -180,6 +180,9 @@ static void draw_add_norm_bwd(struct op *o)
     if (o->stored) whole(o, "dbias", ADD, o->dim[0])->absent = find_buf(o, "dbranch")->absent || below(o, 0, 2) == 0;
     store(o, " dy dbranch");
 }
+static void draw_add_norm_bwd(struct op *o) { draw_add_norm_bwd_of(o, 2, 200); }
+/* More columns than are summed at a time. */
+static void draw_add_norm_bwd_wide(struct op *o) { draw_add_norm_bwd_of(o, 257, 600); }
 static void prepare_add_norm_bwd(struct op *o, const struct lafs_backend *ref)
 {
     static const char *const made[] = {"x_out", "y", "mean", "rstd"};
@@ -391,6 +394,7 @@ static const struct op_case cases[] = {
      objective_add_norm_x,
      {{"x", "dx"}},
      .step = 0.02},
+    {"add_norm_bwd wide", draw_add_norm_bwd_wide, run_add_norm_bwd, prepare_add_norm_bwd, .rounds = 3},
     {"attention", draw_attention, run_attention},
     {"attention_bwd",
      draw_attention_bwd,

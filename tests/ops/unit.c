@@ -25,6 +25,7 @@ static const struct plan {
     {1, 33, 90, 30, 1, 0, {{7, 1, 0, 0}, {4, 1, 0, LAFS_ACT_HSIGMOID}}, LAFS_ACT_RELU},             /* an even kernel */
     {1, 20, 20, 4, 0, 0, {{1, 1, 0, LAFS_ACT_RELU}, {3, 4, 0, LAFS_ACT_RELU}}, LAFS_ACT_HSWISH},     /* rows left out */
     {1, 9, 40, 3, 0, 0, {{17, 1, 0, LAFS_ACT_RELU}, {0, 1, 5, LAFS_ACT_NONE}}, LAFS_ACT_RELU},       /* a large one */
+    {2, 19, 23, 6, 0, 0, {{3, 1, 0, LAFS_ACT_RELU}, {0, 1, 90, LAFS_ACT_HSWISH}}, LAFS_ACT_RELU},    /* widens */
     {5, 14, 14, 40, 1, 1, {{0, 1, 200, 0}, {3, 1, 0, LAFS_ACT_HSWISH}}, LAFS_ACT_HSWISH},
     {9, 4, 4, 960, 0, 0, {{0, 1, 160, LAFS_ACT_HSWISH}, {0, 1, 83, LAFS_ACT_NONE}}, LAFS_ACT_NONE},
 };

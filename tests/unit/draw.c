@@ -1,5 +1,6 @@
 #include "tests/test.h"
 
+#include "base/rng.h"
 #include "image/draw.h"
 
 static struct lafs_err err;
@@ -26,6 +27,9 @@ TEST(boxes)
     lafs_draw_box(&im, 2, 3, 7, 6, 1, red);
     CHECK_INT(lit(&im), 2 * 6 + 2 * 2);
     CHECK(im.px[(3 * 20 + 2) * 3] == 255 && im.px[(6 * 20 + 7) * 3] == 255 && im.px[(4 * 20 + 4) * 3] == 0);
+    lafs_draw_box(&im, 9, 1, 18, 8, 2, red);
+    CHECK_INT(lit(&im), 2 * 6 + 2 * 2 + 10 * 8 - 6 * 4);
+    CHECK(im.px[(2 * 20 + 10) * 3] == 255 && im.px[(3 * 20 + 11) * 3] == 0 && im.px[(6 * 20 + 16) * 3] == 0);
     lafs_image_release(&im);
 }
 
@@ -50,6 +54,15 @@ TEST(nothing_outside_is_touched)
     lafs_draw_image(&im, -50, 2, &other);
     CHECK_INT(lit(&im), 6);
     lafs_image_release(&other);
+    other = blank(4, 3);
+    for (int i = 0; i < 36; i++) other.px[i] = (uint8_t)(100 + i);
+    lafs_image_release(&im);
+    im = blank(6, 9);
+    lafs_draw_image(&im, 3, 1, &other); /* its last column is cut off */
+    for (int y = 0; y < 9; y++)
+        for (int x = 0; x < 6; x++)
+            CHECK_INT(im.px[3 * (6 * y + x) + 1], x >= 3 && y >= 1 && y < 4 ? 101 + 3 * (4 * (y - 1) + x - 3) : 0);
+    lafs_image_release(&other);
     lafs_image_release(&im);
 }
 
@@ -68,8 +81,26 @@ TEST(text)
     b = blank(40, 9);
     lafs_draw_text(&b, 0, 0, 10, "II", white); /* the second does not fit */
     CHECK_INT(lit(&a), 2 * lit(&b));
+    lafs_draw_text(&b, 0, 0, 40, "\xf0\x9f\x98\x80I\xe2\x82\xac", white); /* a letter each, whatever its bytes */
+    lafs_image_release(&a);
+    a = blank(40, 9);
+    lafs_draw_text(&a, 0, 0, 40, "I", white); /* below what is drawn next */
+    lafs_draw_text(&a, 0, 0, 40, "?I?", white);
+    CHECK(memcmp(a.px, b.px, 40 * 9 * 3) == 0);
     lafs_image_release(&a);
     lafs_image_release(&b);
+}
+
+/* Every letter as it was drawn when somebody looked at it. */
+TEST(letters)
+{
+    struct lafs_image im = blank(6 * 95, 9);
+    char all[96] = "";
+    for (int i = 0; i < 95; i++) all[i] = (char)(' ' + i);
+    lafs_draw_text(&im, 0, 0, im.w, all, white);
+    uint64_t seen = lafs_fnv1a(im.px, (size_t)(im.w * im.h * 3));
+    if (seen != 0x8039a1143705d9b7u) FAIL_("their pixels' hash is %#llx", (unsigned long long)seen);
+    lafs_image_release(&im);
 }
 
 TEST(scaling)
@@ -92,4 +123,4 @@ TEST(scaling)
     lafs_image_release(&im);
 }
 
-TEST_MAIN(boxes, nothing_outside_is_touched, text, scaling)
+TEST_MAIN(boxes, nothing_outside_is_touched, text, letters, scaling)

@@ -80,6 +80,16 @@ TEST(what_is_said)
     lafs_fit_say(&f, "--micro", text, sizeof text);
     CHECK_STR(text, "6.0 MB are needed, 0.0 MB are free: not even --micro 2 fits (0.0 MB); with --precision bf16x3, "
                     "--micro 2 does (0.0 MB)");
+    w.precision = LAFS_PRECISION_BF16X3; /* the others take more */
+    f = fit(w, 2000000);
+    lafs_fit_say(&f, "--micro", text, sizeof text);
+    CHECK_STR(text, "2.4 MB are needed, 2.0 MB are free: --micro 499975 fits (2.0 MB)");
+    w.items = w.least = 1; /* and there is no smaller choice */
+    f = fit(w, 50);
+    lafs_fit_say(&f, "--micro", text, sizeof text);
+    CHECK_STR(text, "0.0 MB are needed, 0.0 MB are free");
+    w = (struct lafs_fit_work){need, NULL, 600000, 2, 0, 0, LAFS_PRECISION_FP32};
+    f = fit(w, 109);
     char little[24];
     lafs_fit_say(&f, "--micro", little, sizeof little);
     CHECK_INT(strlen(little), sizeof little - 1);

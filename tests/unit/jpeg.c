@@ -35,7 +35,9 @@ static void check_fields(const char *name, int tol)
         CHECK_INT(im.w, 48);
         CHECK_INT(im.h, 32);
         for (int i = 0; i < 4; i++)
-            if (!near_colour(&im, i & 1 ? 42 : 10, i & 2 ? 26 : 6, colour[i], tol)) FAIL_("%s: field %d", name, i);
+            if (!near_colour(&im, i & 1 ? 42 : 10, i & 2 ? 26 : 6, colour[i], tol) ||
+                !near_colour(&im, i & 1 ? 47 : 0, i & 2 ? 31 : 0, colour[i], tol))
+                FAIL_("%s: field %d", name, i);
     }
     lafs_image_release(&im);
     lafs_buf_release(&b);

@@ -320,12 +320,30 @@ TEST(odd_chunks)
 
 TEST(kinds_by_their_first_bytes)
 {
+#define KIND(bytes, what, picture) {bytes, what, sizeof bytes - 1, picture}
     static const struct {
         const char *bytes, *what;
         size_t n;
-    } other[] = {{"GIF89a", "a GIF picture", 6}, {"RIFF\1\2\3\4WEBPVP8 ", "a WebP picture", 16},
-                 {"\0\0\0\x18" "ftypheic", "a HEIC picture", 12}, {"II*\0\1\2", "a TIFF picture", 6},
-                 {"BM\1\2", "a BMP picture", 4}, {"\0\0\0\x1c" "ftypavif", "an AVIF picture", 12}};
+        int picture; /* known for certain */
+    } other[] = {KIND("GIF89a", "a GIF picture", 1), KIND("RIFF\1\2\3\4WEBPVP8 ", "a WebP picture", 1),
+                 KIND("II*\0", "a TIFF picture", 1), KIND("MM\0*", "a TIFF picture", 1),
+                 KIND("II+\0", "a TIFF picture", 1), KIND("MM\0+", "a TIFF picture", 1),
+                 KIND("\0\0\0\x18" "ftypheic", "a HEIC picture", 1), KIND("\0\0\0\x18" "ftypheix", "a HEIC picture", 1),
+                 KIND("\0\0\0\x18" "ftypmif1", "a HEIC picture", 1), KIND("\0\0\0\x18" "ftypmsf1", "a HEIC picture", 1),
+                 KIND("\0\0\0\x1c" "ftypavif", "an AVIF picture", 1), KIND("\0\0\0\x1c" "ftypmp42", "a film", 0),
+                 KIND("\0\0\0\x18" "ftypcrx", "a raw picture of a camera", 1),
+                 KIND("FUJIFILMCCD-RAW", "a raw picture of a camera", 1),
+                 KIND("\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture", 1), KIND("\xff\x0a", "a JPEG XL picture", 1),
+                 KIND("\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture", 1),
+                 KIND("\xff\x4f\xff\x51", "a JPEG 2000 picture", 1), KIND("II\xbc", "a JPEG XR picture", 1),
+                 KIND("BM", "a BMP picture", 0), KIND("8BPS", "a Photoshop file", 0),
+                 KIND("\x76\x2f\x31\x01", "an OpenEXR picture", 1), KIND("\0\0\1\0", "an icon", 0),
+                 KIND("P5\n", "a PGM picture", 1), KIND("P6\n", "a PPM picture", 1),
+                 KIND("PK\3\4", "a zip archive", 0), KIND("%PDF-", "a PDF document", 0),
+                 KIND("\xfd\x37zXZ\0", "an xz archive", 0), KIND("BZh", "a bzip2 archive", 0),
+                 KIND("\177ELF", "a program", 0), KIND("\x93NUMPY", "a NumPy array", 0),
+                 KIND("\x0a\x23\xd7\xce", "a RecordIO file", 0), KIND("\1\2\3\4\5\6\7\0{\"", "a safetensors file", 0)};
+#undef KIND
     struct lafs_image im = {0};
     int w, h;
     char want[128];
@@ -335,7 +353,11 @@ TEST(kinds_by_their_first_bytes)
         CHECK_STR(e.msg, want);
         CHECK_INT(lafs_photo_size(other[i].bytes, other[i].n, &w, &h, &e), LAFS_BAD_RECORD);
         CHECK_STR(e.msg, want);
+        CHECK_INT(lafs_begins_as_picture(other[i].bytes, other[i].n), other[i].picture);
     }
+    CHECK(lafs_begins_as_picture("\x89PNG", 4) && lafs_begins_as_picture("\xff\xd8\xff", 3));
+    CHECK(!lafs_begins_as_picture("words", 5) && !lafs_begins_as_picture("P6", 2) && !lafs_looks_like("words", 5));
+    CHECK_STR(lafs_looks_like("\xff\xd8\xff", 3), "a JPEG photo");
     CHECK_INT(lafs_photo_decode(&im, "", 0, 0, &e), LAFS_BAD_RECORD);
     CHECK_STR(e.msg, "the photo is empty");
     CHECK_INT(lafs_photo_check("words", 5, &e), LAFS_BAD_RECORD);

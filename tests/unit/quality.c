@@ -159,6 +159,7 @@ TEST(parts)
     memcpy(points, shot.face[0].points, sizeof points);
     REQUIRE_OK(lafs_quality_of(&crop, &shot.image, m, points, -1, -1, &q, &e), &e);
     CHECK(q.sure == 1 && q.size > 0 && q.size <= 1);
+    CHECK_NEAR(q.pose, 0.968, 0.002);
     CHECK_NEAR(q.value, q.size * q.sharpness * q.pose * q.sure, 6e-5);
     for (int k = 0; k < 6; k++) larger[k] = 4 * m[k];
     REQUIRE_OK(lafs_quality_of(&crop, &shot.image, larger, points, 0.9, 0.3, &p, &e), &e);
@@ -174,29 +175,48 @@ TEST(parts)
     lafs_image_release(&crop);
 }
 
-/* A blurred face at the photo's edge: the edge is no detail, and half a face is worth half. */
+/* The photo from (left, top) on, w x h of it, and the same crop of that. */
+static void cut_out(int left, int top, int w, int h, const double m[6], struct lafs_image *cut, struct lafs_image *crop,
+                    double of_cut[6])
+{
+    REQUIRE_OK(lafs_image_new(cut, w, h, &e), &e);
+    for (int y = 0; y < h; y++)
+        memcpy(cut->px + y * w * 3, shot.image.px + ((top + y) * shot.image.w + left) * 3, (size_t)w * 3);
+    memcpy(of_cut, m, 6 * sizeof *m);
+    of_cut[2] += m[0] * left + m[1] * top;
+    of_cut[5] += m[3] * left + m[4] * top;
+    REQUIRE_OK(lafs_image_new(crop, SIDE, SIDE, &e), &e);
+    REQUIRE_OK(lafs_warp_affine(cut, of_cut, crop, &e), &e);
+}
+
+/* A blurred face at the photo's edge, whichever: the edge is no detail, and half a face is worth half. */
 TEST(outside)
 {
     struct lafs_image crop = {0}, cut = {0}, cut_crop = {0};
-    struct lafs_quality whole, half;
-    double m[6];
+    struct lafs_quality whole, half, unseen;
+    double m[6], of_cut[6];
     render(3, &crop, m);
     blur_photo(&shot.image);
     REQUIRE_OK(lafs_warp_affine(&shot.image, m, &crop, &e), &e);
     REQUIRE_OK(lafs_quality_of(&crop, &shot.image, m, shot.face[0].points, -1, -1, &whole, &e), &e);
-    int w = (int)shot.face[0].points[4]; /* up to the nose */
-    REQUIRE_OK(lafs_image_new(&cut, w, shot.image.h, &e), &e);
-    for (int y = 0; y < cut.h; y++)
-        memcpy(cut.px + y * w * 3, shot.image.px + y * shot.image.w * 3, (size_t)w * 3);
-    REQUIRE_OK(lafs_image_new(&cut_crop, SIDE, SIDE, &e), &e);
-    REQUIRE_OK(lafs_warp_affine(&cut, m, &cut_crop, &e), &e);
-    REQUIRE_OK(lafs_quality_of(&cut_crop, &cut, m, shot.face[0].points, -1, -1, &half, &e), &e);
-    CHECK_NEAR(half.sharpness, whole.sharpness, 0.15);
-    CHECK(half.size < 0.7f * whole.size && half.size > 0.3f * whole.size);
-    CHECK(half.value < 0.8 * whole.value);
+    /* up to the nose, or from there on */
+    const int w = shot.image.w, h = shot.image.h, x = (int)shot.face[0].points[4], y = (int)shot.face[0].points[5];
+    static const double as_ever[4] = {0.809, 0.487, 0.734, 1};
+    const int part[4][4] = {{0, 0, x, h}, {x, 0, w - x, h}, {0, 0, w, y}, {0, y, w, h - y}};
+    for (int k = 0; k < 4; k++) {
+        cut_out(part[k][0], part[k][1], part[k][2], part[k][3], m, &cut, &cut_crop, of_cut);
+        REQUIRE_OK(lafs_quality_of(&cut_crop, &cut, of_cut, shot.face[0].points, -1, -1, &half, &e), &e);
+        /* as if the rest of the face were there, and not looked at */
+        REQUIRE_OK(lafs_quality_of(&crop, &cut, of_cut, shot.face[0].points, -1, -1, &unseen, &e), &e);
+        CHECK_NEAR(half.sharpness, unseen.sharpness, 1e-6);
+        CHECK_NEAR(half.sharpness, as_ever[k], 0.01);
+        if (k == 0) CHECK_NEAR(half.sharpness, whole.sharpness, 0.15);
+        CHECK(half.size < 0.7f * whole.size && half.size > 0.3f * whole.size);
+        CHECK(half.value < 0.8 * whole.value);
+        lafs_image_release(&cut);
+        lafs_image_release(&cut_crop);
+    }
     lafs_image_release(&crop);
-    lafs_image_release(&cut);
-    lafs_image_release(&cut_crop);
 }
 
 TEST(cleaned_up)

@@ -180,6 +180,17 @@ TEST(crops_lie_on_the_template)
             CHECK_NEAR(five[i], points[i], 1e-3);
             mean[i] += points[i] / 50;
         }
+        /* The box holds the turned one, and touches it on every side. */
+        const float *b = p.face[0].box, right = box[0] + box[2], low = box[1] + box[3];
+        float corner[8] = {b[0], b[1], b[0] + b[2], b[1], b[0], b[1] + b[3], b[0] + b[2], b[1] + b[3]}, q[8];
+        int touched = 0;
+        lafs_affine_apply(m, corner, 4, q);
+        for (int i = 0; i < 4; i++) {
+            float x = q[2 * i], y = q[2 * i + 1], e = 1e-3f;
+            CHECK(x > box[0] - e && x < right + e && y > box[1] - e && y < low + e);
+            touched |= (x < box[0] + e) | (x > right - e) << 1 | (y < box[1] + e) << 2 | (y > low - e) << 3;
+        }
+        CHECK_INT(touched, 15);
     }
     for (int i = 0; i < 10; i++) CHECK_NEAR(mean[i], want[i], 2.5);
     lafs_image_release(&crop);

@@ -22,6 +22,7 @@ TEST(declare_and_find)
     const struct lafs_param *p = lafs_params_find(&ps, "w7");
     REQUIRE(p);
     CHECK_INT(p->size, 21);
+    CHECK(p->ndim == 2 && p->shape[0] == 3 && p->shape[1] == 7);
     CHECK_INT(p->off, 7 * 32); /* padded to 64 bytes */
     CHECK_INT(ps.size, 3200);
     CHECK(lafs_params_find(&ps, "w100") == NULL);
@@ -103,4 +104,34 @@ TEST(arena)
     lafs_backend_close(&b);
 }
 
-TEST_MAIN(declare_and_find, refusals, initial_values, arena)
+/* What is not trained goes over, whole, and nothing else. */
+TEST(buffers_are_copied)
+{
+    static const struct {
+        const char *name;
+        int64_t size;
+        int trainable;
+    } each[] = {{"a", 5, 1}, {"b", 70, 0}, {"c", 3, 0}, {"d", 9, 1}, {"e", 20, 1}, {"f", 17, 0}};
+    enum { N = sizeof each / sizeof *each };
+    struct lafs_params ps;
+    float from[512], to[512];
+    REQUIRE(open_cpu());
+    lafs_params_init(&ps);
+    for (int i = 0; i < N; i++)
+        REQUIRE_OK(lafs_params_add(&ps, each[i].name, 1, &each[i].size, each[i].trainable, LAFS_INIT_ZERO, 0, 0, NULL,
+                                   &e), &e);
+    REQUIRE(ps.size <= 512);
+    for (int i = 0; i < 512; i++) from[i] = (float)i, to[i] = -1;
+    lafs_params_copy_buffers(&ps, &b, from, to);
+    for (int i = 0; i < N; i++)
+        for (int64_t k = ps.p[i].off; k < ps.p[i].off + each[i].size; k++)
+            CHECK(to[k] == (each[i].trainable ? -1 : (float)k));
+    REQUIRE_OK(lafs_params_place(&ps, &b, &e), &e);
+    for (int64_t i = 0; i < ps.size; i++) ps.value[i] = 7;
+    REQUIRE_OK(lafs_params_fill(&ps, &b, 1, &e), &e);
+    for (int64_t k = 0; k < each[1].size; k++) CHECK(ps.value[ps.p[1].off + k] == 0);
+    lafs_params_release(&ps, &b);
+    lafs_backend_close(&b);
+}
+
+TEST_MAIN(declare_and_find, refusals, initial_values, arena, buffers_are_copied)

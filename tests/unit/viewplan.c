@@ -236,6 +236,18 @@ TEST(odd_sources)
         }
 }
 
+/* No part of a strip has the area and a permitted ratio: the largest one of such a ratio is taken, from its middle. */
+TEST(strips)
+{
+    struct lafs_pretrain_views v;
+    lafs_pretrain_views_default(&v, 0);
+    for (int tall = 0; tall < 2; tall++) {
+        lafs_plan_pretrain(&v, tall ? 10 : 400, tall ? 400 : 10, 5, 1, "k", plans);
+        const float *a = plans[0].op[0].a, want[4] = {0, 193, 10, 13};
+        for (int k = 0; k < 4; k++) CHECK_NEAR(a[k], want[tall ? k ^ 1 : k], 0);
+    }
+}
+
 TEST(streams)
 {
     struct lafs_pretrain_views v;
@@ -519,5 +531,5 @@ TEST(check_refuses)
     BAD(p.op[1] = ((struct lafs_view_op){LAFS_OP_BRIGHTNESS, {INFINITY}}));
 }
 
-TEST_MAIN(lafs_views, crops, dino_views, odd_sources, streams, known_plan, train_views, train_streams,
+TEST_MAIN(lafs_views, crops, dino_views, odd_sources, strips, streams, known_plan, train_views, train_streams,
           randaugment_amounts, train_parts_can_be_off, all_that_can_be_asked_for_can_be_done, landmarks, check_refuses)
