@@ -58,6 +58,10 @@ ran=0
 while IFS=$'\t' read -r file heading; do
     case "$heading" in *"${1:-}"*) ;; *) continue ;; esac
     [ -s "$file" ] || { complain "no command in '$heading'"; continue; }
+    if grep -q -w python3 "$file" && ! command -v python3 >/dev/null; then
+        echo "skip recipe: $heading: there is no python3"
+        continue
+    fi
     cp -a "$work/prepared" "$work/here"
     (cd "$work/here" && timeout 300 bash -eux -o pipefail "$file") >"$work/log" 2>&1 </dev/null || {
         tail -c 3000 "$work/log" | sed 's/^/    /' >&2

@@ -7,7 +7,7 @@ dest=$(mktemp -d "${TMPDIR:-/tmp}/lafs-install.XXXXXX")
 trap 'rm -rf "$dest"' EXIT
 
 # The variables of the `make check` that runs this count, its job server does not.
-MAKEFLAGS=$(echo "${MAKEFLAGS:-}" | sed 's/ *-j[0-9]*//; s/ *--jobserver-auth=[0-9,]*//') export MAKEFLAGS
+MAKEFLAGS=$(echo "${MAKEFLAGS:-}" | sed 's/ *-j[0-9]*//; s/ *--jobserver-auth=[^ ]*//') export MAKEFLAGS
 root="$dest/a place/opt/lafs"
 make -s --no-print-directory install DESTDIR="$dest/a place" prefix=/opt/lafs >"$dest/log" 2>&1 || {
     cat "$dest/log" >&2
