@@ -50,7 +50,7 @@ struct lafs_writer {
     struct lafs_buf shard_lines; /* of the index */
     struct lafs_lines lines;    /* its samples */
     struct lafs_buf stale;      /* shards of the index that was there, each ended by NUL */
-    int old_index_gone;
+    struct lafs_buf sizes;      /* int64_t (published) of the shards */
     struct lafs_buf scratch, member;
 };
 
@@ -69,6 +69,7 @@ static void free_writer(struct lafs_writer *w)
     lafs_buf_release(&w->shard_lines);
     lafs_lines_release(&w->lines);
     lafs_buf_release(&w->stale);
+    lafs_buf_release(&w->sizes);
     lafs_buf_release(&w->scratch);
     lafs_buf_release(&w->member);
     lafs_pattern_release(&w->names);
@@ -224,10 +225,10 @@ static lafs_status shard_begin(struct lafs_writer *w, struct lafs_err *err)
     return lafs_tar_writer_put(w->tar, LAFS_OPENS, w->member.data, w->member.size, err);
 }
 
-/* Before the first shard changes, the index that was there goes, and what it listed is remembered. */
+/* Before a shard changes, the index that is there goes, and what it listed is remembered: an older one, before the
+ * first shard; that of another program that writes the same shards, before any. */
 static lafs_status retire_old_index(struct lafs_writer *w, struct lafs_err *err)
 {
-    if (w->old_index_gone) return LAFS_OK;
     struct lafs_index *old;
     if (lafs_index_read_shards(&old, w->names.index, NULL) == LAFS_OK) {
         for (int64_t i = 0; i < old->shards; i++) {
@@ -238,7 +239,6 @@ static lafs_status retire_old_index(struct lafs_writer *w, struct lafs_err *err)
     }
     if (unlink(w->names.index) && errno != ENOENT)
         return lafs_fail(err, LAFS_FAILED, "cannot remove '%s': %s", w->names.index, lafs_strerror(errno));
-    w->old_index_gone = 1;
     return lafs_buf_check(&w->stale, err);
 }
 
@@ -266,7 +266,8 @@ static lafs_status shard_end(struct lafs_writer *w, const struct lafs_totals *to
     LAFS_TRY(retire_old_index(w, err));
     LAFS_TRY(lafs_atomic_commit(&w->file, err));
     w->published = w->shards;
-    return LAFS_OK;
+    lafs_buf_put(&w->sizes, &w->at, sizeof w->at);
+    return lafs_buf_check(&w->sizes, err);
 }
 
 static lafs_status put_member(struct lafs_writer *w, const char *key, const char *suffix, const void *data, size_t size,
@@ -463,6 +464,26 @@ static void remove_stale(struct lafs_writer *w)
             unlink(lafs_pattern_path(&w->names, lafs_pattern_number(&w->names, old)));
 }
 
+/* An index says that its shards are there: not when another program has replaced some meanwhile. Their sizes tell, as
+ * they do those who read them; times and numbers of files are not to be relied on everywhere. */
+static lafs_status check_shards(struct lafs_writer *w, struct lafs_err *err)
+{
+    for (int64_t i = 0; i < w->published; i++) {
+        struct stat s;
+        int64_t size;
+        const char *path = lafs_pattern_path(&w->names, i);
+        if (!path) return lafs_buf_check(&w->names.scratch, err);
+        memcpy(&size, w->sizes.data + (size_t)i * sizeof size, sizeof size);
+        if (stat(path, &s))
+            return lafs_fail(err, LAFS_FAILED, "cannot find '%s' again: %s", path, lafs_strerror(errno));
+        if (S_ISREG(s.st_mode) && s.st_size != size)
+            return lafs_fail(err, LAFS_FAILED,
+                             "'%s' was replaced while the other shards were written: does another program write them?",
+                             path);
+    }
+    return LAFS_OK;
+}
+
 static lafs_status write_index(struct lafs_writer *w, struct lafs_err *err)
 {
     struct lafs_buf head, tail;
@@ -490,6 +511,7 @@ static lafs_status shards_close(struct lafs_writer *w, const struct lafs_totals 
     LAFS_TRY(shard_end(w, totals, err));
     LAFS_TRY(lafs_buf_check(&w->shard_lines, err));
     if (!totals->ok) return LAFS_OK;
+    LAFS_TRY(check_shards(w, err));
     remove_stale(w);
     return write_index(w, err);
 }
