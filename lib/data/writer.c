@@ -54,6 +54,16 @@ struct lafs_writer {
     struct lafs_buf scratch, member;
 };
 
+/* Whether shard i, which was published as `path`, is what was written. Its size tells, as it does those who read it;
+ * times and numbers of files are not to be relied on everywhere. */
+static int is_ours(const struct lafs_writer *w, int64_t i, const char *path)
+{
+    struct stat s;
+    int64_t size;
+    memcpy(&size, w->sizes.data + (size_t)i * sizeof size, sizeof size);
+    return stat(path, &s) == 0 && (!S_ISREG(s.st_mode) || s.st_size == size);
+}
+
 static void free_writer(struct lafs_writer *w)
 {
     lafs_tar_writer_abort(w->tar);
@@ -264,10 +274,11 @@ static lafs_status shard_end(struct lafs_writer *w, const struct lafs_totals *to
     if (!path) return lafs_buf_check(&w->names.scratch, err);
     lafs_index_put_shard(&w->shard_lines, lafs_base_name(path), w->at, hex);
     LAFS_TRY(retire_old_index(w, err));
+    lafs_buf_put(&w->sizes, &w->at, sizeof w->at);
+    LAFS_TRY(lafs_buf_check(&w->sizes, err));
     LAFS_TRY(lafs_atomic_commit(&w->file, err));
     w->published = w->shards;
-    lafs_buf_put(&w->sizes, &w->at, sizeof w->at);
-    return lafs_buf_check(&w->sizes, err);
+    return LAFS_OK;
 }
 
 static lafs_status put_member(struct lafs_writer *w, const char *key, const char *suffix, const void *data, size_t size,
@@ -464,21 +475,15 @@ static void remove_stale(struct lafs_writer *w)
             unlink(lafs_pattern_path(&w->names, lafs_pattern_number(&w->names, old)));
 }
 
-/* An index says that its shards are there: not when another program has replaced some meanwhile. Their sizes tell, as
- * they do those who read them; times and numbers of files are not to be relied on everywhere. */
+/* An index says that its shards are there: not when another program has replaced some meanwhile. */
 static lafs_status check_shards(struct lafs_writer *w, struct lafs_err *err)
 {
     for (int64_t i = 0; i < w->published; i++) {
-        struct stat s;
-        int64_t size;
         const char *path = lafs_pattern_path(&w->names, i);
         if (!path) return lafs_buf_check(&w->names.scratch, err);
-        memcpy(&size, w->sizes.data + (size_t)i * sizeof size, sizeof size);
-        if (stat(path, &s))
-            return lafs_fail(err, LAFS_FAILED, "cannot find '%s' again: %s", path, lafs_strerror(errno));
-        if (S_ISREG(s.st_mode) && s.st_size != size)
+        if (!is_ours(w, i, path))
             return lafs_fail(err, LAFS_FAILED,
-                             "'%s' was replaced while the other shards were written: does another program write them?",
+                             "'%s' was replaced before the index was written: does another program write it, too?",
                              path);
     }
     return LAFS_OK;
@@ -561,7 +566,7 @@ void lafs_writer_abort(struct lafs_writer *w)
     /* Shards of this run that are whole but belong to nothing. The one being written is a temporary. */
     for (int64_t i = 0; i < w->published; i++) {
         const char *path = lafs_pattern_path(&w->names, i);
-        if (path) unlink(path);
+        if (path && is_ours(w, i, path)) unlink(path);
     }
     free_writer(w);
 }

@@ -246,8 +246,9 @@ exec 9>&-
 status=0
 wait $writer || status=$?
 check test $status -eq 1
-message "was replaced while the other shards were written"
+message "was replaced before the index was written"
 check test ! -e both.lafs
+check [ "$(lafs-show --count both-0.tar)" -eq 7 ] # the other's stay
 mkdir 50%d
 expect_status 0 lafs-shard -q --shard-samples 20 -o 50%d/x-%d.tar many.lafs
 check [ "$(echo 50%d/*)" = '50%d/x-0.tar 50%d/x-1.tar 50%d/x.lafs' ]
