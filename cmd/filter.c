@@ -48,6 +48,7 @@ struct run {
     struct jsonlog rejects;
     struct progress progress;
     double started;
+    struct lafs_sample whole; /* a result, completed */
 };
 
 lafs_status filter_reserve(struct filter_item *it, int n, struct lafs_err *err)
@@ -174,6 +175,15 @@ static lafs_status put(struct run *r, const struct filter_item *it, const struct
     return st;
 }
 
+static lafs_status put_result(struct run *r, const struct filter_item *it, const struct lafs_sample *s,
+                              struct lafs_err *err)
+{
+    if (!r->f->complete || lafs_sample_check(s, err) != LAFS_OK) return put(r, it, s, err);
+    LAFS_TRY(lafs_sample_copy(&r->whole, s, err));
+    r->f->complete(r->f->arg, it, &r->whole);
+    return put(r, it, &r->whole, err);
+}
+
 static lafs_status write_item(struct run *r, const struct filter_item *it, struct lafs_err *err)
 {
     if (it->status == LAFS_BAD_RECORD) return reject(r, lafs_sample_key(&it->in), it->err.msg, err);
@@ -185,7 +195,7 @@ static lafs_status write_item(struct run *r, const struct filter_item *it, struc
     if (it->verdict == FILTER_DROP) r->dropped++;
     if (it->verdict != FILTER_KEEP) return LAFS_OK;
     if (it->n == 1 && it->out[0].count == 0 && !it->out[0].failed) return put(r, it, &it->in, err);
-    for (int k = 0; k < it->n; k++) LAFS_TRY(put(r, it, &it->out[k], err));
+    for (int k = 0; k < it->n; k++) LAFS_TRY(put_result(r, it, &it->out[k], err));
     return LAFS_OK;
 }
 
@@ -451,5 +461,6 @@ int filter_run(const struct filter *f, const char *const *args, int nargs, const
     (void)jsonlog_close(&r.rejects, &ignored);
     lafs_reader_close(r.reader);
     free_batches(&r);
+    lafs_sample_release(&r.whole);
     return status;
 }

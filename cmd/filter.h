@@ -53,6 +53,9 @@ struct filter {
     /* The same with the first good sample (NULL: none), for contracts that the pictures tell. */
     lafs_status (*first)(void *arg, const struct lafs_sample *first, const struct lafs_header *in,
                          struct lafs_header *out, struct lafs_err *err);
+    /* Called for each of out[0..n), copied, as it is written: puts in what would be in memory as often as there are
+     * results if they had it from the start. */
+    void (*complete)(void *arg, const struct filter_item *it, struct lafs_sample *whole);
     int same_pixels; /* 1: the output's pixel contract must hold for every input: later ones of another are refused */
 };
 /* Reads args (files and directories as lafs_reader_open takes them; none: stdin), runs, writes to -o, prints the

@@ -80,6 +80,7 @@ struct job {
         float *points;                  /* (refined_cap,5,2) */
         size_t refined_cap;
         struct lafs_image photo, crop, judged;
+        struct lafs_sample rest; /* the photo's record without its picture, that --no-crop keeps */
         struct lafs_buf bytes;
     } *worker;
     int workers;
@@ -143,12 +144,11 @@ static void set_src(struct lafs_sample *out, const struct lafs_sample *in, const
     lafs_buf_release(&b);
 }
 
-/* What described the photo and does not describe the crop. */
+/* What described the photo, whose pictures are gone already, and does not describe the crop. */
 static void drop_stale(struct lafs_sample *s)
 {
     static const char *const stale[] = {"box",   "points",    "landmarks", "patches",
                                         "views", "embedding", "refined",   "quality"};
-    lafs_face_del(s);
     for (size_t i = 0; i < sizeof stale / sizeof *stale; i++) lafs_sample_del(s, stale[i]);
 }
 
@@ -296,7 +296,7 @@ static lafs_status find_faces(struct job *j, struct worker *w, struct filter_ite
             f.points68 = second->points68;
         }
         int kept = 0;
-        rc = put_face(&it->out[n], &it->in, w, &f, &kept, &it->err);
+        rc = put_face(&it->out[n], o.no_crop ? &w->rest : &it->in, w, &f, &kept, &it->err);
         n += kept;
         poor += rc == LAFS_OK && !kept;
         if (rc == LAFS_BAD_RECORD) rc = LAFS_OK; /* points that no face has */
@@ -336,7 +336,20 @@ static lafs_status each(void *arg, struct filter_item *it, int worker)
     struct job *j = arg;
     struct worker *w = &j->worker[worker];
     LAFS_TRY(lafs_face_image(&it->in, cli.max_pixels, &w->photo, &it->err));
+    if (o.no_crop) {
+        LAFS_TRY(lafs_sample_copy(&w->rest, &it->in, &it->err));
+        lafs_face_hollow(&w->rest);
+    } else {
+        lafs_face_del(&it->in);
+    }
     return o.align_only ? align(w, it) : find_faces(j, w, it);
+}
+
+/* Of --no-crop: each face has the photo, but not before its turn to be written. */
+static void put_photo(void *arg, const struct filter_item *it, struct lafs_sample *whole)
+{
+    (void)arg;
+    lafs_face_fill(whole, &it->in);
 }
 
 /* -- the whole -- */
@@ -433,6 +446,7 @@ static void release(struct job *j)
         lafs_image_release(&w->photo);
         lafs_image_release(&w->crop);
         lafs_image_release(&w->judged);
+        lafs_sample_release(&w->rest);
         lafs_buf_release(&w->bytes);
     }
     lafs_free(j->worker);
@@ -459,6 +473,7 @@ int main(int argc, char **argv)
         const char *const name[] = {"model", "refiner"}, *const value[] = {digest, refiner_digest};
         int digests = o.align_only ? 0 : j.refiner_weights ? 2 : 1;
         struct filter f = {.program = &program, .arg = &j, .what = "photos", .each = each, .header = header};
+        if (o.no_crop) f.complete = put_photo;
         status = filter_run(&f, (const char *const *)args, n, name, value, digests);
     } else {
         status = cli_fail(&err);

@@ -126,7 +126,10 @@ static lafs_status header(void *arg, const struct lafs_header *in, struct lafs_h
 {
     (void)arg;
     (void)out;
-    return o.model ? lafs_model_check_pixels(&s.model, &in->pixels, err) : LAFS_OK;
+    if (o.model) return lafs_model_check_pixels(&s.model, &in->pixels, err);
+    if (!strcmp(in->pixels.aligner, "none"))
+        cli_warn("these are photos, not aligned faces: a baseline compares them whole (lafs-detect makes faces)");
+    return LAFS_OK;
 }
 
 static lafs_status open_model(struct lafs_err *err)

@@ -405,8 +405,8 @@ static void check_options(void)
     if (o.ijb.templates && o.fit) cli_misuse("--fit does not go with --templates");
     if (o.ijb.templates && o.group) cli_misuse("--group does not go with --templates");
     if (o.scores && !o.json) cli_misuse("--scores goes with --json");
-    if (o.scores && (o.ijb.templates || !o.pairs))
-        cli_misuse("--scores needs --pairs, and does not go with --templates");
+    if (o.scores && !o.pairs) cli_misuse("--scores needs --pairs");
+    if (o.scores && o.ijb.templates) cli_misuse("--scores does not go with --templates");
     if (o.compare.n && (o.ijb.templates || o.fit || o.far || o.group || o.label || o.scores || !isnan(o.threshold)))
         cli_misuse("--compare goes with --pairs, --bootstrap, --plot, --det, --json and --seed alone");
     templates_check(&o.ijb);

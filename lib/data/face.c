@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-static const char *const encoded[] = {"jpg", "png"};
+static const char *const picture[] = {"rgb", "jpg", "png"}, *const *const encoded = picture + 1;
+enum { PICTURES = sizeof picture / sizeof *picture };
 
 lafs_status lafs_face_bytes(const struct lafs_sample *s, const void **data, size_t *size, struct lafs_err *err)
 {
@@ -66,14 +67,29 @@ lafs_status lafs_face_size(const struct lafs_sample *s, int *w, int *h, struct l
 
 int lafs_face_has(const struct lafs_sample *s)
 {
-    return lafs_sample_has(s, "rgb") || lafs_sample_has(s, encoded[0]) || lafs_sample_has(s, encoded[1]);
+    for (int i = 0; i < PICTURES; i++)
+        if (lafs_sample_has(s, picture[i])) return 1;
+    return 0;
 }
 
 void lafs_face_del(struct lafs_sample *s)
 {
-    lafs_sample_del(s, "rgb");
     lafs_sample_del(s, "swapped");
-    for (size_t i = 0; i < sizeof encoded / sizeof *encoded; i++) lafs_sample_del(s, encoded[i]);
+    for (int i = 0; i < PICTURES; i++) lafs_sample_del(s, picture[i]);
+}
+
+void lafs_face_hollow(struct lafs_sample *s)
+{
+    for (int i = 0; i < PICTURES; i++)
+        if (lafs_sample_has(s, picture[i])) lafs_sample_set_bin(s, picture[i], "", 0);
+}
+
+void lafs_face_fill(struct lafs_sample *s, const struct lafs_sample *from)
+{
+    const void *data;
+    size_t size;
+    for (int i = 0; i < PICTURES; i++)
+        if (lafs_sample_raw(from, picture[i], &data, &size) == LAFS_OK) lafs_sample_set_raw(s, picture[i], data, size);
 }
 
 void lafs_face_set(struct lafs_sample *s, const void *data, size_t size)

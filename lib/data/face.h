@@ -28,6 +28,10 @@ size_t lafs_photo_stem(const char *path);
 int lafs_face_has(const struct lafs_sample *s);
 /* Removes every picture, and what was said of its colours. */
 void lafs_face_del(struct lafs_sample *s);
+/* Leaves the picture's fields where they stand, without their bytes, for copies that are kept in memory .. */
+void lafs_face_hollow(struct lafs_sample *s);
+/* .. and puts the bytes in again, those that `from` has. */
+void lafs_face_fill(struct lafs_sample *s, const struct lafs_sample *from);
 /* Makes the bytes of a photo the picture: field `png` of a PNG, otherwise `jpg`. */
 void lafs_face_set(struct lafs_sample *s, const void *data, size_t size);
 /* Whether the field `swapped` says that red and blue are exchanged in the picture. */

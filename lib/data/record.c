@@ -140,15 +140,26 @@ static int more_fields(struct lafs_sample *s, int count)
     return 1;
 }
 
+/* Appends the fields of `from`, without what was replaced, to an empty buffer; `field`: where they are then. */
+static void put_living(struct lafs_buf *fresh, const struct lafs_sample *from, struct lafs_field *field)
+{
+    for (int i = 0; i < from->count; i++) {
+        const struct lafs_field f = from->field[i];
+        field[i] = (struct lafs_field){.name = fresh->size, .name_len = f.name_len, .len = f.len};
+        lafs_buf_put(fresh, from->buf.data + f.name, f.name_len);
+        field[i].at = fresh->size;
+        lafs_buf_put(fresh, from->buf.data + f.at, f.len);
+        lafs_buf_putc(fresh, 0); /* behind `key` a NUL must stand */
+    }
+}
+
 lafs_status lafs_sample_copy(struct lafs_sample *to, const struct lafs_sample *from, struct lafs_err *err)
 {
     lafs_sample_clear(to);
     LAFS_TRY(lafs_sample_check(from, err));
     if (!more_fields(to, from->count)) return lafs_fail(err, LAFS_FAILED, "out of memory");
-    lafs_buf_put(&to->buf, from->buf.data, from->buf.size);
-    if (from->count) memcpy(to->field, from->field, (size_t)from->count * sizeof *to->field);
+    put_living(&to->buf, from, to->field);
     to->count = from->count;
-    to->dead = from->dead;
     return lafs_buf_check(&to->buf, err);
 }
 
@@ -361,16 +372,7 @@ static void compact(struct lafs_sample *s)
     if (s->dead < 65536 || s->dead < s->buf.size / 2) return;
     struct lafs_buf fresh;
     lafs_buf_init(&fresh);
-    for (int i = 0; i < s->count; i++) {
-        struct lafs_field *f = &s->field[i];
-        size_t name = fresh.size;
-        lafs_buf_put(&fresh, s->buf.data + f->name, f->name_len);
-        f->name = name;
-        size_t at = fresh.size;
-        lafs_buf_put(&fresh, s->buf.data + f->at, f->len);
-        f->at = at;
-        lafs_buf_putc(&fresh, 0); /* behind `key` a NUL must stand */
-    }
+    put_living(&fresh, s, s->field);
     lafs_buf_release(&s->buf);
     s->buf = fresh;
     s->dead = 0;

@@ -112,14 +112,18 @@ static lafs_status refuse_unknown(struct lafs_input *in, const char *path, struc
 {
     const unsigned char *p = lafs_input_data(in);
     size_t size = lafs_input_left(in), i = 0;
-    const char *what = lafs_looks_like(p, size);
+    const char *what = lafs_looks_like(p, size), *then = what && strstr(what, "archive") ? ": unpack it" : "";
     while (i < size && (p[i] >= 0x20 || p[i] == '\n' || p[i] == '\t' || p[i] == '\r')) i++;
     if (!what && i == size) what = "text (a list of photos is given with lafs-shard --list)";
     if (!what && lafs_ends_as_picture(path)) what = "a picture of another kind";
-    if (lafs_pth_begins(p, size)) what = "a zip archive: unpack it (a checkpoint of PyTorch: see lafs-convert --list)";
+    if (lafs_pth_begins(p, size)) {
+        what = "a zip archive";
+        then = ": unpack it (a checkpoint of PyTorch: see lafs-convert --list)";
+    }
     if (!what && lafs_onnx_begins(p, size)) what = "an ONNX graph: see lafs-convert --list";
     lafs_status st = lafs_fail(err, LAFS_FAILED, "%s is neither a stream, a shard, an index, RecordIO, a verification "
-                               "set nor a photo%s%s", in->name, what ? ": it looks like " : "", what ? what : "");
+                               "set nor a photo%s%s%s",
+                               in->name, what ? ": it looks like " : "", what ? what : "", then);
     lafs_input_close(in);
     return st;
 }

@@ -50,9 +50,19 @@ struct lafs_writer {
     struct lafs_buf shard_lines; /* of the index */
     struct lafs_lines lines;    /* its samples */
     struct lafs_buf stale;      /* shards of the index that was there, each ended by NUL */
-    int old_index_gone;
+    struct lafs_buf sizes;      /* int64_t (published) of the shards */
     struct lafs_buf scratch, member;
 };
+
+/* Whether shard i, which was published as `path`, is what was written. Its size tells, as it does those who read it;
+ * times and numbers of files are not to be relied on everywhere. */
+static int is_ours(const struct lafs_writer *w, int64_t i, const char *path)
+{
+    struct stat s;
+    int64_t size;
+    memcpy(&size, w->sizes.data + (size_t)i * sizeof size, sizeof size);
+    return stat(path, &s) == 0 && (!S_ISREG(s.st_mode) || s.st_size == size);
+}
 
 static void free_writer(struct lafs_writer *w)
 {
@@ -69,6 +79,7 @@ static void free_writer(struct lafs_writer *w)
     lafs_buf_release(&w->shard_lines);
     lafs_lines_release(&w->lines);
     lafs_buf_release(&w->stale);
+    lafs_buf_release(&w->sizes);
     lafs_buf_release(&w->scratch);
     lafs_buf_release(&w->member);
     lafs_pattern_release(&w->names);
@@ -224,10 +235,10 @@ static lafs_status shard_begin(struct lafs_writer *w, struct lafs_err *err)
     return lafs_tar_writer_put(w->tar, LAFS_OPENS, w->member.data, w->member.size, err);
 }
 
-/* Before the first shard changes, the index that was there goes, and what it listed is remembered. */
+/* Before a shard changes, the index that is there goes, and what it listed is remembered: an older one, before the
+ * first shard; that of another program that writes the same shards, before any. */
 static lafs_status retire_old_index(struct lafs_writer *w, struct lafs_err *err)
 {
-    if (w->old_index_gone) return LAFS_OK;
     struct lafs_index *old;
     if (lafs_index_read_shards(&old, w->names.index, NULL) == LAFS_OK) {
         for (int64_t i = 0; i < old->shards; i++) {
@@ -238,7 +249,6 @@ static lafs_status retire_old_index(struct lafs_writer *w, struct lafs_err *err)
     }
     if (unlink(w->names.index) && errno != ENOENT)
         return lafs_fail(err, LAFS_FAILED, "cannot remove '%s': %s", w->names.index, lafs_strerror(errno));
-    w->old_index_gone = 1;
     return lafs_buf_check(&w->stale, err);
 }
 
@@ -264,6 +274,8 @@ static lafs_status shard_end(struct lafs_writer *w, const struct lafs_totals *to
     if (!path) return lafs_buf_check(&w->names.scratch, err);
     lafs_index_put_shard(&w->shard_lines, lafs_base_name(path), w->at, hex);
     LAFS_TRY(retire_old_index(w, err));
+    lafs_buf_put(&w->sizes, &w->at, sizeof w->at);
+    LAFS_TRY(lafs_buf_check(&w->sizes, err));
     LAFS_TRY(lafs_atomic_commit(&w->file, err));
     w->published = w->shards;
     return LAFS_OK;
@@ -463,6 +475,20 @@ static void remove_stale(struct lafs_writer *w)
             unlink(lafs_pattern_path(&w->names, lafs_pattern_number(&w->names, old)));
 }
 
+/* An index says that its shards are there: not when another program has replaced some meanwhile. */
+static lafs_status check_shards(struct lafs_writer *w, struct lafs_err *err)
+{
+    for (int64_t i = 0; i < w->published; i++) {
+        const char *path = lafs_pattern_path(&w->names, i);
+        if (!path) return lafs_buf_check(&w->names.scratch, err);
+        if (!is_ours(w, i, path))
+            return lafs_fail(err, LAFS_FAILED,
+                             "'%s' was replaced before the index was written: does another program write it, too?",
+                             path);
+    }
+    return LAFS_OK;
+}
+
 static lafs_status write_index(struct lafs_writer *w, struct lafs_err *err)
 {
     struct lafs_buf head, tail;
@@ -490,6 +516,7 @@ static lafs_status shards_close(struct lafs_writer *w, const struct lafs_totals 
     LAFS_TRY(shard_end(w, totals, err));
     LAFS_TRY(lafs_buf_check(&w->shard_lines, err));
     if (!totals->ok) return LAFS_OK;
+    LAFS_TRY(check_shards(w, err));
     remove_stale(w);
     return write_index(w, err);
 }
@@ -539,7 +566,7 @@ void lafs_writer_abort(struct lafs_writer *w)
     /* Shards of this run that are whole but belong to nothing. The one being written is a temporary. */
     for (int64_t i = 0; i < w->published; i++) {
         const char *path = lafs_pattern_path(&w->names, i);
-        if (path) unlink(path);
+        if (path && is_ours(w, i, path)) unlink(path);
     }
     free_writer(w);
 }

@@ -63,6 +63,10 @@ expect_status 0 lafs-detect $all -q --best --no-crop -n 1 -o whole.tar dir
 tar -xOf whole.tar --wildcards '*.jpg' >whole.jpg
 check cmp whole.jpg dir/"$(head -n 1 want)".jpg
 hasnt whole.lafs arcface5
+expect_status 0 lafs-detect $all -q --no-crop -n 1 -o nine.tar dir
+tar -tf nine.tar | grep 'jpg$' >nine
+check test "$(wc -l <nine)" -eq 9
+while read -r jpg; do tar -xOf nine.tar "$jpg" | cmp - whole.jpg || fail_ "not the photo: $jpg"; done <nine
 expect_status 2 lafs-detect $all --no-crop --size 224 -o no.mp dir
 message "--no-crop keeps the photo as it is"
 ok "--raw, --size, --no-crop"

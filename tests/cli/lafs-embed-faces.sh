@@ -68,7 +68,12 @@ lafs-synth -q --people 2 -n 1 | lafs-detect -q --align-only --size 224 -o big.ta
 expect_status 0 lafs-embed -q --baseline pixel -o big.mp big.lafs
 lafs-show big.mp >shown
 has shown ' f4 (150528)'
-ok "baselines, of faces of any size"
+lafs-synth -q --people 1 -n 1 --size 96 -o photo.tar
+expect_status 0 lafs-embed --baseline pixel -o whole.mp photo.lafs
+message "these are photos, not aligned faces: a baseline compares them whole"
+expect_status 0 lafs-embed --baseline pixel -o big.mp big.lafs
+hasnt stderr "not aligned"
+ok "baselines, of faces of any size; of photos with a warning"
 
 lafs-select -q --pairs pairs.txt faces.lafs
 expect_status 0 lafs-search -p e.mp grid.mp >found

@@ -51,6 +51,10 @@ ok "every kind of input gives the same"
 
 lafs-shard -q d/ann -o y.tar
 check test "$(keys y.lafs | head -n 1)" = "1	"
+lafs-shard -q --names dir d/ann -o y.tar
+check test "$(keys y.lafs | head -n 1)" = "1	"
+lafs-shard -q --names dir d/ann/1.* -o y.tar
+check test "$(keys y.lafs)" = "d/ann/1	ann"
 lafs-shard -q --names none d -o y.tar
 check test "$(keys y.lafs | head -n 1)" = "ann/1	"
 tar -cf one.tar -C d ann
@@ -59,6 +63,15 @@ check test "$(keys y.lafs | head -n 1)" = "ann/1	"
 lafs-shard -q --names dir one.tar -o y.tar
 check test "$(keys y.lafs | head -n 1)" = "ann/1	ann"
 ok "names from directories, if there are several"
+
+printf 'BZh91AY' >people.tar
+expect_status 1 lafs-shard people.tar -o y.tar
+message "it looks like a bzip2 archive: unpack it"
+printf 'PK\003\004\024' >people.tar
+expect_status 1 lafs-shard people.tar -o y.tar
+message "it looks like a zip archive: unpack it (a checkpoint"
+rm people.tar
+ok "archives that are not read"
 
 lafs-shard -q --to-dir e x.lafs
 mv "e/cy/J_ K_ Smith 2.jpg" "e/cy/J. K. Smith 2.jpeg"

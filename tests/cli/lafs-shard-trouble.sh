@@ -231,10 +231,28 @@ ok "messages"
 "$generate" --stream 40 | lafs-shard -q --shard-samples 1 -o "$PWD/many-%02d.tar"
 (ulimit -n 14 && expect_status 0 lafs-shard -q many.lafs -o few.tar && [ "$status_" -eq 0 ]) || fail_ "forty shards: $(cat stderr)"
 check [ "$(lafs-show --count few.tar)" -eq 40 ]
+# Somebody else writes the same shards meanwhile: no index says that they are there.
+"$generate" --stream 2000 >slow.stream
+mkfifo slow
+lafs-shard --shard-samples 100 -o "$PWD/both-%d.tar" slow 2>stderr &
+writer=$!
+exec 9>slow
+head -c "$(($(wc -c <slow.stream) / 2))" slow.stream >&9
+until [ -e both-1.tar ] || ! kill -0 $writer; do sleep 0.05; done
+expect_status 0 lafs-shard -q --shard-samples 7 -n 30 -o "$PWD/both-%d.tar" slow.stream
+check test -e both.lafs
+tail -c "+$(($(wc -c <slow.stream) / 2 + 1))" slow.stream >&9
+exec 9>&-
+status=0
+wait $writer || status=$?
+check test $status -eq 1
+message "was replaced before the index was written"
+check test ! -e both.lafs
+check [ "$(lafs-show --count both-0.tar)" -eq 7 ] # the other's stay
 mkdir 50%d
 expect_status 0 lafs-shard -q --shard-samples 20 -o 50%d/x-%d.tar many.lafs
 check [ "$(echo 50%d/*)" = '50%d/x-0.tar 50%d/x-1.tar 50%d/x.lafs' ]
-ok "more shards than open files; a per cent sign in the name of a directory"
+ok "more shards than open files; one output of two at once; a per cent sign in the name of a directory"
 
 if [ -n "${SAN:-}" ]; then
     skip "a million records in little memory" "sanitizers want much"

@@ -86,6 +86,10 @@ expect_status 1 lafs-verify whole.mp
 message "no field 'pair', and no --pairs that names the pairs"
 expect_status 2 lafs-verify --fit pairs.txt whole.mp
 message "--templates and --fit need --pairs"
+expect_status 2 lafs-verify --json --scores emb
+message "--scores needs --pairs"
+expect_status 2 lafs-verify --json --scores --pairs p --templates t emb
+message "--scores does not go with --templates"
 expect_status 2 lafs-verify -p pairs.txt --threshold 0.5 --fit pairs.txt whole.mp
 expect_status 2 lafs-verify -p pairs.txt --threshold 1.5 whole.mp
 expect_status 2 lafs-verify -p pairs.txt --far 0.1,x whole.mp

@@ -27,6 +27,34 @@ TEST(red_and_blue)
     check("swapped", "\x01", px);
 }
 
+/* What is emptied and filled again has the bytes that it had, fields in their order. */
+TEST(hollow_and_filled)
+{
+    struct lafs_sample s, t;
+    struct lafs_buf a, b;
+    struct lafs_err err = {0};
+    static const char big[100000];
+    const char *const field[] = {"jpg", "png", "rgb"};
+    lafs_sample_init(&s), lafs_sample_init(&t);
+    lafs_buf_init(&a), lafs_buf_init(&b);
+    for (int i = 0; i < 3; i++) {
+        lafs_sample_clear(&s), lafs_buf_clear(&a), lafs_buf_clear(&b);
+        lafs_sample_set_bin(&s, field[i], big, sizeof big);
+        lafs_sample_set_str(&s, "key", "k");
+        REQUIRE_OK(lafs_sample_copy(&t, &s, &err), &err);
+        lafs_face_hollow(&t);
+        lafs_sample_encode(&t, &b);
+        CHECK(lafs_face_has(&t) && b.size < 100 && t.buf.cap < sizeof big);
+        lafs_buf_clear(&b);
+        lafs_face_fill(&t, &s);
+        REQUIRE_OK(lafs_sample_check(&t, &err), &err);
+        lafs_sample_encode(&s, &a), lafs_sample_encode(&t, &b);
+        CHECK(a.size == b.size && !memcmp(a.data, b.data, a.size));
+    }
+    lafs_sample_release(&s), lafs_sample_release(&t);
+    lafs_buf_release(&a), lafs_buf_release(&b);
+}
+
 TEST(jpeg_too)
 {
     struct lafs_sample s;
@@ -52,4 +80,4 @@ TEST(jpeg_too)
     lafs_sample_release(&s);
 }
 
-TEST_MAIN(red_and_blue, jpeg_too)
+TEST_MAIN(red_and_blue, hollow_and_filled, jpeg_too)

@@ -111,6 +111,10 @@ TEST(replaced_values_are_compacted)
     size_t n;
     CHECK_INT(lafs_sample_bin(&t, "jpg", &p, &n, &e), LAFS_OK);
     CHECK(n == sizeof big && memcmp(p, big, n) == 0);
+    CHECK(t.buf.size < sizeof big + 100); /* without what was replaced */
+    lafs_sample_del(&t, "jpg");
+    CHECK_INT(lafs_sample_copy(&s, &t, &e), LAFS_OK);
+    CHECK(s.buf.size < 100 && !lafs_sample_has(&s, "jpg") && lafs_sample_has(&s, "copy"));
     lafs_sample_swap(&s, &t);
     lafs_sample_release(&s);
     CHECK_STR(lafs_sample_key(&t), "k");
