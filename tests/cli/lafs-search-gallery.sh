@@ -47,6 +47,10 @@ i=0
 while [ $i -lt 125 ]; do echo e.mp; i=$((i + 1)); done >many
 # shellcheck disable=SC2046
 cat $(cat many) >big.mp
+expect_status 0 lafs-search -p e.mp --min-score 1 -k 1 e.mp >same
+check test "$(awk -F '\t' '$1 == $4' same | wc -l)" = 24
+check test "$(lafs-search -p e.mp --min-score 1 --exclude-own e.mp | wc -l)" = 0
+ok "--min-score 1: what is equal, however it is rounded"
 lafs-search -p e.lafs -k 200 -j 1 big.mp >one
 lafs-search -p e.mp -k 200 -j 3 - <big.mp >three
 same one three
