@@ -360,6 +360,7 @@ static lafs_status figures(const struct job *j, struct lafs_err *err)
     }
     lafs_status st = lafs_identify_figures(&j->asked->what, f, n, j->names.count, cli_pool(), &of.f, err);
     lafs_free(f);
+    if (st == LAFS_OK) cli_few_people(j->names.count, j->asked->what.bootstrap);
     return st == LAFS_OK ? search_report(j->asked, &of, 1, j->bad, stdout, err) : st;
 }
 

@@ -359,6 +359,7 @@ static lafs_status all_figures(struct job *j, struct lafs_err *err)
     r->folds = v.apply || !j->fold ? 0 : j->folds;
     LAFS_TRY(lafs_verify_figures(&v, &p, j->fold, j->folds, cli_pool(), &r->all, &r->roc, err));
     if (r->folds) warn_alike(j);
+    if (o.pairs) cli_few_people(j->people, v.bootstrap);
     if (r->missing_pairs) LAFS_TRY(present_figures(j, &p, &v, err));
     if (!o.group) return LAFS_OK;
     if (isnan(r->all.threshold)) return lafs_fail(err, LAFS_FAILED, "too few pairs for a threshold: --group needs one");
@@ -407,7 +408,8 @@ static void check_options(void)
     if (o.scores && !o.json) cli_misuse("--scores goes with --json");
     if (o.scores && (o.ijb.templates || !o.pairs))
         cli_misuse("--scores needs --pairs, and does not go with --templates");
-    if (o.compare.n && (o.ijb.templates || o.fit || o.far || o.group || o.label || o.scores || !isnan(o.threshold)))
+    if (o.compare.n && (o.ijb.templates || o.fit || o.far || o.group || o.label || o.scores || !isnan(o.threshold) ||
+                        cli.rejects || cli_given(&cli.take) || cli_given(&cli.max_bad)))
         cli_misuse("--compare goes with --pairs, --bootstrap, --plot, --det, --json and --seed alone");
     templates_check(&o.ijb);
 }

@@ -73,6 +73,7 @@ in=$(lafs-show --count g.lafs)
 expect_status 0 lafs-search -p e.lafs --figures --exclude-own --threshold 0.8 --json g.lafs >json
 has json "{\"bootstrap\": 1000, \"bad\": 0, \"entries\": $in, \"people\": $in, \"probes\": 24, \"enrolled\": $((in * 3)), \"others\": $((24 - in * 3)), "
 expect_status 0 lafs-search -p e.lafs --figures --exclude-own --threshold 0.8 g.lafs >text
+message "the intervals come from 6 people: of fewer than 20 they are too narrow"
 grep -E '^rank 1 +[0-9.]+ % \[' text >/dev/null || fail_ "$(cat text)"
 has text "  finer than $((24 - in * 3)) probes of others can tell"
 lafs-search -p e.lafs --figures --exclude-own --seed 1 -j 1 g.lafs >a
