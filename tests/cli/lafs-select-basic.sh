@@ -223,6 +223,10 @@ for misuse in "--min-quality 1.5" "--identities 0" "--identities 10x" "--identit
     # shellcheck disable=SC2086
     expect_status 2 lafs-select -o y.lafs $misuse x.lafs
 done
+expect_status 2 lafs-select --fold-pairs 9 -o y.lafs x.lafs
+message "--fold-pairs needs --pairs"
+expect_status 2 lafs-select --min 0.9 -o y.lafs x.lafs
+message "--min needs --not-near or --unique"
 expect_status 2 lafs-select x.lafs
 message '-o FILE is missing'
 expect_status 2 lafs-select --split a=1,b= -o y-%s.lafs x.lafs
