@@ -414,19 +414,11 @@ static void check_options(void)
     templates_check(&o.ijb);
 }
 
-/* Nothing that is read is replaced by a picture. */
+/* Nothing that is read is replaced by a picture; what other options name was looked at. */
 static lafs_status spare_inputs(const char *const *args, int n, struct lafs_err *err)
 {
-    const char *const picture[] = {o.plot, o.det}, *const protocol[] = {o.pairs, o.fit, o.ijb.templates,
-                                                                        o.ijb.face_scores};
-    for (int i = 0; i < 2; i++) {
-        if (!picture[i]) continue;
-        LAFS_TRY(lafs_writer_spares(picture[i], args, n, err));
-        LAFS_TRY(lafs_writer_spares(picture[i], o.compare.v, o.compare.n, err));
-        for (int k = 0; k < 4; k++)
-            if (protocol[k]) LAFS_TRY(lafs_writer_spares(picture[i], protocol + k, 1, err));
-    }
-    return LAFS_OK;
+    if (o.plot) LAFS_TRY(lafs_writer_spares(o.plot, args, n, err));
+    return o.det ? lafs_writer_spares(o.det, args, n, err) : LAFS_OK;
 }
 
 static lafs_status compare(const char *const *args, int n, struct lafs_err *err)
