@@ -570,15 +570,37 @@ int cli_one_file(const char *a, const char *b)
     return same_place(a_dir, b_dir);
 }
 
-void cli_separate(const char *const *const *file)
+/* Misuse where the value of option `name` is the file that is written by that whose value lives at `out`. */
+static void part_from(const char *name, const char *value, const char *const *out)
 {
     struct stat info;
-    for (int i = 0; file[i]; i++)
-        for (int k = 0; k < i; k++) {
-            if (!*file[i] || !*file[k] || !cli_one_file(*file[i], *file[k])) continue;
-            if (stat(*file[i], &info) == 0 && S_ISCHR(info.st_mode)) continue; /* /dev/null takes any number */
-            cli_misuse("--%s and --%s are one file: '%s'", name_of(file[k]), name_of(file[i]), *file[i]);
+    if (!value || !*out || !strcmp(value, "-") || !cli_one_file(value, *out)) return;
+    if (stat(*out, &info) == 0 && S_ISCHR(info.st_mode)) return; /* /dev/null takes any number */
+    cli_misuse("--%s and --%s are one file: '%s'", name, name_of(out), *out);
+}
+
+static int names_files(const struct cli_option *o)
+{
+    static const char *const arg[] = {"FILE", "MODEL", "INPUT", "JSON", "FACES.lafs"};
+    if ((o->type != CLI_STRING && o->type != CLI_LIST) || !o->arg) return 0;
+    for (size_t i = 0; i < sizeof arg / sizeof *arg; i++)
+        if (!strcmp(o->arg, arg[i])) return 1;
+    return 0;
+}
+
+void cli_separate(const char *const *const *file)
+{
+    for (int i = 0; file[i]; i++) {
+        for (int k = 0; k < i; k++) part_from(name_of(file[k]), *file[k], file[i]);
+        for (const struct cli_option *o = program->options; o->name; o++) {
+            int listed = !names_files(o);
+            for (int k = 0; file[k]; k++) listed |= o->value == (const void *)file[k];
+            if (listed) continue;
+            const struct cli_list *l = o->value;
+            if (o->type == CLI_STRING) part_from(o->name, *(const char **)o->value, file[i]);
+            for (int n = 0; o->type == CLI_LIST && n < l->n; n++) part_from(o->name, l->v[n], file[i]);
         }
+    }
 }
 
 int cli_given(const void *value)

@@ -123,8 +123,9 @@ char **cli_parse(const struct cli_program *program, int argc, char **argv, int *
 int cli_given(const void *value);
 /* 1: both names are of one file, as they are spelt, or since it is there, or would be in one directory. */
 int cli_one_file(const char *a, const char *b);
-/* Misuse where two of these options name one file to write. `file`: pointers to their values, NULL at the end.
- * cli_parse has looked at --output, --log and --rejects. */
+/* Misuse where two of these options name one file to write, or one of them and any other option that names files: what
+ * is read is not replaced. `file`: pointers to their values, NULL at the end. cli_parse has looked at --output, --log
+ * and --rejects. */
 void cli_separate(const char *const *const *file);
 /* Exits when the suffix of a picture's file says another kind than `kind`, "JPEG" or "SVG". NULL is fine. */
 void cli_picture_name(const char *path, const char *kind);

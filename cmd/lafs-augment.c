@@ -236,6 +236,10 @@ static void parse_epochs(const char *text)
 static void configure(void)
 {
     struct lafs_pretrain_views *v = &s.views;
+    const void *const of_training[] = {&o.randaugment, &o.crop_min, &o.jitter, &o.erase, &o.no_flip};
+    for (size_t i = 0; !o.train && i < sizeof of_training / sizeof *of_training; i++)
+        if (cli_given(of_training[i]))
+            cli_misuse("--randaugment, --crop-min, --jitter, --erase and --no-flip go with --train");
     parse_epochs(o.epochs);
     viewoptions_apply(&o.views, !strcmp(o.method, "dino"), v);
     lafs_train_views_default(&s.train);

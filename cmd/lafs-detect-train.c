@@ -210,6 +210,8 @@ int main(int argc, char **argv)
     char **args = cli_parse(&program, argc, argv, &n);
     if (!o.run.dir) cli_misuse("where does the run go? give -o RUN");
     if (n != 1) cli_misuse("give one index of photos with points");
+    if (!o.canvases && (cli_given(&o.side) || cli_given(&o.with)))
+        cli_misuse("--canvas-side and --canvas-with need --canvases");
     s.path = args[0];
     o.run.ranks = "none"; /* one process does it all */
     if (!o.canvases) trainrun_init(&s.run, &trainer, &o.run); /* which takes signals over */

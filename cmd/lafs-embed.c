@@ -97,7 +97,8 @@ static lafs_status embed(void *arg, struct filter_item *items, int n)
     for (int i = 0; i < n; i++)
         if (items[i].status == LAFS_OK) memcpy(s.packed + good++ * FACE_BYTES, s.crops + i * FACE_BYTES, FACE_BYTES);
     LAFS_TRY(make_room(n, &items[0].err)); /* not for the good ones only: the next batch may have more of them */
-    LAFS_TRY(lafs_embed(&s.embedder, good, s.packed, s.emb, &items[0].err));
+    if (lafs_embed(&s.embedder, good, s.packed, s.emb, &items[0].err) != LAFS_OK)
+        return lafs_err_prefix(&items[0].err, "'%s'", o.model);
     good = 0;
     for (int i = 0; i < n; i++)
         if (items[i].status == LAFS_OK) finish(&items[i], s.emb + good++ * dim, dim);

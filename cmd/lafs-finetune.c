@@ -112,7 +112,7 @@ static struct {
     struct lafs_finetune *trainer;
     struct validate validate;
     struct trainrun run;
-    char data_digest[65], init_digest[65], landmarks_digest[65];
+    char data_digest[65], init_digest[65], landmarks_digest[65], pairs_digest[65];
 } s;
 
 static lafs_status configure(struct lafs_err *err)
@@ -181,7 +181,7 @@ static void record_options(void)
     trainrun_option(r, "mixup", 0, "%g alpha %g", o.mixup, o.mixup_alpha);
     trainrun_option(r, "augment", 0, "flip %d randaugment %g crop %g jitter %g erase %g", !o.no_flip, o.randaugment,
                     o.crop_min, o.jitter, o.erase);
-    trainrun_option(r, "pairs", 0, "%s", o.pairs ? o.pairs : "");
+    trainrun_option(r, "pairs", 0, "%s", s.pairs_digest);
     trainrun_option(r, "precision", 0, "%s", o.run.precision);
     trainrun_option(r, "seed", 0, "%" PRId64, cli.seed);
 }
@@ -276,6 +276,7 @@ static lafs_status open_data(struct lafs_err *err)
     if (o.init) LAFS_TRY(lafs_sha256_file(o.init, s.init_digest, err));
     if (o.landmarks) LAFS_TRY(lafs_sha256_file(o.landmarks, s.landmarks_digest, err));
     if (o.pairs && s.run.comm.rank == 0) LAFS_TRY(validate_open(&s.validate, o.pairs, o.pairs_index, err));
+    if (o.pairs) LAFS_TRY(validate_digest(o.pairs, o.pairs_index, s.pairs_digest, err));
     c->images = s.ix->samples;
     c->classes = s.classes.n;
     c->split_classes = strcmp(o.classifier, "auto") ? !strcmp(o.classifier, "split") : c->classes >= SPLIT_FROM;

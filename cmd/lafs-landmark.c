@@ -92,7 +92,8 @@ static lafs_status find(void *arg, struct filter_item *items, int n)
     for (int i = 0; i < n; i++)
         if (s.views[i] >= 0 && items[i].status == LAFS_OK)
             count += take_views(&items[i], s.view + (size_t)i * LAFS_MAX_VIEWS, s.views[i], count);
-    LAFS_TRY(lafs_landmarks(&s.embedder, count, s.crops, s.landmarks, &items[0].err));
+    if (lafs_landmarks(&s.embedder, count, s.crops, s.landmarks, &items[0].err) != LAFS_OK)
+        return lafs_err_prefix(&items[0].err, "'%s'", o.model);
     count = 0;
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < n; i++) {

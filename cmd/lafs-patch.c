@@ -253,6 +253,7 @@ int main(int argc, char **argv)
     struct lafs_err err = {0};
     char **args = cli_parse(&program, argc, argv, &n);
     int threads = lafs_pool_threads(cli_pool()), root = (int)lround(sqrt((double)o.patches));
+    if (!o.grid && cli_given(&o.patches)) cli_misuse("--patches is of a --grid: records have landmarks of their own");
     if (o.grid && root * root != o.patches) cli_misuse("--patches %lld is no square number", (long long)o.patches);
     s.rule = (struct lafs_point_rule){.sigma = (float)o.sigma, .subset = (int)o.subset, .ordered = o.ordered,
                                       .dino = !strcmp(o.method, "dino"), .patch = (int)o.patch};

@@ -53,6 +53,8 @@ static const struct cli_program program = {"lafs-search", "[OPTION]... --probes 
                                            "who in a gallery is most like each probe", table};
 
 enum { BLOCK = 8192, ROW_TILE = 64 };
+/* A cosine is off by its rounding: that of an embedding and itself may be below 1. */
+static const double ROUNDING = 1e-6;
 
 /* A part of the gallery. */
 struct block {
@@ -178,7 +180,7 @@ static lafs_status open_search(struct job *j, struct lafs_err *err)
     j->now = j->block;
     LAFS_TRY(lafs_alloc0(&j->enrolled, (size_t)j->names.count, sizeof *j->enrolled, err));
     LAFS_TRY(lafs_alloc0(&j->enrolled_own, (size_t)n, sizeof *j->enrolled_own, err));
-    struct lafs_search_options opt = {.k = o.top, .min_score = (float)o.min_score,
+    struct lafs_search_options opt = {.k = o.top, .min_score = (float)(o.min_score - ROUNDING),
                                       .own = o.exclude_own ? j->number : NULL};
     if (o.figures) { /* ranks are over all entries, whatever is printed */
         opt.min_score = -1;
@@ -283,7 +285,7 @@ static const struct lafs_match *matches_of(const struct job *j, int64_t i, int64
 {
     const struct lafs_match *m = lafs_search_matches(j->search, i, n);
     if (*n > o.top) *n = o.top;
-    while (*n > 0 && (double)m[*n - 1].score < o.min_score) --*n;
+    while (*n > 0 && (double)m[*n - 1].score < o.min_score - ROUNDING) --*n;
     return m;
 }
 
@@ -358,6 +360,7 @@ static lafs_status figures(const struct job *j, struct lafs_err *err)
     }
     lafs_status st = lafs_identify_figures(&j->asked->what, f, n, j->names.count, cli_pool(), &of.f, err);
     lafs_free(f);
+    if (st == LAFS_OK) cli_few_people(j->names.count, j->asked->what.bootstrap);
     return st == LAFS_OK ? search_report(j->asked, &of, 1, j->bad, stdout, err) : st;
 }
 

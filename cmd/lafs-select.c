@@ -399,6 +399,8 @@ int main(int argc, char **argv)
     if (n == 0) cli_misuse("no index: name one, or a tar");
     if (!cli.out && !o.pairs) cli_misuse("-o FILE is missing: paths in an index are relative to it");
     cli_separate((const char *const *const[]){&o.pairs, &cli.out, &o.dropped, NULL});
+    if (!o.pairs && cli_given(&o.fold_pairs)) cli_misuse("--fold-pairs needs --pairs");
+    if (!o.not_near.n && !o.unique && cli_given(&o.min)) cli_misuse("--min needs --not-near or --unique");
     if (o.split && o.pairs) cli_misuse("--pairs does not go with --split: give it the index of a part");
     if (!o.split != !(cli.out && strstr(cli.out, "%s")))
         cli_misuse("--split goes with -o NAME-%%s.lafs, and %%s with --split");

@@ -138,6 +138,7 @@ int main(int argc, char **argv)
         cli_misuse("%s goes with no option about streams or shards, nor --log", to);
     if (o.rec_flat && !o.to_rec) cli_misuse("--rec-flat goes with --to-rec");
     if (o.pairs && !o.to_bin) cli_misuse("--pairs goes with --to-bin");
+    cli_separate((const char *const *const[]){&o.to_bin, NULL});
     if (o.add && to) cli_misuse("--add adds to records: it does not go with %s", to);
     if (o.to_dir) return cli_finish(unpack_run(o.to_dir, &in, (const char *const *)args, n));
     if (o.to_rec) return cli_finish(pack_rec(o.to_rec, o.rec_flat, &in, (const char *const *)args, n));

@@ -476,6 +476,8 @@ int main(int argc, char **argv)
     if (modes > 1) cli_misuse("one of --json, --count, --check, --npy, --contact-sheet, --curves at a time");
     if (o.full && !o.json) cli_misuse("--full goes with --json");
     if (o.keys && !o.npy) cli_misuse("--keys goes with --npy");
+    if ((o.columns || o.cell) && !(o.sheet || o.mosaic || o.views))
+        cli_misuse("--columns and --cell go with --contact-sheet, --mosaic and --views");
     cli_separate((const char *const *const[]){&o.keys, &cli.out, &cli.rejects, NULL});
     if (o.curves) cli_picture_name(cli.out, "SVG");
     if (o.sheet || o.mosaic || o.views) cli_picture_name(cli.out, "JPEG");

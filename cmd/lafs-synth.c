@@ -423,6 +423,7 @@ int main(int argc, char **argv)
     if (opt.faces_min > opt.faces_max) cli_misuse("--faces %s: the first number must not be the larger one", o.faces);
     if (!cli.out && isatty(STDOUT_FILENO))
         cli_misuse("not writing records to a terminal: name a file with -o, or pipe them on");
+    if (!o.pairs && cli_given(&o.fold_pairs)) cli_misuse("--fold-pairs needs --pairs");
     if (o.pairs && (o.people < 2 || o.photos < 2)) cli_misuse("--pairs needs at least 2 people with 2 photos each");
     cli_separate((const char *const *const[]){&o.pairs, &cli.out, &cli.log, NULL});
     struct lafs_synth *synth;

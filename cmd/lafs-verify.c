@@ -359,6 +359,7 @@ static lafs_status all_figures(struct job *j, struct lafs_err *err)
     r->folds = v.apply || !j->fold ? 0 : j->folds;
     LAFS_TRY(lafs_verify_figures(&v, &p, j->fold, j->folds, cli_pool(), &r->all, &r->roc, err));
     if (r->folds) warn_alike(j);
+    if (o.pairs) cli_few_people(j->people, v.bootstrap);
     if (r->missing_pairs) LAFS_TRY(present_figures(j, &p, &v, err));
     if (!o.group) return LAFS_OK;
     if (isnan(r->all.threshold)) return lafs_fail(err, LAFS_FAILED, "too few pairs for a threshold: --group needs one");
@@ -407,24 +408,17 @@ static void check_options(void)
     if (o.scores && !o.json) cli_misuse("--scores goes with --json");
     if (o.scores && !o.pairs) cli_misuse("--scores needs --pairs");
     if (o.scores && o.ijb.templates) cli_misuse("--scores does not go with --templates");
-    if (o.compare.n && (o.ijb.templates || o.fit || o.far || o.group || o.label || o.scores || !isnan(o.threshold)))
+    if (o.compare.n && (o.ijb.templates || o.fit || o.far || o.group || o.label || o.scores || !isnan(o.threshold) ||
+                        cli.rejects || cli_given(&cli.take) || cli_given(&cli.max_bad)))
         cli_misuse("--compare goes with --pairs, --bootstrap, --plot, --det, --json and --seed alone");
     templates_check(&o.ijb);
 }
 
-/* Nothing that is read is replaced by a picture. */
+/* Nothing that is read is replaced by a picture; what other options name was looked at. */
 static lafs_status spare_inputs(const char *const *args, int n, struct lafs_err *err)
 {
-    const char *const picture[] = {o.plot, o.det}, *const protocol[] = {o.pairs, o.fit, o.ijb.templates,
-                                                                        o.ijb.face_scores};
-    for (int i = 0; i < 2; i++) {
-        if (!picture[i]) continue;
-        LAFS_TRY(lafs_writer_spares(picture[i], args, n, err));
-        LAFS_TRY(lafs_writer_spares(picture[i], o.compare.v, o.compare.n, err));
-        for (int k = 0; k < 4; k++)
-            if (protocol[k]) LAFS_TRY(lafs_writer_spares(picture[i], protocol + k, 1, err));
-    }
-    return LAFS_OK;
+    if (o.plot) LAFS_TRY(lafs_writer_spares(o.plot, args, n, err));
+    return o.det ? lafs_writer_spares(o.det, args, n, err) : LAFS_OK;
 }
 
 static lafs_status compare(const char *const *args, int n, struct lafs_err *err)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cmd/rates.h"
 #include "cmd/readall.h"
 #include "compute/backend.h"
 #include "eval/embset.h"
@@ -135,6 +136,7 @@ static lafs_status search_gallery(struct job *j, struct search_figures *out, con
     out->missing_entries = gallery->count - g.count;
     out->missing_probes = probes->count - p.count;
     st = lafs_identify_figures(&j->s->asked->what, f, probes->count, people_n, cli_pool(), &out->f, err);
+    if (st == LAFS_OK && gallery == j->gallery) cli_few_people(people_n, j->s->asked->what.bootstrap); /* said once */
 done:
     lafs_free(g.e), lafs_free(g.at), lafs_free(p.e), lafs_free(p.at);
     lafs_free(enrolled);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/sha256.h"
 #include "data/face.h"
 #include "eval/metrics.h"
 #include "model/embed.h"
@@ -42,6 +43,16 @@ static lafs_status load_crops(struct validate *v, const char *index, struct lafs
     return st;
 }
 
+/* 10-fold accuracy of the scores. */
+static lafs_status judge(const struct validate *v, double *accuracy, struct lafs_err *err)
+{
+    const struct lafs_pairs *p = v->pairs;
+    struct lafs_kfold k;
+    LAFS_TRY(lafs_kfold_accuracy(v->score, p->same, p->fold, p->count, p->folds, &k, NULL, NULL, NULL, NULL, err));
+    *accuracy = k.accuracy;
+    return LAFS_OK;
+}
+
 lafs_status validate_open(struct validate *v, const char *pairs, const char *index, struct lafs_err *err)
 {
     memset(v, 0, sizeof *v);
@@ -51,7 +62,10 @@ lafs_status validate_open(struct validate *v, const char *pairs, const char *ind
     int64_t n = v->pairs->photos.count;
     LAFS_TRY(lafs_wanted_init(&v->want, &v->pairs->photos, err));
     LAFS_TRY(lafs_alloc(&v->crops, (size_t)n, CROP, err));
-    LAFS_TRY(lafs_alloc(&v->score, (size_t)v->pairs->count, sizeof *v->score, err));
+    LAFS_TRY(lafs_alloc0(&v->score, (size_t)v->pairs->count, sizeof *v->score, err));
+    struct lafs_err why = {0};
+    double unused; /* that pairs cannot be judged is found now, not after an epoch */
+    if (judge(v, &unused, &why) != LAFS_OK) return lafs_fail(err, LAFS_FAILED, "'%s': %s", pairs, why.msg);
     return load_crops(v, index, err);
 }
 
@@ -67,6 +81,18 @@ void validate_close(struct validate *v)
     memset(v, 0, sizeof *v);
 }
 
+lafs_status validate_digest(const char *pairs, const char *index, char hex[65], struct lafs_err *err)
+{
+    struct lafs_sha256 both;
+    char own[2][65];
+    LAFS_TRY(lafs_sha256_file(pairs, own[0], err));
+    LAFS_TRY(lafs_sha256_file(index, own[1], err));
+    lafs_sha256_init(&both);
+    lafs_sha256_add(&both, own, sizeof own);
+    lafs_sha256_hex(&both, hex);
+    return LAFS_OK;
+}
+
 int validate_batch(const struct validate *v)
 {
     return v->pairs->photos.count < BATCH ? (int)v->pairs->photos.count : BATCH;
@@ -77,7 +103,6 @@ lafs_status validate_run(struct validate *v, const struct lafs_model *m, const s
 {
     const struct lafs_pairs *p = v->pairs;
     struct lafs_embedder e;
-    struct lafs_kfold k;
     int64_t bad = -1, n = p->photos.count;
     if (!v->emb) {
         v->dim = m->config.vit.dim;
@@ -91,7 +116,5 @@ lafs_status validate_run(struct validate *v, const struct lafs_model *m, const s
     if (st != LAFS_OK && bad >= 0) lafs_err_prefix(err, "photo '%s'", lafs_strset_at(&p->photos, bad));
     LAFS_TRY(st);
     LAFS_TRY(lafs_pair_scores(v->emb, n, v->dim, p->a, p->b, p->count, v->score, pool, err));
-    LAFS_TRY(lafs_kfold_accuracy(v->score, p->same, p->fold, p->count, p->folds, &k, NULL, NULL, NULL, NULL, err));
-    *accuracy = k.accuracy;
-    return LAFS_OK;
+    return judge(v, accuracy, err);
 }

@@ -17,9 +17,12 @@ struct validate {
     float *emb, *score; /* (photos, D) grown on first use, (pairs) */
     int64_t dim;
 };
-/* LAFS_FAILED names a photo of the pairs that the index does not have, or twice, or that is no 112 x 112 crop. */
+/* LAFS_FAILED names a photo of the pairs that the index does not have, or twice, or that is no 112 x 112 crop; or pairs
+ * that are too few for folds. */
 lafs_status validate_open(struct validate *v, const char *pairs, const char *index, struct lafs_err *err);
 void validate_close(struct validate *v);
+/* One digest of what is in both files. */
+lafs_status validate_digest(const char *pairs, const char *index, char hex[65], struct lafs_err *err);
 /* Faces embedded at once, at most. */
 int validate_batch(const struct validate *v);
 /* 10-fold accuracy, by lafs-verify's rule, of the model with its present values. */

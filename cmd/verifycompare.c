@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/sha256.h"
 #include "cmd/printing.h"
+#include "cmd/rates.h"
 #include "eval/compare.h"
 #include "eval/pairs.h"
 #include "eval/plot.h"
@@ -191,6 +192,7 @@ static lafs_status run(struct comparison *j, struct lafs_err *err)
     struct lafs_paired p = {NULL, j->pairs->same, j->person[0], j->person[1], j->pairs->count, j->pairs->people.count};
     LAFS_TRY(lafs_compare(&p, j->answers, c->ofs, j->answers + c->ofs, c->against->n, c->bootstrap,
                           (uint64_t)cli.seed, cli_pool(), &j->result, err));
+    cli_few_people(p.people, c->bootstrap);
     if (c->plot) LAFS_TRY(draw(j, c->plot, 0, err));
     if (c->det) LAFS_TRY(draw(j, c->det, 1, err));
     return c->json ? print_json(j, err) : print_text(j, err);

@@ -3,6 +3,8 @@
 #
 #   make -f examples/demo.mk OUT=demo BIN=bin
 
+# Numbers have points, whatever the language.
+export LC_ALL := C
 OUT ?= demo
 BIN ?= bin
 Q ?= -q

@@ -20,6 +20,8 @@
 # WEIGHTS is a published YuNet, which labels the LFW photos and is the one to beat. People are split by the FNV-1a-64 of
 # their names modulo 10: 0 final, 1 settings, the rest training; the group photos are for measuring only.
 
+# Numbers have points, whatever the language.
+export LC_ALL := C
 DATA ?= ../shared/data
 WEIGHTS ?= $(DATA)/../weights/yunet_n_dynamic.onnx
 OUT ?= detector

@@ -14,6 +14,8 @@
 # crosses a pixel changes its gradient by a jump, and after some dozens of steps two runs in fp32 on different
 # processors are as far from each other as either from bf16.
 
+# Numbers have points, whatever the language.
+export LC_ALL := C
 DATA ?=
 WEIGHTS ?= $(DATA)/../weights/yunet_n_dynamic.onnx
 OUT ?= precision

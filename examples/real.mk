@@ -8,6 +8,8 @@
 # DATA holds lfw-devtrain.tar, utk-faces.tar and the pairs; WEIGHTS is a published YuNet. People are split by the FNV-1a-64
 # of their names modulo 10: 0 final, 1 settings, the rest training.
 
+# Numbers have points, whatever the language.
+export LC_ALL := C
 DATA ?= ../shared/data
 WEIGHTS ?= $(DATA)/../weights/yunet_n_dynamic.onnx
 OUT ?= real

@@ -4,16 +4,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
+
+enum { LOOK_AT = 20000 }; /* entries of a directory that are looked through for what was left, at most */
 
 /* The temporaries that exist now. Fixed memory: the signal handler reads it at any moment. */
 enum { SLOTS = 64, FREE = 0, CLAIMED, LIVE };
@@ -64,12 +66,65 @@ static lafs_status temp_name(char **out, const char *path, struct lafs_err *err)
     return st;
 }
 
+/* ---- temporaries that were left behind ---- */
+
+/* A temporary is locked by its process for as long as that lives. One that is not locked goes: nobody will rename it.
+ * Where there are no locks, all stay. */
+static void remove_left(int dir, const char *name)
+{
+    struct stat s;
+    int fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &s) == 0 && s.st_nlink > 0) unlinkat(dir, name, 0);
+    close(fd);
+}
+
+/* Of a new temporary. 0: another process saw it before it was locked, and took it for one that was left. */
+static int lock(int fd)
+{
+    struct stat s;
+    if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) return 0;
+    return fstat(fd, &s) != 0 || s.st_nlink > 0;
+}
+
+/* Whether the name is .X.tmp-PID-N, of X if that is not NULL. */
+static int is_temporary(const char *name, const char *of)
+{
+    const char *at = name[0] == '.' ? strstr(name, ".tmp-") : NULL;
+    for (const char *more; at && (more = strstr(at + 1, ".tmp-"));) at = more;
+    if (!at || (of && ((size_t)(at - name - 1) != strlen(of) || memcmp(name + 1, of, strlen(of))))) return 0;
+    const char *p = at + strlen(".tmp-");
+    size_t pid = strspn(p, "0123456789");
+    return pid && p[pid] == '-' && p[pid + 1] && !p[pid + 1 + strspn(p + pid + 1, "0123456789")];
+}
+
+/* Removes what was left of X (NULL: of all) in the directory. */
+static void sweep(const char *dir, const char *of, int64_t entries)
+{
+    DIR *d = opendir(dir);
+    if (!d) return;
+    for (const struct dirent *e; entries-- > 0 && (e = readdir(d));)
+        if (is_temporary(e->d_name, of)) remove_left(dirfd(d), e->d_name);
+    closedir(d);
+}
+
+void lafs_atomic_sweep(const char *dir) { sweep(dir, NULL, INT64_MAX); }
+
+/* The directory of a file. */
+static void dir_of(const char *path, char dir[PATH_MAX])
+{
+    size_t n = dir_length(path);
+    snprintf(dir, PATH_MAX, "%.*s", n ? (int)n : 1, n ? path : ".");
+}
+
+/* ---- */
+
 static lafs_status open_temp(struct lafs_atomic *f, const struct stat *old, struct lafs_err *err)
 {
     f->slot = claim_slot();
     if (f->slot < 0)
         return lafs_fail(err, LAFS_FAILED, "cannot create '%s': more than %d files being written", f->path, SLOTS);
-    do {
+    for (;;) {
         lafs_free(f->temp);
         f->temp = NULL;
         LAFS_TRY(temp_name(&f->temp, f->path, err));
@@ -80,7 +135,10 @@ static lafs_status open_temp(struct lafs_atomic *f, const struct stat *old, stru
         if (atomic_load(&leaving) == getpid())
             return lafs_fail(err, LAFS_FAILED, "cannot create '%s': the program is ending", f->path);
         f->fd = open(f->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    } while (f->fd < 0 && errno == EEXIST);
+        if (f->fd >= 0 ? lock(f->fd) : errno != EEXIST) break;
+        if (f->fd >= 0) close(f->fd);
+        f->fd = -1;
+    }
     if (f->fd < 0) return lafs_fail(err, LAFS_FAILED, "cannot create '%s': %s", f->path, lafs_strerror(errno));
     if (atomic_load(&leaving) == getpid()) unlink(f->temp); /* it came too late for lafs_atomic_unlink_all */
     if (old && fchmod(f->fd, old->st_mode & 07777))
@@ -101,8 +159,12 @@ lafs_status lafs_atomic_open(struct lafs_atomic *f, const char *path, struct laf
     else if (exists && !S_ISREG(s.st_mode)) {
         f->fd = open(f->path, O_WRONLY | O_CLOEXEC);
         if (f->fd < 0) st = lafs_fail(err, LAFS_FAILED, "cannot open '%s': %s", path, lafs_strerror(errno));
-    } else
+    } else {
+        char dir[PATH_MAX];
+        dir_of(f->path, dir);
+        sweep(dir, f->path + dir_length(f->path), LOOK_AT);
         st = open_temp(f, exists ? &s : NULL, err);
+    }
     if (st != LAFS_OK) lafs_atomic_abort(f);
     return st;
 }
@@ -133,8 +195,7 @@ lafs_status lafs_atomic_rewrite(struct lafs_atomic *f, int64_t at, const void *d
 static int sync_dir(const char *path)
 {
     char dir[PATH_MAX];
-    size_t n = dir_length(path);
-    snprintf(dir, sizeof dir, "%.*s", n ? (int)n : 1, n ? path : ".");
+    dir_of(path, dir);
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return errno == EACCES ? 0 : -1; /* a directory one may write but not read */
     int bad = fsync(fd) && errno != EINVAL;
@@ -153,13 +214,17 @@ static void forget(struct lafs_atomic *f)
 
 lafs_status lafs_atomic_commit(struct lafs_atomic *f, struct lafs_err *err)
 {
-    int bad = fsync(f->fd) && !(errno == EINVAL && !f->temp); /* devices and pipes know no fsync */
+    int locked = f->temp ? fcntl(f->fd, F_DUPFD_CLOEXEC, 0) : -1; /* for as long as the temporary has its name */
+    int bad = fsync(f->fd) && !(errno == EINVAL && !f->temp);     /* devices and pipes know no fsync */
     if (!bad) {
         int fd = f->fd;
         f->fd = -1;
         bad = close(fd);
     }
     if (!bad && f->temp) bad = rename(f->temp, f->path);
+    int why = errno;
+    if (locked >= 0) close(locked);
+    errno = why;
     if (bad) {
         lafs_fail(err, LAFS_FAILED, "cannot write '%s': %s", f->path, lafs_strerror(errno));
         lafs_atomic_abort(f);
@@ -241,18 +306,4 @@ lafs_status lafs_scratch_read(struct lafs_scratch *s, int64_t at, void *data, si
         *got += (size_t)n;
     }
     return LAFS_OK;
-}
-
-void lafs_atomic_sweep(const char *dir)
-{
-    DIR *d = opendir(dir);
-    if (!d) return;
-    for (const struct dirent *e; (e = readdir(d));) {
-        const char *at = e->d_name[0] == '.' ? strstr(e->d_name, ".tmp-") : NULL;
-        for (const char *more; at && (more = strstr(at + 1, ".tmp-"));) at = more;
-        char *end;
-        long pid = at ? strtol(at + 5, &end, 10) : 0;
-        if (pid > 0 && *end == '-' && kill((pid_t)pid, 0) && errno == ESRCH) unlinkat(dirfd(d), e->d_name, 0);
-    }
-    closedir(d);
 }

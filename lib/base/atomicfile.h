@@ -1,6 +1,7 @@
 /* Files that appear whole or not at all: a temporary beside the target, fsync, rename, fsync of the directory.
  *
- * The temporary of `dir/x` is `dir/.x.tmp-PID-N`. A target that exists and is no regular file (/dev/null, a FIFO) is
+ * The temporary of `dir/x` is `dir/.x.tmp-PID-N`, locked (flock) for as long as its process lives: what a killed
+ * process left of x goes when x is opened again. A target that exists and is no regular file (/dev/null, a FIFO) is
  * written directly; a symbolic link is followed. An existing file's mode is kept. At most 64 files are open at once. */
 #ifndef LAFS_BASE_ATOMICFILE_H
 #define LAFS_BASE_ATOMICFILE_H
@@ -28,7 +29,7 @@ lafs_status lafs_atomic_put(const char *path, const void *data, size_t size, str
 /* Removes the temporaries of files that this process has open now, and lets it make no more; async-signal-safe, for
  * cmd/'s signal handler. */
 void lafs_atomic_unlink_all(void);
-/* Removes temporaries in `dir` whose process is gone (killed): for directories that only this machine writes. */
+/* Removes all temporaries in `dir` whose process is gone (killed). */
 void lafs_atomic_sweep(const char *dir);
 
 /* A file without a name, for what does not fit into memory: in the directory of `beside` (in messages, too), for

@@ -222,7 +222,7 @@ static int parse_end(const struct line *l, int64_t *shards, int64_t *samples)
 static int same_key(void *arg, uint64_t id, const char *key, size_t len)
 {
     const struct lafs_index *ix = arg;
-    return strncmp(ix->sample[id].key, key, len) == 0 && ix->sample[id].key[len] == 0;
+    return lafs_keyset_is(ix->sample[id].key, key, len);
 }
 
 static lafs_status check_unique(struct lafs_index *ix, const char *path, struct lafs_err *err)

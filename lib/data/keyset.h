@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/err.h"
 
@@ -28,5 +29,11 @@ void lafs_keyset_release(struct lafs_keyset *k);
 lafs_status lafs_keyset_add(struct lafs_keyset *k, const char *key, size_t len, uint64_t id, struct lafs_err *err);
 /* *id of the key; 0 when there is none. Of a set without `beside`. */
 int lafs_keyset_find(const struct lafs_keyset *k, const char *key, size_t len, uint64_t *id);
+
+/* What most `same` ask: whether the text that is kept is key[0..len). */
+static inline int lafs_keyset_is(const char *kept, const char *key, size_t len)
+{
+    return strncmp(kept, key, len) == 0 && kept[len] == 0;
+}
 
 #endif

@@ -16,7 +16,7 @@
 static int same_name(void *arg, uint64_t id, const char *key, size_t len)
 {
     const struct lafs_select *s = arg;
-    return strncmp(s->name[id], key, len) == 0 && s->name[id][len] == 0;
+    return lafs_keyset_is(s->name[id], key, len);
 }
 
 static lafs_status number_people(struct lafs_select *s, struct lafs_err *err)
@@ -85,8 +85,7 @@ struct lafs_people {
 static int same_listed(void *arg, uint64_t id, const char *key, size_t len)
 {
     const struct lafs_people *p = arg;
-    const char *have = (const char *)p->text.data + id;
-    return strncmp(have, key, len) == 0 && have[len] == 0;
+    return lafs_keyset_is((const char *)p->text.data + id, key, len);
 }
 
 static lafs_status add_person(struct lafs_people *p, const char *name, size_t len, struct lafs_err *err)
@@ -395,13 +394,13 @@ struct joining {
 static int same_shard(void *arg, uint64_t id, const char *key, size_t len)
 {
     const struct joining *j = arg;
-    return strncmp(j->to->shard[id].path, key, len) == 0 && j->to->shard[id].path[len] == 0;
+    return lafs_keyset_is(j->to->shard[id].path, key, len);
 }
 
 static int same_key(void *arg, uint64_t id, const char *key, size_t len)
 {
     const struct joining *j = arg;
-    return strncmp(j->to->sample[id].key, key, len) == 0 && j->to->sample[id].key[len] == 0;
+    return lafs_keyset_is(j->to->sample[id].key, key, len);
 }
 
 static lafs_status join_shards(struct joining *j, const struct lafs_index *ix, struct lafs_err *err)

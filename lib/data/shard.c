@@ -132,7 +132,9 @@ static lafs_status use_member(struct shard *sh, struct lafs_err *err)
     sh->plain += is_plain(suffix);
     int is_map = strcmp(suffix, ".mp") == 0 || strcmp(suffix, ".msg") == 0, is_cls = strcmp(suffix, ".cls") == 0;
     lafs_buf_clear(&sh->data);
-    if (!sh->scan || is_map || is_cls) LAFS_TRY(read_member(sh, max, err));
+    lafs_status st = !sh->scan || is_map || is_cls ? read_member(sh, max, err) : LAFS_OK;
+    sh->section.passed_over |= st == LAFS_BAD_RECORD; /* too large: its bytes are not looked at */
+    LAFS_TRY(st);
     if (sh->section.open && !sh->section.no_digest)
         lafs_digest_member(&sh->section.digest, sh->m.name, sh->data.data, sh->data.size);
     sh->bytes += sh->data.size;

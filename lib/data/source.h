@@ -85,6 +85,7 @@ int lafs_map_opens_with(const void *map, size_t size, const char *name);
 struct lafs_section {
     int no_digest;      /* 1: the data are not read, only counted */
     int open;           /* a header was read, its trailer was not */
+    int passed_over;    /* not all of it was read: its digest is not known */
     int64_t count;      /* samples since */
     struct lafs_sha256 digest;
 };

@@ -72,10 +72,14 @@ lafs_status lafs_embedder_open(struct lafs_embedder *e, const struct lafs_model 
         return lafs_fail(err, LAFS_USAGE, "the model has no ViT: it gives landmarks, no embeddings");
     if ((purpose & LAFS_FOR_LANDMARKS) && !(m->config.parts & LAFS_PART_CNN))
         return lafs_fail(err, LAFS_USAGE, "the model has no landmark CNN");
+    const size_t crops = 2 * (size_t)batch, r2 = 2 * (size_t)m->config.vit.patches;
     LAFS_TRY(lafs_alloc(&e->flipped, (size_t)batch * CROP, 1, err));
-    lafs_status st = lafs_alloc(&e->host, 2 * (size_t)batch * (size_t)m->config.vit.dim, sizeof *e->host, err);
+    lafs_status st = lafs_alloc(&e->host, crops * (size_t)m->config.vit.dim, sizeof *e->host, err);
+    if (st == LAFS_OK && (purpose & LAFS_FOR_EMBEDDING) && m->config.tokens == LAFS_TOKENS_LANDMARK)
+        st = lafs_alloc0(&e->found, crops * r2, sizeof *e->found, err); /* which a plan leaves as it is */
     if (st != LAFS_OK) {
         lafs_free(e->flipped);
+        lafs_free(e->host);
         return st;
     }
     e->model = m;
@@ -95,6 +99,7 @@ void lafs_embedder_close(struct lafs_embedder *e)
     lafs_arena_release(&e->arena, e->backend);
     lafs_free(e->flipped);
     lafs_free(e->host);
+    lafs_free(e->found);
     memset(e, 0, sizeof *e);
 }
 
@@ -138,13 +143,15 @@ static lafs_status embed_batch(struct lafs_embedder *e, int64_t n, const uint8_t
                                struct lafs_err *err)
 {
     const struct lafs_backend *b = e->backend;
-    int64_t d = e->model->config.vit.dim;
+    const int64_t d = e->model->config.vit.dim, values = e->found ? 2 * n * 2 * e->model->config.vit.patches : 0;
     b->ops->upload(b->dev, e->crops, crops, (size_t)(n * CROP));
     for (int64_t i = 0; i < n; i++) mirror(crops + i * CROP, e->flipped + i * CROP);
     b->ops->upload(b->dev, e->crops + n * CROP, e->flipped, (size_t)(n * CROP));
     compute(e, n, &e->embeddings_again, compute_embeddings);
     b->ops->download(b->dev, e->host, e->emb, (size_t)(2 * n * d) * sizeof(float));
+    if (e->found) b->ops->download(b->dev, e->found, e->work.landmarks, (size_t)values * sizeof(float));
     LAFS_TRY(b->ops->sync(b->dev, err));
+    LAFS_TRY(lafs_cnn_check(e->found, values, err));
     for (int64_t i = 0; i < n * d; i++) emb[i] = e->host[i] + e->host[n * d + i];
     return LAFS_OK;
 }
@@ -171,6 +178,7 @@ lafs_status lafs_landmarks(struct lafs_embedder *e, int64_t n, const uint8_t *cr
         compute(e, m, &e->landmarks_again, compute_landmarks);
         b->ops->download(b->dev, landmarks + i * r2, e->landmarks, (size_t)(m * r2) * sizeof(float));
         LAFS_TRY(b->ops->sync(b->dev, err));
+        LAFS_TRY(lafs_cnn_check(landmarks + i * r2, m * r2, err));
     }
     return LAFS_OK;
 }
@@ -184,7 +192,7 @@ lafs_status lafs_embedder_rehearse(const struct lafs_model *m, const struct lafs
     uint8_t *crops;
     float *out = NULL;
     LAFS_TRY(lafs_alloc0(&crops, n, CROP, err));
-    lafs_status st = lafs_alloc(&out, n, width * sizeof *out, err);
+    lafs_status st = lafs_alloc0(&out, n, width * sizeof *out, err);
     if (st == LAFS_OK && (st = lafs_embedder_open(&e, m, plan, batch, purpose, err)) == LAFS_OK) {
         if (purpose & LAFS_FOR_EMBEDDING) st = lafs_embed(&e, batch, crops, out, err);
         if (st == LAFS_OK && (purpose & LAFS_FOR_LANDMARKS)) st = lafs_landmarks(&e, batch, crops, out, err);

@@ -24,6 +24,7 @@ struct lafs_embedder {
     uint8_t *crops, *flipped;       /* flipped: host */
     float *images, *emb, *landmarks;
     float *host;                    /* (2*batch, D) */
+    float *found;                   /* (2*batch, R, 2) host: landmarks on the way to embeddings; NULL: none are */
     struct lafs_repeat embeddings_again, landmarks_again; /* whole batches are alike */
 };
 enum { LAFS_FOR_EMBEDDING = 1, LAFS_FOR_LANDMARKS = 2 };

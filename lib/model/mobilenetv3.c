@@ -526,6 +526,15 @@ void lafs_cnn_forward(struct lafs_cnn_work *w, const struct lafs_backend *b, con
     op->minmax(b->dev, n, 2 * m->landmarks, RANGE, w->raw, landmarks, w->arg);
 }
 
+lafs_status lafs_cnn_check(const float *landmarks, int64_t n, struct lafs_err *err)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(landmarks[i]))
+            return lafs_fail(err, LAFS_FAILED,
+                             "the landmark CNN gives no landmarks: its outputs are all equal, or not finite");
+    return LAFS_OK;
+}
+
 /* -- backward -- */
 
 static void normalise_bwd(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *grad,

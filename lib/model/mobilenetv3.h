@@ -106,6 +106,9 @@ lafs_status lafs_cnn_fold(struct lafs_cnn_work *w, const struct lafs_backend *b,
  * until backward is done. */
 void lafs_cnn_forward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value, float *running,
                       int64_t n, const float *images, const uint64_t *keys, float *landmarks);
+/* Host memory. LAFS_FAILED: one of these n values is not finite: neither were the network's outputs for an image, or
+ * they were all equal, so that the min-max had nothing to divide by. */
+lafs_status lafs_cnn_check(const float *landmarks, int64_t n, struct lafs_err *err);
 /* Of the last forward pass, planned with LAFS_CNN_KEEP: dlandmarks (n,R,2); grad +=; dimages (n,112,112,3) written
  * unless NULL. */
 void lafs_cnn_backward(struct lafs_cnn_work *w, const struct lafs_backend *b, const float *value,

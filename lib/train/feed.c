@@ -286,7 +286,8 @@ static lafs_status find_landmarks(struct lafs_feed *f, int64_t n, struct lafs_er
         b->ops->copy(b->dev, f->landmarks + (size_t)j * r2, f->found, (size_t)c.n * r2 * sizeof(float));
     }
     b->ops->download(b->dev, f->host_landmarks, f->landmarks, (size_t)n * r2 * sizeof(float));
-    return b->ops->sync(b->dev, err);
+    LAFS_TRY(b->ops->sync(b->dev, err));
+    return lafs_cnn_check(f->host_landmarks, (int64_t)((size_t)n * r2), err);
 }
 
 struct draw {

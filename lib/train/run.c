@@ -291,22 +291,24 @@ void lafs_run_close(struct lafs_run *r)
 
 /* -- log.jsonl -- */
 
-/* Bytes of the log's beginning whose lines are whole and have a step of at most `step`. */
+/* Bytes of the log's beginning, up to its last whole line of a step of at most `step`. What is damaged before that
+ * stays: lafs-show --curves names it, and the lines behind it are good. */
 static size_t keep_lines(const struct lafs_buf *text, int64_t step)
 {
-    size_t at = 0;
-    while (at < text->size) {
+    size_t at = 0, keep = 0;
+    int later = 0;
+    while (at < text->size && !later) {
         const unsigned char *line = text->data + at, *nl = memchr(line, '\n', text->size - at);
         if (!nl) break;
-        struct lafs_json *j;
-        if (lafs_json_parse(&j, (const char *)line, (size_t)(nl - line), NULL) != LAFS_OK) break;
-        const struct lafs_json *s = lafs_json_get(j, "step");
-        int keep = s && s->is_int && s->integer <= step;
-        lafs_json_free(j);
-        if (!keep) break;
         at = (size_t)(nl + 1 - text->data);
+        struct lafs_json *j;
+        if (lafs_json_parse(&j, (const char *)line, (size_t)(nl - line), NULL) != LAFS_OK) continue;
+        const struct lafs_json *s = lafs_json_get(j, "step");
+        if (s && s->is_int && s->integer <= step) keep = at;
+        later = s && s->is_int && s->integer > step;
+        lafs_json_free(j);
     }
-    return at;
+    return keep;
 }
 
 lafs_status lafs_run_log_open(struct lafs_run *r, int64_t step, struct lafs_err *err)
@@ -462,6 +464,8 @@ lafs_status lafs_run_save(struct lafs_run *r, int64_t step, const struct lafs_ck
     lafs_buf_init(&path);
     checkpoint_name(step, name);
     lafs_status st = lafs_run_path(r, name, &path, err);
+    if (st == LAFS_OK && r->log >= 0 && fdatasync(r->log)) /* a power cut leaves the lines of a checkpoint's steps */
+        st = lafs_fail(err, LAFS_FAILED, "cannot write '%s/log.jsonl': %s", r->dir, lafs_strerror(errno));
     if (st == LAFS_OK) st = lafs_st_write((const char *)path.data, c->tensor, c->count, c->meta, c->metas, err);
     if (st == LAFS_OK) {
         r->resume = step;

@@ -39,7 +39,7 @@ lafs_status lafs_run_load(const struct lafs_run *r, struct lafs_st **st, struct 
 /* Opens the newest checkpoint of any run directory, without holding the run. LAFS_END: there is none. */
 lafs_status lafs_run_peek(const char *dir, struct lafs_st **st, struct lafs_err *err);
 
-/* Opens log.jsonl, cut back to the lines whose "step" is at most `step` (-1: emptied). */
+/* Opens log.jsonl, cut back to its last line whose "step" is at most `step` (-1: emptied). */
 lafs_status lafs_run_log_open(struct lafs_run *r, int64_t step, struct lafs_err *err);
 /* Appends one line (a JSON object without its newline) in one write. */
 lafs_status lafs_run_log(struct lafs_run *r, struct lafs_buf *line, struct lafs_err *err);

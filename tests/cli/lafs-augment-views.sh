@@ -63,6 +63,11 @@ for bad in x 3- -3 3-2 1-x 1-2-3 99999999999999999999; do
     expect_status 2 lafs-augment "--epochs=$bad" -o out faces.lafs
     message "--epochs"
 done
+for of_training in "--randaugment 2" "--crop-min 1" "--jitter 0" "--erase 0" --no-flip; do
+    # shellcheck disable=SC2086
+    expect_status 2 lafs-augment $of_training -o out faces.lafs
+    message "go with --train"
+done
 expect_status 2 lafs-augment --local-min 0.9 --local-max .5 -o out faces.lafs
 message "a local crop's area cannot be from 0.9 to 0.5 of the image's"
 expect_status 2 lafs-pretrain --landmarks grid --local-min 0.9 --local-max .5 -o run faces.lafs

@@ -104,6 +104,11 @@ for with in dark mask; do
 done
 has large.json '[400, 400]'
 expect_status 2 lafs-detect-train -q --canvases 2 --canvas-side 100 -o bad all.lafs
+for canvas in "--canvas-side 320" "--canvas-with dark"; do
+    # shellcheck disable=SC2086
+    expect_status 2 lafs-detect-train -q $canvas -o bad all.lafs
+    message "--canvas-side and --canvas-with need --canvases"
+done
 expect_status 2 lafs-detect-train -q --canvases 2 -o all.tar all.lafs
 message "would be replaced"
 lafs-shard -q -n 0 -o empty.tar all.lafs

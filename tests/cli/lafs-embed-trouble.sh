@@ -117,6 +117,12 @@ message "give a model with -m, or --baseline"
 expect_status 2 lafs-embed -m m.safetensors --baseline lbp faces.lafs
 expect_status 2 lafs-embed --baseline sift faces.lafs
 message "sift"
+cp m.safetensors kept.safetensors
+for out in -o --rejects --log; do
+    expect_status 2 lafs-embed -m m.safetensors $out ./m.safetensors faces.lafs
+    message "--model and --"
+done
+same m.safetensors kept.safetensors
 expect_status 2 lafs-embed -m m.safetensors --batch 0 faces.lafs
 expect_status 2 lafs-embed -m m.safetensors --batch 4097 faces.lafs
 expect_status 2 lafs-embed -m m.safetensors --device tpu faces.lafs

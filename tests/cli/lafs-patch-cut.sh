@@ -131,6 +131,8 @@ expect_status 3 lafs-patch -q -o never.mp cut.mp
 check [ ! -e never.mp ]
 ok "bad records and cut input"
 
+expect_status 2 lafs-patch --patches 49 l.mp
+message "--patches is of a --grid"
 expect_status 2 lafs-patch --grid --patches 50 faces.lafs
 message "--patches 50 is no square number"
 expect_status 2 lafs-patch --sigma -1 l.mp

@@ -47,6 +47,10 @@ i=0
 while [ $i -lt 125 ]; do echo e.mp; i=$((i + 1)); done >many
 # shellcheck disable=SC2046
 cat $(cat many) >big.mp
+expect_status 0 lafs-search -p e.mp --min-score 1 -k 1 e.mp >same
+check test "$(awk -F '\t' '$1 == $4' same | wc -l)" = 24
+check test "$(lafs-search -p e.mp --min-score 1 --exclude-own e.mp | wc -l)" = 0
+ok "--min-score 1: what is equal, however it is rounded"
 lafs-search -p e.lafs -k 200 -j 1 big.mp >one
 lafs-search -p e.mp -k 200 -j 3 - <big.mp >three
 same one three
@@ -69,6 +73,7 @@ in=$(lafs-show --count g.lafs)
 expect_status 0 lafs-search -p e.lafs --figures --exclude-own --threshold 0.8 --json g.lafs >json
 has json "{\"bootstrap\": 1000, \"bad\": 0, \"entries\": $in, \"people\": $in, \"probes\": 24, \"enrolled\": $((in * 3)), \"others\": $((24 - in * 3)), "
 expect_status 0 lafs-search -p e.lafs --figures --exclude-own --threshold 0.8 g.lafs >text
+message "the intervals come from 6 people: of fewer than 20 they are too narrow"
 grep -E '^rank 1 +[0-9.]+ % \[' text >/dev/null || fail_ "$(cat text)"
 has text "  finer than $((24 - in * 3)) probes of others can tell"
 lafs-search -p e.lafs --figures --exclude-own --seed 1 -j 1 g.lafs >a

@@ -97,7 +97,7 @@ cp g.mp kept.mp
 expect_status 2 lafs-search --rejects g.mp -p p.mp g.mp
 message "the input 'g.mp' would be replaced by the output 'g.mp'"
 expect_status 2 lafs-search -o p.mp -p p.mp g.mp
-message "the input 'p.mp' would be replaced by the output 'p.mp'"
+message "--probes and --output are one file: 'p.mp'"
 same g.mp kept.mp
 ok "inputs are not replaced"
 

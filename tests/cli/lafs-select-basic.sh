@@ -64,7 +64,7 @@ message "would be replaced by the output 'x-000.tar'"
 expect_status 2 lafs-select --split x=2,z=1 -o %s.lafs y.lafs x.lafs
 message "the input 'x.lafs' would be replaced by the output 'x.lafs'"
 expect_status 2 lafs-select --not-near y.lafs -o y.lafs x.lafs
-message "the input 'y.lafs' would be replaced by the output 'y.lafs'"
+message "--not-near and --output are one file: 'y.lafs'"
 expect_status 2 lafs-select --dropped x.lafs -o z.lafs x.lafs
 message "the input 'x.lafs' would be replaced by the output 'x.lafs'"
 same x.lafs was.lafs
@@ -215,6 +215,10 @@ expect_status 2 lafs-select --pairs one -o one n.lafs
 message "--pairs and --output are one file: 'one'"
 expect_status 2 lafs-select --dropped both -o both n.lafs
 check test ! -e both
+echo nobody >list
+expect_status 2 lafs-select --not-people list --dropped list -o y.lafs n.lafs
+message "--not-people and --dropped are one file: 'list'"
+check test "$(cat list)" = nobody
 expect_status 2 lafs-select --pairs pairs --split a=1,b=1 -o y-%s.lafs m.lafs
 ok "pairs"
 
@@ -223,6 +227,10 @@ for misuse in "--min-quality 1.5" "--identities 0" "--identities 10x" "--identit
     # shellcheck disable=SC2086
     expect_status 2 lafs-select -o y.lafs $misuse x.lafs
 done
+expect_status 2 lafs-select --fold-pairs 9 -o y.lafs x.lafs
+message "--fold-pairs needs --pairs"
+expect_status 2 lafs-select --min 0.9 -o y.lafs x.lafs
+message "--min needs --not-near or --unique"
 expect_status 2 lafs-select x.lafs
 message '-o FILE is missing'
 expect_status 2 lafs-select --split a=1,b= -o y-%s.lafs x.lafs

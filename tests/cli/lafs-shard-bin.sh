@@ -49,6 +49,8 @@ expect_status 1 lafs-verify e.mp e.mp
 message "'000000-a' is there twice"
 expect_status 1 lafs-shard --to-bin never.bin --pairs pairs.txt -n 40 f.lafs
 message "is in no input"
+expect_status 2 lafs-shard --to-bin ./pairs.txt --pairs pairs.txt f.lafs
+message "--pairs and --to-bin are one file: './pairs.txt'"
 expect_status 1 lafs-shard --to-bin never.bin f.lafs
 message "no field 'pair', and no --pairs that names the pairs"
 expect_status 2 lafs-shard --pairs pairs.txt f.lafs -o never.tar

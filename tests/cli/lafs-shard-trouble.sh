@@ -167,8 +167,10 @@ kill -9 $reader
 wait $reader 2>/dev/null || true
 check test "$(echo .z* z*)" = ".z.stream.tmp-$reader-0 z*"
 producer_ends
-rm -f .z*
 lafs-synth -q --people 1 -n 1 --aligned -o one.stream
+expect_status 0 lafs-shard -q -o z.stream one.stream
+check test "$(echo .z* z*)" = ".z* z.stream" # what was left of it went
+rm -f z.stream
 (cat one.stream; exec sleep 60) >fifo &
 producer=$!
 lafs-shard -q --to-dir y fifo &

@@ -93,6 +93,8 @@ expect_status 2 lafs-show --curves
 expect_status 2 lafs-show --check
 message "--check wants indexes"
 expect_status 2 lafs-show --columns 0 e.mp
+expect_status 2 lafs-show --columns 3 e.mp
+message "--columns and --cell go with --contact-sheet, --mosaic and --views"
 if [ -c /dev/full ]; then
     expect_status 1 lafs-show --json e.mp >/dev/full
     message "cannot write standard output"

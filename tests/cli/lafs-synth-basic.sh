@@ -63,6 +63,8 @@ expect_status 2 lafs-synth --size 250x -o x.tar
 expect_status 2 lafs-synth --faces 4-2 -o x.tar
 expect_status 2 lafs-synth --faces 9 -o x.tar
 expect_status 2 lafs-synth --people 0 -o x.tar
+expect_status 2 lafs-synth --fold-pairs 2 -o x.tar
+message "--fold-pairs needs --pairs"
 expect_status 2 lafs-synth -o x.tar photo.jpg
 expect_status 2 lafs-synth --people 1 --pairs p.txt -o x.tar
 message "--pairs"

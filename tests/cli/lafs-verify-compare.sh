@@ -30,6 +30,7 @@ cat >want <<'END'
 END
 head -n 3 text >got
 same got want
+message "the intervals come from 3 people: of fewer than 20 they are too narrow"
 grep -Eq '^accuracy % +100\.00 +66\.67 +\+33\.33  \[0\.00, 100\.00\] +[0-9.]+ %$' text || fail_ "accuracy: $(cat text)"
 grep -Eq '^AUC +1\.0000 +0\.6667 +\+0\.3333  ' text || fail_ "AUC: $(cat text)"
 expect_status 0 lafs-verify -p pairs.txt --compare two.json --bootstrap 0 --json one.json >json
@@ -83,7 +84,11 @@ expect_status 2 lafs-verify --compare one.json two.json
 message "--compare needs --pairs"
 expect_status 2 lafs-verify -p pairs.txt --compare one.json
 message "what is to be compared with 'one.json'?"
-expect_status 2 lafs-verify -p pairs.txt --compare one.json --threshold 0.5 two.json
+for more in "--threshold 0.5" "--take 3" "--max-bad 0" "--rejects r.jsonl"; do
+    # shellcheck disable=SC2086
+    expect_status 2 lafs-verify -p pairs.txt --compare one.json $more two.json
+    message "--compare goes with --pairs, --bootstrap, --plot, --det, --json and --seed alone"
+done
 expect_status 2 lafs-verify -p pairs.txt --scores one.mp
 message "--scores goes with --json"
 expect_status 2 lafs-verify --json --scores one.mp

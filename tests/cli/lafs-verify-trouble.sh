@@ -112,7 +112,9 @@ for out in --plot --det --rejects; do
     message "the input 'whole.mp' would be replaced by the output 'whole.mp'"
 done
 expect_status 2 lafs-verify -p pairs.txt --plot pairs.txt whole.mp
-message "the input 'pairs.txt' would be replaced by the output 'pairs.txt'"
+message "--pairs and --plot are one file: 'pairs.txt'"
+expect_status 2 lafs-verify -p pairs.txt --rejects ./pairs.txt whole.mp
+message "--pairs and --rejects are one file: './pairs.txt'"
 same whole.mp kept.mp
 same pairs.txt kept.txt
 ok "output that cannot be written, or may not"

@@ -46,4 +46,10 @@ ok "style of C files"
 
 grep -n 'ffast-math' Makefile kernels/*/* -r 2>/dev/null | grep -v 'never' >&2 && complain "-ffast-math"
 ok "no fast math"
+
+# awk, printf and sort take a decimal comma where the language has one.
+for f in $(ls examples/*.mk examples/*/Makefile); do
+    grep -qx 'export LC_ALL := C' "$f" || complain "$f leaves LC_ALL as it is"
+done
+ok "numbers of the examples"
 finish

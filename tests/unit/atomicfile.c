@@ -81,23 +81,62 @@ TEST(a_signal_handler_removes_the_temporary)
     CHECK_INT(files_in_dir(), 1);
 }
 
+/* As a killed process does. */
+static void leave_behind(const char *name)
+{
+    struct lafs_err e;
+    struct lafs_atomic f;
+    pid_t child = fork();
+    if (child == 0) _exit(lafs_atomic_open(&f, name, &e) != LAFS_OK);
+    int status;
+    waitpid(child, &status, 0);
+    CHECK(status == 0);
+}
+
 TEST(sweeps_what_a_killed_process_left)
 {
     struct lafs_err e;
-    pid_t child = fork();
-    if (child == 0) {
-        struct lafs_atomic f;
-        _exit(lafs_atomic_open(&f, "z", &e) != LAFS_OK);
-    }
-    int status;
-    waitpid(child, &status, 0);
-    CHECK(status == 0 && files_in_dir() == 2);
-    struct lafs_atomic mine;
-    REQUIRE_OK(lafs_atomic_open(&mine, "z", &e), &e);
+    struct lafs_atomic mine, again, other;
+    leave_behind("z");
+    leave_behind("zz");
+    CHECK_INT(files_in_dir(), 3);
+    REQUIRE_OK(lafs_atomic_put(".z.tmp-1-x", "not ours", 8, &e), &e);
+    REQUIRE_OK(lafs_atomic_open(&mine, "z", &e), &e); /* what was left of z goes, and nothing else */
+    CHECK_INT(files_in_dir(), 4);
+    REQUIRE_OK(lafs_atomic_open(&again, "z", &e), &e); /* the first is in use */
+    CHECK_INT(files_in_dir(), 5);
     lafs_atomic_sweep(".");
+    CHECK_INT(files_in_dir(), 4);
+    REQUIRE_OK(lafs_atomic_open(&other, "zz", &e), &e);
+    lafs_atomic_abort(&other);
+    REQUIRE_OK(lafs_atomic_write(&mine, "mine", 4, &e), &e);
+    REQUIRE_OK(lafs_atomic_commit(&mine, &e), &e);
+    lafs_atomic_abort(&again);
+    CHECK(holds("z", "mine"));
+    CHECK_INT(files_in_dir(), 3);
+    CHECK(!unlink("z") && !unlink(".z.tmp-1-x"));
+}
+
+/* Processes that begin the same file at the same time: each has its own temporary until it is done. */
+TEST(nobody_takes_a_temporary_in_use_for_one_that_was_left)
+{
+    enum { WRITERS = 4, TIMES = 100 };
+    pid_t child[WRITERS];
+    for (int k = 0; k < WRITERS; k++)
+        if ((child[k] = fork()) == 0) {
+            struct lafs_err e;
+            int bad = 0;
+            for (int i = 0; i < TIMES; i++) bad |= lafs_atomic_put("shared", "text", 4, &e) != LAFS_OK;
+            _exit(bad);
+        }
+    for (int k = 0; k < WRITERS; k++) {
+        int status;
+        waitpid(child[k], &status, 0);
+        CHECK(status == 0);
+    }
+    CHECK(holds("shared", "text"));
     CHECK_INT(files_in_dir(), 2);
-    lafs_atomic_abort(&mine);
-    CHECK_INT(files_in_dir(), 1);
+    CHECK(!unlink("shared"));
 }
 
 TEST(devices_links_and_failures)
@@ -121,4 +160,4 @@ TEST(devices_links_and_failures)
 }
 
 TEST_MAIN(appears_whole, or_not_at_all, a_signal_handler_removes_the_temporary, sweeps_what_a_killed_process_left,
-          devices_links_and_failures)
+          nobody_takes_a_temporary_in_use_for_one_that_was_left, devices_links_and_failures)

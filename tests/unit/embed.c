@@ -80,4 +80,32 @@ TEST(half_the_amplitude)
     lafs_backend_close(&cpu);
 }
 
-TEST_MAIN(mirror_images_are_embedded_alike, half_the_amplitude)
+/* What the min-max divides by may be nothing. */
+TEST(outputs_that_are_all_equal)
+{
+    static uint8_t crops[BYTES];
+    static float emb[FACES * DIM], landmarks[FACES * 2 * 196];
+    struct lafs_err err = {0};
+    struct lafs_backend cpu;
+    struct lafs_embedder e;
+    struct lafs_model m;
+    REQUIRE_OK(lafs_backend_open(&cpu, "cpu", NULL, NULL, &err), &err);
+    REQUIRE_OK(begin(&m, &cpu, crops, &err), &err);
+    REQUIRE_OK(lafs_embedder_open(&e, &m, &cpu, 2, LAFS_FOR_EMBEDDING | LAFS_FOR_LANDMARKS, &err), &err);
+    REQUIRE_OK(lafs_landmarks(&e, FACES, crops, landmarks, &err), &err);
+    REQUIRE_OK(lafs_embed(&e, FACES, crops, emb, &err), &err);
+    const char *const last[] = {"output_layer.1.weight", "output_layer.1.bias"};
+    for (int k = 0; k < 2; k++) {
+        const struct lafs_param *p = lafs_params_find(&m.params, last[k]);
+        for (int64_t i = 0; i < p->size; i++) m.params.value[p->off + i] = 0.25f * (float)k;
+    }
+    CHECK_INT(lafs_landmarks(&e, FACES, crops, landmarks, &err), LAFS_FAILED);
+    CHECK(strstr(err.msg, "outputs are all equal"));
+    CHECK_INT(lafs_embed(&e, FACES, crops, emb, &err), LAFS_FAILED);
+    CHECK(strstr(err.msg, "outputs are all equal"));
+    lafs_embedder_close(&e);
+    lafs_model_release(&m, &cpu);
+    lafs_backend_close(&cpu);
+}
+
+TEST_MAIN(outputs_that_are_all_equal, mirror_images_are_embedded_alike, half_the_amplitude)

@@ -176,6 +176,11 @@ TEST(log_is_cut_back)
     REQUIRE_OK(lafs_run_open(&r, dir, "prog", "1", options, 2, 0, &err), &err);
     REQUIRE_OK(lafs_run_log_open(&r, 2, &err), &err);
     CHECK_INT(size_of("log.jsonl"), 24);
+    line(&r, "\1\1damaged"), line(&r, "{\"step\": 4}"), line(&r, "{\"note\": 0}"), line(&r, "{\"step\": 5}");
+    lafs_run_close(&r);
+    REQUIRE_OK(lafs_run_open(&r, dir, "prog", "1", options, 2, 0, &err), &err);
+    REQUIRE_OK(lafs_run_log_open(&r, 4, &err), &err); /* a good line behind a damaged one is not lost */
+    CHECK_INT(size_of("log.jsonl"), 24 + 10 + 12);
     lafs_run_close(&r);
     tidy();
 }

@@ -710,6 +710,52 @@ TEST(many_photos_of_one_key)
     CHECK_INT(bad, 1);
 }
 
+/* What is too large in a shard of ours is a bad record: the shard is not damaged, and what is damaged is seen. */
+TEST(too_large_for_a_record)
+{
+    static const struct lafs_totals fine = {.ok = 1};
+    struct lafs_reader_options opt = {.max_record = 8192};
+    struct lafs_header h;
+    struct lafs_writer *w;
+    struct lafs_sample s;
+    char big[10000] = {0};
+    lafs_header_init(&h);
+    lafs_sample_init(&s);
+    REQUIRE_OK(lafs_writer_open(&w, &(struct lafs_writer_options){.out = in_dir("big.tar")}, &h, &e), &e);
+    for (int i = 0; i < 3; i++) {
+        lafs_sample_clear(&s);
+        lafs_sample_set_str(&s, "key", i == 0 ? "a" : i == 1 ? "b" : "c");
+        lafs_sample_set_bin(&s, "jpg", big, i == 1 ? sizeof big : 100);
+        REQUIRE_OK(lafs_writer_put(w, &s, &e), &e);
+    }
+    REQUIRE_OK(lafs_writer_close(w, &fine, &e), &e);
+    lafs_header_release(&h);
+    REQUIRE_OK(write_samples("small.tar", 0, 1, 50, "", 0, 1), &e);
+    struct lafs_buf cat = get_file("big.tar"), small = get_file("small.tar");
+    lafs_buf_put(&cat, small.data, small.size);
+    for (int damaged = 0; damaged < 2; damaged++) { /* 1: the second section, of which all is read */
+        const char *const paths[] = {in_dir("cat.tar")};
+        struct lafs_reader *r;
+        for (size_t i = 0; damaged && i + 20 < cat.size; i++)
+            if (!memcmp(cat.data + i, "\xff\xd8\xff", 3)) cat.data[i + 20] ^= 1;
+        put_file("cat.tar", cat.data, cat.size);
+        REQUIRE_OK(lafs_reader_open(&r, paths, 1, &opt, &e), &e);
+        CHECK_INT(lafs_reader_next(r, &s, &e), LAFS_OK);
+        CHECK_INT(lafs_reader_next(r, &s, &e), LAFS_BAD_RECORD);
+        CHECK_STR(lafs_sample_key(&s), "b");
+        CHECK(strstr(e.msg, "member of more than 8192 bytes"));
+        CHECK_INT(lafs_reader_next(r, &s, &e), LAFS_OK);
+        CHECK_STR(lafs_sample_key(&s), "c");
+        lafs_status st;
+        while ((st = lafs_reader_next(r, &s, &e)) == LAFS_OK) continue;
+        CHECK_INT(st, damaged ? LAFS_FAILED : LAFS_END);
+        lafs_reader_close(r);
+    }
+    lafs_buf_release(&cat);
+    lafs_buf_release(&small);
+    lafs_sample_release(&s);
+}
+
 TEST(directories)
 {
     struct lafs_reader *r;
@@ -954,7 +1000,8 @@ static int run_tests(void);
 TEST_MAIN(stream_round_trip, stream_cut_at_every_byte, stream_damage_is_seen, stated_counts_are_summed,
           streams_concatenate, failed_producer, bare_and_bad_records, short_reads, names_in_an_index,
           large_streams, shards_and_index, many_shards, shard_cut_at_every_block_and_more,
-          foreign_shards, tars_of_photos, many_photos_of_one_key, directories, lists_of_one_folder, keys_in_an_index,
+          foreign_shards, tars_of_photos, many_photos_of_one_key, too_large_for_a_record, directories,
+          lists_of_one_folder, keys_in_an_index,
           index_cut_and_damaged, epoch_order_depends_on_keys_alone)
 #undef main
 
