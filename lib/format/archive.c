@@ -194,8 +194,9 @@ lafs_status lafs_tar_open_memory(struct lafs_archive **out, const void *data, si
 {
     LAFS_TRY(new_archive(out, 0, NULL, name, err));
     lafs_status st = configure(*out, err);
-    /* Told that it is a tar, not asked: a first header is not looked at more strictly than one in the middle. */
-    if (st == LAFS_OK && (la.archive_read_set_format((*out)->a, ARCHIVE_FORMAT_TAR) != ARCHIVE_OK ||
+    /* Told that it is a tar, not asked: a first header is not looked at more strictly than one in the middle. Options
+     * come before that; libarchive 3.8.10 warns that the format is there already, which they need. */
+    if (st == LAFS_OK && (la.archive_read_set_format((*out)->a, ARCHIVE_FORMAT_TAR) < ARCHIVE_WARN ||
                           la.archive_read_open_memory((*out)->a, data, size) != ARCHIVE_OK))
         st = archive_failure(*out, err);
     return keep_or_close(out, st);

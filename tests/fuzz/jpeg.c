@@ -25,6 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     lafs_buf_release(&b);
     volatile unsigned sum = 0; /* every pixel is defined */
     for (size_t i = 0; i < (size_t)w * (size_t)h * 3; i++) sum += im.px[i];
+    (void)sum;
     lafs_image_release(&im);
     return 0;
 }
