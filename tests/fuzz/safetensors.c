@@ -17,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         const unsigned char *p = t->data;
         size_t bytes = (size_t)t->count * lafs_dtype_size(t->dtype);
         for (size_t k = 0; k < bytes; k++) sink ^= p[k];
+        (void)sink;
         if (lafs_st_find(st, t->name) != t) abort();
         if (bytes < 4096) {
             float *v = malloc((size_t)t->count * sizeof *v + 1);
