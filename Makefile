@@ -43,9 +43,9 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -ffp-contract=off -fno-math-errno -pt
 # exceptions are flagged, which nothing of ours looks at. Without it gcc leaves loops with a choice in them (GELU, exp,
 # dropout) scalar below AVX-512.
 KERNEL_CFLAGS := -fno-trapping-math
-# What a program does not use it does not load.
 # msgpack-c 6 has another name than those before.
 MSGPACK = $(if $(findstring /,$(shell $(CC) -print-file-name=libmsgpack-c.so)),-lmsgpack-c,-lmsgpackc)
+# What a program does not use it does not load.
 LDLIBS = -Wl,--as-needed -ljpeg -lpng $(MSGPACK) -lm -ldl
 
 # As many jobs as processors, unless the command line says otherwise.

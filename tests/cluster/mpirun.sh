@@ -15,8 +15,8 @@ machines_up
 spread() {
     n=$1
     shift
-    on m1 env LAFS_BACKEND_PATH="${plugins:+$plugins:}$build_" timeout 120 mpirun --mca plm_rsh_agent "$PWD/reach" -H m1:2,m2:2 --map-by node \
-        -x PATH -x LAFS_BACKEND_PATH -np "$n" --wdir "$PWD" "$@" </dev/null
+    on m1 env LAFS_BACKEND_PATH="${plugins:+$plugins:}$build_" timeout 120 mpirun --mca plm_rsh_agent "$PWD/reach" \
+        -H m1:2,m2:2 --map-by node -x PATH -x LAFS_BACKEND_PATH -np "$n" --wdir "$PWD" "$@" </dev/null
 }
 expect_status 0 spread 3 hostname >hosts
 check [ "$(sort hosts | tr '\n' ' ')" = "m1 m1 m2 " ]
@@ -25,8 +25,7 @@ lafs-synth -q --people 3 -n 3 --aligned --seed 3 -o faces.tar
 small="--dim 64 --depth 1 --heads 1 --mlp 64 --patches 49 --patch 16 -j 1 --batch 6 --micro 2 --epochs 2 --warmup 0"
 finetune="lafs-finetune -q $small --stage 1"
 pretrain="lafs-pretrain -q $small --out-dim 32 --hidden 32 --bottleneck 16 --landmarks grid"
-for kind in finetune pretrain; do
-    case $kind in finetune) command=$finetune ;; pretrain) command=$pretrain ;; esac
+for command in "$finetune" "$pretrain"; do
     # shellcheck disable=SC2086
     $command -o one faces.lafs
     # shellcheck disable=SC2086
