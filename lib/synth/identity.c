@@ -57,9 +57,10 @@ static void draw_skin(struct identity *id, struct lafs_rng *r, const struct clus
     id->noise_v = uni(r, 0, 256);
     id->eye_dark = clampf(nor(r, 0.45f + 0.2f * id->tone, 0.25f) - 0.1f * young, 0, 1);
     id->moles = (int)lafs_rng_below(r, MAX_MOLES);
-    for (int i = 0; i < id->moles; i++)
-        id->mole[i] = (struct mole){nor(r, 0, 34), uni(r, -50, 105), uni(r, 0.5f, 1.0f) * uni(r, 0.7f, 1.7f),
-                                    uni(r, 0.35f, 0.85f)};
+    for (int i = 0; i < id->moles; i++) {
+        float x = nor(r, 0, 34), y = uni(r, -50, 105), size = uni(r, 0.5f, 1.0f), more = uni(r, 0.7f, 1.7f);
+        id->mole[i] = (struct mole){x, y, size * more, uni(r, 0.35f, 0.85f)};
+    }
 }
 
 static void draw_shape(struct identity *id, struct lafs_rng *r, const struct cluster *c, int shapes)

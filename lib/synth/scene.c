@@ -19,6 +19,14 @@ static void colour(struct lafs_rng *r, float light, float saturation, float out[
     for (int i = 0; i < 3; i++) out[i] = light * clampf(1 + saturation * cosf(hue - 2.0943951f * (float)i), 0.02f, 2);
 }
 
+/* A colour whose lightness and saturation are drawn, too. */
+static void any_colour(struct lafs_rng *r, float light_lo, float light_hi, float saturation_lo, float saturation_hi,
+                       float out[3])
+{
+    float saturation = uni(r, saturation_lo, saturation_hi), light = uni(r, light_lo, light_hi);
+    colour(r, light, saturation, out);
+}
+
 /* Rotation by roll about z, after pitch about x, after yaw about y; y is down, so that yaw > 0 turns the face to image
  * right, pitch > 0 lifts it, roll > 0 tips it clockwise. */
 static void rotation(float yaw, float pitch, float roll, float m[9])
@@ -57,7 +65,8 @@ static void draw_expression(struct pose *p, struct lafs_rng *r)
                         0.4f, 1.12f);
     if (chance(r, 0.04f)) open = uni(r, 0, 0.3f);
     p->lids[0] = p->lids[1] = open;
-    p->lids[chance(r, 0.5f)] *= uni(r, 0.9f, 1);
+    float droop = uni(r, 0.9f, 1);
+    p->lids[chance(r, 0.5f)] *= droop;
     /* eyes turn partly back towards the camera */
     float follow = chance(r, 0.6f) ? uni(r, 0.4f, 1) : 0;
     p->gaze_x = clampf(-11 * sinf(p->yaw) * follow + nor(r, 0, 0.8f), -6, 6);
@@ -88,7 +97,7 @@ static void draw_things(struct pose *p, struct lafs_rng *r)
     p->tint = p->glasses == GLASSES_SUN ? uni(r, 0.75f, 0.97f) : uni(r, 0, 0.15f);
     p->glint = chance(r, 0.4f) ? uni(r, 0, 0.5f) : 0;
     p->hat = chance(r, 0.06f) ? HAT_CAP + (enum hat)lafs_rng_below(r, 3) : HAT_NONE;
-    colour(r, uni(r, 0.01f, 0.5f), uni(r, 0, 0.9f), p->hat_rgb);
+    any_colour(r, 0.01f, 0.5f, 0, 0.9f, p->hat_rgb);
     p->hat_low = uni(r, -6, 14);
     p->makeup = id->makeup * uni(r, 0, 1.3f);
     colour(r, 1, 0, p->lipstick);
@@ -99,9 +108,12 @@ static void draw_things(struct pose *p, struct lafs_rng *r)
     p->flush = uni(r, 0.6f, 1.4f);
     p->cloth = (enum cloth)lafs_rng_below(r, CLOTH_KINDS);
     if (id->age > 40 && chance(r, 0.3f)) p->cloth = CLOTH_SUIT;
-    colour(r, chance(r, 0.4f) ? uni(r, 0.008f, 0.06f) : uni(r, 0.05f, 0.7f), uni(r, 0, 0.9f), p->cloth_rgb);
-    colour(r, uni(r, 0.45f, 0.85f), chance(r, 0.6f) ? 0.03f : 0.25f, p->shirt_rgb);
-    colour(r, uni(r, 0.02f, 0.35f), uni(r, 0.2f, 0.95f), p->tie_rgb);
+    float vivid = uni(r, 0, 0.9f), light = chance(r, 0.4f) ? uni(r, 0.008f, 0.06f) : uni(r, 0.05f, 0.7f);
+    colour(r, light, vivid, p->cloth_rgb);
+    vivid = chance(r, 0.6f) ? 0.03f : 0.25f;
+    light = uni(r, 0.45f, 0.85f);
+    colour(r, light, vivid, p->shirt_rgb);
+    any_colour(r, 0.02f, 0.35f, 0.2f, 0.95f, p->tie_rgb);
     p->stripes = chance(r, 0.25f) ? uni(r, 0.1f, 0.5f) : 0;
 }
 
@@ -114,7 +126,8 @@ static void draw_pose(struct scene *sc, struct pose *p, struct lafs_rng *r, floa
     p->roll = (chance(r, 0.8f) ? nor(r, 0, 5) : nor(r, 0, 14)) * 0.0174533f;
     rotation(p->yaw, p->pitch, p->roll, p->rot);
     float turn = uni(r, 0.1f, 0.7f);
-    rotation(p->yaw * turn + nor(r, 0, 0.15f), 0, p->roll * 0.25f + nor(r, 0, 0.03f), p->body);
+    float lean = p->roll * 0.25f + nor(r, 0, 0.03f);
+    rotation(p->yaw * turn + nor(r, 0, 0.15f), 0, lean, p->body);
     float small = (float)(sc->width < sc->height ? sc->width : sc->height);
     p->scale = small * share / 62;
     p->distance = distance;
@@ -195,7 +208,8 @@ static void draw_light(struct lighting *l, struct lafs_rng *r)
         l->ground[i] = ambient * bounce * c[i] * uni(r, 0.9f, 1.12f);
         l->side[i] = ambient * side;
     }
-    direction(-azimuth * uni(r, 0.5f, 1.3f) + nor(r, 0, 0.3f), uni(r, -0.2f, 0.7f), l->dir[1]);
+    float height = uni(r, -0.2f, 0.7f), against = -azimuth * uni(r, 0.5f, 1.3f);
+    direction(against + nor(r, 0, 0.3f), height, l->dir[1]);
     float fill = chance(r, 0.5f) ? uni(r, 0, 0.5f) * key : 0;
     warmth(clampf(nor(r, 0, 0.5f), -1, 1), c);
     for (int i = 0; i < 3; i++) l->colour[1][i] = fill * c[i];
@@ -208,7 +222,8 @@ static void draw_background(struct scene *sc, struct lafs_rng *r)
     float vivid = chance(r, 0.25f) ? uni(r, 0.2f, 0.9f) : uni(r, 0, 0.25f);
     light = clampf(light, 0.004f, 0.9f);
     colour(r, light, vivid, sc->back_top);
-    colour(r, light * uni(r, 0.5f, 1.6f), vivid * uni(r, 0, 1), sc->back_bottom);
+    float below = vivid * uni(r, 0, 1);
+    colour(r, light * uni(r, 0.5f, 1.6f), below, sc->back_bottom);
     for (int i = 0; i < 3; i++) sc->back_bottom[i] = lerpf(sc->back_top[i], sc->back_bottom[i], uni(r, 0.2f, 0.9f));
     sc->back_texture = chance(r, 0.3f) ? uni(r, 0.05f, 0.3f) : 0.03f;
     sc->back_scale = expf(uni(r, logf(0.15f), logf(1.5f))) * 60 / w;
@@ -225,7 +240,8 @@ static void draw_background(struct scene *sc, struct lafs_rng *r)
         b->ry = expf(uni(r, logf(0.03f), logf(0.6f))) * w;
         b->angle = chance(r, 0.7f) ? nor(r, 0, 0.05f) : uni(r, 0, 3.14f);
         b->edge = edge * uni(r, 0.6f, 1.5f) * w;
-        colour(r, clampf(light * expf(nor(r, 0, 0.9f)), 0.003f, 0.95f), uni(r, 0, 1) * (0.3f + vivid), b->rgb);
+        float saturation = uni(r, 0, 1) * (0.3f + vivid);
+        colour(r, clampf(light * expf(nor(r, 0, 0.9f)), 0.003f, 0.95f), saturation, b->rgb);
     }
     sc->border = chance(r, 0.1f) ? uni(r, 0.02f, 0.12f) : 0;
 }
@@ -265,7 +281,7 @@ static void draw_occluders(struct scene *sc, struct lafs_rng *r)
     o->angle = uni(r, -0.6f, 0.6f);
     o->size = p->scale * uni(r, 0.8f, 1.3f);
     float side = chance(r, 0.5f) ? 1 : -1;
-    colour(r, uni(r, 0.02f, 0.5f), uni(r, 0, 0.8f), o->rgb);
+    any_colour(r, 0.02f, 0.5f, 0, 0.8f, o->rgb);
     switch (o->kind) {
     case OCCLUDER_HAND:
         o->x = p->cx + side * uni(r, 15, 60) * p->scale, o->y = p->cy + uni(r, 85, 125) * p->scale;

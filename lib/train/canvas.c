@@ -235,7 +235,8 @@ static void place(double m[6], double scale, double angle, int mirrored, double 
 static void draw_place(const struct photo *p, const struct tile *t, int alone, int no_mirror, struct lafs_rng *r,
                        double m[6])
 {
-    double angle = (lafs_rng_double(r) < 0.85 ? 0.12 : 0.5) * lafs_rng_normal(r), least = t->w < t->h ? t->w : t->h;
+    double turn = lafs_rng_double(r) < 0.85 ? 0.12 : 0.5, angle = turn * lafs_rng_normal(r);
+    double least = t->w < t->h ? t->w : t->h;
     int mirrored = lafs_rng_double(r) < 0.5 && !no_mirror, anywhere = lafs_rng_double(r) < 0.15;
     const struct lafs_canvas_face *f = &p->face[lafs_rng_below(r, (uint64_t)p->faces)];
     double size = least * exp(lafs_rng_uniform(r, log(alone ? 0.08 : 0.2), log(alone ? 0.95 : 0.9)));
