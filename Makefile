@@ -3,10 +3,12 @@
 #   make            programs and libraries into build/<hash>/, linked from bin/; where there is mpicc (MPICC=no: not), the
 #                   plugin for several processes, where there is nvcc (NVCC=no: not) that for GPUs
 #   make demo       the main job on synthetic faces
-#   make check      all tests (SAN=address,undefined or SAN=thread for sanitizers; T=json runs those whose name holds "json";
+#   make check      all tests (SAN=address,undefined or SAN=thread for sanitizers; T="json pth" runs those whose name
+#                   holds json or pth;
 #                   SHARED=DIR: also tests/real, on the real photos of DIR/data with the published detector of DIR/weights)
 #   make check-interop   beside webdataset, msgpack, safetensors, PyTorch, onnxruntime, InsightFace (put into build/)
 #   make check-cluster   several machines, which are networks of this one, under mpirun and Slurm (as root)
+#   make check-arm64     what depends on the processor, built for arm64 and run by an emulator of it
 #   make fuzz       every fuzz target for TIME=600 seconds (needs clang); F=json runs one
 #   make soak       1 and 10 million records in little memory, to shards too (RECORDS="1000 1000000" for other numbers)
 #   make soak-ijb   IJB-C's protocols at their true size through lafs-verify and lafs-search
@@ -39,6 +41,11 @@ endif
 WARN += $(if $(SAN),-Wno-format-truncation)
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all -DLAFS_SAN -g1)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -ffp-contract=off -fno-math-errno -pthread $(WARN) $(SANFLAGS) -I. -Ilib $(CFLAGS)
+MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
+# gcc 12 for arm64 (Debian 12's) dies of some loops with fmax in them.
+ifeq ($(MACHINE)-$(shell $(CC) -dumpversion 2>/dev/null | cut -d. -f1),aarch64-12)
+ALL_CFLAGS += -fno-builtin-fmax -fno-builtin-fmin
+endif
 # Comparisons may be carried out for lanes that do not need them: no value depends on it, only which floating-point
 # exceptions are flagged, which nothing of ours looks at. Without it gcc leaves loops with a choice in them (GELU, exp,
 # dropout) scalar below AVX-512.
@@ -66,7 +73,9 @@ B := build/$(HASH)
 LIB_SRC := $(sort $(wildcard lib/*/*.c kernels/ref/*.c kernels/cpu/*.c))
 CMD_SRC := $(sort $(wildcard cmd/lafs-*.c))
 COMMON_SRC := $(filter-out $(CMD_SRC),$(sort $(wildcard cmd/*.c)))
-TEST_SRC := $(sort $(wildcard tests/unit/*.c tests/ops/*.c tests/golden/*.c))
+# Tiles of AMX are emulated by AVX-512's intrinsics, and those by AVX2's.
+X86_TEST_SRC := tests/ops/amx.c
+TEST_SRC := $(filter-out $(if $(filter x86_64,$(MACHINE)),,$(X86_TEST_SRC)),$(sort $(wildcard tests/unit/*.c tests/ops/*.c tests/golden/*.c)))
 FUZZ_SRC := $(filter-out tests/fuzz/replay.c,$(sort $(wildcard tests/fuzz/*.c)))
 
 LIB_OBJ := $(LIB_SRC:%.c=$B/%.o)
@@ -82,8 +91,8 @@ all: $B/complete $(PROGRAMS) bin
 
 $B/kernels/%.o: ALL_CFLAGS += $(KERNEL_CFLAGS)
 $B/kernels/cpu/%.o: ALL_CFLAGS += $(SAN_CPU)
-# It includes 512-bit vectors written out, which are passed in memory.
-$B/tests/ops/amx.o: ALL_CFLAGS += -Wno-psabi
+# 512-bit vectors written out are passed in memory.
+$(X86_TEST_SRC:%.c=$B/%.o): ALL_CFLAGS += -Wno-psabi
 # libarchive is loaded at run time, under the name that a program linked with it would have.
 $B/lib/format/archive.o: ALL_CFLAGS += -DLAFS_LIBARCHIVE='"$(or $(call soname,archive),libarchive.so.13)"'
 soname = $(shell LC_ALL=C objdump -p "$$($(CC) -print-file-name=lib$1.so)" 2>/dev/null | sed -n 's/^ *SONAME *//p')
@@ -147,7 +156,7 @@ endif
 
 NVCC ?= $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
 CUDA_HOME := $(patsubst %/bin/nvcc,%,$(shell readlink -f '$(NVCC)' 2>/dev/null))
-CUDA_LIBDIR := $(firstword $(wildcard $(CUDA_HOME)/lib64 $(CUDA_HOME)/targets/x86_64-linux/lib))
+CUDA_LIBDIR := $(firstword $(wildcard $(CUDA_HOME)/lib64 $(CUDA_HOME)/targets/x86_64-linux/lib $(CUDA_HOME)/targets/sbsa-linux/lib))
 # Ampere, Hopper, and for what comes later the latter's PTX.
 CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 NVCCFLAGS = -std=c++17 -O3 $(CUDA_ARCH) -Xcompiler -fPIC,-fvisibility=hidden,-ffp-contract=off,-Wall$(if $(CI),$(comma)-Werror) -I. -Ilib
@@ -226,7 +235,7 @@ $(NCCL): tests/ranks/nccl.c tests/ranks/meet.h tests/ranks/stream.h
 
 # 512-bit code and tiles on processors without them: the same sources over intrinsics written out, in the tests of ops, of
 # what composes them, and of scores.
-ifeq ($(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1),x86_64)
+ifeq ($(MACHINE),x86_64)
 EMULATED_OBJ := $(patsubst %.c,$B/emulated/%.o,lib/base/isa.c lib/eval/integers.c lib/eval/scores.c $(filter kernels/cpu/%,$(LIB_SRC)))
 EMULATED := $(patsubst $B/%,$B/emulated/%,$(filter-out %/amx,$(filter $B/tests/ops/% $B/tests/unit/vit $B/tests/unit/integers \
   $B/tests/unit/scores $B/tests/golden/landmark $B/tests/golden/part-fvit,$(TESTS))))
@@ -278,7 +287,7 @@ INJECT_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/inject/*.sh)))
 # What each kind of build tests, the long ones first, so that no processor is left alone with one of them at the end.
 # Threads matter to few; the tree is the same under any sanitizer.
 ifeq ($(SAN),)
-CHECK := tests/torch/twin.sh $(INJECT_TESTS) $(MAN_TESTS) $(REAL_TESTS) $(CUDA_TESTS) $(CLI_TESTS) $(EMULATED) $(TREE_TESTS) $(TESTS) $(REPLAYS)
+CHECK := $(if $(NATIVE),$(wildcard tests/arm64/*.sh)) tests/torch/twin.sh $(INJECT_TESTS) $(MAN_TESTS) $(REAL_TESTS) $(CUDA_TESTS) $(CLI_TESTS) $(EMULATED) $(TREE_TESTS) $(TESTS) $(REPLAYS)
 else ifeq ($(SAN),thread)
 CHECK := $(foreach n,rng pool hasher loader ahead stream index filter shard train pretrain finetune run search detect detecttrain,\
   $(filter $B/tests/unit/$n $B/tests/unit/$n-% $B/tests/unit/$n_% tests/cli/$n.sh tests/cli/$n-%.sh tests/cli/lafs-$n%,$(TESTS) $(CLI_TESTS)))
@@ -286,7 +295,7 @@ else
 CHECK := $(CUDA_TESTS) $(CLI_TESTS) $(TESTS) $(REPLAYS)
 endif
 ifneq ($T,)
-CHECK := $(foreach c,$(CHECK),$(if $(findstring $T,$c),$c))
+CHECK := $(foreach c,$(CHECK),$(if $(strip $(foreach t,$T,$(findstring $t,$c))),$c))
 endif
 
 .PHONY: check
@@ -300,6 +309,23 @@ check-interop: deps $(PROGRAMS)
 .PHONY: check-cluster
 check-cluster: deps $(PROGRAMS) $(MPI_PLUGIN) $(if $(CUDA_TESTS),$(SIM)/lafs-cuda.so)
 	@CC='$(CC)' SAN='$(SAN)' tests/run $B tests/cluster/mpirun.sh tests/cluster/slurm.sh
+
+# Kernels and what rests on them, on other vectors and with another compiler's order of things. The slow ones are left
+# out: an emulator takes thirty times as long.
+ARM64 := aarch64-linux-gnu
+ARM64_TESTS := tests/arm64 $(addprefix tests/ops/,bottleneck conv elementwise images kinks norm2d patch pool scan transformer unit) \
+  $(addprefix tests/golden/,augment landmark patch synth verification vit yunet) \
+  $(addprefix tests/unit/,integers pool resize rng scores search sha256 viewplan)
+.PHONY: check-arm64
+check-arm64: deps $(PROGRAMS)
+ifeq ($(and $(shell command -v $(ARM64)-gcc),$(shell command -v qemu-aarch64-static),$(wildcard /usr/lib/$(ARM64)/libarchive.so)),)
+	@echo "skip arm64: there is no $(ARM64)-gcc, qemu-aarch64-static or libarchive-dev:arm64"
+	@echo "0 passed, 0 failed, 1 skipped"
+	@[ -z "$$TEST_TALLY" ] || echo "0 0 1" >>"$$TEST_TALLY"
+else
+	@RUN=qemu-aarch64-static NATIVE='$(abspath $B)' $(MAKE) --no-print-directory check DEPS=no T='$(ARM64_TESTS)' \
+	  CC=$(ARM64)-gcc CXX=$(ARM64)-g++ MPICC=no NVCC=no
+endif
 
 FUZZERS := $(patsubst %,$B/fuzz/%,$(or $F,$(FUZZ_SRC:tests/fuzz/%.c=%)))
 $B/fuzz/%: $B/tests/fuzz/%.o $B/libcmd.a $(PROGRAM_LIB)

@@ -36,7 +36,11 @@ struct kernel_set {
 
 #define LAFS_VECTORS 128
 #include "kernels/cpu/vectors.inc"
+#if defined __aarch64__
+#define MR 12
+#else
 #define MR 4
+#endif
 #define NV 2
 #include "kernels/cpu/attention_kernels.inc"
 

@@ -22,7 +22,11 @@ enum { LAFS_GEMM_LOW_A = 0, LAFS_GEMM_LOW_B = 2 };
 #define LAFS_GEMM_NV_512 2
 #define LAFS_GEMM_MR_256 4
 #define LAFS_GEMM_NV_256 3
+#if defined __aarch64__ /* 32 registers, where SSE has 16 */
+#define LAFS_GEMM_MR_128 12
+#else
 #define LAFS_GEMM_MR_128 4
+#endif
 #define LAFS_GEMM_NV_128 2
 
 /* A block of either matrix is packed for kc k at most, in panels: op(a)'s of mr rows, op(b)'s of nr columns. A panel

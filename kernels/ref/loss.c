@@ -37,10 +37,7 @@ void lafs_ref_l2norm_bwd(struct lafs_dev *d, int64_t rows, int64_t width, const 
 static double log_sum_exp(int64_t k, const float *x, const float *c, double temp)
 {
     double max = -INFINITY, sum = 0;
-    for (int64_t j = 0; j < k; j++) {
-        double v = ((double)x[j] - (c ? c[j] : 0)) / temp; /* fmax here would end gcc 12 for arm64 */
-        if (v > max) max = v;
-    }
+    for (int64_t j = 0; j < k; j++) max = fmax(max, ((double)x[j] - (c ? c[j] : 0)) / temp);
     for (int64_t j = 0; j < k; j++) sum += exp(((double)x[j] - (c ? c[j] : 0)) / temp - max);
     return max + log(sum);
 }

@@ -8,14 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined __aarch64__
+static const char *const names[] = {"plain", "dotprod"};
+#else
 static const char *const names[] = {"plain", "avx2", "avx512", "amx"};
+#endif
 enum { LEVELS = sizeof names / sizeof *names };
 
 static atomic_int limit = LAFS_ISA_AMX;
 
 /* What this machine has, found out once. */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static int vectors;        /* LAFS_ISA_PLAIN to LAFS_ISA_AVX512 */
+static int vectors;        /* LAFS_ISA_PLAIN to LAFS_ISA_AVX512, or LAFS_ISA_DOTPROD */
 static int tiles;          /* AMX may be used */
 static char refused[96];   /* why AMX may not be used that the processor has; else "" */
 
@@ -55,6 +59,14 @@ static void look(void)
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     vectors = wide ? LAFS_ISA_AVX512 : LAFS_ISA_AVX2;
     look_for_tiles();
+}
+#elif defined __aarch64__
+#include <sys/auxv.h>
+
+static void look(void)
+{
+    enum { ASIMDDP = 1 << 20 };
+    if (getauxval(AT_HWCAP) & ASIMDDP) vectors = LAFS_ISA_DOTPROD;
 }
 #else
 static void look(void) {}

@@ -63,9 +63,23 @@ static inline int bench_from_env(const char *name, int value)
 
 /* -- peaks -- */
 
+#if defined __aarch64__
+enum { BENCH_CHAINS = 24, BENCH_ROUNDS = 1 << 24 };
+#else
+enum { BENCH_CHAINS = 12, BENCH_ROUNDS = 1 << 24 };
+#endif
+static float bench_fma128(void)
+{
+    lafs_v4 acc[BENCH_CHAINS], x = {0.999f, 0.999f, 0.999f, 0.999f};
+    for (int i = 0; i < BENCH_CHAINS; i++) acc[i] = x * (float)i;
+    for (int r = 0; r < BENCH_ROUNDS; r++)
+#pragma GCC unroll 24
+        for (int i = 0; i < BENCH_CHAINS; i++) acc[i] = lafs_fma4(acc[i], x, x);
+    for (int i = 1; i < BENCH_CHAINS; i++) acc[0] += acc[i];
+    return acc[0][0];
+}
 #if defined __x86_64__
 #include <immintrin.h>
-enum { BENCH_CHAINS = 12, BENCH_ROUNDS = 1 << 24 };
 __attribute__((target("avx512f"))) static float bench_fma512(void)
 {
     __m512 acc[BENCH_CHAINS], x = _mm512_set1_ps(0.999f);
@@ -102,11 +116,8 @@ static void bench_fma(void *arg, int64_t i, int worker)
         return;
     }
 #endif
-    float acc[4] = {1, 2, 3, 4};
-    for (int r = 0; r < 1 << 26; r++)
-        for (int c = 0; c < 4; c++) acc[c] = acc[c] * 0.999f + 0.999f;
-    bench_sink = acc[0] + acc[1] + acc[2] + acc[3];
-    *flops = 2.0 * 4 * (1 << 26);
+    bench_sink = bench_fma128();
+    *flops = 2.0 * 4 * BENCH_CHAINS * BENCH_ROUNDS;
 }
 
 enum { BENCH_MEMORY = 64 << 20 }; /* floats each thread reads */

@@ -12,7 +12,7 @@ expect_status 2 env LAFS_CPU=sse9 lafs-embed -q -m m.safetensors -o none.mp face
 message "LAFS_CPU: there is no 'sse9'; this machine has plain"
 check [ ! -e none.mp ]
 levels=$(sed -n 's/.*this machine has //p' stderr | tr -d ,)
-for level in plain avx2 avx512 amx; do
+for level in plain avx2 avx512 amx dotprod; do
     case " $levels " in
     *" $level "*)
         expect_status 0 env LAFS_CPU=$level lafs-embed --version -v >version
@@ -20,7 +20,8 @@ for level in plain avx2 avx512 amx; do
         ;;
     *)
         expect_status 2 env LAFS_CPU=$level lafs-embed -q -m m.safetensors -o none.mp faces.lafs
-        message "LAFS_CPU: this machine cannot use '$level'"
+        message "'$level'"
+        message "LAFS_CPU: th" # there is none of that name; this machine cannot use it
         expect_status 0 env LAFS_CPU=$level lafs-embed --version -v >version
         has version "device cpu: not available: LAFS_CPU"
         ;;

@@ -13,7 +13,13 @@
 
 #include "kernels/cpu/isa.h"
 
+#if defined __aarch64__
+static const char *const level_name[] = {"plain code", "dotprod"};
+enum { LEVEL_MOST = LAFS_ISA_DOTPROD };
+#else
 static const char *const level_name[] = {"plain code", "avx2", "avx512", "amx"};
+enum { LEVEL_MOST = LAFS_ISA_AMX };
+#endif
 
 /* Uses no more than this level; 0: the machine lacks it. */
 static inline int level_use(int level)
@@ -28,7 +34,7 @@ static inline void level_free(void) { lafs_isa_limit(LAFS_ISA_AMX); }
 /* A line for each level up to `most` that the test cannot be run at. */
 static inline void levels_missing(const char *test, int most)
 {
-    for (int level = 0; level <= most; level++)
+    for (int level = 0; level <= most && level <= LEVEL_MOST; level++)
         if (!level_use(level)) printf("skip %s: no %s here\n", test, level_name[level]);
     level_free();
 }

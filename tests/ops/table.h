@@ -541,7 +541,12 @@ static inline void check_levels(struct op *o, const struct op_case *c, const str
         run_on(o, c->run, &v->cpu4, level_name[level]);
         lafs_isa_limit(v->level);
         int tiles = level == LAFS_ISA_AVX512 && c->precision != LAFS_PRECISION_FP32;
-        int bits = !tiles && (level > LAFS_ISA_PLAIN || c->precision != LAFS_PRECISION_FP32);
+#ifdef __FP_FAST_FMAF
+        int fused = 1;
+#else
+        int fused = level > LAFS_ISA_PLAIN;
+#endif
+        int bits = !tiles && (fused || c->precision != LAFS_PRECISION_FP32);
         check_outputs(o, bits ? fast : truth, bits, level_name[level]);
         for (int i = 0; i < o->bufs && tiles; i++) {
             if (memcmp(fast[i], o->buf[i].host, bytes_of(o, &o->buf[i])))
@@ -670,7 +675,7 @@ static inline int ops_main(const struct op_case *c, int n)
     fprintf(stderr, "%s%s%s\n", v.cpu1.ops->describe(v.cpu1.dev), v.have_cuda ? ", " : "",
             v.have_cuda ? v.cuda.ops->describe(v.cuda.dev) : "");
     v.level = lafs_isa_amx() ? LAFS_ISA_AMX : lafs_isa_level();
-    for (int level = v.level + 1; level <= LAFS_ISA_AMX && !v.cuda_only; level++)
+    for (int level = v.level + 1; level <= LEVEL_MOST && !v.cuda_only; level++)
         printf("skip all of them: no %s here\n", level_name[level]);
     int bad = 0;
     for (int i = 0; i < n; i++) bad |= run_case(&c[i], &v, seed);
