@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -26,7 +27,7 @@
     X(archive_entry_size) X(archive_errno) X(archive_error_string) X(archive_filter_bytes) X(archive_filter_count)    \
     X(archive_filter_name) X(archive_read_data) X(archive_read_data_skip) X(archive_read_free)                        \
     X(archive_read_header_position) X(archive_read_new) X(archive_read_next_header) X(archive_read_open1)             \
-    X(archive_read_open_memory) X(archive_read_set_callback_data) X(archive_read_set_format)                          \
+    X(archive_read_open_memory) X(archive_read_set_callback_data)                                                     \
     X(archive_read_set_format_option) X(archive_read_set_read_callback) X(archive_read_set_skip_callback)             \
     X(archive_read_support_filter_gzip) X(archive_read_support_filter_zstd) X(archive_read_support_format_tar)        \
     X(archive_read_support_format_zip_seekable) X(archive_set_error) X(archive_write_close) X(archive_write_data)     \
@@ -64,7 +65,7 @@ lafs_status lafs_archive_load(struct lafs_err *err)
     return load_err.status;
 }
 
-enum { MTIME = 1000000000, ZERO_BLOCKS = 1024 };
+enum { MTIME = 1000000000, ZERO_BLOCKS = 1024, BLOCK = 512 };
 
 struct lafs_archive {
     struct archive *a;
@@ -72,6 +73,7 @@ struct lafs_archive {
     int is_zip;
     struct lafs_input *in;  /* NULL: from memory */
     size_t taken;           /* bytes of `in` that libarchive looks at now */
+    struct lead *lead;      /* NULL: not a tar in memory */
     char name[256];         /* for messages */
     int64_t last_end;
     lafs_status broken;     /* the input itself failed, with `why` */
@@ -79,6 +81,40 @@ struct lafs_archive {
 };
 
 /* ---- reading ---- */
+
+/* A tar in memory, and a member before it that is always in order: a first header is looked at more strictly than one
+ * in the middle, and what lies in memory may be any member of an archive. */
+struct lead {
+    char header[BLOCK];
+    const void *data;
+    size_t size;
+    int given; /* blocks of the two */
+};
+
+static void make_lead(struct lead *l, const void *data, size_t size)
+{
+    unsigned sum = 0;
+    memset(l, 0, sizeof *l);
+    memcpy(l->header, "lead", 4);
+    memcpy(l->header + 100, "0000444", 7);
+    memcpy(l->header + 124, "00000000000", 11);
+    memcpy(l->header + 136, "00000000000", 11);
+    memcpy(l->header + 148, "        ", 8);
+    l->header[156] = '0';
+    memcpy(l->header + 257, "ustar\0" "00", 8);
+    for (int i = 0; i < BLOCK; i++) sum += (unsigned char)l->header[i];
+    snprintf(l->header + 148, 7, "%06o", sum);
+    l->data = data;
+    l->size = size;
+}
+
+static la_ssize_t read_memory(struct archive *a, void *arg, const void **block)
+{
+    struct lead *l = arg;
+    (void)a;
+    *block = l->given ? l->data : l->header;
+    return l->given++ == 0 ? BLOCK : l->given == 2 ? (la_ssize_t)l->size : 0;
+}
 
 static la_ssize_t read_block(struct archive *a, void *arg, const void **block)
 {
@@ -111,6 +147,12 @@ static const char *member_name(const struct lafs_archive *t)
     return name ? name : "";
 }
 
+/* How much of the archive has been read. */
+static int64_t place(const struct lafs_archive *t)
+{
+    return la.archive_filter_bytes(t->a, 0) - (t->lead ? BLOCK : 0);
+}
+
 /* What libarchive says, told apart: the input failed, it ended too early, or it holds nonsense. */
 static lafs_status archive_failure(struct lafs_archive *t, struct lafs_err *err)
 {
@@ -122,8 +164,7 @@ static lafs_status archive_failure(struct lafs_archive *t, struct lafs_err *err)
     if (!why) why = t->is_zip ? "no zip member" : "no tar member";
     if (t->is_zip && t->entry)
         return lafs_fail(err, LAFS_FAILED, "%s is damaged in '%.200s': %s", t->name, member_name(t), why);
-    return lafs_fail(err, LAFS_FAILED, "%s is damaged behind byte %lld: %s", t->name,
-                     (long long)la.archive_filter_bytes(t->a, 0), why);
+    return lafs_fail(err, LAFS_FAILED, "%s is damaged behind byte %lld: %s", t->name, (long long)place(t), why);
 }
 
 static lafs_status configure(struct lafs_archive *t, struct lafs_err *err)
@@ -193,12 +234,17 @@ lafs_status lafs_tar_open_memory(struct lafs_archive **out, const void *data, si
                                  struct lafs_err *err)
 {
     LAFS_TRY(new_archive(out, 0, NULL, name, err));
-    lafs_status st = configure(*out, err);
-    /* Told that it is a tar, not asked: a first header is not looked at more strictly than one in the middle. Options
-     * come before that; libarchive 3.8.10 warns that the format is there already, which they need. */
-    if (st == LAFS_OK && (la.archive_read_set_format((*out)->a, ARCHIVE_FORMAT_TAR) < ARCHIVE_WARN ||
-                          la.archive_read_open_memory((*out)->a, data, size) != ARCHIVE_OK))
-        st = archive_failure(*out, err);
+    struct lafs_archive *t = *out;
+    lafs_status st = lafs_alloc(&t->lead, 1, sizeof *t->lead, err);
+    if (st == LAFS_OK) st = configure(t, err);
+    if (st == LAFS_OK) {
+        make_lead(t->lead, data, size);
+        la.archive_read_set_read_callback(t->a, read_memory);
+        la.archive_read_set_callback_data(t->a, t->lead);
+        if (la.archive_read_open1(t->a) != ARCHIVE_OK || la.archive_read_next_header(t->a, &t->entry) != ARCHIVE_OK)
+            st = archive_failure(t, err);
+        t->entry = NULL;
+    }
     return keep_or_close(out, st);
 }
 
@@ -219,6 +265,7 @@ void lafs_archive_close(struct lafs_archive *t)
 {
     if (!t) return;
     if (t->a) la.archive_read_free(t->a);
+    lafs_free(t->lead);
     lafs_free(t);
 }
 
@@ -228,14 +275,14 @@ static lafs_status finish_member(struct lafs_archive *t, struct lafs_err *err)
     if (!t->entry) return LAFS_OK;
     int st = la.archive_read_data_skip(t->a);
     if (st != ARCHIVE_OK && st != ARCHIVE_WARN && st != ARCHIVE_EOF) return archive_failure(t, err);
-    t->last_end = la.archive_filter_bytes(t->a, 0);
+    t->last_end = place(t);
     t->entry = NULL;
     return LAFS_OK;
 }
 
 static lafs_status check_end(struct lafs_archive *t, struct lafs_err *err)
 {
-    if (t->in && la.archive_filter_bytes(t->a, 0) - t->last_end < ZERO_BLOCKS)
+    if (t->in && place(t) - t->last_end < ZERO_BLOCKS)
         return lafs_fail(err, LAFS_CUT, "%s is cut off: no two zero blocks at its end", t->name);
     return LAFS_END;
 }
@@ -255,7 +302,7 @@ lafs_status lafs_archive_next(struct lafs_archive *t, struct lafs_archive_member
     }
     m->name = member_name(t);
     m->size = la.archive_entry_size(t->entry);
-    m->offset = la.archive_read_header_position(t->a);
+    m->offset = la.archive_read_header_position(t->a) - (t->lead ? BLOCK : 0);
     m->regular =
         la.archive_entry_filetype(t->entry) == AE_IFREG && !la.archive_entry_hardlink(t->entry) && m->size >= 0;
     return LAFS_OK;
