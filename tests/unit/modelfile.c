@@ -441,6 +441,7 @@ TEST(metadata_that_contradicts)
         {"drop_path", "-0.1", "drop_path = '-0.1'"},
         {"pixels.size", "1e300", "pixels.size = '1e300'"},
         {"pixels.size", "96", "pixels.size = '96'"},
+        {"pixels.range", "x/255", "pixels.range = 'x/255': only x/127.5 - 1 is known"},
         {"architecture", "yunet-n", "the model is a 'yunet-n', not a recogniser ('part_fvit')"},
     };
     struct lafs_model_config c = tiny(LAFS_PART_VIT);
