@@ -168,7 +168,6 @@ static lafs_status parse_entries(struct lafs_st *st, const struct lafs_json *roo
     int n = 0;
     for (const struct lafs_json *j = root->child; j; j = j->next) {
         if (!strcmp(j->key, "__metadata__")) {
-            if (st->meta) return lafs_fail(err, LAFS_FAILED, "__metadata__ is there twice");
             LAFS_TRY(parse_meta(st, j, err));
             continue;
         }
