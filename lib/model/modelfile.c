@@ -98,6 +98,7 @@ static lafs_status read_param(const struct lafs_param *p, const struct lafs_back
     }
     if (!n) return lafs_fail(err, LAFS_FAILED, "tensor '%s' is missing", p->name);
     LAFS_TRY(lafs_st_check_shape(n->t, p->shape, p->ndim, err));
+    LAFS_TRY(lafs_st_check_finite(n->t, err));
     if (n->t->dtype != LAFS_F32) return upload_converted(b, n->t, to, err);
     b->ops->upload(b->dev, to, n->t->data, (size_t)p->size * sizeof *to);
     return LAFS_OK;

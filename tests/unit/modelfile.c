@@ -395,6 +395,10 @@ TEST(tensors_that_do_not_fit)
     ed.t[k].ndim = 1;
     ed.t[k].shape[0] = 8;
     REFUSED("'cls_token'");
+    static const float odd[8] = {0, 0, 0, 0, 0, 0, 0, -INFINITY};
+    EDIT(path_a);
+    ed.t[at("mlp_head.0.bias")].data = odd;
+    REFUSED("tensor 'mlp_head.0.bias' holds a value that is not finite");
     EDIT(path_a);
     k = at("pos_embedding");
     ed.t[k].ndim = 2;

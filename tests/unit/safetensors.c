@@ -177,6 +177,8 @@ TEST(half_and_bfloat)
     REQUIRE_OK(lafs_st_parse(&st, buf, size, &e), &e);
     REQUIRE_OK(lafs_st_read_f32(st, "h", (int64_t[]){8}, 1, got, &e), &e);
     for (int i = 0; i < 8; i++) CHECK(got[i] == want[i]);
+    CHECK_INT(lafs_st_check_finite(lafs_st_find(st, "h"), &e), LAFS_FAILED);
+    CHECK_INT(lafs_st_check_finite(lafs_st_find(st, "b"), &e), LAFS_OK);
     REQUIRE_OK(lafs_st_read_f32(st, "b", (int64_t[]){1}, 1, got, &e), &e);
     CHECK(got[0] == -1);
     lafs_st_close(st);
@@ -206,6 +208,9 @@ TEST(every_type)
         REQUIRE_OK(lafs_st_read_f32(st, "a", (int64_t[]){1}, 1, &got, &e), &e);
         CHECK(got == t[i].ones || (isnan(got) && isnan(t[i].ones)));
         CHECK_STR(lafs_dtype_name(st->tensor[0].dtype), t[i].name);
+        CHECK_INT(lafs_st_check_finite(&st->tensor[0], &e), isnan(got) ? LAFS_FAILED : LAFS_OK);
+        CHECK_INT(lafs_st_read_weights(st, "a", (int64_t[]){1}, 1, &got, &e), isnan(got) ? LAFS_FAILED : LAFS_OK);
+        if (isnan(got)) CHECK_STR(e.msg, "tensor 'a' holds a value that is not finite");
         lafs_st_close(st);
     }
 }
