@@ -349,22 +349,13 @@ static lafs_status guess_names(struct shard *sh, struct lafs_err *err)
 {
     struct lafs_archive *t;
     struct lafs_archive_member m;
-    struct lafs_buf first;
-    lafs_buf_init(&first);
-    int found = 0;
-    sh->named = 0;
+    struct lafs_folders f = {0};
     LAFS_TRY(lafs_tar_open(&t, &sh->in, err));
-    lafs_status st = LAFS_OK;
-    for (int i = 0; i < NAMES_LOOK && !sh->named && (st = lafs_archive_next(t, &m, err)) == LAFS_OK; i++) {
+    for (int i = 0; i < NAMES_LOOK && !f.several && lafs_archive_next(t, &m, err) == LAFS_OK; i++) {
         if (strcmp(m.name, LAFS_OPENS) == 0) break;
-        if (!(m.regular || m.link) || !lafs_ends_as_photo(m.name)) continue;
-        const char *slash = strrchr(m.name, '/');
-        size_t len = slash ? (size_t)(slash - m.name) : 0;
-        if (found && (len != first.size || memcmp(first.data, m.name, len))) sh->named = 1;
-        if (!found) lafs_buf_put(&first, m.name, len);
-        found = 1;
+        if ((m.regular || m.link) && lafs_ends_as_photo(m.name)) lafs_folders_add(&f, m.name, strlen(m.name));
     }
-    lafs_buf_release(&first);
+    sh->named = f.several;
     lafs_archive_close(t);
     /* What is wrong with it comes up again when it is read. */
     if (!lafs_input_rewind(&sh->in)) return lafs_fail(err, LAFS_FAILED, "cannot read %s twice", sh->name);
