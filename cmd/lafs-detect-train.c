@@ -6,6 +6,7 @@
 #include "base/sha256.h"
 #include "cmd/canvases.h"
 #include "cmd/cli.h"
+#include "cmd/openindex.h"
 #include "cmd/trainrun.h"
 #include "train/canvas.h"
 #include "train/detect.h"
@@ -142,7 +143,7 @@ static lafs_status open_init(struct lafs_err *err)
 
 static lafs_status open_index(const char *path, struct lafs_err *err)
 {
-    LAFS_TRY(lafs_index_open(&s.ix, path, err));
+    LAFS_TRY(openindex(&s.ix, path, err));
     return s.ix->samples ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "'%s' holds no records", path);
 }
 

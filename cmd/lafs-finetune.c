@@ -5,6 +5,7 @@
 
 #include "base/sha256.h"
 #include "cmd/cli.h"
+#include "cmd/openindex.h"
 #include "cmd/validate.h"
 #include "cmd/vitoptions.h"
 #include "train/finetune.h"
@@ -270,7 +271,7 @@ static lafs_status figures(struct lafs_err *err)
 static lafs_status open_data(struct lafs_err *err)
 {
     struct lafs_finetune_config *c = &s.c;
-    LAFS_TRY(lafs_index_open(&s.ix, s.path, err));
+    LAFS_TRY(openindex(&s.ix, s.path, err));
     LAFS_TRY(lafs_sha256_file(s.path, s.data_digest, err));
     if (lafs_classes_init(&s.classes, s.ix, err) != LAFS_OK) return lafs_err_prefix(err, "'%s'", s.path);
     if (o.init) LAFS_TRY(lafs_sha256_file(o.init, s.init_digest, err));

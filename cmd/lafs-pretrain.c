@@ -5,6 +5,7 @@
 
 #include "base/sha256.h"
 #include "cmd/cli.h"
+#include "cmd/openindex.h"
 #include "cmd/viewoptions.h"
 #include "cmd/vitoptions.h"
 #include "train/pretrain.h"
@@ -191,7 +192,7 @@ static lafs_status open_data(struct lafs_err *err)
 {
     struct lafs_pretrain_config *c = &s.c;
     if (s.index) {
-        LAFS_TRY(lafs_index_open(&s.ix, s.index, err));
+        LAFS_TRY(openindex(&s.ix, s.index, err));
         if (s.has_cnn) LAFS_TRY(lafs_model_check_pixels(&s.cnn, &s.ix->pixels, err));
         LAFS_TRY(lafs_model_take_pixels(&c->model, &s.ix->pixels, s.index, err));
         c->images = s.ix->samples;

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "cmd/cli.h"
 #include "cmd/jsonlog.h"
+#include "cmd/openindex.h"
 #include "cmd/printing.h"
 #include "cmd/selectlook.h"
 #include "data/index.h"
@@ -337,12 +338,7 @@ static lafs_status list_dropped(const struct job *j, struct lafs_err *err)
 static lafs_status open_inputs(struct job *j, char **args, int n, struct lafs_err *err)
 {
     LAFS_TRY(lafs_alloc0(&j->ix, (size_t)n, sizeof *j->ix, err));
-    for (; j->n < n; j->n++) {
-        LAFS_TRY(lafs_index_open(&j->ix[j->n], args[j->n], err));
-        if (j->ix[j->n]->bad)
-            cli_warn("'%s': %lld samples have no usable key: %s", args[j->n], (long long)j->ix[j->n]->bad,
-                     j->ix[j->n]->bad_why.msg);
-    }
+    for (; j->n < n; j->n++) LAFS_TRY(openindex(&j->ix[j->n], args[j->n], err));
     return lafs_index_join(&j->all, j->ix, n, err);
 }
 

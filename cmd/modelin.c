@@ -98,21 +98,28 @@ static lafs_status describe_detector(struct model *m, struct lafs_err *err)
     return model_set(m, "provenance", "unknown", err);
 }
 
+static int is_real(enum lafs_dtype t) { return t == LAFS_F32 || t == LAFS_F64 || t == LAFS_F16 || t == LAFS_BF16; }
+
 /* Some other network than the detector: its initializers as they are called. */
 static lafs_status take_initializers(struct model *m, int looking, struct lafs_err *err)
 {
+    int left = 0;
     LAFS_TRY(lafs_alloc(&m->tensor, (size_t)m->onnx->tensors, sizeof *m->tensor, err));
     for (int i = 0; i < m->onnx->tensors; i++) {
         const struct lafs_onnx_tensor *from = &m->onnx->tensor[i];
         enum lafs_dtype type = LAFS_F32;
         const char *is = lafs_onnx_type_name(from->type);
         while (lafs_dtype_size(type) && strcmp(lafs_dtype_name(type), is)) type++;
+        left += is_real(type) && !from->data;
         if (!lafs_dtype_size(type) || (!looking && !from->data)) continue;
         struct lafs_st_tensor *t = &m->tensor[m->count++];
         *t = (struct lafs_st_tensor){.name = from->name, .dtype = type, .ndim = from->ndim, .count = from->count,
                                      .data = from->data};
         memcpy(t->shape, from->shape, sizeof from->shape);
     }
+    if (looking) return LAFS_OK;
+    if (!m->count) return lafs_fail(err, LAFS_FAILED, "a graph without weights of type F32, which are what is taken");
+    if (left) cli_warn("'%s': tensors of F16, BF16 and F64 are left out: %d", m->path, left);
     return LAFS_OK;
 }
 

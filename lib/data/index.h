@@ -28,7 +28,7 @@ struct lafs_index {
     struct lafs_index_sample *sample;   /* in file order */
     int64_t shards, samples;
     char *strings;                      /* owns key and name */
-    int64_t bad;                        /* samples of an indexed tar that have no usable key, and are not in here */
+    int64_t bad;                        /* samples of an indexed tar that have no usable key, or are links: not here */
     struct lafs_err bad_why;            /* the first of them */
 };
 /* LAFS_CUT when the closing line is missing or counts differ. */

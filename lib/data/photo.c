@@ -11,6 +11,7 @@
 
 #include "base/mark.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include "data/face.h"
 #include "data/source.h"
 
@@ -36,6 +37,15 @@ int lafs_ends_as_picture(const char *name)
                                          "ppm", "pgm", "pnm", "tga",  "ico",  "psd",  "exr",  "hdr",  "jxr", "dng",
                                          "cr2", "cr3", "nef", "arw",  "raf",  "orf",  "rw2",  "svg",  NULL};
     return ends_with_any(name, suffix);
+}
+
+void lafs_folders_add(struct lafs_folders *f, const char *path, size_t len)
+{
+    const char *slash = memrchr(path, '/', len);
+    uint64_t folder = lafs_fnv1a(path, slash ? (size_t)(slash - path) : 0);
+    if (!f->found) f->first = folder;
+    f->several |= folder != f->first;
+    f->found = 1;
 }
 
 size_t lafs_photo_stem(const char *path)
@@ -372,22 +382,15 @@ static void tree_close(struct lafs_source *src)
     lafs_free(t);
 }
 
-/* Whether photos lie in more than one folder: then folders are names. Walks until that is certain, and starts again. */
+/* Walks until it is certain whether folders are names, and starts again. */
 static lafs_status guess_names(struct tree *t, struct lafs_err *err)
 {
-    struct lafs_buf first;
-    lafs_buf_init(&first);
+    struct lafs_folders f = {0};
     lafs_status st = LAFS_OK;
-    int found = 0;
-    while (!t->named && (st = next_file(t, err)) == LAFS_OK) {
-        if (!is_picture(t)) continue;
-        size_t len = t->stack[t->depth - 1].path_len;
-        if (found && (len != first.size || memcmp(first.data, t->path.data, len))) t->named = 1;
-        if (!found) lafs_buf_put(&first, t->path.data, len);
-        found = 1;
-    }
-    lafs_buf_release(&first);
-    if (!t->named && st != LAFS_END) return st;
+    while (!f.several && (st = next_file(t, err)) == LAFS_OK)
+        if (is_picture(t)) lafs_folders_add(&f, (const char *)t->path.data, t->path.size);
+    if (!f.several && st != LAFS_END) return st;
+    t->named = f.several;
     while (t->depth > 0) leave_folder(t);
     t->path.size = t->root_len;
     return enter_folder(t, err);
@@ -491,21 +494,16 @@ static void list_close(struct lafs_source *src)
 /* Whether the first lines, as far as they are whole, name files of more than one folder. */
 static int list_has_folders(const struct lafs_input *in)
 {
-    const unsigned char *p = lafs_input_data(in), *end = p + lafs_input_left(in), *first = NULL;
-    size_t first_len = 0;
-    while (p < end) {
+    const unsigned char *p = lafs_input_data(in), *end = p + lafs_input_left(in);
+    struct lafs_folders f = {0};
+    while (p < end && !f.several) {
         const unsigned char *nl = memchr(p, '\n', (size_t)(end - p)), *stop = nl ? nl : end;
         if (!nl && !in->eof) break;
         if (stop > p && stop[-1] == '\r') stop--;
-        if (stop > p) { /* an empty line names none */
-            const unsigned char *slash = memrchr(p, '/', (size_t)(stop - p));
-            size_t len = slash ? (size_t)(slash - p) : 0;
-            if (first && (len != first_len || memcmp(first, p, len))) return 1;
-            if (!first) first = p, first_len = len;
-        }
+        if (stop > p) lafs_folders_add(&f, (const char *)p, (size_t)(stop - p)); /* an empty line names none */
         p = nl ? nl + 1 : end;
     }
-    return 0;
+    return f.several;
 }
 
 lafs_status lafs_list_open(struct lafs_source **out, struct lafs_env *env, const char *path, struct lafs_err *err)

@@ -34,7 +34,7 @@ struct shard {
 
 /* ---- members ---- */
 
-enum kind { KIND_SAMPLE, KIND_OPENS, KIND_CLOSES, KIND_SKIP };
+enum kind { KIND_SAMPLE, KIND_OPENS, KIND_CLOSES, KIND_LINK, KIND_SKIP };
 
 static void lower(unsigned char *p, size_t size)
 {
@@ -284,6 +284,21 @@ static lafs_status take_meta(struct shard *sh, enum kind kind, struct lafs_err *
     return lafs_section_begin(&sh->section, sh->base.env, sh->data.data, sh->data.size, sh->name, err);
 }
 
+static enum kind kind_of(struct shard *sh)
+{
+    if (sh->m.regular) return split_name(sh, sh->m.name);
+    return sh->foreign && sh->m.link && lafs_ends_as_photo(sh->m.name) ? KIND_LINK : KIND_SKIP;
+}
+
+/* tar stores the second name of a file as a link to the first, which may be far behind us. No index lists it. */
+static lafs_status refuse_link(struct shard *sh, struct lafs_sample *s, struct lafs_err *err)
+{
+    lafs_sample_clear(s);
+    if (!sh->scan) LAFS_TRY(lafs_photo_sample(s, sh->m.name, "\xff\xd8\xff", 3, 0, err));
+    return lafs_fail(err, LAFS_BAD_RECORD, "'%.200s' is a link: tar -h --hard-dereference stores the photo",
+                     sh->m.name);
+}
+
 static lafs_status shard_next(struct lafs_source *src, struct lafs_sample *s, struct lafs_err *err)
 {
     struct shard *sh = (struct shard *)src;
@@ -297,7 +312,7 @@ static lafs_status shard_next(struct lafs_source *src, struct lafs_sample *s, st
         }
         if (sh->ended)
             return sh->members ? end_sample(sh, s, err) : lafs_section_finish(&sh->section, sh->name, err);
-        enum kind kind = sh->m.regular ? split_name(sh, sh->m.name) : KIND_SKIP;
+        enum kind kind = kind_of(sh);
         LAFS_TRY(lafs_buf_check(&sh->key, err));
         LAFS_TRY(lafs_buf_check(&sh->suffix, err));
         if (kind == KIND_SKIP) {
@@ -308,6 +323,7 @@ static lafs_status shard_next(struct lafs_source *src, struct lafs_sample *s, st
         }
         if (sh->members && (kind != KIND_SAMPLE || !same_key(sh) || is_full(sh))) return end_sample(sh, s, err);
         sh->pending = 0;
+        if (kind == KIND_LINK) return refuse_link(sh, s, err);
         LAFS_TRY(kind == KIND_SAMPLE ? take_member(sh, err) : take_meta(sh, kind, err));
     }
 }
@@ -333,22 +349,13 @@ static lafs_status guess_names(struct shard *sh, struct lafs_err *err)
 {
     struct lafs_archive *t;
     struct lafs_archive_member m;
-    struct lafs_buf first;
-    lafs_buf_init(&first);
-    int found = 0;
-    sh->named = 0;
+    struct lafs_folders f = {0};
     LAFS_TRY(lafs_tar_open(&t, &sh->in, err));
-    lafs_status st = LAFS_OK;
-    for (int i = 0; i < NAMES_LOOK && !sh->named && (st = lafs_archive_next(t, &m, err)) == LAFS_OK; i++) {
+    for (int i = 0; i < NAMES_LOOK && !f.several && lafs_archive_next(t, &m, err) == LAFS_OK; i++) {
         if (strcmp(m.name, LAFS_OPENS) == 0) break;
-        if (!m.regular || !lafs_ends_as_photo(m.name)) continue;
-        const char *slash = strrchr(m.name, '/');
-        size_t len = slash ? (size_t)(slash - m.name) : 0;
-        if (found && (len != first.size || memcmp(first.data, m.name, len))) sh->named = 1;
-        if (!found) lafs_buf_put(&first, m.name, len);
-        found = 1;
+        if ((m.regular || m.link) && lafs_ends_as_photo(m.name)) lafs_folders_add(&f, m.name, strlen(m.name));
     }
-    lafs_buf_release(&first);
+    sh->named = f.several;
     lafs_archive_close(t);
     /* What is wrong with it comes up again when it is read. */
     if (!lafs_input_rewind(&sh->in)) return lafs_fail(err, LAFS_FAILED, "cannot read %s twice", sh->name);

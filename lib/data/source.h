@@ -135,6 +135,13 @@ enum lafs_kind lafs_input_kind(const void *data, size_t size);
 /* Whether a name ends like a photo (.jpg, .png, ..), or like a picture of a kind that is not read; any case. */
 int lafs_ends_as_photo(const char *name);
 int lafs_ends_as_picture(const char *name);
+/* Whether photos lie in more than one folder: then folders are names. Begun with {0}; the path of each photo, of len
+ * bytes, is added. */
+struct lafs_folders {
+    uint64_t first; /* hash of the first one's path */
+    int found, several;
+};
+void lafs_folders_add(struct lafs_folders *f, const char *path, size_t len);
 /* A header for photos and faces that have none: unknown, or photos as they are. */
 lafs_status lafs_env_photos(struct lafs_env *env, const char *input, struct lafs_err *err);
 

@@ -184,16 +184,10 @@ static lafs_status open_next(struct lafs_reader *r, struct lafs_err *err)
 /* Photos given one by one: their directories are names when there are several. */
 static int several_folders(char **path, int n)
 {
-    const char *first = NULL;
-    size_t first_len = 0;
-    for (int i = 0; i < n; i++) {
-        if (!lafs_ends_as_photo(path[i])) continue;
-        const char *slash = strrchr(path[i], '/');
-        size_t len = slash ? (size_t)(slash - path[i]) : 0;
-        if (first && (len != first_len || memcmp(first, path[i], len))) return 1;
-        if (!first) first = path[i], first_len = len;
-    }
-    return 0;
+    struct lafs_folders f = {0};
+    for (int i = 0; i < n; i++)
+        if (lafs_ends_as_photo(path[i])) lafs_folders_add(&f, path[i], strlen(path[i]));
+    return f.several;
 }
 
 /* A name that is wrong is told now, not after hours of reading what stands before it. */

@@ -303,8 +303,8 @@ lafs_status lafs_archive_next(struct lafs_archive *t, struct lafs_archive_member
     m->name = member_name(t);
     m->size = la.archive_entry_size(t->entry);
     m->offset = la.archive_read_header_position(t->a) - (t->lead ? BLOCK : 0);
-    m->regular =
-        la.archive_entry_filetype(t->entry) == AE_IFREG && !la.archive_entry_hardlink(t->entry) && m->size >= 0;
+    m->link = la.archive_entry_filetype(t->entry) == AE_IFLNK || la.archive_entry_hardlink(t->entry) != NULL;
+    m->regular = la.archive_entry_filetype(t->entry) == AE_IFREG && !m->link && m->size >= 0;
     return LAFS_OK;
 }
 

@@ -22,6 +22,7 @@ struct lafs_archive_member {
     int64_t size;
     int64_t offset;   /* of its first header, in the uncompressed archive */
     int regular;      /* 0: directory, link, device, .. */
+    int link;         /* 1: its bytes are another member's, or outside */
 };
 /* Reads from `in`, which outlives the archive. LAFS_CUT: nothing, or less than one block. LAFS_FAILED: no archive. */
 lafs_status lafs_tar_open(struct lafs_archive **out, struct lafs_input *in, struct lafs_err *err);

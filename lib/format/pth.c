@@ -590,17 +590,19 @@ static int contiguous(const struct lafs_st_tensor *t, const struct view *v)
     return 1;
 }
 
-/* Counts through all places but the last dimension's, whose row is copied. */
+/* Counts through all places but the last dimension's, whose row is copied. The step that leads beyond a dimension's end
+ * is taken back; a dimension of one may have a stride that leads anywhere: hence numbers that wrap around. */
 static void gather(const struct lafs_st_tensor *t, const struct view *v, const unsigned char *from, unsigned char *to)
 {
     size_t item = lafs_dtype_size(t->dtype);
-    int64_t at[LAFS_ST_MAX_DIMS] = {0}, row = t->shape[t->ndim - 1], step = v->stride[t->ndim - 1], place = v->offset;
+    int64_t at[LAFS_ST_MAX_DIMS] = {0}, row = t->shape[t->ndim - 1], step = v->stride[t->ndim - 1];
+    uint64_t place = (uint64_t)v->offset;
     for (int64_t done = 0; done < t->count; done += row) {
-        for (int64_t k = 0; k < row; k++, to += item) memcpy(to, from + (size_t)(place + k * step) * item, item);
+        for (int64_t k = 0; k < row; k++, to += item) memcpy(to, from + (place + (uint64_t)(k * step)) * item, item);
         for (int i = t->ndim - 2; i >= 0; i--) {
-            place += v->stride[i];
+            place += (uint64_t)v->stride[i];
             if (++at[i] < t->shape[i]) break;
-            place -= v->stride[i] * t->shape[i];
+            place -= (uint64_t)v->stride[i] * (uint64_t)t->shape[i];
             at[i] = 0;
         }
     }

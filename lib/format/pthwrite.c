@@ -204,10 +204,11 @@ static void put_number(struct lafs_buf *b, int64_t v)
 static void put_tensor(struct lafs_buf *b, const struct lafs_st_tensor *t, int i)
 {
     char key[16];
-    int64_t stride[LAFS_ST_MAX_DIMS], step = 1;
+    int64_t stride[LAFS_ST_MAX_DIMS];
+    uint64_t step = 1; /* which wraps around only where there is nothing to step over */
     for (int k = t->ndim - 1; k >= 0; k--) {
-        stride[k] = step;
-        step *= t->shape[k] ? t->shape[k] : 1;
+        stride[k] = (int64_t)step;
+        step *= t->shape[k] ? (uint64_t)t->shape[k] : 1;
     }
     snprintf(key, sizeof key, "%d", i);
     put_string(b, t->name);

@@ -168,7 +168,6 @@ static lafs_status parse_entries(struct lafs_st *st, const struct lafs_json *roo
     int n = 0;
     for (const struct lafs_json *j = root->child; j; j = j->next) {
         if (!strcmp(j->key, "__metadata__")) {
-            if (st->meta) return lafs_fail(err, LAFS_FAILED, "__metadata__ is there twice");
             LAFS_TRY(parse_meta(st, j, err));
             continue;
         }
@@ -387,6 +386,28 @@ void lafs_st_to_f32(const struct lafs_st_tensor *t, float *out)
 #undef EACH
 }
 
+lafs_status lafs_st_check_finite(const struct lafs_st_tensor *t, struct lafs_err *err)
+{
+    const unsigned char *p = t->data;
+    int odd = 0;
+#define EACH(type, expr)                                              \
+    for (int64_t i = 0; i < t->count; i++) {                          \
+        type v;                                                       \
+        memcpy(&v, p + (size_t)i * sizeof v, sizeof v);               \
+        odd |= expr;                                                  \
+    }                                                                 \
+    break
+    switch (t->dtype) { /* of the largest exponent are infinity and what is no number */
+    case LAFS_F32: EACH(uint32_t, (v & 0x7f800000u) == 0x7f800000u);
+    case LAFS_F64: EACH(double, !isfinite((float)v));
+    case LAFS_F16: EACH(uint16_t, (v & 0x7c00) == 0x7c00);
+    case LAFS_BF16: EACH(uint16_t, (v & 0x7f80) == 0x7f80);
+    default: break;
+    }
+#undef EACH
+    return odd ? lafs_fail(err, LAFS_FAILED, "tensor '%.100s' holds a value that is not finite", t->name) : LAFS_OK;
+}
+
 /* "(3, 16, 1)" */
 static void shape_text(const int64_t *shape, int ndim, struct lafs_buf *b)
 {
@@ -424,6 +445,13 @@ lafs_status lafs_st_read_f32(const struct lafs_st *st, const char *name, const i
     LAFS_TRY(lafs_st_check_shape(t, shape, ndim, err));
     lafs_st_to_f32(t, out);
     return LAFS_OK;
+}
+
+lafs_status lafs_st_read_weights(const struct lafs_st *st, const char *name, const int64_t *shape, int ndim, float *out,
+                                 struct lafs_err *err)
+{
+    LAFS_TRY(lafs_st_read_f32(st, name, shape, ndim, out, err));
+    return lafs_st_check_finite(lafs_st_find(st, name), err);
 }
 
 /* -- writing -- */

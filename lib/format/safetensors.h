@@ -48,8 +48,13 @@ const char *lafs_st_meta(const struct lafs_st *st, const char *key);            
 /* Copies a tensor of any numeric dtype into out (float); LAFS_FAILED when the shape differs (-1 matches any). */
 lafs_status lafs_st_read_f32(const struct lafs_st *st, const char *name, const int64_t *shape, int ndim, float *out,
                              struct lafs_err *err);
+/* The same of a network's weights, which must be finite. */
+lafs_status lafs_st_read_weights(const struct lafs_st *st, const char *name, const int64_t *shape, int ndim, float *out,
+                                 struct lafs_err *err);
 /* LAFS_FAILED when a tensor's shape differs (-1 matches any). */
 lafs_status lafs_st_check_shape(const struct lafs_st_tensor *t, const int64_t *shape, int ndim, struct lafs_err *err);
+/* LAFS_FAILED when a value is no finite float: with such weights nothing can be computed. */
+lafs_status lafs_st_check_finite(const struct lafs_st_tensor *t, struct lafs_err *err);
 /* A tensor's values as floats: out (count), converted. Those of dtype F32 are there already, at t->data. */
 void lafs_st_to_f32(const struct lafs_st_tensor *t, float *out);
 

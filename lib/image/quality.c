@@ -114,8 +114,7 @@ static int holds_around(const struct inside *in, int x, int y, int reach)
     return holds(in, x0, y0) && holds(in, x1, y0) && holds(in, x0, y1) && holds(in, x1, y1);
 }
 
-/* counts (SIDE,SIDE): 1 where all that the bands look at is in the photo, of the middle; returns how many. in NULL: all
- * of it is. */
+/* counts (SIDE,SIDE): 1 where all that the bands look at is in the photo, of the middle; returns how many. */
 static int where_to_look(const struct inside *in, float *counts)
 {
     int n = 0, all = holds_around(in, SIDE / 2, SIDE / 2, SIDE);

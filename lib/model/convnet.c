@@ -219,7 +219,7 @@ lafs_status lafs_convnet_load(struct lafs_convnet_work *w, const struct lafs_bac
     lay_out(w->net, &f, host);
     lafs_status rc = LAFS_OK;
     for (int k = 0; k < f.tensors && rc == LAFS_OK; k++)
-        rc = lafs_st_read_f32(st, f.name[k], f.t[k].shape, f.t[k].ndim, (float *)f.t[k].data, err);
+        rc = lafs_st_read_weights(st, f.name[k], f.t[k].shape, f.t[k].ndim, (float *)f.t[k].data, err);
     if (rc == LAFS_OK) {
         b->ops->upload(b->dev, w->folded, host, w->folded_size * sizeof *host);
         rc = b->ops->sync(b->dev, err);

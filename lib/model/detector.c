@@ -125,9 +125,9 @@ static lafs_status read_conv(const struct lafs_st *st, int k, float *w, float *b
     int64_t shape[4];
     conv_shape(k, shape);
     snprintf(name, sizeof name, "conv%d.weight", k);
-    LAFS_TRY(lafs_st_read_f32(st, name, shape, 4, w, err));
+    LAFS_TRY(lafs_st_read_weights(st, name, shape, 4, w, err));
     snprintf(name, sizeof name, "conv%d.bias", k);
-    return lafs_st_read_f32(st, name, shape, 1, b, err);
+    return lafs_st_read_weights(st, name, shape, 1, b, err);
 }
 
 /* Places of all weights in one flat array; returns its size in floats. */

@@ -1,5 +1,6 @@
 #include "model/embed.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -74,9 +75,9 @@ lafs_status lafs_embedder_open(struct lafs_embedder *e, const struct lafs_model 
         return lafs_fail(err, LAFS_USAGE, "the model has no landmark CNN");
     const size_t crops = 2 * (size_t)batch, r2 = 2 * (size_t)m->config.vit.patches;
     LAFS_TRY(lafs_alloc(&e->flipped, (size_t)batch * CROP, 1, err));
-    lafs_status st = lafs_alloc(&e->host, crops * (size_t)m->config.vit.dim, sizeof *e->host, err);
+    lafs_status st = lafs_alloc0(&e->host, crops * (size_t)m->config.vit.dim, sizeof *e->host, err);
     if (st == LAFS_OK && (purpose & LAFS_FOR_EMBEDDING) && m->config.tokens == LAFS_TOKENS_LANDMARK)
-        st = lafs_alloc0(&e->found, crops * r2, sizeof *e->found, err); /* which a plan leaves as it is */
+        st = lafs_alloc0(&e->found, crops * r2, sizeof *e->found, err); /* a plan leaves both as they are */
     if (st != LAFS_OK) {
         lafs_free(e->flipped);
         lafs_free(e->host);
@@ -138,6 +139,14 @@ static void compute(struct lafs_embedder *e, int64_t n, struct lafs_repeat *agai
     else what(&of);
 }
 
+/* Weights that are no numbers, or too large, give none. */
+static lafs_status check_embeddings(const float *emb, int64_t values, struct lafs_err *err)
+{
+    for (int64_t i = 0; i < values; i++)
+        if (!isfinite(emb[i])) return lafs_fail(err, LAFS_FAILED, "the model gives an embedding that is not finite");
+    return LAFS_OK;
+}
+
 /* n <= batch: images first, then their mirrors. */
 static lafs_status embed_batch(struct lafs_embedder *e, int64_t n, const uint8_t *crops, float *emb,
                                struct lafs_err *err)
@@ -153,7 +162,7 @@ static lafs_status embed_batch(struct lafs_embedder *e, int64_t n, const uint8_t
     LAFS_TRY(b->ops->sync(b->dev, err));
     LAFS_TRY(lafs_cnn_check(e->found, values, err));
     for (int64_t i = 0; i < n * d; i++) emb[i] = e->host[i] + e->host[n * d + i];
-    return LAFS_OK;
+    return check_embeddings(emb, n * d, err);
 }
 
 lafs_status lafs_embed(struct lafs_embedder *e, int64_t n, const uint8_t *crops, float *emb, struct lafs_err *err)

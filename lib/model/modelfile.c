@@ -9,6 +9,7 @@
 #include "model/part_fvit.h"
 
 #define ARCHITECTURE "part_fvit"
+#define PIXELS_RANGE "x/127.5 - 1" /* how bytes become numbers: the one way */
 
 static int starts(const char *s, const char *prefix) { return !strncmp(s, prefix, strlen(prefix)); }
 
@@ -97,6 +98,7 @@ static lafs_status read_param(const struct lafs_param *p, const struct lafs_back
     }
     if (!n) return lafs_fail(err, LAFS_FAILED, "tensor '%s' is missing", p->name);
     LAFS_TRY(lafs_st_check_shape(n->t, p->shape, p->ndim, err));
+    LAFS_TRY(lafs_st_check_finite(n->t, err));
     if (n->t->dtype != LAFS_F32) return upload_converted(b, n->t, to, err);
     b->ops->upload(b->dev, to, n->t->data, (size_t)p->size * sizeof *to);
     return LAFS_OK;
@@ -264,6 +266,10 @@ static lafs_status config_of_metadata(const struct lafs_st *st, struct lafs_mode
     c->vit.dropout = (float)dropout;
     c->vit.drop_path = (float)drop_path;
     c->pixels.size = (int)size;
+    const char *range = lafs_st_meta(st, "pixels.range");
+    if (range && strcmp(range, PIXELS_RANGE))
+        return lafs_fail(err, LAFS_FAILED, "its metadata says pixels.range = '%.60s': only " PIXELS_RANGE " is known",
+                         range);
     text(st, "pixels.aligner", c->pixels.aligner, sizeof c->pixels.aligner);
     text(st, "pixels.channels", c->pixels.channels, sizeof c->pixels.channels);
     return LAFS_OK;
@@ -491,7 +497,7 @@ static void describe(struct metas *t, const struct lafs_model_config *c, const s
     put_number(t, "pixels.size", c->pixels.size);
     put(t, "pixels.aligner", c->pixels.aligner);
     put(t, "pixels.channels", c->pixels.channels);
-    put(t, "pixels.range", "x/127.5 - 1");
+    put(t, "pixels.range", PIXELS_RANGE);
     for (int i = 0; i < metas; i++) t->m[t->n++] = meta[i];
     if (!lafs_st_meta_of(meta, metas, "licence"))
         put(t, "licence", "that of the photos it was trained on, and of the models it was begun with");

@@ -49,6 +49,19 @@ message "two tensors are called 'embedding36'"
 check test ! -e none.safetensors
 ok "nothing left, or two of one name: no output"
 
+# A graph of one value in half precision, then with one in single precision too.
+half='\052\013\010\001\020\012B\001aJ\002\000<' single='\052\015\010\001\020\001B\001bJ\004\000\000\200?'
+printf "\010\010\022\001x:\015$half" >half.onnx
+printf "\010\010\022\001x:\034$half$single" >mixed.onnx
+expect_status 1 lafs-convert -o half.safetensors half.onnx
+message "'half.onnx': a graph without weights of type F32"
+check test ! -e half.safetensors
+expect_status 0 lafs-convert -o mixed.safetensors mixed.onnx
+message "'mixed.onnx': tensors of F16, BF16 and F64 are left out: 1"
+lafs-convert --list mixed.safetensors >out
+has out "# tensors: 1"
+ok "weights of an ONNX graph that are not taken"
+
 expect_status 0 lafs-convert -o other.safetensors "$onnx"
 expect_status 0 lafs-convert --list other.safetensors >out
 has out "w${tab}F32${tab}16,3,3,3"

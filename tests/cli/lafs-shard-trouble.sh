@@ -48,6 +48,28 @@ message '1 of 7 records were bad'
 rm d/bob/7.jpg d/notes.txt
 ok "links that lead nowhere are bad photos"
 
+# A tar has links where a folder has names, and cannot be read backwards.
+mkdir -p links/ann links/bob
+lafs-synth -q --people 2 -n 1 --aligned | lafs-shard -q --to-dir made
+cp made/s000000/*.jpg links/ann/1.jpg
+cp made/s000001/*.jpg links/bob/2.jpg
+ln links/ann/1.jpg links/bob/1.jpg
+ln -s ../ann/1.jpg links/bob/3.jpg
+tar --sort=name -cf links.tar links
+expect_status 1 lafs-shard links.tar -o x.tar --rejects r.jsonl
+message "skipping 'links/bob/1': 'links/bob/1.jpg' is a link: tar -h --hard-dereference stores the photo"
+message '2 of 4 records were bad'
+has r.jsonl links/bob/3
+expect_status 0 lafs-select links.tar -o links.lafs
+message "'links.tar': samples that no index can list: 2, the first: 'links/bob/1.jpg' is a link"
+lafs-show --json links.lafs >names
+has names '"name": "ann"'
+expect_status 2 lafs-finetune --dry-run --size xs --stage 1 --batch 64 -o run links.tar
+message "'links.tar': samples that no index can list: 2"
+tar -h --hard-dereference -cf whole.tar links
+check test "$(lafs-shard -q whole.tar | lafs-show --count)" = 4
+ok "links in a tar are bad photos"
+
 mkdir d/zoe
 ln -s .. d/zoe/loop
 expect_status 0 lafs-shard d -o loop.tar

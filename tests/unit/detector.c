@@ -295,6 +295,11 @@ TEST(refuses_other_weights)
     CHECK(strstr(e.msg, "'part-fvit'") && d == NULL);
     CHECK_INT(open_tensors(&d, &b, &ts, 2 * LAFS_DETECTOR_CONVS - 1, NULL, &e), LAFS_FAILED);
     CHECK(strstr(e.msg, "conv58.bias") != NULL);
+    float *w = (float *)ts.t[10].data, was = w[7];
+    w[7] = INFINITY;
+    CHECK_INT(open_tensors(&d, &b, &ts, 2 * LAFS_DETECTOR_CONVS, NULL, &e), LAFS_FAILED);
+    CHECK(strstr(e.msg, "tensor 'conv5.weight' holds a value that is not finite") != NULL);
+    w[7] = was;
     ts.t[10].shape[0] /= 2;
     ts.t[10].shape[1] *= 2;
     CHECK_INT(open_tensors(&d, &b, &ts, 2 * LAFS_DETECTOR_CONVS, NULL, &e), LAFS_FAILED);

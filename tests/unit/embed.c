@@ -1,6 +1,9 @@
 /* Embeddings from crops. */
 #include "tests/test.h"
 
+#include <float.h>
+#include <math.h>
+
 #include "base/rng.h"
 #include "model/embed.h"
 
@@ -80,8 +83,8 @@ TEST(half_the_amplitude)
     lafs_backend_close(&cpu);
 }
 
-/* What the min-max divides by may be nothing. */
-TEST(outputs_that_are_all_equal)
+/* What the min-max divides by may be nothing, and weights may be no numbers. */
+TEST(outputs_that_are_none)
 {
     static uint8_t crops[BYTES];
     static float emb[FACES * DIM], landmarks[FACES * 2 * 196];
@@ -94,6 +97,13 @@ TEST(outputs_that_are_all_equal)
     REQUIRE_OK(lafs_embedder_open(&e, &m, &cpu, 2, LAFS_FOR_EMBEDDING | LAFS_FOR_LANDMARKS, &err), &err);
     REQUIRE_OK(lafs_landmarks(&e, FACES, crops, landmarks, &err), &err);
     REQUIRE_OK(lafs_embed(&e, FACES, crops, emb, &err), &err);
+    struct lafs_param const *bias = lafs_params_find(&m.params, "mlp_head.0.bias");
+    const float odd[] = {NAN, INFINITY, FLT_MAX}; /* the last: its sum with the mirror image's */
+    for (int k = 0; k < 3; k++) {
+        m.params.value[bias->off + DIM - 1] = odd[k];
+        CHECK_INT(lafs_embed(&e, FACES, crops, emb, &err), LAFS_FAILED);
+        CHECK_STR(err.msg, "the model gives an embedding that is not finite");
+    }
     const char *const last[] = {"output_layer.1.weight", "output_layer.1.bias"};
     for (int k = 0; k < 2; k++) {
         const struct lafs_param *p = lafs_params_find(&m.params, last[k]);
@@ -108,4 +118,4 @@ TEST(outputs_that_are_all_equal)
     lafs_backend_close(&cpu);
 }
 
-TEST_MAIN(outputs_that_are_all_equal, mirror_images_are_embedded_alike, half_the_amplitude)
+TEST_MAIN(outputs_that_are_none, mirror_images_are_embedded_alike, half_the_amplitude)

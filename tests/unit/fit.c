@@ -35,7 +35,7 @@ TEST(offers)
 {
     for (int64_t whole = 0; whole <= 60; whole += 60)
         for (int64_t least = 1; least <= 2; least++)
-            for (size_t available = 100; available <= 720; available += 7) {
+            for (size_t available = 100; available <= 720; available += 5) {
                 const struct lafs_fit f = fit((struct lafs_fit_work){NULL, NULL, 60, least, whole, 0, 0}, available);
                 int64_t best[3] = {0, 0, 0};
                 for (int p = 0; p < 3; p++)

@@ -395,6 +395,10 @@ TEST(tensors_that_do_not_fit)
     ed.t[k].ndim = 1;
     ed.t[k].shape[0] = 8;
     REFUSED("'cls_token'");
+    static const float odd[8] = {0, 0, 0, 0, 0, 0, 0, -INFINITY};
+    EDIT(path_a);
+    ed.t[at("mlp_head.0.bias")].data = odd;
+    REFUSED("tensor 'mlp_head.0.bias' holds a value that is not finite");
     EDIT(path_a);
     k = at("pos_embedding");
     ed.t[k].ndim = 2;
@@ -441,6 +445,7 @@ TEST(metadata_that_contradicts)
         {"drop_path", "-0.1", "drop_path = '-0.1'"},
         {"pixels.size", "1e300", "pixels.size = '1e300'"},
         {"pixels.size", "96", "pixels.size = '96'"},
+        {"pixels.range", "x/255", "pixels.range = 'x/255': only x/127.5 - 1 is known"},
         {"architecture", "yunet-n", "the model is a 'yunet-n', not a recogniser ('part_fvit')"},
     };
     struct lafs_model_config c = tiny(LAFS_PART_VIT);

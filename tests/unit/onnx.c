@@ -92,6 +92,41 @@ TEST(reads_nodes_and_weights)
     lafs_onnx_close(o);
 }
 
+/* Shapes packed into one field or not, values in float_data, packed or not, or in another file. */
+TEST(other_ways_to_write_a_tensor)
+{
+    static const float v[] = {1, 2, 3, 4, 5, 6};
+    struct lafs_buf g, t;
+    struct lafs_err e;
+    struct lafs_onnx *o;
+    for (int away = 0; away < 2; away++) {
+        lafs_buf_init(&g);
+        lafs_buf_init(&t);
+        put_bytes(&t, 1, "\3\1", 2);
+        put_int(&t, 1, 2);
+        put_int(&t, 2, LAFS_ONNX_FLOAT);
+        put_bytes(&t, 4, v, 4 * sizeof *v);
+        for (int i = 4; i < 6; i++) {
+            varint(&t, 4 << 3 | 5);
+            lafs_buf_put(&t, v + i, sizeof *v);
+        }
+        put_str(&t, 8, "w");
+        put_int(&t, 14, (uint64_t)away);
+        put_message(&g, 5, &t);
+        if (away) {
+            CHECK_INT(parse_graph(&o, &g, &e), LAFS_FAILED);
+            CHECK(strstr(e.msg, "its weights in another file") != NULL);
+            continue;
+        }
+        REQUIRE_OK(parse_graph(&o, &g, &e), &e);
+        const struct lafs_onnx_tensor *w = lafs_onnx_find(o, "w");
+        REQUIRE(w && w->ndim == 3 && w->count == 6);
+        CHECK(w->shape[0] == 3 && w->shape[1] == 1 && w->shape[2] == 2);
+        CHECK(!memcmp(w->data, v, sizeof v));
+        lafs_onnx_close(o);
+    }
+}
+
 TEST(broken_files)
 {
     struct lafs_err e = {0};
@@ -199,6 +234,17 @@ TEST(what_is_written_is_read)
     lafs_onnx_put_meta(&w, "empty", "");
     REQUIRE_OK(lafs_onnx_finish(&w, 17, "doc", "test", &out, &e), &e);
     lafs_onnx_writer_release(&w);
+    /* What our reader passes over, byte by byte: the head, a node's attributes, what goes in and out. */
+#define MINUS_1 "\xff\xff\xff\xff\xff\xff\xff\xff\xff\1"
+#define SHAPE "\x12\x13\x0a\x11\x08\1\x12\x0d\x0a\7\x12\5" "batch" "\x0a\2\x08\3"
+    static const char head[] = "\x08\x08\x12\4test\x32\3" "doc\x42\2\x10\x11";
+    static const char node[] = "\x2a\x14\x0a\4axis\x18" MINUS_1 "\xa0\1\2" "\x2a\x11\x0a\7epsilon\x15\xac\xc5\x27\x37\xa0\1\1"
+                               "\x2a\x13\x0a\4mode\x22\x08" "bilinear\xa0\1\3"
+                               "\x2a\x16\x0a\4axes\x40" MINUS_1 "\x40\2\xa0\1\7";
+    static const char in[] = "\x5a\x18\x0a\1x" SHAPE, to[] = "\x62\x18\x0a\1z" SHAPE;
+    CHECK(!memcmp(out.data, head, sizeof head - 1));
+    CHECK(memmem(out.data, out.size, node, sizeof node - 1) != NULL);
+    CHECK(memmem(out.data, out.size, in, sizeof in - 1) && memmem(out.data, out.size, to, sizeof to - 1));
     REQUIRE_OK(lafs_onnx_parse(&o, out.data, out.size, &e), &e);
     CHECK_INT(o->nodes, 2);
     CHECK_STR(o->node[0].op, "Thing");
@@ -228,4 +274,5 @@ TEST(what_is_written_is_read)
     lafs_buf_release(&out);
 }
 
-TEST_MAIN(reads_nodes_and_weights, broken_files, too_many, detector_by_its_graph, what_is_written_is_read)
+TEST_MAIN(reads_nodes_and_weights, other_ways_to_write_a_tensor, broken_files, too_many, detector_by_its_graph,
+          what_is_written_is_read)

@@ -186,6 +186,15 @@ TEST(bounds)
     CHECK_INT(lafs_pickle_parse(&p, "NNN0.", 5, &few, &err), LAFS_FAILED);
     CHECK_STR(err.msg, "a pickle of more than 3 instructions");
     CHECK(p == NULL);
+    for (int depth = LAFS_PICKLE_MAX_DEPTH; depth <= LAFS_PICKLE_MAX_DEPTH + 1; depth++) {
+        char nested[2 * LAFS_PICKLE_MAX_DEPTH + 4] = {0};
+        memset(nested, '(', (size_t)depth);
+        memset(nested + depth, 'l', (size_t)depth);
+        nested[2 * depth] = '.';
+        CHECK_INT(lafs_pickle_parse(&p, nested, 2 * (size_t)depth + 1, NULL, &err),
+                  depth <= LAFS_PICKLE_MAX_DEPTH ? LAFS_OK : LAFS_FAILED);
+        lafs_pickle_free(p);
+    }
 }
 
 TEST(broken)
@@ -216,6 +225,15 @@ TEST(broken)
     CHECK_PARSE("\x80\x02\x8a\x02\xff\xff.", LAFS_OK, "-1");
     CHECK_PARSE("\x80\x02\x8a\x02\xff\x00.", LAFS_OK, "255");
     CHECK_PARSE("\x80\x02\x8a\x00.", LAFS_OK, "0");
+    CHECK_PARSE("\x80\x02\x8b\x02\0\0\0\xff\x00.", LAFS_OK, "255");
+    CHECK_PARSE("Nq\0j\0\0\0\0\x86.", LAFS_OK, "(None None)");
+    CHECK_PARSE("T\x01\0\0\0a.", LAFS_OK, "s\"a\"");
+    CHECK_PARSE("S'\\101\\7'\n.", LAFS_OK, "s\"A%07\"");
+    CHECK_PARSE("S'\\400'\n.", LAFS_FAILED, "broken pickle at byte 8: a string that Python would write otherwise");
+    CHECK_PARSE("V\\u07ff\\u0800\\U00010000\\U0010ffff\n.", LAFS_OK,
+                "'%df%bf%e0%a0%80%f0%90%80%80%f4%8f%bf%bf'");
+    CHECK_PARSE("V\\U00110000\n.", LAFS_FAILED, "broken pickle at byte 12: a string that Python would write otherwise");
+    CHECK_PARSE("P\xff\n.", LAFS_FAILED, "broken pickle at byte 3: text that is no UTF-8");
     CHECK_PARSE("V\\ud83d\\ude00\xe9\\x\n.", LAFS_OK, "'%f0%9f%98%80%c3%a9\\x'");
     CHECK_PARSE("ccollections\nOrderedDict\n)R(NNe.", LAFS_OK, "collections.OrderedDict()[None None]");
     CHECK_PARSE("ccollections\nOrderedDict\n)R(NNeNNs.", LAFS_FAILED,

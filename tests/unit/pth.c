@@ -126,7 +126,7 @@ TEST(what_is_written_is_read)
         {.name = "a.weight", .dtype = LAFS_F32, .ndim = 2, .shape = {2, 3}, .count = 6, .data = f},
         {.name = "a.half", .dtype = LAFS_BF16, .ndim = 1, .shape = {12}, .count = 12, .data = f},
         {.name = "n", .dtype = LAFS_I64, .count = 1, .data = &big},
-        {.name = "none", .dtype = LAFS_F64, .ndim = 3, .shape = {2, 0, 1}, .data = f},
+        {.name = "none", .dtype = LAFS_F64, .ndim = 4, .shape = {2, 0, 1ll << 40, 1ll << 40}, .data = f},
     };
     const struct lafs_st_meta meta[] = {{"architecture", "x\n\"y\""}, {"empty", ""}};
     char path[] = "/tmp/lafs-pth.XXXXXX";
@@ -250,12 +250,57 @@ TEST(storages_that_no_name_leads_to)
     lafs_buf_release(&b);
 }
 
+/* What comes before the dictionary where torch.save writes no zip. */
+static const char head[] = "\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19." "\x80\2M\xe9\3."
+                           "\x80\2}X\x0d\0\0\0little_endian\x88s.";
+
+/* A tensor of storage "0", of four values, by the marked items of its shape and of its strides. */
+static void put_tensor(struct lafs_buf *b, const char *name, const char *class, const char *view, const char *shape,
+                       const char *stride)
+{
+    lafs_buf_printf(b, "V%s\nctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\n%s\nV0\nVcpu\nI4\n%stQI0\n(%st(%st",
+                    name, class, view, shape, stride);
+    lafs_buf_puts(b, "\x89NtRs");
+}
+
+TEST(what_a_tensor_says_of_its_storage)
+{
+    static const float rows[] = {0, 1, 1, 2};
+    static const struct {
+        const char *class, *view, *say;
+    } bad[] = {{"FloatStorage", "(V1\nI1\nI2\nt", "tensor 'v' is a view of a storage, as PyTorch wrote them before 0.4"},
+               {"IntStorage", "N", "tensor 'v' contradicts another"}};
+    struct lafs_pth *p;
+    struct lafs_buf b;
+    lafs_buf_init(&b);
+    for (int i = 0; i < 3; i++) {
+        lafs_buf_clear(&b);
+        lafs_buf_put(&b, head, sizeof head - 1);
+        lafs_buf_puts(&b, "\x80\2}Vlr\nF0.125\nsVbest\n\x88s");
+        put_tensor(&b, "w", "FloatStorage", "N", "I2\nI1\nI2\n", "I1\nL9223372036854775807\nI1\n");
+        if (i < 2) put_tensor(&b, "v", bad[i].class, bad[i].view, "I4\n", "I1\n");
+        lafs_buf_puts(&b, ".\x80\2](V0\ne.");
+        lafs_buf_put(&b, "\4\0\0\0\0\0\0\0", 8);
+        for (int k = 0; k < 4; k++) lafs_buf_put(&b, &(float){(float)k}, sizeof(float));
+        if (i < 2) {
+            CHECK_INT(lafs_pth_parse(&p, b.data, b.size, &err), LAFS_FAILED);
+            CHECK(strstr(err.msg, bad[i].say) != NULL);
+        }
+    }
+    REQUIRE_OK(lafs_pth_parse(&p, b.data, b.size, &err), &err);
+    CHECK_INT(p->metas, 2);
+    CHECK_STR(p->meta[0].value, "0.125");
+    CHECK_STR(p->meta[1].value, "true");
+    REQUIRE_OK(lafs_pth_load(p, NULL, &err), &err);
+    CHECK(values(p, "w", 4, rows)); /* the middle one's stride is never taken */
+    lafs_pth_close(p);
+    lafs_buf_release(&b);
+}
+
 TEST(many_entries_of_metadata)
 {
     static struct lafs_st_meta meta[LAFS_PTH_MAX_METAS + 1];
     static char key[LAFS_PTH_MAX_METAS + 1][16];
-    static const char head[] = "\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19." "\x80\2M\xe9\3."
-                               "\x80\2}X\x0d\0\0\0little_endian\x88s.";
     const struct lafs_st_tensor t = {.name = "t", .dtype = LAFS_U8, .ndim = 1, .shape = {1}, .count = 1, .data = "x"};
     char path[] = "/tmp/lafs-pth.XXXXXX";
     struct lafs_pth *p;
@@ -346,5 +391,5 @@ TEST(broken_and_hostile)
 }
 
 TEST_MAIN(types_strides_and_shared_storages, files_of_pytorch_2, names_are_paths_and_scalars_are_metadata,
-          what_is_written_is_read, checksums, storages_that_no_name_leads_to, many_entries_of_metadata,
-          broken_and_hostile)
+          what_is_written_is_read, checksums, storages_that_no_name_leads_to, what_a_tensor_says_of_its_storage,
+          many_entries_of_metadata, broken_and_hostile)

@@ -68,9 +68,10 @@ TEST(parts)
     CHECK_INT(b.data[32 + 7] >> 5, 2);
     CHECK_INT(b.data[32 + 12 + 7] >> 5, 3);
     REQUIRE_OK(lafs_rec_put(&b, 2, 0, 3, NULL, "x", 1, &err), &err);
+    REQUIRE_OK(lafs_rec_put(&b, 0x123456789a, 0, 4, NULL, data, sizeof data - 1, &err), &err);
     CHECK_INT(describe(b.data, b.size, &text, &err), LAFS_END);
-    char want[64];
-    snprintf(want, sizeof want, "0:2:1:%s 0:3:2:x ", data);
+    char want[96];
+    snprintf(want, sizeof want, "0:2:1:%s 0:3:2:x 0:4:78187493530:%s ", data, data);
     CHECK_STR(lafs_buf_str(&text), want);
     for (size_t n = 1; n < 60; n++) CHECK_INT(describe(b.data, n, &text, &err), LAFS_CUT);
     b.data[32 + 7] = 0; /* a whole record among parts */

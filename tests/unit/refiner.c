@@ -37,6 +37,12 @@ static void open_refiner(struct lafs_refiner **out, struct lafs_backend *b, cons
     REQUIRE_OK(lafs_convnet_fold(&net, b, net.params.value, &f, &e), &e);
     REQUIRE_OK(lafs_st_wrap(&st, f.t, f.tensors, &meta, 1, &e), &e);
     REQUIRE_OK(lafs_refiner_open(out, b, st, &e), &e);
+    float *last = (float *)f.t[f.tensors - 1].data, was = *last;
+    struct lafs_refiner *none;
+    *last = NAN;
+    CHECK_INT(lafs_refiner_open(&none, b, st, &e), LAFS_FAILED);
+    CHECK_STR(e.msg, "tensor 'conv26.bias' holds a value that is not finite");
+    *last = was;
     lafs_st_close(st);
     lafs_convnet_folded_release(&f);
     lafs_convnet_release(&net, b);

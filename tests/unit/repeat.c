@@ -101,12 +101,21 @@ TEST(what_cannot_be_recorded_is_done)
     once(1, 1, 0, 0);
     once(1, 1, 1, 0);
     once(1, 1, 0, 0); /* and not tried again */
+    once(1, 1, 0, 0);
     refuses = 0;
     fails = 1;
     once(2, 1, 0, 0);
     once(2, 2, 1, 0); /* once for nothing */
     once(2, 1, 0, 0);
     CHECK_INT(live, 0);
+    fails = 0;
+    once(3, 1, 0, 0);
+    once(3, 1, 1, 1);
+    outdated = refuses = 1; /* what was recorded is of no use any more, and nothing takes its place */
+    once(3, 1, 1, 0);
+    once(3, 1, 0, 0);
+    CHECK_INT(live, 0);
+    lafs_repeat_forget(&r, &dev);
 }
 
 TEST(the_key_not_used_for_longest_goes)

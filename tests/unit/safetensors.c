@@ -47,6 +47,11 @@ TEST(reads_what_is_right)
     /* The header may list tensors in another order than the data. */
     CHECK_INT(try("{\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]},"
                   "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 2, &e), LAFS_OK);
+    /* Nothing lies between two, or before them, wherever it is listed. */
+    CHECK_INT(try("{\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},"
+                  "\"c\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[3,4]},"
+                  "\"x\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[3,3]},"
+                  "\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}", 4, &e), LAFS_OK);
 }
 
 TEST(hostile_headers)
@@ -68,7 +73,9 @@ TEST(hostile_headers)
     REFUSED("{\"a\":{\"dtype\":\"F128\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "dtype");
     REFUSED("{\"a\":{\"dtype\":4,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "lacks");
     REFUSED("{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "shape");
-    REFUSED("{\"a\":{\"dtype\":\"F32\",\"shape\":[1e0],\"data_offsets\":[0,4]}}", 0, "a");
+    REFUSED("{\"a\":{\"dtype\":\"F32\",\"shape\":[1e0],\"data_offsets\":[0,4]}}", 4, "bad shape");
+    REFUSED("{\"a\":{\"dtype\":\"F32\",\"shape\":[\"1\"],\"data_offsets\":[0,4]}}", 4, "bad shape");
+    REFUSED("{\"a\":{\"dtype\":\"F32\",\"shape\":[-1,-1],\"data_offsets\":[0,4]}}", 4, "bad shape");
     REFUSED("{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4, "dimensions");
     /* 2^32 x 2^32 elements: the product wraps to 0. */
     REFUSED("{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}", 0, "impossible");
@@ -79,7 +86,8 @@ TEST(hostile_headers)
             "\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[2,3]}}", 3, "hole");
     REFUSED("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 3, "no tensor");
     REFUSED("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-            "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2, "a");
+            "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2, "key 'a' twice");
+    REFUSED("{\"__metadata__\":{},\"__metadata__\":{}}", 0, "twice");
     REFUSED("{\"__metadata__\":{\"a\":1}}", 0, "string");
     REFUSED("{\"__metadata__\":[]}", 0, "__metadata__");
 }
@@ -169,9 +177,42 @@ TEST(half_and_bfloat)
     REQUIRE_OK(lafs_st_parse(&st, buf, size, &e), &e);
     REQUIRE_OK(lafs_st_read_f32(st, "h", (int64_t[]){8}, 1, got, &e), &e);
     for (int i = 0; i < 8; i++) CHECK(got[i] == want[i]);
+    CHECK_INT(lafs_st_check_finite(lafs_st_find(st, "h"), &e), LAFS_FAILED);
+    CHECK_INT(lafs_st_check_finite(lafs_st_find(st, "b"), &e), LAFS_OK);
     REQUIRE_OK(lafs_st_read_f32(st, "b", (int64_t[]){1}, 1, got, &e), &e);
     CHECK(got[0] == -1);
     lafs_st_close(st);
+}
+
+/* Each type by its name: bytes a value, and what all bits set stand for. */
+TEST(every_type)
+{
+    static const struct {
+        const char *name;
+        int size;
+        float ones;
+    } t[] = {{"I64", 8, -1},   {"I32", 4, -1},       {"I16", 2, -1},     {"I8", 1, -1},       {"U8", 1, 255},
+             {"BOOL", 1, 1},   {"U64", 8, 0x1p64f},  {"U32", 4, 0x1p32f}, {"U16", 2, 0xffff}, {"F64", 8, NAN},
+             {"F32", 4, NAN},  {"F16", 2, NAN},      {"BF16", 2, NAN}};
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        unsigned char buf[128];
+        char header[96];
+        float got;
+        struct lafs_st *st;
+        struct lafs_err e;
+        snprintf(header, sizeof header, "{\"a\":{\"dtype\":\"%s\",\"shape\":[1],\"data_offsets\":[0,%d]}}", t[i].name,
+                 t[i].size);
+        size_t size = image(buf, header, (size_t)t[i].size);
+        memset(buf + size - t[i].size, 0xff, (size_t)t[i].size);
+        REQUIRE_OK(lafs_st_parse(&st, buf, size, &e), &e);
+        REQUIRE_OK(lafs_st_read_f32(st, "a", (int64_t[]){1}, 1, &got, &e), &e);
+        CHECK(got == t[i].ones || (isnan(got) && isnan(t[i].ones)));
+        CHECK_STR(lafs_dtype_name(st->tensor[0].dtype), t[i].name);
+        CHECK_INT(lafs_st_check_finite(&st->tensor[0], &e), isnan(got) ? LAFS_FAILED : LAFS_OK);
+        CHECK_INT(lafs_st_read_weights(st, "a", (int64_t[]){1}, 1, &got, &e), isnan(got) ? LAFS_FAILED : LAFS_OK);
+        if (isnan(got)) CHECK_STR(e.msg, "tensor 'a' holds a value that is not finite");
+        lafs_st_close(st);
+    }
 }
 
 /* The rule of the golden inputs, against the rows of pictures that the golden file itself stores. */
@@ -196,4 +237,5 @@ TEST(golden_rule)
     lafs_st_close(g);
 }
 
-TEST_MAIN(reads_what_is_right, hostile_headers, cut_anywhere, round_trip, half_and_bfloat, golden_rule)
+TEST_MAIN(reads_what_is_right, hostile_headers, cut_anywhere, round_trip, half_and_bfloat, every_type,
+          golden_rule)

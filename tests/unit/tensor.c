@@ -71,6 +71,8 @@ TEST(initial_values)
     CHECK_NEAR(sqrt(square / (301 * 301)), 0.02, 2e-4);
     for (int i = 0; i < 301 * 303; i++) top = fmax(top, fabs(lafs_params_at(&ps, u)[i]));
     CHECK(top <= 0.5 && top > 0.499);
+    /* A training that is begun anew begins with these, whatever the version. */
+    CHECK(lafs_params_at(&ps, u)[0] == -0x1.be4b2ep-9f && lafs_params_at(&ps, u)[301 * 303 - 1] == -0x1.371fd4p-9f);
     for (int i = 0; i < 5; i++) CHECK(lafs_params_at(&ps, one)[i] == 1);
     for (int i = 5; i < 16; i++) CHECK(lafs_params_at(&ps, one)[i] == 0); /* padding */
     /* A value depends on seed and name alone, not on what stands before it. */

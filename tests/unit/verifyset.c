@@ -54,6 +54,18 @@ TEST(what_we_write)
     CHECK_INT(v.pickle->protocol, 2);
     lafs_verifyset_release(&v);
     for (size_t n = 0; n < b.size; n++) CHECK_INT(lafs_verifyset_parse(&v, b.data, n, &err), LAFS_CUT);
+    /* Every byte there is, and none at all. */
+    unsigned char all[256];
+    for (int i = 0; i < 256; i++) all[i] = (unsigned char)i;
+    lafs_buf_clear(&b);
+    lafs_verifyset_begin(&b);
+    for (size_t i = 0; i < 2; i++) lafs_verifyset_put(&b, all, i * sizeof all);
+    lafs_verifyset_end(&b, (const uint8_t[]){1}, 1);
+    REQUIRE_OK(lafs_buf_check(&b, &err), &err);
+    REQUIRE_OK(lafs_verifyset_parse(&v, b.data, b.size, &err), &err);
+    CHECK_INT(v.image[0].size, 0);
+    CHECK(v.image[1].size == sizeof all && !memcmp(v.image[1].data, all, sizeof all));
+    lafs_verifyset_release(&v);
     lafs_buf_release(&b);
 }
 
