@@ -104,7 +104,7 @@ static int noisy(int v, struct lafs_rng *r, int most)
  * correlation is asked for: nothing on the way may rule them out. */
 TEST(nothing_is_ruled_out_that_reaches_the_threshold)
 {
-    enum { N = 43, COPIES = 400 };
+    enum { N = 19, COPIES = 150 };
     struct lafs_image im[N] = {{0}}, probe = {0};
     struct lafs_near *s;
     struct lafs_rng r;
@@ -122,7 +122,7 @@ TEST(nothing_is_ruled_out_that_reaches_the_threshold)
         int64_t want = -1, which[LAFS_NEAR_GROUP], alone = -1;
         move_picture(&probe, &im[of], k % 5 - 2, k / 5 % 5 - 2, k >= 25);
         for (int i = 0; i < 32 * 32; i++)
-            memset(&probe.px[3 * i], noisy(probe.px[3 * i], &r, p / 4), 3);
+            memset(&probe.px[3 * i], noisy(probe.px[3 * i], &r, 100 * p / COPIES), 3);
         for (int i = 0; i < N; i++) {
             double c = plain(&probe, &im[i]);
             if (c > best) best = c, want = i;
