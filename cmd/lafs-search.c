@@ -23,12 +23,13 @@ static struct {
     struct templates_options ijb;
     int64_t top, bootstrap;
     double min_score, threshold;
-    int exclude_own, figures, json;
+    int per_person, exclude_own, figures, json;
 } o = {.top = 10, .bootstrap = 1000, .min_score = -1, .threshold = NAN};
 
 static const struct cli_option table[] = {
     {"probes", 'p', CLI_LIST, &o.probes, "FILE", "look for the embeddings of FILE; may be given several times"},
     {"top", 'k', CLI_INT, &o.top, "N", "give the N most similar entries", 1, LAFS_MAX_TOP, "10"},
+    {"per-person", 0, CLI_FLAG, &o.per_person, NULL, "give each person once, by the most similar entry"},
     {"min-score", 0, CLI_DOUBLE, &o.min_score, "COSINE", "give no entry below COSINE", -1, 1, "-1: all"},
     {"exclude-own", 0, CLI_FLAG, &o.exclude_own, NULL, "pass over the entry that has the probe's own key"},
     {"figures", 0, CLI_FLAG, &o.figures, NULL, "print how often people are found, instead of matches"},
@@ -61,6 +62,7 @@ struct block {
     struct lafs_buf e, text;      /* (rows, dim) float; keys and names, NUL-terminated */
     size_t *key, *name;           /* (BLOCK) offsets in text */
     int32_t *own, *who;           /* (BLOCK) probe with the entry's key, number in names; or -1 */
+    int32_t *person;              /* (BLOCK) number in people, or -1; only with --per-person */
     int64_t rows;
 };
 
@@ -85,7 +87,7 @@ struct job {
     lafs_status searched;         /* what came of it */
     struct lafs_err search_err;
     int64_t *enrolled, *enrolled_own; /* (names.count) entries of the person; (keys.count) with the probe's own key */
-    struct lafs_strset people;    /* names of the gallery; only with --figures */
+    struct lafs_strset people;    /* names of the gallery; only with --figures or --per-person */
 };
 
 static float *floats(const struct lafs_buf *b) { return (float *)(void *)b->data; }
@@ -176,12 +178,13 @@ static lafs_status open_search(struct job *j, struct lafs_err *err)
         LAFS_TRY(lafs_alloc(&p->name, BLOCK, sizeof *p->name, err));
         LAFS_TRY(lafs_alloc(&p->own, BLOCK, sizeof *p->own, err));
         LAFS_TRY(lafs_alloc(&p->who, BLOCK, sizeof *p->who, err));
+        if (o.per_person) LAFS_TRY(lafs_alloc(&p->person, BLOCK, sizeof *p->person, err));
     }
     j->now = j->block;
     LAFS_TRY(lafs_alloc0(&j->enrolled, (size_t)j->names.count, sizeof *j->enrolled, err));
     LAFS_TRY(lafs_alloc0(&j->enrolled_own, (size_t)n, sizeof *j->enrolled_own, err));
     struct lafs_search_options opt = {.k = o.top, .min_score = (float)(o.min_score - ROUNDING),
-                                      .own = o.exclude_own ? j->number : NULL};
+                                      .own = o.exclude_own ? j->number : NULL, .per_person = o.per_person};
     if (o.figures) { /* ranks are over all entries, whatever is printed */
         opt.min_score = -1;
         if (opt.k < lafs_rank[LAFS_RANKS - 1]) opt.k = lafs_rank[LAFS_RANKS - 1];
@@ -194,7 +197,7 @@ static lafs_status search_block(struct job *j, struct block *b, struct lafs_err 
     uint8_t mark[BLOCK] = {0};
     if (b->rows == 0) return LAFS_OK;
     normalise_all(floats(&b->e), b->rows, j->dim);
-    LAFS_TRY(lafs_search_add(j->search, &(struct lafs_search_block){floats(&b->e), b->rows, b->own}, err));
+    LAFS_TRY(lafs_search_add(j->search, &(struct lafs_search_block){floats(&b->e), b->rows, b->own, b->person}, err));
     lafs_search_mark(j->search, j->entries, b->rows, mark);
     const char *text = (const char *)b->text.data;
     for (int64_t i = 0; i < b->rows; i++)
@@ -258,10 +261,9 @@ static lafs_status take_entry(void *arg, struct lafs_sample *s, struct lafs_err 
     LAFS_TRY(lafs_buf_check(&b->text, err));
     if (who >= 0) j->enrolled[who]++;
     if (own >= 0 && who >= 0 && who == j->person[own]) j->enrolled_own[own]++;
-    if (o.figures) {
-        int64_t id;
-        LAFS_TRY(lafs_strset_add(&j->people, name, len, &id, err));
-    }
+    int64_t person = -1;
+    if (len && (o.figures || o.per_person)) LAFS_TRY(lafs_strset_add(&j->people, name, len, &person, err));
+    if (b->person) b->person[i] = (int32_t)person;
     return ++b->rows == BLOCK ? hand_over(j, err) : LAFS_OK;
 }
 
@@ -406,8 +408,8 @@ static void check_options(char **args, int n)
     if (ijb) {
         if (!o.gallery_lists.n || !o.probe_list || !o.ijb.templates)
             cli_misuse("--templates, --gallery-list and --probe-list need each other");
-        if (o.probes.n || cli.out || o.exclude_own || cli_given(&o.top) || cli_given(&o.min_score))
-            cli_misuse("--probes, --top, --min-score, --exclude-own and -o do not go with --templates");
+        if (o.probes.n || cli.out || o.exclude_own || o.per_person || cli_given(&o.top) || cli_given(&o.min_score))
+            cli_misuse("--probes, --top, --per-person, --min-score, --exclude-own and -o do not go with --templates");
         o.figures = 1;
     } else if (!o.probes.n) cli_misuse("--probes is needed: who to look for");
     if (!o.figures && (o.fpir || !isnan(o.threshold) || cli_given(&o.bootstrap) || cli_given(&cli.seed)))
@@ -429,7 +431,7 @@ static void release(struct job *j)
         struct block *b = j->block + k;
         lafs_buf_release(&b->e);
         lafs_buf_release(&b->text);
-        lafs_free(b->key), lafs_free(b->name), lafs_free(b->own), lafs_free(b->who);
+        lafs_free(b->key), lafs_free(b->name), lafs_free(b->own), lafs_free(b->who), lafs_free(b->person);
     }
     lafs_buf_release(&j->probe);
     lafs_strset_release(&j->keys);

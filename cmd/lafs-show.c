@@ -217,23 +217,16 @@ static lafs_status npy_begin(struct npy *n, struct lafs_err *err)
     return n->spool ? LAFS_OK : lafs_fail(err, LAFS_FAILED, "cannot make a temporary file: %s", lafs_strerror(errno));
 }
 
-static lafs_status npy_keys(const struct npy *n, struct lafs_err *err)
+/* The keys' file where none is named: known before anything is written, as it must be checked like any output. */
+static lafs_status name_keys(struct lafs_buf *path, struct lafs_err *err)
 {
-    struct lafs_buf path;
-    lafs_status st;
-    if (!o.keys && !to_file()) return LAFS_OK;
-    lafs_buf_init(&path);
-    if (o.keys) lafs_buf_puts(&path, o.keys);
-    else {
-        size_t len = strlen(cli.out);
-        if (len > 4 && !strcmp(cli.out + len - 4, ".npy")) len -= 4;
-        lafs_buf_put(&path, cli.out, len);
-        lafs_buf_puts(&path, ".keys");
-    }
-    const char *p = lafs_buf_str(&path);
-    st = p ? lafs_atomic_put(p, n->keys.data, n->keys.size, err) : lafs_fail(err, LAFS_FAILED, "out of memory");
-    lafs_buf_release(&path);
-    return st;
+    if (!o.npy || o.keys || !to_file()) return LAFS_OK;
+    size_t len = strlen(cli.out);
+    if (len > 4 && !strcmp(cli.out + len - 4, ".npy")) len -= 4;
+    lafs_buf_put(path, cli.out, len);
+    lafs_buf_puts(path, ".keys");
+    o.keys = lafs_buf_str(path);
+    return lafs_buf_check(path, err);
 }
 
 static lafs_status npy_end(struct npy *n, struct lafs_err *err)
@@ -251,7 +244,7 @@ static lafs_status npy_end(struct npy *n, struct lafs_err *err)
         if (ferror(n->spool))
             return lafs_fail(err, LAFS_FAILED, "cannot read a temporary file: %s", lafs_strerror(errno));
     } else LAFS_TRY(lafs_atomic_rewrite(&file, 0, head, sizeof head, err));
-    LAFS_TRY(npy_keys(n, err));
+    if (o.keys) LAFS_TRY(lafs_atomic_put(o.keys, n->keys.data, n->keys.size, err));
     return out_commit(err);
 }
 
@@ -478,10 +471,13 @@ int main(int argc, char **argv)
     if (o.keys && !o.npy) cli_misuse("--keys goes with --npy");
     if ((o.columns || o.cell) && !(o.sheet || o.mosaic || o.views))
         cli_misuse("--columns and --cell go with --contact-sheet, --mosaic and --views");
+    struct lafs_buf keys;
+    struct lafs_err err = {0};
+    lafs_buf_init(&keys);
+    if (name_keys(&keys, &err) != LAFS_OK) return cli_finish(cli_fail(&err));
     cli_separate((const char *const *const[]){&o.keys, &cli.out, &cli.rejects, NULL});
     if (o.curves) cli_picture_name(cli.out, "SVG");
     if (o.sheet || o.mosaic || o.views) cli_picture_name(cli.out, "JPEG");
-    struct lafs_err err = {0};
     if ((to_file() && lafs_writer_spares(cli.out, args, n, &err) != LAFS_OK) ||
         (o.keys && lafs_writer_spares(o.keys, args, n, &err) != LAFS_OK))
         return cli_finish(cli_fail(&err));
@@ -495,5 +491,6 @@ int main(int argc, char **argv)
     else if (n == 1 && is_model(args[0])) status = show_model(args[0]);
     else status = show_records(args, n);
     if (status != EXIT_DONE) lafs_atomic_abort(&file);
+    lafs_buf_release(&keys);
     return cli_finish(status);
 }

@@ -103,7 +103,7 @@ static lafs_status search(struct job *j, struct lafs_found *f, int64_t dim, cons
     struct lafs_search *s;
     const struct lafs_search_options opt = {.k = lafs_rank[LAFS_RANKS - 1], .min_score = -1};
     LAFS_TRY(lafs_search_new(&s, &j->backend, cli_pool(), &opt, p->e, p->count, dim, err));
-    lafs_status st = lafs_search_add(s, &(struct lafs_search_block){g->e, g->count, NULL}, err);
+    lafs_status st = lafs_search_add(s, &(struct lafs_search_block){g->e, g->count, NULL, NULL}, err);
     if (st == LAFS_OK) find_ranks(f, s, p, g, gallery, &j->probes);
     lafs_search_free(s);
     return st;

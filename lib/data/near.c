@@ -1,6 +1,9 @@
 /* Most pairs are ruled out without computing their correlation: with unit vectors a, b and a few orthonormal directions
  * (low frequencies of the cosine transform) a.b is the product along these plus that of what remains, and the latter is
- * at most the product of its lengths (Cauchy-Schwarz). The bound is exact, so nothing is missed. */
+ * at most the product of its lengths (Cauchy-Schwarz). The bound is exact, so nothing is missed.
+ *
+ * Nearly all pictures are ruled out before, without looking at their windows one by one: where a.b >= min, a and b are
+ * at most sqrt(2 - 2 min) apart, so a is as near to any box that holds b and the picture's other windows. */
 #include "data/near.h"
 
 #include <math.h>
@@ -19,6 +22,7 @@ enum {
     MANY = 63 /* of the second: below 8 */
 };
 #define SLACK 1e-5f /* of single-precision sums */
+#define BOX_SLACK 1e-4f /* of squares of distances from boxes, and of a mirror image's coefficients */
 
 struct lafs_near_picture {
     float grey[SIDE * SIDE];     /* rows */
@@ -26,10 +30,16 @@ struct lafs_near_picture {
 };
 /* For the first bound: of four windows each, the first directions, then the length of what remains beyond them. */
 typedef float few_of[WINS_PADDED / 4][FEW + 1][4];
+/* Of four pictures each, the least and the most that windows of the picture itself have along the first directions, and
+ * of the length of what remains. A window of the mirror image has that of another window, mirrored. */
+struct boxes {
+    float least[FEW + 1][4], most[FEW + 1][4];
+};
 struct lafs_near {
     int64_t n, cap;
     struct lafs_near_picture **picture; /* (n) */
-    few_of *few;                        /* (n) by themselves, since nearly all comparisons read nothing else */
+    few_of *few;                        /* (n) by themselves, as the second bounds are less often needed */
+    struct boxes *box;                  /* (n / 4, rounded up), which nearly all comparisons read and nothing else */
     float cosine[8][WIN];               /* orthonormal rows of the cosine transform */
 };
 
@@ -128,6 +138,7 @@ void lafs_near_free(struct lafs_near *s)
     for (int64_t i = 0; i < s->n; i++) lafs_free(s->picture[i]);
     lafs_free(s->picture);
     lafs_free(s->few);
+    lafs_free(s->box);
     lafs_free(s);
 }
 
@@ -149,12 +160,33 @@ lafs_status lafs_near_draw(const struct lafs_near *s, const struct lafs_image *i
 
 void lafs_near_picture_free(struct lafs_near_picture *p) { lafs_free(p); }
 
+#define NOWHERE 100.0f /* where the boxes of pictures are that do not exist */
+
+/* Flat windows are at the origin, where they do no harm. */
+static void put_box(struct boxes *b, int64_t at, const few_of few)
+{
+    if (at == 0)
+        for (int k = 0; k <= FEW; k++)
+            for (int i = 0; i < 4; i++) b->least[k][i] = b->most[k][i] = NOWHERE;
+    for (int k = 0; k <= FEW; k++) {
+        float least = few[0][k][0], most = least;
+        for (int w = 1; w < WINS / 2; w++) {
+            const float v = few[w / 4][k][w % 4];
+            least = v < least ? v : least;
+            most = v > most ? v : most;
+        }
+        b->least[k][at] = least;
+        b->most[k][at] = most;
+    }
+}
+
 lafs_status lafs_near_put(struct lafs_near *s, struct lafs_near_picture *p, struct lafs_err *err)
 {
     if (s->n == s->cap) {
         int64_t cap = s->cap ? 2 * s->cap : 256;
         LAFS_TRY(lafs_resize(&s->picture, (size_t)s->cap, (size_t)cap, sizeof *s->picture, err));
         LAFS_TRY(lafs_resize(&s->few, (size_t)s->cap, (size_t)cap, sizeof *s->few, err));
+        LAFS_TRY(lafs_resize(&s->box, (size_t)(s->cap / 4), (size_t)(cap / 4), sizeof *s->box, err));
         s->cap = cap;
     }
     memset(s->few[s->n], 0, sizeof *s->few);
@@ -162,6 +194,7 @@ lafs_status lafs_near_put(struct lafs_near *s, struct lafs_near_picture *p, stru
         for (int k = 0; k < FEW; k++) s->few[s->n][w / 4][k][w % 4] = p->many[w][k];
         s->few[s->n][w / 4][FEW][w % 4] = beyond_few(p->many[w]);
     }
+    put_box(&s->box[s->n / 4], s->n % 4, s->few[s->n]);
     s->picture[s->n++] = p;
     return LAFS_OK;
 }
@@ -182,46 +215,60 @@ typedef int32_t four_masks __attribute__((vector_size(16), may_alias));
 struct probe {
     float win[WIN * WIN], many[MANY + 1];
     four few[FEW + 1]; /* the first of many and the length of what remains beyond, each four times */
+    four mirrored[FEW + 1]; /* the same of the mirror image */
 };
 
-/* many is there; few follows from it. */
+/* many is there; the rest follows from it. */
 static void spread(struct probe *a)
 {
     for (int k = 0; k <= FEW; k++) {
         float v = k < FEW ? a->many[k] : beyond_few(a->many);
         a->few[k] = (four){v, v, v, v};
+        /* An odd frequency along the rows; see the order in project. */
+        a->mirrored[k] = k < FEW && (k + 1) % 2 ? -a->few[k] : a->few[k];
     }
 }
 
-/* Bounds of all windows by the first few directions, for n probes at once: bound (n, WINS_PADDED). Returns whether any
- * reaches need[] of its probe. Inlined for each n. */
-static inline __attribute__((always_inline)) int bounds(const few_of few, const struct probe *a, int n,
-                                                        const float *need, float (*bound)[WINS_PADDED])
+static inline __attribute__((always_inline)) four positive(four x) { return (four)((four_masks)x & (x > 0)); }
+
+/* near[i]: which of the four pictures may have a window whose distance from probe i, of n, or from its mirror image is
+ * at most the root of `most`. Inlined for each n. */
+static inline __attribute__((always_inline)) void near_boxes(const struct boxes *b, const struct probe *a, int n,
+                                                             float most, four_masks *near)
+{
+    four square[2 * LAFS_NEAR_GROUP] = {{0}};
+    for (int k = 0; k <= FEW; k++) {
+        const four low = *(const four *)b->least[k], high = *(const four *)b->most[k];
+        for (int i = 0; i < 2 * n; i++) {
+            const four x = i < n ? a[i].few[k] : a[i - n].mirrored[k];
+            const four off = positive(low - x) + positive(x - high);
+            square[i] += off * off;
+        }
+    }
+    for (int i = 0; i < n; i++) near[i] = (square[i] <= most) | (square[n + i] <= most);
+}
+
+static void near_boxes_of_one(const struct boxes *b, const struct probe *a, float most, four_masks *near)
+{
+    near_boxes(b, a, 1, most, near);
+}
+
+static void near_boxes_of_group(const struct boxes *b, const struct probe *a, float most, four_masks *near)
+{
+    near_boxes(b, a, LAFS_NEAR_GROUP, most, near);
+}
+
+/* Bounds of all windows by the first few directions. Returns whether any reaches `need`. */
+static int bounds(const few_of few, const struct probe *a, float need, float *bound)
 {
     four_masks reached = {0};
     for (int w = 0; w < WINS_PADDED / 4; w++) {
-        four sum[LAFS_NEAR_GROUP];
-        for (int i = 0; i < n; i++) sum[i] = a[i].few[FEW] * *(const four *)few[w][FEW];
-        for (int k = 0; k < FEW; k++) {
-            four x = *(const four *)few[w][k];
-            for (int i = 0; i < n; i++) sum[i] += a[i].few[k] * x;
-        }
-        for (int i = 0; i < n; i++) {
-            *(four *)&bound[i][4 * w] = sum[i];
-            reached |= sum[i] >= need[i];
-        }
+        four sum = a->few[FEW] * *(const four *)few[w][FEW];
+        for (int k = 0; k < FEW; k++) sum += a->few[k] * *(const four *)few[w][k];
+        *(four *)&bound[4 * w] = sum;
+        reached |= sum >= need;
     }
     return (reached[0] | reached[1] | reached[2] | reached[3]) != 0;
-}
-
-static int bounds_of_one(const few_of few, const struct probe *a, const float *need, float (*bound)[WINS_PADDED])
-{
-    return bounds(few, a, 1, need, bound);
-}
-
-static int bounds_of_group(const few_of few, const struct probe *a, const float *need, float (*bound)[WINS_PADDED])
-{
-    return bounds(few, a, LAFS_NEAR_GROUP, need, bound);
 }
 
 static float bound_many(const float *a, const float *b)
@@ -259,18 +306,21 @@ static void compare(const struct lafs_near *s, int64_t i, const struct probe *a,
 static void best_of(const struct lafs_near *s, const struct probe *a, int n, int64_t from, double min, double *best,
                     int64_t *which)
 {
-    float bound[LAFS_NEAR_GROUP][WINS_PADDED], need[LAFS_NEAR_GROUP];
+    const float most = 2 - 2 * (float)min + BOX_SLACK;
+    float bound[WINS_PADDED];
+    four_masks near[LAFS_NEAR_GROUP];
     for (int k = 0; k < n; k++) {
         best[k] = -2;
         which[k] = -1;
-        need[k] = (float)min - SLACK;
     }
-    for (int64_t i = from; i < s->n; i++) {
-        if (!(n == 1 ? bounds_of_one : bounds_of_group)(s->few[i], a, need, bound)) continue;
-        for (int k = 0; k < n; k++) {
-            compare(s, i, &a[k], bound[k], min, &best[k], &which[k]);
-            need[k] = (float)(best[k] > min ? best[k] : min) - SLACK;
-        }
+    for (int64_t four_of = from / 4; four_of * 4 < s->n; four_of++) {
+        (n == 1 ? near_boxes_of_one : near_boxes_of_group)(&s->box[four_of], a, most, near);
+        for (int k = 0; k < n; k++)
+            for (int64_t i = 4 * four_of; i < 4 * four_of + 4; i++) {
+                const float need = (float)(best[k] > min ? best[k] : min) - SLACK;
+                if (i >= from && near[k][i % 4] && bounds(s->few[i], &a[k], need, bound))
+                    compare(s, i, &a[k], bound, min, &best[k], &which[k]);
+            }
     }
 }
 

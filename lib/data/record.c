@@ -337,9 +337,16 @@ lafs_status lafs_sample_nd(const struct lafs_sample *s, const char *name, struct
     return st;
 }
 
-static void to_float(const struct lafs_nd *a, float *out)
+static lafs_status check_floats(const struct lafs_nd *a, const char *name, struct lafs_err *err)
+{
+    if (!strcmp(a->type, "<f4") || !strcmp(a->type, "<f8") || !strcmp(a->type, "|u1")) return LAFS_OK;
+    return lafs_fail(err, LAFS_BAD_RECORD, "field '%s': array of type %s, not of floats", name, a->type);
+}
+
+lafs_status lafs_nd_f32(const struct lafs_nd *a, const char *name, float *out, struct lafs_err *err)
 {
     const unsigned char *p = a->data;
+    LAFS_TRY(check_floats(a, name, err));
     if (a->type[1] == 'f' && a->item == 4) memcpy(out, p, a->count * 4);
     for (size_t i = 0; i < a->count && a->type[1] == 'f' && a->item == 8; i++) {
         double v;
@@ -347,6 +354,7 @@ static void to_float(const struct lafs_nd *a, float *out)
         out[i] = (float)v;
     }
     for (size_t i = 0; i < a->count && a->type[1] == 'u'; i++) out[i] = p[i];
+    return LAFS_OK;
 }
 
 lafs_status lafs_sample_f32(const struct lafs_sample *s, const char *name, int64_t *shape, int ndim, float *out,
@@ -354,14 +362,12 @@ lafs_status lafs_sample_f32(const struct lafs_sample *s, const char *name, int64
 {
     struct lafs_nd a;
     LAFS_TRY(lafs_sample_nd(s, name, &a, err));
-    if (strcmp(a.type, "<f4") && strcmp(a.type, "<f8") && strcmp(a.type, "|u1"))
-        return lafs_fail(err, LAFS_BAD_RECORD, "field '%s': array of type %s, not of floats", name, a.type);
+    LAFS_TRY(check_floats(&a, name, err));
     int fits = a.ndim == ndim && a.count <= out_cap;
     for (int i = 0; i < ndim && fits; i++) fits = shape[i] == -1 || shape[i] == a.shape[i];
     if (!fits) return lafs_fail(err, LAFS_BAD_RECORD, "field '%s': array of an unexpected shape", name);
     for (int i = 0; i < ndim; i++) shape[i] = a.shape[i];
-    to_float(&a, out);
-    return LAFS_OK;
+    return lafs_nd_f32(&a, name, out, err);
 }
 
 /* ---- setters ---- */

@@ -93,6 +93,8 @@ struct lafs_nd {
 lafs_status lafs_sample_nd(const struct lafs_sample *s, const char *name, struct lafs_nd *a, struct lafs_err *err);
 /* Parses the msgpack-numpy map at data (as found inside `views`). */
 lafs_status lafs_nd_decode(const void *data, size_t size, struct lafs_nd *a, struct lafs_err *err);
+/* The values of an array of f4, f8 or u1 into out (count). `name` is for messages. */
+lafs_status lafs_nd_f32(const struct lafs_nd *a, const char *name, float *out, struct lafs_err *err);
 /* Reads exactly shape[] of f4 or f8 (or u1) into out (float). A -1 in shape matches any size and is filled in. */
 lafs_status lafs_sample_f32(const struct lafs_sample *s, const char *name, int64_t *shape, int ndim, float *out,
                             size_t out_cap, struct lafs_err *err);

@@ -173,6 +173,11 @@ lafs_status lafs_walk_next(struct lafs_walk *w, struct lafs_mp_value *v, struct 
 lafs_status lafs_walk_skip(struct lafs_walk *w, struct lafs_err *err)
 {
     size_t len;
+    struct lafs_walk at = *w;
+    struct lafs_mp_value v;
+    LAFS_TRY(lafs_walk_next(w, &v, err));
+    if (v.type != LAFS_MP_ARRAY && v.type != LAFS_MP_MAP) return LAFS_OK;
+    *w = at;
     lafs_status st = lafs_walk_measure(w->p, (size_t)(w->end - w->p), &len, err);
     if (st == LAFS_END) return lafs_fail(err, LAFS_BAD_RECORD, "malformed MessagePack: a value ends behind its record");
     LAFS_TRY(st);
@@ -180,27 +185,48 @@ lafs_status lafs_walk_skip(struct lafs_walk *w, struct lafs_err *err)
     return LAFS_OK;
 }
 
-lafs_status lafs_map_find(const void *map, size_t size, const char *name, const void **value, size_t *len,
-                          struct lafs_err *err)
+/* A value of a map, by its key; at: NULL until it is found. */
+struct entry {
+    const char *name;
+    const unsigned char *at;
+    size_t len;
+};
+
+/* Finds the first value of each of n keys, in one walk that ends when all are there. */
+static lafs_status find_entries(const void *map, size_t size, struct entry *e, int n, struct lafs_err *err)
 {
     if (!size) return lafs_fail(err, LAFS_BAD_RECORD, "not a map"); /* map may be NULL */
     struct lafs_walk w = {map, (const unsigned char *)map + size};
     struct lafs_mp_value v;
-    size_t want = strlen(name);
+    int found = 0;
     LAFS_TRY(lafs_walk_next(&w, &v, err));
     if (v.type != LAFS_MP_MAP) return lafs_fail(err, LAFS_BAD_RECORD, "not a map");
-    for (size_t n = v.len; n > 0; n--) {
+    for (size_t left = v.len; left > 0 && found < n; left--) {
         struct lafs_walk key = w;
         LAFS_TRY(lafs_walk_skip(&w, err));
         LAFS_TRY(lafs_walk_next(&key, &v, err));
         const unsigned char *at = w.p;
         LAFS_TRY(lafs_walk_skip(&w, err));
-        if ((v.type != LAFS_MP_STR && v.type != LAFS_MP_BIN) || v.len != want || memcmp(v.data, name, want)) continue;
-        *value = at;
-        *len = (size_t)(w.p - at);
-        return LAFS_OK;
+        if (v.type != LAFS_MP_STR && v.type != LAFS_MP_BIN) continue;
+        for (int i = 0; i < n; i++) {
+            if (e[i].at || v.len != strlen(e[i].name) || memcmp(v.data, e[i].name, v.len)) continue;
+            e[i].at = at;
+            e[i].len = (size_t)(w.p - at);
+            found++;
+        }
     }
-    return LAFS_END;
+    return LAFS_OK;
+}
+
+lafs_status lafs_map_find(const void *map, size_t size, const char *name, const void **value, size_t *len,
+                          struct lafs_err *err)
+{
+    struct entry e = {.name = name};
+    LAFS_TRY(find_entries(map, size, &e, 1, err));
+    if (!e.at) return LAFS_END;
+    *value = e.at;
+    *len = e.len;
+    return LAFS_OK;
 }
 
 /* "<f4" and friends: a little-endian or one-byte number of NumPy. */
@@ -233,13 +259,10 @@ static lafs_status parse_shape(const void *data, size_t size, struct lafs_nd *a,
     return LAFS_OK;
 }
 
-static lafs_status find_value(const void *map, size_t size, const char *name, struct lafs_mp_value *v,
-                              const void **at, size_t *len, struct lafs_err *err)
+static lafs_status value_of(const struct entry *e, struct lafs_mp_value *v, struct lafs_err *err)
 {
-    lafs_status st = lafs_map_find(map, size, name, at, len, err);
-    if (st == LAFS_END) return lafs_fail(err, LAFS_BAD_RECORD, "not an array: no '%s'", name);
-    LAFS_TRY(st);
-    struct lafs_walk w = {*at, (const unsigned char *)*at + *len};
+    if (!e->at) return lafs_fail(err, LAFS_BAD_RECORD, "not an array: no '%s'", e->name);
+    struct lafs_walk w = {e->at, e->at + e->len};
     return lafs_walk_next(&w, v, err);
 }
 
@@ -247,16 +270,18 @@ lafs_status lafs_nd_decode(const void *data, size_t size, struct lafs_nd *a, str
 {
     *a = (struct lafs_nd){.ndim = 0};
     struct lafs_mp_value v;
-    const void *at;
-    size_t len, bytes;
-    LAFS_TRY(find_value(data, size, "nd", &v, &at, &len, err));
+    size_t bytes;
+    enum { ND, TYPE, SHAPE, DATA, PARTS };
+    struct entry part[PARTS] = {{.name = "nd"}, {.name = "type"}, {.name = "shape"}, {.name = "data"}};
+    LAFS_TRY(find_entries(data, size, part, PARTS, err));
+    LAFS_TRY(value_of(&part[ND], &v, err));
     if (v.type != LAFS_MP_BOOL || !v.i) return lafs_fail(err, LAFS_BAD_RECORD, "not an array: 'nd' is not true");
-    LAFS_TRY(find_value(data, size, "type", &v, &at, &len, err));
+    LAFS_TRY(value_of(&part[TYPE], &v, err));
     if ((v.type != LAFS_MP_STR && v.type != LAFS_MP_BIN) || !parse_type(v.data, v.len, a))
         return lafs_fail(err, LAFS_BAD_RECORD, "array of an unknown type");
-    LAFS_TRY(find_value(data, size, "shape", &v, &at, &len, err));
-    LAFS_TRY(parse_shape(at, len, a, err));
-    LAFS_TRY(find_value(data, size, "data", &v, &at, &len, err));
+    LAFS_TRY(value_of(&part[SHAPE], &v, err));
+    LAFS_TRY(parse_shape(part[SHAPE].at, part[SHAPE].len, a, err));
+    LAFS_TRY(value_of(&part[DATA], &v, err));
     if (v.type != LAFS_MP_BIN && v.type != LAFS_MP_STR)
         return lafs_fail(err, LAFS_BAD_RECORD, "'data' of an array is not bin");
     if (__builtin_mul_overflow(a->count, a->item, &bytes) || bytes != v.len)

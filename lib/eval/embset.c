@@ -116,11 +116,10 @@ lafs_status lafs_embedding_append(struct lafs_buf *data, int64_t *dim, const str
     lafs_buf_reserve(data, bytes);
     LAFS_TRY(lafs_buf_check(data, err));
     float *row = (float *)(void *)(data->data + data->size);
-    int64_t shape = nd.shape[0];
-    LAFS_TRY(lafs_sample_f32(sample, "embedding", &shape, 1, row, nd.count, err));
-    LAFS_TRY(check_values(row, shape, err));
+    LAFS_TRY(lafs_nd_f32(&nd, "embedding", row, err));
+    LAFS_TRY(check_values(row, nd.shape[0], err));
     data->size += bytes;
-    *dim = shape;
+    *dim = nd.shape[0];
     return LAFS_OK;
 }
 

@@ -177,8 +177,17 @@ static void round_entries(void *arg, int64_t tile, int worker)
     }
 }
 
-/* Behind all that are as good. */
-static void insert(struct lafs_search *s, int64_t i, int64_t entry, float score)
+/* Where in the list of n the person is; n: nowhere. */
+static int64_t place_of(const struct lafs_search *s, const struct lafs_match *m, int64_t n, int32_t person)
+{
+    int64_t at = 0;
+    if (!s->opt.per_person || person < 0) return n;
+    while (at < n && m[at].person != person) at++;
+    return at;
+}
+
+/* Behind all that are as good; in the place of what the list has of the person, if that is worse. */
+static void insert(struct lafs_search *s, int64_t i, int64_t entry, float score, int32_t person)
 {
     struct lafs_match *m = s->match + i * s->opt.k;
     int64_t n = s->matches[i], lo = 0, hi = n;
@@ -189,10 +198,14 @@ static void insert(struct lafs_search *s, int64_t i, int64_t entry, float score)
         else hi = mid;
     }
     if (lo == s->opt.k) return;
-    if (n == s->opt.k) n--;
-    memmove(m + lo + 1, m + lo, (size_t)(n - lo) * sizeof *m);
-    m[lo] = (struct lafs_match){entry, score};
-    s->matches[i] = n + 1;
+    int64_t gone = place_of(s, m, n, person);
+    if (gone < lo) return;
+    if (gone == n) { /* a new one */
+        if (n == s->opt.k) gone--;
+        else s->matches[i]++;
+    }
+    memmove(m + lo + 1, m + lo, (size_t)(gone - lo) * sizeof *m);
+    m[lo] = (struct lafs_match){entry, score, person};
     s->newest[i] = entry;
 }
 
@@ -202,7 +215,9 @@ static void look_at(struct lafs_search *s, int64_t i, const int64_t *row, int n)
     float out[4];
     for (int k = 0; k < 4; k++) e[k] = s->now->e + (s->from + row[k < n ? k : 0]) * s->dim;
     s->dots(s->q + i * s->dim, (const float *const *)e, s->dim, out);
-    for (int k = 0; k < n; k++) insert(s, i, s->seen + row[k], lafs_cosine(out[k]));
+    const int32_t *person = s->now->person;
+    for (int k = 0; k < n; k++)
+        insert(s, i, s->seen + row[k], lafs_cosine(out[k]), person ? person[s->from + row[k]] : -1);
     s->looked[i] += n;
 }
 

@@ -26,7 +26,7 @@ static struct lafs_search *begun;
 static void whole_search(void)
 {
     const int64_t before = lafs_search_looked_at(begun);
-    bench_need(lafs_search_add(begun, &(struct lafs_search_block){g, entries, NULL}, &err), &err);
+    bench_need(lafs_search_add(begun, &(struct lafs_search_block){g, entries, NULL, NULL}, &err), &err);
     looked = lafs_search_looked_at(begun) - before;
 }
 

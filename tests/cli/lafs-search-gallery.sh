@@ -29,6 +29,28 @@ printf 'ann/1\tann/2\nbob/1\tcy/1\ncy/1\tann/1\nann/2\tann/1\nx/1\tann/1\n' >wan
 same got want
 ok "without the probe itself"
 
+# ann has two photos, equal ones to p/ann; nobody's photos count on their own.
+{ cat g.mp; record y/1 0 -1; record cy/2 1 0.5 name cy; } >g2.mp
+expect_status 0 lafs-search -p p.mp --per-person -k 2 g2.mp >two
+printf '%s\t%d\t%s\t%s\t%s\n' p/ann 1 1.000000 ann/1 ann p/ann 2 0.894427 cy/2 cy \
+    p/bob 1 0.948683 cy/1 cy p/bob 2 0.894427 bob/1 bob >want
+same two want
+expect_status 0 lafs-search -p p.mp --per-person --json g2.mp >json
+has json '"key": "bob/1", "name": "bob", "cosine": 0}, {"key": "x/1", "cosine": 0}, {"key": "y/1", "cosine": 0}]}'
+has json '"cosine": 0.4472135901451111}, {"key": "x/1", "cosine": -0.89'
+expect_status 0 lafs-search -p p.mp --per-person --min-score 0.9 g2.mp >high
+printf '%s\t1\t%s\t%s\t%s\n' p/ann 1.000000 ann/1 ann p/bob 0.948683 cy/1 cy >want
+same high want
+expect_status 0 lafs-search -p g2.mp --per-person --exclude-own -k 1 g2.mp >own
+cut -f 1,4 own >got
+printf 'ann/1\tann/2\nbob/1\tcy/1\ncy/1\tcy/2\nann/2\tann/1\nx/1\ty/1\ny/1\tx/1\ncy/2\tcy/1\n' >want
+same got want
+expect_status 0 lafs-search -p p.mp --per-person -k 2 -o m.mp g2.mp
+expect_status 0 lafs-show --json m.mp >shown
+has shown '"matches": [{"key": "ann/1", "name": "ann", "cosine": 1'
+check test "$(grep -c 'ann/2' shown)" = 0
+ok "each person once"
+
 expect_status 0 lafs-search -p p.mp -k 1 -o m.mp g.mp >stdout
 check test ! -s stdout
 expect_status 0 lafs-show --json m.mp >shown
@@ -66,6 +88,17 @@ same few want
 message "of 72000 cosines were computed in full"
 ok "streams, shards and pipes give the same on any number of threads"
 
+# Every face 375 times in two blocks of the program is what it is once, for each person: the first of the best.
+lafs-search -p e.mp -k 24 e.mp | awk -F '\t' -v OFS='\t' '!seen[$1, $5]++ && ++n[$1] <= 4 { $2 = n[$1]; print }' >want
+check test "$(wc -l <want)" = 96
+# shellcheck disable=SC2046
+cat $(cat many many) >>big.mp
+for jobs in 1 3; do
+    lafs-search -p e.mp --per-person -k 4 -j $jobs big.mp >got
+    same got want
+done
+ok "each person once, in a gallery of several blocks"
+
 # Six people, four photos each; the gallery holds one photo of some of them.
 lafs-select -q --hash 3:0,1 -o in.lafs e.lafs
 lafs-select -q --shots 1 -o g.lafs in.lafs
@@ -90,4 +123,10 @@ has json '"rank1": 0, "rank1_low": null, "rank1_high": null, "rank5": 1, '
 has json '"rates": [{"fpir": 0.5, "tpir": 0, "tpir_low": null, "tpir_high": null, "threshold": 0.948683'
 has json '"met": 0}], "threshold": 0.94, "tpir": 0, '
 has json '"fpir": 1}'
+# Five photos of cy take the first five ranks, and people come only sixth; of the people they are the second.
+{ cat g3.mp; record cy/2 2 2 name cy; record cy/3 3 3 name cy; record cy/4 0.5 0.5 name cy; record cy/5 0.01 0.01 name cy; } >g4.mp
+expect_status 0 lafs-search -p p3.mp --figures --bootstrap 0 --json g4.mp >json
+has json '"rank5": 0, '
+expect_status 0 lafs-search -p p3.mp --figures --per-person --bootstrap 0 --json g4.mp >json
+has json '"rank1": 0, "rank1_low": null, "rank1_high": null, "rank5": 1, '
 ok "ranks and rates"

@@ -62,4 +62,6 @@ expect_status 2 lafs-search --templates tid_mid.txt --gallery-list G1.csv e.mp
 message "--templates, --gallery-list and --probe-list need each other"
 # shellcheck disable=SC2086
 expect_status 2 lafs-search $ijb --gallery-list G1.csv -k 3 e.mp
+# shellcheck disable=SC2086
+expect_status 2 lafs-search $ijb --gallery-list G1.csv --per-person e.mp
 ok "files and options that do not fit together"

@@ -106,6 +106,14 @@ expect_status 2 lafs-show --npy embedding --keys mine.mp mine.mp
 same mine.mp e.mp
 expect_status 2 lafs-show --npy embedding --keys one -o one e.mp
 message "--keys and --output are one file: 'one'"
+cp e.mp mine.keys
+expect_status 2 lafs-show --npy embedding -o mine.npy mine.keys
+message "the input 'mine.keys' would be replaced by the output 'mine.keys'"
+same mine.keys e.mp
+check test ! -e mine.npy
+expect_status 2 lafs-show --npy embedding -o mine.npy --rejects mine.keys e.mp
+message "--keys and --rejects are one file: 'mine.keys'"
+same mine.keys e.mp
 ok "misuse, and output that cannot be written, or would be written over what is read"
 
 mkdir 'a%b' && lafs-synth -q --people 3 -n 2 --size 40 -o a%b/s.tar

@@ -24,7 +24,7 @@ TEST(kept_entries_outlive_their_blocks)
     for (int64_t block = 0; block < BLOCKS; block++) {
         for (int i = 0; i < BLOCK * DIM; i++) g[i] = (float)lafs_rng_normal(&rng);
         REQUIRE_OK(lafs_normalise_rows(g, BLOCK, DIM, NULL, NULL, &err), &err);
-        REQUIRE_OK(lafs_search_add(s, &(struct lafs_search_block){g, BLOCK, NULL}, &err), &err);
+        REQUIRE_OK(lafs_search_add(s, &(struct lafs_search_block){g, BLOCK, NULL, NULL}, &err), &err);
         /* All of the block are kept, as if all had been in a list. */
         for (int64_t i = 0; i < BLOCK; i++) {
             char key[32], name[32];

@@ -94,6 +94,54 @@ TEST(equals_the_definition)
     lafs_near_free(s);
 }
 
+static int noisy(int v, struct lafs_rng *r, int most)
+{
+    v += (int)lafs_rng_below(r, (uint64_t)(2 * most + 1)) - most;
+    return v < 0 ? 0 : v > 255 ? 255 : v;
+}
+
+/* Near-duplicates of every shift and mirroring, spoilt more and more, are found when little less than their
+ * correlation is asked for: nothing on the way may rule them out. */
+TEST(nothing_is_ruled_out_that_reaches_the_threshold)
+{
+    enum { N = 19, COPIES = 150 };
+    struct lafs_image im[N] = {{0}}, probe = {0};
+    struct lafs_near *s;
+    struct lafs_rng r;
+    int high = 0, odd = 0;
+    lafs_rng_init(&r, lafs_rng_key(3, LAFS_RNG_TEST, 2, 0, 0));
+    REQUIRE_OK(lafs_near_new(&s, &e), &e);
+    for (int i = 0; i < N; i++) {
+        make_picture(&im[i], 32, 32, (uint64_t)i);
+        REQUIRE_OK(lafs_near_add(s, &im[i], &e), &e);
+    }
+    for (int p = 0; p < COPIES; p++) {
+        const int of = p % N, k = p % 50;
+        struct lafs_near_picture *drawn[LAFS_NEAR_GROUP] = {NULL};
+        double best = -2, got[LAFS_NEAR_GROUP];
+        int64_t want = -1, which[LAFS_NEAR_GROUP], alone = -1;
+        move_picture(&probe, &im[of], k % 5 - 2, k / 5 % 5 - 2, k >= 25);
+        for (int i = 0; i < 32 * 32; i++)
+            memset(&probe.px[3 * i], noisy(probe.px[3 * i], &r, 100 * p / COPIES), 3);
+        for (int i = 0; i < N; i++) {
+            double c = plain(&probe, &im[i]);
+            if (c > best) best = c, want = i;
+        }
+        CHECK(lafs_near_best(s, &probe, best - 1e-4, &alone) > best - 1e-4);
+        CHECK_INT(alone, want);
+        REQUIRE_OK(lafs_near_draw(s, &probe, &drawn[p % 4], &e), &e);
+        lafs_near_best_drawn(s, drawn, LAFS_NEAR_GROUP, want - (want > 0), best - 1e-4, got, which);
+        for (int i = 0; i < LAFS_NEAR_GROUP; i++) CHECK_INT(which[i], i == p % 4 ? want : -1);
+        high += best > 0.97;
+        odd += best < 0.8;
+        lafs_near_picture_free(drawn[p % 4]);
+        lafs_image_release(&probe);
+    }
+    CHECK(high > COPIES / 10 && odd > COPIES / 10);
+    for (int i = 0; i < N; i++) lafs_image_release(&im[i]);
+    lafs_near_free(s);
+}
+
 TEST(shifts_mirrors_and_sizes)
 {
     struct lafs_image a = {0}, b = {0}, small = {0};
@@ -169,4 +217,5 @@ TEST(drawn_pictures_and_groups)
     lafs_near_free(s);
 }
 
-TEST_MAIN(equals_the_definition, shifts_mirrors_and_sizes, drawn_pictures_and_groups)
+TEST_MAIN(equals_the_definition, nothing_is_ruled_out_that_reaches_the_threshold, shifts_mirrors_and_sizes,
+          drawn_pictures_and_groups)
