@@ -56,7 +56,8 @@ static void plain_blocks(uint32_t s[8], const unsigned char *p, size_t count)
 
 /* With the processor's SHA instructions. They keep a state as two vectors, ABEF and CDGH, and do two rounds each, of
  * which the next two must wait for several cycles: as many as two messages side by side fill. */
-#define SHA static inline __attribute__((target("sha,sse4.1"), always_inline))
+#define SHA_TARGET __attribute__((target("sha,sse4.1")))
+#define SHA SHA_TARGET static inline __attribute__((always_inline))
 #define EACH_LANE for (int l = 0; l < lanes; l++)
 
 /* Rounds 4 i to 4 i + 3, of the words w. */
@@ -110,13 +111,58 @@ SHA void sha_lanes(uint32_t *const h[2], const unsigned char *const from[2], siz
     }
 }
 
-__attribute__((target("sha,sse4.1"))) static void sha_one(uint32_t h[8], const unsigned char *p, size_t count)
+static int supported(void)
+{
+    unsigned a, b, c, d;
+    return __builtin_cpu_supports("sse4.1") && __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 29 & 1;
+}
+
+#elif defined __aarch64__ && (!defined __clang__ || __clang_major__ >= 16) /* before, a file has one instruction set */
+#include <arm_neon.h>
+#include <sys/auxv.h>
+
+#define SHA_TARGET __attribute__((target("arch=armv8-a+crypto")))
+#define SHA SHA_TARGET static inline __attribute__((always_inline))
+#define EACH_LANE for (int l = 0; l < lanes; l++)
+
+/* `count` blocks of each of 1 or 2 messages: as above, with states as ABCD and EFGH. */
+SHA void sha_lanes(uint32_t *const h[2], const unsigned char *const from[2], size_t count, int lanes)
+{
+    uint32x4_t abcd[2], efgh[2];
+    const unsigned char *p[2];
+    EACH_LANE abcd[l] = vld1q_u32(h[l]), efgh[l] = vld1q_u32(h[l] + 4), p[l] = from[l];
+    for (; count > 0; count--) {
+        uint32x4_t abcd0[2], efgh0[2], w[4][2];
+        for (int k = 0; k < 4; k++)
+            EACH_LANE w[k][l] = vreinterpretq_u32_u8(vrev32q_u8(vld1q_u8(p[l] + 16 * k)));
+        EACH_LANE abcd0[l] = abcd[l], efgh0[l] = efgh[l], p[l] += 64;
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) {
+            uint32x4_t *a = w[i & 3], *b = w[(i + 1) & 3], *c = w[(i + 2) & 3], *d = w[(i + 3) & 3], wk[2], before[2];
+            if (i >= 4) EACH_LANE a[l] = vsha256su1q_u32(vsha256su0q_u32(a[l], b[l]), c[l], d[l]);
+            EACH_LANE wk[l] = vaddq_u32(a[l], vld1q_u32(K + 4 * i)), before[l] = abcd[l];
+            EACH_LANE abcd[l] = vsha256hq_u32(abcd[l], efgh[l], wk[l]);
+            EACH_LANE efgh[l] = vsha256h2q_u32(efgh[l], before[l], wk[l]);
+        }
+        EACH_LANE abcd[l] = vaddq_u32(abcd[l], abcd0[l]), efgh[l] = vaddq_u32(efgh[l], efgh0[l]);
+    }
+    EACH_LANE vst1q_u32(h[l], abcd[l]), vst1q_u32(h[l] + 4, efgh[l]);
+}
+
+static int supported(void)
+{
+    enum { SHA2 = 1 << 6 };
+    return (getauxval(AT_HWCAP) & SHA2) != 0;
+}
+#endif
+
+#ifdef SHA_TARGET
+SHA_TARGET static void sha_one(uint32_t h[8], const unsigned char *p, size_t count)
 {
     sha_lanes((uint32_t *const[2]){h}, (const unsigned char *const[2]){p}, count, 1);
 }
 
-__attribute__((target("sha,sse4.1"))) static void sha_two(uint32_t *const h[2], const unsigned char *const p[2],
-                                                          size_t count)
+SHA_TARGET static void sha_two(uint32_t *const h[2], const unsigned char *const p[2], size_t count)
 {
     sha_lanes(h, p, count, 2);
 }
@@ -125,9 +171,7 @@ static _Atomic int known; /* whether there are SHA instructions: 0: not asked ye
 
 static int has_sha(void)
 {
-    unsigned a, b, c, d;
-    if (!known)
-        known = __builtin_cpu_supports("sse4.1") && __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 29 & 1 ? 2 : 1;
+    if (!known) known = supported() ? 2 : 1;
     return known == 2;
 }
 
