@@ -140,14 +140,14 @@ bin: $(PROGRAMS)
 
 .PHONY: deps
 deps:
-	@CC='$(CC)' DEPS='$(DEPS)' tools/deps $(if $(filter check,$(MAKECMDGOALS)),check,build)
+	@CC='$(CC)' DEPS='$(DEPS)' tools/deps $(if $(filter check check-arm64,$(MAKECMDGOALS)),check,build)
 # Other goals install nothing, but say what is missing before a compiler does.
 $B/complete:
 	@CC='$(CC)' DEPS=no tools/deps build || { echo "make deps installs them on Debian" >&2; exit 1; }
 	@mkdir -p $(@D)
 	@touch $@
 $(LIB_OBJ) $(COMMON_OBJ) $(CMD_SRC:%.c=$B/%.o): | $B/complete
-ifneq ($(filter check check-interop check-cluster demo,$(MAKECMDGOALS)),)
+ifneq ($(filter check check-interop check-cluster check-arm64 demo,$(MAKECMDGOALS)),)
 $B/complete: | deps
 $(LIB_OBJ) $(COMMON_OBJ) $(CMD_SRC:%.c=$B/%.o) $(TEST_SRC:%.c=$B/%.o) $(FUZZ_SRC:%.c=$B/%.o): | deps
 endif
@@ -287,7 +287,7 @@ INJECT_TESTS := $(sort $(filter-out %/lib.sh,$(wildcard tests/inject/*.sh)))
 # What each kind of build tests, the long ones first, so that no processor is left alone with one of them at the end.
 # Threads matter to few; the tree is the same under any sanitizer.
 ifeq ($(SAN),)
-CHECK := $(if $(NATIVE),$(wildcard tests/arm64/*.sh)) tests/torch/twin.sh $(INJECT_TESTS) $(MAN_TESTS) $(REAL_TESTS) $(CUDA_TESTS) $(CLI_TESTS) $(EMULATED) $(TREE_TESTS) $(TESTS) $(REPLAYS)
+CHECK := $(if $(TEST_NATIVE),$(wildcard tests/arm64/*.sh)) tests/torch/twin.sh $(INJECT_TESTS) $(MAN_TESTS) $(REAL_TESTS) $(CUDA_TESTS) $(CLI_TESTS) $(EMULATED) $(TREE_TESTS) $(TESTS) $(REPLAYS)
 else ifeq ($(SAN),thread)
 CHECK := $(foreach n,rng pool hasher loader ahead stream index filter shard train pretrain finetune run search detect detecttrain,\
   $(filter $B/tests/unit/$n $B/tests/unit/$n-% $B/tests/unit/$n_% tests/cli/$n.sh tests/cli/$n-%.sh tests/cli/lafs-$n%,$(TESTS) $(CLI_TESTS)))
@@ -318,14 +318,14 @@ ARM64_TESTS := tests/arm64 $(addprefix tests/ops/,bottleneck conv elementwise im
   $(addprefix tests/unit/,integers pool resize rng scores search sha256 viewplan)
 .PHONY: check-arm64
 check-arm64: deps $(PROGRAMS)
-ifeq ($(and $(shell command -v $(ARM64)-gcc),$(shell command -v qemu-aarch64-static),$(wildcard /usr/lib/$(ARM64)/libarchive.so)),)
-	@echo "skip arm64: there is no $(ARM64)-gcc, qemu-aarch64-static or libarchive-dev:arm64"
-	@echo "0 passed, 0 failed, 1 skipped"
-	@[ -z "$$TEST_TALLY" ] || echo "0 0 1" >>"$$TEST_TALLY"
-else
-	@RUN=qemu-aarch64-static NATIVE='$(abspath $B)' $(MAKE) --no-print-directory check DEPS=no T='$(ARM64_TESTS)' \
-	  CC=$(ARM64)-gcc CXX=$(ARM64)-g++ MPICC=no NVCC=no
-endif
+	@if command -v qemu-aarch64-static >/dev/null && CC=$(ARM64)-gcc DEPS=no tools/deps build; then \
+	  TEST_RUN=qemu-aarch64-static TEST_NATIVE='$(abspath $B)' $(MAKE) --no-print-directory check DEPS=no \
+	    T='$(ARM64_TESTS)' CC=$(ARM64)-gcc CXX=$(ARM64)-g++ MPICC=no NVCC=no; \
+	else \
+	  echo "skip arm64: there is no qemu-aarch64-static, $(ARM64)-gcc or library for it"; \
+	  echo "0 passed, 0 failed, 1 skipped"; \
+	  [ -z "$$TEST_TALLY" ] || echo "0 0 1" >>"$$TEST_TALLY"; \
+	fi
 
 FUZZERS := $(patsubst %,$B/fuzz/%,$(or $F,$(FUZZ_SRC:tests/fuzz/%.c=%)))
 $B/fuzz/%: $B/tests/fuzz/%.o $B/libcmd.a $(PROGRAM_LIB)

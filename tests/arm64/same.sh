@@ -1,16 +1,16 @@
 #!/bin/sh
 # What this machine's programs write, arm64's write, too: photos, both trainings, embeddings in every precision, figures,
-# matches and boxes. NATIVE: where this machine's programs are; RUN: the emulator.
+# matches and boxes. TEST_NATIVE: where this machine's programs are; TEST_RUN: the emulator.
 set -eu
 . "$(dirname "$0")/../cli/lib.sh"
-if "$NATIVE/lafs-embed" --version -v | grep -q 'device cpu: cpu, plain'; then
+if "$TEST_NATIVE/lafs-embed" --version -v | grep -q 'device cpu: cpu, plain'; then
     skip same "plain code rounds otherwise, and this machine has no other"
     exit
 fi
 mkdir other
 for p in "$LAFS_BIN"/lafs-*; do
     case $p in *.so) continue ;; esac
-    printf '#!/bin/sh\nexec %s %s "$@"\n' "$RUN" "$p" >"other/${p##*/}"
+    printf '#!/bin/sh\nexec %s %s "$@"\n' "$TEST_RUN" "$p" >"other/${p##*/}"
     chmod +x "other/${p##*/}"
 done
 
@@ -40,7 +40,7 @@ everything() {
     lafs-search -q -k 3 --probes fp32.mp --json fp32.mp >matches.json
     lafs-detect -q photos.mp | lafs-show --json | sed 's/"image":[^,]*,//' >boxes.json
 }
-(mkdir native && cd native && PATH=$NATIVE:$PATH && export PATH && everything)
+(mkdir native && cd native && PATH=$TEST_NATIVE:$PATH && export PATH && everything)
 (mkdir arm64 && cd arm64 && PATH=$work_/other:$PATH && export PATH && everything)
 
 for f in photos.mp faces.tar pairs.txt; do same native/$f arm64/$f; done

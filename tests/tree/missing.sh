@@ -19,4 +19,15 @@ named() { # GOAL...
 named all
 named DEPS=no demo
 ok "a package that is missing is named"
+
+# Of another processor's it is no fault that they are missing.
+sed 's/-lmsgpackc/-lpng/; s/-lmsgpack-c/-lpng16/' "$work/cc" >"$work/arm64-gcc"
+chmod +x "$work/arm64-gcc"
+for arm64 in "$work/arm64" "$work/none"; do
+    env -u TEST_TALLY MAKEFLAGS='' make --no-print-directory CC=cc NVCC=no MPICC=no DEPS=no PROGRAMS= ARM64="$arm64" \
+        check-arm64 >"$work/said" 2>&1 || complain "make check-arm64 fails without a compiler or libraries"
+    [ "$(tail -n 1 "$work/said")" = "0 passed, 0 failed, 1 skipped" ] ||
+        complain "make check-arm64 says: $(head -n 5 "$work/said")"
+done
+ok "without what arm64 needs its tests are skipped"
 finish

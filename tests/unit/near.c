@@ -132,6 +132,8 @@ TEST(nothing_is_ruled_out_that_reaches_the_threshold)
         REQUIRE_OK(lafs_near_draw(s, &probe, &drawn[p % 4], &e), &e);
         lafs_near_best_drawn(s, drawn, LAFS_NEAR_GROUP, want - (want > 0), best - 1e-4, got, which);
         for (int i = 0; i < LAFS_NEAR_GROUP; i++) CHECK_INT(which[i], i == p % 4 ? want : -1);
+        lafs_near_best_drawn(s, drawn, LAFS_NEAR_GROUP, want + 1, best - 1e-4, got, which);
+        CHECK_INT(which[p % 4], -1); /* of those behind it none is as alike, and it is not looked at */
         high += best > 0.97;
         odd += best < 0.8;
         lafs_near_picture_free(drawn[p % 4]);
