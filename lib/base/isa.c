@@ -8,12 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* By level; then those of other kinds of processors, so that they are not taken for a slip of the pen. */
 #if defined __aarch64__
-static const char *const names[] = {"plain", "dotprod"};
+static const char *const names[] = {"plain", "dotprod", "avx2", "avx512", "amx"};
 #else
-static const char *const names[] = {"plain", "avx2", "avx512", "amx"};
+static const char *const names[] = {"plain", "avx2", "avx512", "amx", "dotprod"};
 #endif
-enum { LEVELS = sizeof names / sizeof *names };
+enum { NAMES = sizeof names / sizeof *names };
 
 static atomic_int limit = LAFS_ISA_AMX;
 
@@ -112,8 +113,8 @@ lafs_status lafs_isa_from_environment(struct lafs_err *err)
         lafs_isa_limit(LAFS_ISA_AMX);
         return LAFS_OK;
     }
-    while (level < LEVELS && strcmp(want, names[level])) level++;
-    if (level == LEVELS)
+    while (level < NAMES && strcmp(want, names[level])) level++;
+    if (level == NAMES)
         return lafs_fail(err, LAFS_USAGE, "LAFS_CPU: there is no '%s'; this machine has %s", want,
                          list(have, all, sizeof all));
     if (level > have)

@@ -20,8 +20,7 @@ for level in plain avx2 avx512 amx dotprod; do
         ;;
     *)
         expect_status 2 env LAFS_CPU=$level lafs-embed -q -m m.safetensors -o none.mp faces.lafs
-        message "'$level'"
-        message "LAFS_CPU: th" # there is none of that name; this machine cannot use it
+        message "LAFS_CPU: this machine cannot use '$level'"
         expect_status 0 env LAFS_CPU=$level lafs-embed --version -v >version
         has version "device cpu: not available: LAFS_CPU"
         ;;
