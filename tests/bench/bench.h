@@ -31,7 +31,7 @@
 #include "base/clock.h"
 #include "base/pool.h"
 #include "compute/backend.h"
-#include "kernels/cpu/isa.h"
+#include "kernels/cpu/vec.h"
 
 struct bench_row {
     const char *name, *unit; /* unit: what a run handles, such as "image" */
