@@ -11,7 +11,7 @@ enum { LAFS_SCAN_ABOVE = 64 };
 enum { LAFS_SCAN_ROWS = 32, LAFS_SCAN_GROUPS = 2 }; /* the most that dots takes at once */
 
 struct lafs_scan_set {
-    int rows, groups; /* that dots takes at once; rows divides 64 */
+    int rows, groups; /* that dots takes at once */
     int above;        /* what queries are raised by to be unsigned bytes, 0 or LAFS_SCAN_ABOVE; start makes up for it */
     /* out (rows, groups*LAFS_SCAN_GROUP) = start (rows) + the integer products of g (rows, dim) with `groups` groups
      * from q on. */

@@ -22,6 +22,7 @@ static atomic_int limit = LAFS_ISA_AMX;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int vectors;        /* LAFS_ISA_PLAIN to LAFS_ISA_AVX512, or LAFS_ISA_DOTPROD */
 static int tiles;          /* AMX may be used */
+static int avx_vnni;
 static char refused[96];   /* why AMX may not be used that the processor has; else "" */
 
 #if defined __x86_64__
@@ -52,6 +53,12 @@ static void look_for_tiles(void)
         tiles = 1;
 }
 
+static int has_avx_vnni(void)
+{
+    uint32_t a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & 1 << 4;
+}
+
 static void look(void)
 {
     __builtin_cpu_init();
@@ -59,6 +66,7 @@ static void look(void)
     int wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     vectors = wide ? LAFS_ISA_AVX512 : LAFS_ISA_AVX2;
+    avx_vnni = has_avx_vnni();
     look_for_tiles();
 }
 #elif defined __aarch64__
@@ -92,6 +100,8 @@ int lafs_isa_level(void)
 }
 
 int lafs_isa_amx(void) { return allowed() == LAFS_ISA_AMX; }
+
+int lafs_isa_avx_vnni(void) { return allowed() >= LAFS_ISA_AVX2 && avx_vnni; }
 
 void lafs_isa_limit(int level) { atomic_store(&limit, level); }
 

@@ -18,6 +18,8 @@ enum lafs_isa {
 int lafs_isa_level(void);
 /* Whether tiles may be used. */
 int lafs_isa_amx(void);
+/* Whether there are sums of products of bytes in vectors of 256 bits, which some processors of level AVX2 have. */
+int lafs_isa_avx_vnni(void);
 /* Use no more than this level, in the whole process; LAFS_ISA_AMX is no limit. */
 void lafs_isa_limit(int level);
 /* Takes the limit from $LAFS_CPU: plain, avx2, avx512 or amx (arm64: plain or dotprod); unset or empty: none.

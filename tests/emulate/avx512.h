@@ -22,7 +22,7 @@ static inline int emu_cpuid(unsigned leaf, unsigned sub, unsigned *a, unsigned *
 {
     if (!__get_cpuid_count(leaf, sub, a, b, c, d)) *a = *b = *c = *d = 0;
     if (leaf == 7 && sub == 0) *d |= 1 << 22 | 1 << 24 | 1 << 25;
-    if (leaf == 7 && sub == 1) *a |= 1 << 5;
+    if (leaf == 7 && sub == 1) *a |= 1 << 4 | 1 << 5;
     return 1;
 }
 #define __get_cpuid_count(leaf, sub, a, b, c, d) emu_cpuid(leaf, sub, a, b, c, d)
@@ -184,6 +184,16 @@ EMU emu_i emu_dot8(emu_i sum, emu_i a, emu_i b) /* unsigned by signed */
     for (int k = 0; k < 4; k++) v[i] += (int)x[4 * i + k] * (int8_t)y[4 * i + k];
     return (emu_i)v;
 }
+EMU __m256i emu_dot8_256(__m256i sum, __m256i a, __m256i b) /* AVX-VNNI, which is no part of AVX-512 */
+{
+    int32_t v[8];
+    uint8_t x[32];
+    int8_t y[32];
+    memcpy(v, &sum, sizeof v), memcpy(x, &a, sizeof x), memcpy(y, &b, sizeof y);
+    EMU_EACH(32) v[i / 4] += x[i] * y[i];
+    memcpy(&sum, v, sizeof v);
+    return sum;
+}
 EMU emu_i emu_pack32(emu_i a, emu_i b) /* to unsigned 16 bits, saturated; of each 128 bits first a's, then b's */
 {
     emu_i32 x = (emu_i32)a, y = (emu_i32)b;
@@ -303,6 +313,7 @@ EMU emu_i emu_permute16(emu_i at, emu_i a)
 #define _mm512_mul_epu32(a, b) emu_mul_low32(a, b)
 #define _mm512_madd_epi16(a, b) emu_madd16(a, b)
 #define _mm512_dpbusd_epi32(sum, a, b) emu_dot8(sum, a, b)
+#define _mm256_dpbusd_avx_epi32(sum, a, b) emu_dot8_256(sum, a, b)
 #define _mm512_unpacklo_epi16(a, b) emu_interleave(a, b, 2, 0)
 #define _mm512_unpackhi_epi16(a, b) emu_interleave(a, b, 2, 1)
 #define _mm512_packus_epi32(a, b) emu_pack32(a, b)
