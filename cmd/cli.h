@@ -83,7 +83,7 @@ extern struct cli_common cli;
      "begin a new shard before it outgrows N bytes", 1, 1e15, "1000000000", .no_effect = 1}
 #define CLI_JOBS \
     {"jobs", 'j', CLI_INT, &cli.jobs, "N", \
-     "use N threads; results do not depend on it", 0, 1024, "one per processor"}
+     "use N threads; results do not depend on it", 0, 1024, "one per processor it may use"}
 #define CLI_DEVICE \
     {"device", 0, CLI_STRING, &cli.device, "cpu|cuda|auto", \
      "compute on cpu, cuda, cuda:N or auto", 0, 0, "cpu"}

@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/limits.h"
 #include "compute/backend.h"
 #include "format/archive.h"
 
@@ -121,6 +123,7 @@ void cli_print_version(const struct cli_program *p, int verbose)
     print_library("libpng", NULL, "png_access_version_number");
     print_library("msgpack-c", "msgpack_version", "msgpack_version");
     print_instruction_sets();
+    printf("processors: %d of %ld\n", lafs_processors(), sysconf(_SC_NPROCESSORS_ONLN));
     if (lafs_backend_open) {
         print_device("cpu");
         print_device("cuda");

@@ -13,6 +13,7 @@
 #include "base/atomicfile.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/rng.h"
 #include "cmd/printing.h"
 #include "compute/fit.h"
@@ -134,22 +135,21 @@ static lafs_status share_processors(struct trainrun *t, struct lafs_err *err)
 {
     struct { uint64_t mask; int64_t node; } who[LAFS_COMM_MAX], *own = &who[t->comm.rank];
     cpu_set_t set;
-    int count = 0, sharing = 0;
+    int sharing = 0;
     memset(own, 0, sizeof *own);
     own->node = t->comm.node;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        count = CPU_COUNT(&set);
-        own->mask = lafs_fnv1a(&set, sizeof set);
-    }
+    if (sched_getaffinity(0, sizeof set, &set) == 0) own->mask = lafs_fnv1a(&set, sizeof set);
     LAFS_TRY(lafs_comm_gather(&t->comm, who, sizeof *who, err));
     for (int i = 0; i < t->comm.size; i++) sharing += who[i].node == own->node && who[i].mask == own->mask;
-    if (cli_given(&cli.jobs) || count < 1) return LAFS_OK;
+    if (cli_given(&cli.jobs)) return LAFS_OK;
+    const int count = lafs_processors();
     cli.jobs = count > sharing ? count / sharing : 1;
+    const int64_t allowed = lafs_processors_allowed(), share = allowed > sharing ? allowed / sharing : 1;
     const int64_t fair = sysconf(_SC_NPROCESSORS_ONLN) / t->comm.local_size;
-    if (cli.jobs * 2 <= fair && !t->comm.rank)
+    if (share * 2 <= fair && !t->comm.rank)
         cli_warn("the launcher lets a process use %" PRId64 " of this machine's processors, where %" PRId64
                  " are its share: mpirun --bind-to none, or srun --cpus-per-task, gives it more",
-                 cli.jobs, fair);
+                 share, fair);
     return LAFS_OK;
 }
 
@@ -397,13 +397,13 @@ static lafs_status need(void *arg, int64_t micro, enum lafs_precision precision,
     return t->trainer->need(micro, &b, 0, bytes, err);
 }
 
-/* Does it fit into what the device has left of its own memory, or into that of the machine? *all: what that has. */
+/* Does it fit into what the device has left of its own memory, or into the machine's that may be used? *all: what there
+ * is. */
 static lafs_status fit(struct trainrun *t, struct lafs_fit *f, size_t *all, struct lafs_err *err)
 {
     const struct lafs_fit_work w = {need, t, t->micro, t->least, t->batch, t->comm.size == 1, t->backend.precision};
     const struct lafs_backend *b = &t->backend;
-    const int64_t pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    size_t available = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : SIZE_MAX;
+    size_t available = (size_t)lafs_memory();
     *all = available;
     if (b->ops->memory) LAFS_TRY(b->ops->memory(b->dev, &available, all, err));
     return lafs_fit(f, &w, available, err);
@@ -421,7 +421,7 @@ lafs_status trainrun_print_plan(struct trainrun *t, struct lafs_err *err)
     fflush(stdout); /* before the warning where both go to one place */
     lafs_fit_say(&f, "--micro", text, sizeof text);
     if (!f.fits && own) cli_warn("training does not fit: %s", text);
-    else if (!f.fits) cli_warn("training will not fit into this machine's memory: %s", text);
+    else if (!f.fits) cli_warn("training will not fit into the memory that there is: %s", text);
     printf("steps        %" PRId64 " (%" PRId64 " epochs of %" PRId64 ", batch %" PRId64 ", %" PRId64 " images)\n",
            t->steps, t->epochs, t->per_epoch, t->batch, t->images);
     return LAFS_OK;

@@ -2,9 +2,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <unistd.h>
 
 #include "base/mem.h"
+#include "base/limits.h"
 
 /* Whoever waits looks out for a moment before it sleeps, since loops are short and follow each other closely, and to be
  * woken takes tens of microseconds. So the lock is for those who sleep; the others meet in the atomics. */
@@ -130,8 +130,8 @@ lafs_status lafs_pool_new(struct lafs_pool **out, int threads, struct lafs_err *
 {
     *out = NULL;
     if (threads <= 0) {
-        long n = sysconf(_SC_NPROCESSORS_ONLN);
-        threads = n < 1 ? 1 : n > 1024 ? 1024 : (int)n;
+        const int n = lafs_processors();
+        threads = n > 1024 ? 1024 : n;
     }
     struct lafs_pool *p;
     LAFS_TRY(lafs_alloc0(&p, 1, sizeof *p, err));

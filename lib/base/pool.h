@@ -13,7 +13,7 @@ extern "C" {
 
 struct lafs_pool;
 
-/* threads >= 1 (the caller counts as one); 0 means one per online processor. */
+/* threads >= 1 (the caller counts as one); 0 means one per processor that the process may use (limits.h). */
 lafs_status lafs_pool_new(struct lafs_pool **out, int threads, struct lafs_err *err);
 void lafs_pool_free(struct lafs_pool *pool);
 int lafs_pool_threads(const struct lafs_pool *pool);

@@ -157,13 +157,12 @@ static void bench_peaks(void)
     free(m.p);
 }
 
-/* -- the peer: a child that reads work from its input and writes seconds -- */
+/* -- the peer: a child that reads work from its input and writes seconds; begun when it is first asked, so that it is at
+ * rest while something else is measured -- */
 
-static void bench_start_peer(void)
+static void bench_start_peer(const char *command)
 {
-    const char *command = getenv("BENCH_PEER");
     int in[2], out[2];
-    if (!command || !*command) return;
     if (pipe(in) || pipe(out)) exit(1);
     signal(SIGPIPE, SIG_IGN); /* a peer that dies is one that knows no work */
     pid_t child = fork();
@@ -188,7 +187,9 @@ static void bench_start_peer(void)
 static double bench_ask_peer(const char *work)
 {
     char line[256];
-    if (!bench.to_peer || !work || bench.precision == LAFS_PRECISION_BF16X3) return -1;
+    const char *command = getenv("BENCH_PEER");
+    if (!command || !*command || !work || bench.precision == LAFS_PRECISION_BF16X3) return -1;
+    if (!bench.to_peer) bench_start_peer(command);
     const char *half = bench.precision == LAFS_PRECISION_BF16 ? "bf16 " : "";
     if (fprintf(bench.to_peer, "%s%s\n", half, work) < 0 || fflush(bench.to_peer)) return -1;
     if (!fgets(line, sizeof line, bench.from_peer)) return -1;
@@ -230,7 +231,6 @@ static inline struct lafs_pool *bench_begin(const char *program)
     }
     bench.device = getenv("DEVICE") && *getenv("DEVICE") ? getenv("DEVICE") : "cpu";
     bench.gpu = strcmp(bench.device, "cpu") != 0;
-    bench_start_peer();
     if (bench.gpu) return bench.pool; /* what it can is measured when it is open */
     bench_peaks();
     printf("%s: %d threads, peak %.1f GF/s, memory read at %.1f GB/s\n", program, bench.threads, bench.flops * 1e-9,
