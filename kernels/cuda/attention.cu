@@ -330,11 +330,11 @@ template <class T> KERNEL along_kernel(int64_t n, const T *out, const T *dout, f
     if (lane_index() == 0) along[i] = sum;
 }
 
-/* Of a tile of rows and columns: p into `prob`, ds into `slope`, as rows of 64; zeros outside. */
-template <int P, int KEYS>
-DEVICE void slopes(const struct head_rows<typename store<P>::type> *a, tile<P> prob, tile<P> slope,
-                   const float s[8][4], const float ds[8][4], int row, int rows, int count, int n, const float *lse,
-                   const float *along)
+/* Of a tile of rows and columns: p in s, and with KEYS into `prob`; ds into `slope`, as rows of 64; zeros outside.
+ * TIGHT: there is one tile for both, which ds has. */
+template <int P, int KEYS, int TIGHT>
+DEVICE void slopes(const struct head_rows<typename store<P>::type> *a, tile<P> prob, tile<P> slope, float s[8][4],
+                   const float ds[8][4], int row, int rows, int count, int n, const float *lse, const float *along)
 {
     const int g = lane_index() / 4, t = lane_index() % 4;
 #pragma unroll
@@ -344,13 +344,24 @@ DEVICE void slopes(const struct head_rows<typename store<P>::type> *a, tile<P> p
             const int inside = r < rows && c < count;
             const int64_t query = (int64_t)(KEYS ? c : r) * a->heads;
             const float p = inside ? expf(a->scale * s[i][e] - lse[query]) : 0;
-            if (KEYS) put(prob, r, c, p);
+            if (KEYS && !TIGHT) put(prob, r, c, p);
             put(slope, r, c, inside ? p * (ds[i][e] - along[query]) : 0);
+            s[i][e] = p;
         }
 }
+template <int P> DEVICE void put_rows(tile<P> t, const float s[8][4], int row, int n)
+{
+    const int first = row + lane_index() / 4, at = lane_index() % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        for (int e = 0; e < 4 && i < n; e++) put(t, first + e / 2 * 8, 8 * i + at + e % 2, s[i][e]);
+}
+
+/* Tiles of a block. TIGHT, where blocks cannot have as many: columns come a second time, across, into the same room. */
+enum { BWD_TILES = 8, BWD_TILES_TIGHT = 5 };
 
 /* Rows are queries, columns keys; with KEYS the other way round. */
-template <int P, int KEYS>
+template <int P, int KEYS, int TIGHT>
 DEVICE void attention_bwd_block(struct head_rows<typename store<P>::type> a, struct spot here, int64_t whole,
                                 const typename store<P>::type *dout, const float *lse, const float *along,
                                 typename store<P>::type *dq, typename store<P>::type *dkv)
@@ -364,10 +375,13 @@ DEVICE void attention_bwd_block(struct head_rows<typename store<P>::type> a, str
     const int64_t all_rows = KEYS ? keys : queries, all_columns = KEYS ? queries : keys;
     if (first >= all_rows || (queries <= whole && keys <= whole)) return; /* with its whole block */
     const tile<P> r1 = tile_at<P>(0), r2 = tile_at<P>(1), c1 = tile_at<P>(2), c2 = tile_at<P>(3),
-                  c1_across = tile_at<P>(4), slope = tile_at<P>(5), prob = tile_at<P>(6),
-                  c2_across = tile_at<P>(7); /* the last two with KEYS */
+                  slope = tile_at<P>(4), c1_across = TIGHT ? c1 : tile_at<P>(5),
+                  prob = TIGHT ? slope : tile_at<P>(6),
+                  c2_across = TIGHT ? c2 : tile_at<P>(7); /* the last two with KEYS */
     const int rows = tile_rows(all_rows, first), row = warp_index() * ROWS, g = lane_index() / 4, t = lane_index() % 4;
     const int busy = row < rows;
+    const T *from1 = KEYS ? q : k, *from2 = KEYS ? go : v;
+    const int64_t stride1 = KEYS ? a.ldq : a.ldkv, stride2 = KEYS ? wide : a.ldkv;
     float s[8][4], ds[8][4], d1[8][4], d2[8][4];
     load<P>(r1, NULL, KEYS ? k : q, KEYS ? a.ldkv : a.ldq, first, rows);
     load<P>(r2, NULL, KEYS ? v : go, KEYS ? a.ldkv : wide, first, rows);
@@ -378,19 +392,33 @@ DEVICE void attention_bwd_block(struct head_rows<typename store<P>::type> a, str
     for (int64_t at = 0; at < all_columns; at += TILE) {
         const int count = tile_rows(all_columns, at), n = tile_columns(count);
         block_sync();
-        load<P>(c1, &c1_across, KEYS ? q : k, KEYS ? a.ldq : a.ldkv, at, count);
-        load<P>(c2, KEYS ? &c2_across : NULL, KEYS ? go : v, KEYS ? wide : a.ldkv, at, count);
+        load<P>(c1, TIGHT ? NULL : &c1_across, from1, stride1, at, count);
+        load<P>(c2, KEYS && !TIGHT ? &c2_across : NULL, from2, stride2, at, count);
         copies_wait();
         block_sync();
+        if (busy) {
+            clear(s);
+            clear(ds);
+            multiply(r1, row, c1, HEAD, n, s);
+            multiply(r2, row, c2, HEAD, n, ds);
+            const int64_t query = (KEYS ? at : first) * a.heads;
+            slopes<P, KEYS, TIGHT>(&a, prob, slope, s, ds, row, rows, count, n, lse + query, along + query);
+        }
+        if (TIGHT) {
+            block_sync();
+            load_across<P>(c1_across, from1, stride1, at, count);
+            if (KEYS) load_across<P>(c2_across, from2, stride2, at, count);
+            copies_wait();
+            block_sync();
+        }
         if (!busy) continue;
-        clear(s);
-        clear(ds);
-        multiply(r1, row, c1, HEAD, n, s);
-        multiply(r2, row, c2, HEAD, n, ds);
-        const int64_t query = (KEYS ? at : first) * a.heads;
-        slopes<P, KEYS>(&a, prob, slope, s, ds, row, rows, count, n, lse + query, along + query);
         warp_sync();
         multiply(slope, row, c1_across, 8 * n, 8, d1);
+        if (KEYS && TIGHT) {
+            warp_sync();
+            put_rows(prob, s, row, n);
+            warp_sync();
+        }
         if (KEYS) multiply(prob, row, c2_across, 8 * n, 8, d2);
         warp_sync();
     }
@@ -409,18 +437,31 @@ DEVICE void attention_bwd_block(struct head_rows<typename store<P>::type> a, str
     }
 }
 /* The first q_tiles blocks of a head have queries, the other k_tiles have keys. */
+template <int P, int TIGHT>
+DEVICE void attention_bwd_either(struct head_rows<typename store<P>::type> a, int q_tiles, int k_tiles, int64_t whole,
+                                 const typename store<P>::type *dout, const float *lse, const float *along,
+                                 typename store<P>::type *dq, typename store<P>::type *dkv)
+{
+    struct spot here = spot_of(a.heads, q_tiles + k_tiles);
+    if (here.tile < q_tiles) {
+        attention_bwd_block<P, 0, TIGHT>(a, here, whole, dout, lse, along, dq, dkv);
+    } else {
+        here.tile -= q_tiles;
+        attention_bwd_block<P, 1, TIGHT>(a, here, whole, dout, lse, along, dq, dkv);
+    }
+}
 template <int P>
 KERNEL attention_bwd_kernel(struct head_rows<typename store<P>::type> a, int q_tiles, int k_tiles, int64_t whole,
                             const typename store<P>::type *dout, const float *lse, const float *along,
                             typename store<P>::type *dq, typename store<P>::type *dkv)
 {
-    struct spot here = spot_of(a.heads, q_tiles + k_tiles);
-    if (here.tile < q_tiles) {
-        attention_bwd_block<P, 0>(a, here, whole, dout, lse, along, dq, dkv);
-    } else {
-        here.tile -= q_tiles;
-        attention_bwd_block<P, 1>(a, here, whole, dout, lse, along, dq, dkv);
-    }
+    attention_bwd_either<P, 0>(a, q_tiles, k_tiles, whole, dout, lse, along, dq, dkv);
+}
+template <int P>
+KERNEL attention_bwd_tight_kernel(struct head_rows<float> a, int q_tiles, int k_tiles, const float *dout,
+                                  const float *lse, const float *along, float *dq, float *dkv)
+{
+    attention_bwd_either<P, 1>(a, q_tiles, k_tiles, NONE_WHOLE, dout, lse, along, dq, dkv);
 }
 
 /* NULL: no memory. */
@@ -442,8 +483,16 @@ static void attention_bwd(struct lafs_dev *d, enum lafs_precision precision, con
     const float *along = along_of(d, qs, heads, out, dout);
     if (!along) return;
     const int q_tiles = (int)tiles_of(qs->max_len), k_tiles = (int)tiles_of(s->max_len);
-    BY_PRECISION(d, precision, attention_bwd_kernel, grid_of(s->n * heads * (q_tiles + k_tiles)), 8, a, q_tiles,
-                 k_tiles, NONE_WHOLE, dout, lse, along, dq, dkv);
+    const struct grid grid = grid_of(s->n * heads * (q_tiles + k_tiles));
+    if (precision == LAFS_PRECISION_FP32 && BWD_TILES * tile<LAFS_PRECISION_FP32>::BYTES > d->most_shared)
+        LAUNCH(d, attention_bwd_tight_kernel<LAFS_PRECISION_FP32>, grid, ATT_THREADS,
+               BWD_TILES_TIGHT * tile<LAFS_PRECISION_FP32>::BYTES, a, q_tiles, k_tiles, dout, lse, along, dq, dkv);
+    else if (precision == LAFS_PRECISION_BF16X3 && BWD_TILES * tile<LAFS_PRECISION_BF16X3>::BYTES > d->most_shared)
+        LAUNCH(d, attention_bwd_tight_kernel<LAFS_PRECISION_BF16X3>, grid, ATT_THREADS,
+               BWD_TILES_TIGHT * tile<LAFS_PRECISION_BF16X3>::BYTES, a, q_tiles, k_tiles, dout, lse, along, dq, dkv);
+    else
+        BY_PRECISION(d, precision, attention_bwd_kernel, grid, BWD_TILES, a, q_tiles, k_tiles, NONE_WHOLE, dout, lse,
+                     along, dq, dkv);
 }
 static void attention_bwd_bf16(struct lafs_dev *d, const struct lafs_seqs *qs, const struct lafs_seqs *s,
                                int64_t heads, float scale, const struct lafs_bf16 *q, int64_t ldq,
@@ -458,7 +507,7 @@ static void attention_bwd_bf16(struct lafs_dev *d, const struct lafs_seqs *qs, c
     if (!along) return;
     const int q_tiles = (int)tiles_of(qs->max_len), k_tiles = (int)tiles_of(s->max_len);
     LAUNCH(d, attention_bwd_kernel<STORED_BF16>, grid_of(s->n * heads * (q_tiles + k_tiles)), ATT_THREADS,
-           8 * tile<STORED_BF16>::BYTES, a, q_tiles, k_tiles, whole, dout, lse, along, dq, dkv);
+           BWD_TILES * tile<STORED_BF16>::BYTES, a, q_tiles, k_tiles, whole, dout, lse, along, dq, dkv);
 }
 
 void ops_attention(struct lafs_ops *ops, struct lafs_bf16_ops *bf16)

@@ -16,6 +16,11 @@ for t in elementwise linear transformer images loss; do
     ok "kernels behind tests/ops/$t.c"
 done
 
+# Compute capability 8.6, 8.9 and 12.0, those that people have at home.
+LAFS_SIM_SHARED=99 "$LAFS_BUILD/tests/ops/transformer" >"$launches.log" 2>&1 ||
+    { cat "$launches.log" >&2; complain "transformer with little shared memory"; }
+ok "kernels behind tests/ops/transformer.c with 99 KiB of shared memory"
+
 env -u LAFS_SIM_RACES "$LAFS_BUILD/tests/gpu/recording" >"$launches.log" 2>&1 ||
     { cat "$launches.log" >&2; complain "recording"; }
 [ "$(grep -c '^ok ' "$launches.log")" = 7 ] || complain "not all of tests/gpu/recording.c ran"
@@ -29,7 +34,7 @@ if [ -z "${SAN:-}" ]; then
 fi
 
 # KERNEL or KERNEL_FOR(..) name(..), a line's beginning or behind template <..>; those over the precision of products run
-# in each, those over what is stored on both, those over weights of
+# in each (where shared memory is tight, in those that need much), those over what is stored on both, those over weights of
 # K x K, or over V channels of a thread, of each.
 kernels=$(sed -n 's/^\(template <[^>]*> \)\{0,1\}KERNEL\(_FOR([^)]*)\)\{0,1\} \([a-z0-9_]*\)(.*/\3/p' kernels/cuda/*.cu)
 [ "$(grep -Ew 'KERNEL(_FOR)?' kernels/cuda/*.cu | wc -l)" = "$(echo "$kernels" | wc -w)" ] ||
@@ -39,7 +44,8 @@ by_precision=$(grep -A1 '^template <int P>' kernels/cuda/*.cu)
 by_type=$(grep -A1 '^template <class T>' kernels/cuda/*.cu | sed 's/KERNEL_FOR([^)]*)/KERNEL/')
 by_taps=$(grep '^template <int K, int V>' kernels/cuda/*.cu) by_width=$(grep '^template <int V>' kernels/cuda/*.cu)
 for kernel in $kernels; do
-    case $by_precision in
+    case $kernel:$by_precision in
+    *_tight_kernel:*) launched="<LAFS_PRECISION_FP32> <LAFS_PRECISION_BF16X3>" ;;
     *"KERNEL $kernel("*)
         launched="<LAFS_PRECISION_FP32> <LAFS_PRECISION_BF16> <LAFS_PRECISION_BF16X3> <STORED_BF16>"
         ;;

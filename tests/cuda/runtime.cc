@@ -3,7 +3,9 @@
  *
  * While something is recorded nothing is done, and what CUDA forbids then ends the program: memory taken or given back,
  * waiting, downloads, uploads through the stages. With LAFS_SIM_REPLAYS=FILE the number of replays is written to FILE at
- * the end. */
+ * the end.
+ *
+ * A block has 227 KiB of shared memory, or LAFS_SIM_SHARED. */
 #include "kernels/cuda/dev.cuh"
 
 #include <map>
@@ -143,12 +145,12 @@ static void settle(struct lafs_dev *d, int stage)
 lafs_status runtime_open(struct lafs_dev *d, const char *arg, struct lafs_err *err)
 {
     static struct sim_stream stream = {sim_enter, sim_leave};
-    const char *gpus = getenv("LAFS_SIM_GPUS");
+    const char *gpus = getenv("LAFS_SIM_GPUS"), *shared = getenv("LAFS_SIM_SHARED");
     const int count = gpus ? (int)strtol(gpus, NULL, 10) : 1;
     if (strtol(arg, NULL, 10) >= count)
         return lafs_fail(err, LAFS_FAILED, "there is one simulated device, number 0, or LAFS_SIM_GPUS");
     d->stream = &stream;
-    d->most_shared = 227 << 10;
+    d->most_shared = (size_t)(shared ? strtol(shared, NULL, 10) : 227) << 10;
     d->processors = 1;
     snprintf(d->text, sizeof d->text, "simulated GPU (a test's)");
     if (!(d->stage.p = (char *)malloc((size_t)STAGES * STAGE_SIZE)))

@@ -329,14 +329,13 @@ void sim_check_pointer(const char *kernel, const volatile void *p)
 void sim_launch(struct lafs_dev *d, const char *name, struct grid g, int threads, size_t shared,
                 void (*body)(const void *), const void *arg)
 {
-    (void)d;
     if (g.x == 0 || g.y == 0 || g.z == 0) return;
     sim_enter();
     now.kernel = name;
     sim_at = {};
     if (threads < WARP || threads > MOST_THREADS || threads % WARP) stop("no such block");
     if (g.x < 0 || g.y < 0 || g.z < 0 || !grid_there(g)) stop("no such grid");
-    if (shared > 227 * 1024) stop("more shared memory than there is");
+    if (shared > d->most_shared) stop("more shared memory than there is");
     if (launched.empty()) atexit(say_launches);
     launched.insert(name);
     if (fibers.empty()) {
