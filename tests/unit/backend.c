@@ -1,5 +1,6 @@
 #include "tests/test.h"
 
+#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -168,7 +169,13 @@ TEST(plugin_no_good)
     unlink(file);
     rmdir(dir);
     CHECK(fails(plugin_dir("empty"), "has no lafs_plugin_ops"));
-    CHECK(fails(plugin_dir("old"), "has interface version 50, this program needs 9"));
+    CHECK(fails(plugin_dir("newer"), "has interface version 50, this program needs 9"));
+    CHECK(fails(plugin_dir("old"), "has interface version 8, this program needs 9"));
+    CHECK(fails(plugin_dir("none"), "gives no table of functions"));
+    CHECK(fails(plugin_dir("lacking"), "lafs_test_nobody_has"));
+    char endless[PATH_MAX - sizeof "lafs-cuda.so" + 1] = "/"; /* with the file's name PATH_MAX: one too many */
+    memset(endless + 1, 'd', sizeof endless - 2);
+    CHECK(fails(endless, "the name of the directory '/ddd"));
 }
 
 TEST(automatic_without)
@@ -192,7 +199,7 @@ TEST(plugin_good)
     struct lafs_err e;
     const char *why = NULL;
     char path[5000];
-    snprintf(path, sizeof path, "/nonexistent:%s", plugin_dir("good"));
+    snprintf(path, sizeof path, ":/nonexistent::%s", plugin_dir("good")); /* empty ones are none */
     setenv("LAFS_BACKEND_PATH", path, 1);
     REQUIRE_OK(lafs_backend_open(&b, "cuda:0", NULL, NULL, &e), &e);
     CHECK_STR(b.ops->describe(b.dev), "a device made for tests");
