@@ -44,7 +44,9 @@ TEST(built_in)
 {
     struct lafs_backend b;
     struct lafs_err e;
-    REQUIRE_OK(lafs_backend_open(&b, "cpu", NULL, NULL, &e), &e);
+    const char *why = "";
+    REQUIRE_OK(lafs_backend_open(&b, "cpu", NULL, &why, &e), &e);
+    CHECK(why == NULL);
     CHECK_STR(b.ops->name, "cpu");
     CHECK(b.ops->version == LAFS_BACKEND_VERSION);
     CHECK(strlen(b.ops->describe(b.dev)) > 3);
@@ -206,6 +208,7 @@ TEST(plugin_good)
     lafs_backend_close(&b);
     CHECK_INT(lafs_backend_open(&b, "cuda:1", NULL, NULL, &e), LAFS_FAILED);
     CHECK_STR(e.msg, "cannot use device 'cuda:1': there is one device only");
+    CHECK_INT(lafs_backend_open(&b, "cuda:9999", NULL, NULL, &e), LAFS_FAILED);
     REQUIRE_OK(lafs_backend_open(&b, "auto", NULL, &why, &e), &e);
     CHECK(why && has(why, "cuda: a device made for tests"));
     lafs_backend_close(&b);
