@@ -173,8 +173,8 @@ static void link_close(struct lafs_dev *d) { (void)d, link_.closed++; }
 static struct lafs_comm linked_of(lafs_status come, const char *how, lafs_status can, lafs_status open,
                                   lafs_status want, const char *why)
 {
-    static const struct lafs_ops ops = {
-        .name = "wired", .link_id = link_id, .link_open = link_open, .link_gather = link_gather, .link_close = link_close};
+    static const struct lafs_ops ops = {.name = "wired", .link_id = link_id, .link_open = link_open,
+                                        .link_gather = link_gather, .link_close = link_close};
     static const struct lafs_backend b = {.ops = &ops};
     struct lafs_comm c = start();
     others.gather = come;
