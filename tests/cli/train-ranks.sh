@@ -135,6 +135,11 @@ cp -L "$LAFS_BIN/lafs-finetune" apart/bin
 # shellcheck disable=SC2086
 expect_status 1 env OMPI_COMM_WORLD_SIZE=2 LAFS_BACKEND_PATH=/nonexistent PATH="$PWD/apart/bin:$PATH" $finetune -o alone faces.lafs
 message "cannot join the other processes: there is no lafs-mpi.so in /nonexistent or in $PWD/apart/lib/lafs, nor beside the program"
+echo "no library" >apart/bin/lafs-mpi.so
+# shellcheck disable=SC2086
+expect_status 1 env OMPI_COMM_WORLD_SIZE=2 LAFS_BACKEND_PATH= PATH="$PWD/apart/bin:$PATH" $finetune -o alone faces.lafs
+message "cannot load '$PWD/apart/bin/lafs-mpi.so'"
+rm apart/bin/lafs-mpi.so
 # shellcheck disable=SC2086
 expect_status 0 env OMPI_COMM_WORLD_SIZE=2 LAFS_BACKEND_PATH=/nonexistent PATH="$PWD/apart/bin:$PATH" $finetune --ranks none -o alone faces.lafs
 equal whole-f alone

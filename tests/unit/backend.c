@@ -1,5 +1,6 @@
 #include "tests/test.h"
 
+#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -43,7 +44,9 @@ TEST(built_in)
 {
     struct lafs_backend b;
     struct lafs_err e;
-    REQUIRE_OK(lafs_backend_open(&b, "cpu", NULL, NULL, &e), &e);
+    const char *why = "";
+    REQUIRE_OK(lafs_backend_open(&b, "cpu", NULL, &why, &e), &e);
+    CHECK(why == NULL);
     CHECK_STR(b.ops->name, "cpu");
     CHECK(b.ops->version == LAFS_BACKEND_VERSION);
     CHECK(strlen(b.ops->describe(b.dev)) > 3);
@@ -168,7 +171,13 @@ TEST(plugin_no_good)
     unlink(file);
     rmdir(dir);
     CHECK(fails(plugin_dir("empty"), "has no lafs_plugin_ops"));
-    CHECK(fails(plugin_dir("old"), "has interface version 50, this program needs 9"));
+    CHECK(fails(plugin_dir("newer"), "has interface version 50, this program needs 9"));
+    CHECK(fails(plugin_dir("old"), "has interface version 8, this program needs 9"));
+    CHECK(fails(plugin_dir("none"), "gives no table of functions"));
+    CHECK(fails(plugin_dir("lacking"), "lafs_test_nobody_has"));
+    char endless[PATH_MAX - sizeof "lafs-cuda.so" + 1] = "/"; /* with the file's name PATH_MAX: one too many */
+    memset(endless + 1, 'd', sizeof endless - 2);
+    CHECK(fails(endless, "the name of the directory '/ddd"));
 }
 
 TEST(automatic_without)
@@ -192,13 +201,14 @@ TEST(plugin_good)
     struct lafs_err e;
     const char *why = NULL;
     char path[5000];
-    snprintf(path, sizeof path, "/nonexistent:%s", plugin_dir("good"));
+    snprintf(path, sizeof path, ":/nonexistent::%s", plugin_dir("good")); /* empty ones are none */
     setenv("LAFS_BACKEND_PATH", path, 1);
     REQUIRE_OK(lafs_backend_open(&b, "cuda:0", NULL, NULL, &e), &e);
     CHECK_STR(b.ops->describe(b.dev), "a device made for tests");
     lafs_backend_close(&b);
     CHECK_INT(lafs_backend_open(&b, "cuda:1", NULL, NULL, &e), LAFS_FAILED);
     CHECK_STR(e.msg, "cannot use device 'cuda:1': there is one device only");
+    CHECK_INT(lafs_backend_open(&b, "cuda:9999", NULL, NULL, &e), LAFS_FAILED);
     REQUIRE_OK(lafs_backend_open(&b, "auto", NULL, &why, &e), &e);
     CHECK(why && has(why, "cuda: a device made for tests"));
     lafs_backend_close(&b);
