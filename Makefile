@@ -240,7 +240,7 @@ EMULATED_OBJ := $(patsubst %.c,$B/emulated/%.o,lib/base/isa.c lib/eval/integers.
 EMULATED := $(patsubst $B/%,$B/emulated/%,$(filter-out %/amx,$(filter $B/tests/ops/% $B/tests/unit/vit $B/tests/unit/integers \
   $B/tests/unit/scores $B/tests/golden/landmark $B/tests/golden/part-fvit,$(TESTS))))
 endif
-$B/emulated/kernels/cpu/%_amx.o: TILES := -DLAFS_TILE_EMULATION -mavx2 -mfma
+$B/emulated/kernels/cpu/%_amx.o: TILES := -DLAFS_TILE_EMULATION
 $B/emulated/%.o: %.c tests/emulate/avx512.h
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(KERNEL_CFLAGS) -O1 -Wno-psabi $(TILES) -include tests/emulate/avx512.h -MMD -MP -c -o $@ $<

@@ -46,7 +46,7 @@ typedef uint64_t emu_u64 __attribute__((vector_size(64)));
 typedef uint8_t emu_16u8 __attribute__((vector_size(16)));
 typedef uint16_t emu_16u16 __attribute__((vector_size(32)));
 typedef uint8_t emu_32u8 __attribute__((vector_size(32)));
-#define EMU static inline __attribute__((always_inline, unused))
+#define EMU static inline __attribute__((always_inline, unused, target("avx2,fma")))
 #define EMU_EACH(n) for (int i = 0; i < (n); i++)
 
 /* -- memory -- */
