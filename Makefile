@@ -41,6 +41,12 @@ endif
 WARN += $(if $(SAN),-Wno-format-truncation)
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all -DLAFS_SAN -g1)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -ffp-contract=off -fno-math-errno -pthread $(WARN) $(SANFLAGS) -I. -Ilib $(CFLAGS)
+# Goals that install what is missing. A compiler comes before all that is asked of it here: its machine, version, libraries.
+INSTALLS := $(filter deps check check-interop check-cluster check-arm64 demo,$(MAKECMDGOALS))
+install_deps = CC='$(CC)' DEPS='$(DEPS)' tools/deps $(if $(filter check check-arm64,$(MAKECMDGOALS)),check,build)
+ifeq ($(if $(INSTALLS),$(filter-out no,$(DEPS))$(shell command -v $(firstword $(CC)))),yes)
+$(shell $(install_deps) >&2)
+endif
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 # gcc 12 for arm64 (Debian 12's) dies of some loops with fmax in them.
 ifeq ($(MACHINE)-$(shell $(CC) -dumpversion 2>/dev/null | cut -d. -f1),aarch64-12)
@@ -140,14 +146,14 @@ bin: $(PROGRAMS)
 
 .PHONY: deps
 deps:
-	@CC='$(CC)' DEPS='$(DEPS)' tools/deps $(if $(filter check check-arm64,$(MAKECMDGOALS)),check,build)
+	@$(install_deps)
 # Other goals install nothing, but say what is missing before a compiler does.
 $B/complete:
 	@CC='$(CC)' DEPS=no tools/deps build || { echo "make deps installs them on Debian" >&2; exit 1; }
 	@mkdir -p $(@D)
 	@touch $@
 $(LIB_OBJ) $(COMMON_OBJ) $(CMD_SRC:%.c=$B/%.o): | $B/complete
-ifneq ($(filter check check-interop check-cluster check-arm64 demo,$(MAKECMDGOALS)),)
+ifneq ($(INSTALLS),)
 $B/complete: | deps
 $(LIB_OBJ) $(COMMON_OBJ) $(CMD_SRC:%.c=$B/%.o) $(TEST_SRC:%.c=$B/%.o) $(FUZZ_SRC:%.c=$B/%.o): | deps
 endif
