@@ -46,7 +46,7 @@ LAFS_TILE_TARGET static inline void lafs_tile_end(void) { _tile_release(); }
 #else
 #include <math.h>
 
-#define LAFS_TILE_TARGET
+#define LAFS_TILE_TARGET __attribute__((target("avx2,fma"))) /* as what emulates AVX-512 */
 
 static _Thread_local uint32_t lafs_tile[8][16][16];
 

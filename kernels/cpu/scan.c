@@ -278,7 +278,7 @@ static struct lafs_scan_set best_set(void)
     return set;
 }
 
-#elif defined __aarch64__ && (!defined __clang__ || __clang_major__ >= 16) /* before, a file has one instruction set */
+#elif defined LAFS_ISA_ARM64
 #include <arm_neon.h>
 
 #define TARGET_DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))

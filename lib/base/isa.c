@@ -69,7 +69,7 @@ static void look(void)
     avx_vnni = has_avx_vnni();
     look_for_tiles();
 }
-#elif defined __aarch64__
+#elif defined LAFS_ISA_ARM64
 #include <sys/auxv.h>
 
 static void look(void)

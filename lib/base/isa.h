@@ -6,6 +6,11 @@
 
 #include "base/err.h"
 
+/* Defined where functions may be compiled for more than all of arm64 has: clang before 16 gives a file one set. */
+#if defined __aarch64__ && (!defined __clang__ || __clang_major__ >= 16)
+#define LAFS_ISA_ARM64
+#endif
+
 /* What a processor may have, each with all before it. */
 enum lafs_isa {
     LAFS_ISA_PLAIN = 0,  /* what the compiler assumes: SSE2; NEON */

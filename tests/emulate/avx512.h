@@ -15,6 +15,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#if defined __clang__ /* has some of them as macros */
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wmacro-redefined"
+#endif
+
 /* The sets are there, whatever cpuid says, and what asks to be compiled for them is compiled for AVX2. So are tiles
  * (kernels/cpu/amx.h): the processor has them, and the kernel saves and permits them (lib/base/isa.c). */
 #define __builtin_cpu_supports(set) (!strncmp(set, "avx512", 6) || __builtin_cpu_supports(set))
@@ -41,7 +46,7 @@ typedef uint64_t emu_u64 __attribute__((vector_size(64)));
 typedef uint8_t emu_16u8 __attribute__((vector_size(16)));
 typedef uint16_t emu_16u16 __attribute__((vector_size(32)));
 typedef uint8_t emu_32u8 __attribute__((vector_size(32)));
-#define EMU static inline __attribute__((always_inline, unused))
+#define EMU static inline __attribute__((always_inline, unused, target("avx2,fma")))
 #define EMU_EACH(n) for (int i = 0; i < (n); i++)
 
 /* -- memory -- */
@@ -413,5 +418,9 @@ EMU __m256i emu_half(emu_i a, int upper)
 #define _mm512_cvtusepi16_epi8(a) emu_narrow16to8(a)
 #define _mm512_castsi512_si256(a) emu_half(a, 0)
 #define _mm512_extracti64x4_epi64(a, upper) emu_half(a, upper)
+
+#if defined __clang__
+#pragma clang diagnostic pop
+#endif
 
 #endif

@@ -57,7 +57,8 @@ static lafs_status counted_alloc(struct lafs_dev *d, void **out, size_t size, st
 /* Calls of this thread, or of all, since the counting began; it ends. */
 static int64_t counted(void)
 {
-    here = everywhere = 0;
+    here = 0;
+    everywhere = 0;
     return atomic_exchange(&calls, 0);
 }
 static void begin_counting(int all)
