@@ -240,6 +240,12 @@ static void configure(void)
     for (size_t i = 0; !o.train && i < sizeof of_training / sizeof *of_training; i++)
         if (cli_given(of_training[i]))
             cli_misuse("--randaugment, --crop-min, --jitter, --erase and --no-flip go with --train");
+    const void *const of_pretraining[] = {&o.method, &o.views.globals, &o.views.locals, &o.views.global_min,
+                                          &o.views.local_min, &o.views.local_max};
+    for (size_t i = 0; o.train && i < sizeof of_pretraining / sizeof *of_pretraining; i++)
+        if (cli_given(of_pretraining[i]))
+            cli_misuse("--method, --globals, --locals, --global-min, --local-min and --local-max do not go with "
+                       "--train");
     parse_epochs(o.epochs);
     viewoptions_apply(&o.views, !strcmp(o.method, "dino"), v);
     lafs_train_views_default(&s.train);

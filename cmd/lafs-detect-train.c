@@ -182,7 +182,7 @@ static lafs_status start(struct lafs_err *err)
 {
     if (!o.init) return LAFS_OK;
     lafs_status found = lafs_dtrain_init_from(s.trainer, s.init, err);
-    return found == LAFS_OK ? found : lafs_err_prefix(err, "'%s'", o.init);
+    return found == LAFS_OK ? found : lafs_err_prefix(err, "'%s', taken for a run of a %s", o.init, o.what);
 }
 static lafs_status restore(const struct lafs_st *st, struct lafs_err *err)
 {

@@ -56,16 +56,16 @@ static const struct cli_option options[] = {
      "where landmarks start that no model gives: anywhere, as the authors', or on a grid", 0, 0, "random"},
     {"freeze-landmarks", 0, CLI_FLAG, &o.freeze, NULL, "do not train the landmark CNN", 0, 0, NULL},
     {"landmark-reg", 0, CLI_DOUBLE, &o.landmark_reg, "X",
-     "X times the schedule that keeps the landmarks in place; 0: off", -1, 1e6, "1 in stage 3, 0 in stage 1"},
+     "X times the schedule that keeps the landmarks in place; 0: off", 0, 1e6, "1 in stage 3, 0 in stage 1"},
     {"tokens", 0, CLI_CHOICE, &o.tokens, "landmark|grid", "patches at landmarks, or on a grid without a landmark CNN",
      0, 0, "landmark"},
     VITOPTIONS_SIZE(o.vit),
     {"epochs", 0, CLI_INT, &o.epochs, "N", "epochs", 1, 1e6, "34"},
     {"batch", 0, CLI_INT, &o.batch, "N", "images an optimiser step", 1, 1e6, "600"},
     {"micro", 0, CLI_INT, &o.micro, "N", "images a pass: the unit of BatchNorm and mixup; 0: the batch", 0, 1e6, "200"},
-    {"lr", 0, CLI_DOUBLE, &o.lr, "RATE", "peak learning rate", -1, 10, "by the authors' formula from batch and micro"},
+    {"lr", 0, CLI_DOUBLE, &o.lr, "RATE", "peak learning rate", 0, 10, "by the authors' formula from batch and micro"},
     {"lr-final", 0, CLI_DOUBLE, &o.lr_final, "RATE", "learning rate at the end", 0, 10, "1e-06"},
-    {"warmup", 0, CLI_INT, &o.warmup, "N", "epochs of warm-up", -1, 1e6, "5 of 34, in proportion"},
+    {"warmup", 0, CLI_INT, &o.warmup, "N", "epochs of warm-up", 0, 1e6, "5 of 34, in proportion"},
     {"decay", 0, CLI_DOUBLE, &o.decay, "X", "weight decay; the landmark CNN has half of it", 0, 10, "0.1"},
     {"layer-decay", 0, CLI_DOUBLE, &o.layer_decay, "X",
      "learning rate of a block relative to the next; the paper says 0.58, its code does 1", 0.01, 1, "1"},
@@ -274,8 +274,8 @@ static lafs_status open_data(struct lafs_err *err)
     LAFS_TRY(openindex(&s.ix, s.path, err));
     LAFS_TRY(lafs_sha256_file(s.path, s.data_digest, err));
     if (lafs_classes_init(&s.classes, s.ix, err) != LAFS_OK) return lafs_err_prefix(err, "'%s'", s.path);
-    if (o.init) LAFS_TRY(lafs_sha256_file(o.init, s.init_digest, err));
-    if (o.landmarks) LAFS_TRY(lafs_sha256_file(o.landmarks, s.landmarks_digest, err));
+    if (o.init) LAFS_TRY(trainrun_model_digest(o.init, s.init_digest, err));
+    if (o.landmarks) LAFS_TRY(trainrun_model_digest(o.landmarks, s.landmarks_digest, err));
     if (o.pairs && s.run.comm.rank == 0) LAFS_TRY(validate_open(&s.validate, o.pairs, o.pairs_index, err));
     if (o.pairs) LAFS_TRY(validate_digest(o.pairs, o.pairs_index, s.pairs_digest, err));
     c->images = s.ix->samples;

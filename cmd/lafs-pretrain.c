@@ -56,7 +56,7 @@ static const struct cli_option options[] = {
      "the batch"},
     {"lr", 0, CLI_DOUBLE, &o.lr, "RATE", "peak learning rate for a batch of 256; scaled by batch/256", 0, 1, "0.0005"},
     {"lr-final", 0, CLI_DOUBLE, &o.lr_final, "RATE", "learning rate at the end", 0, 1, "1e-06"},
-    {"warmup", 0, CLI_INT, &o.warmup, "N", "epochs of warm-up", -1, 1e6, "a quarter, at most 10"},
+    {"warmup", 0, CLI_INT, &o.warmup, "N", "epochs of warm-up", 0, 1e6, "a quarter, at most 10"},
     {"decay", 0, CLI_DOUBLE, &o.decay, "X", "weight decay at the start", 0, 10, "0.04"},
     {"decay-final", 0, CLI_DOUBLE, &o.decay_final, "X", "weight decay at the end", 0, 10, "0.4"},
     {"momentum", 0, CLI_DOUBLE, &o.momentum, "X", "momentum of the teacher at the start; 1 at the end", 0, 1, "0.996"},
@@ -66,7 +66,7 @@ static const struct cli_option options[] = {
     {"temp-first", 0, CLI_DOUBLE, &o.temp_first, "X", "temperature of the teacher in the first epoch", 1e-3, 100,
      "0.07"},
     {"temp", 0, CLI_DOUBLE, &o.temp, "X", "temperature of the teacher after its way down", 1e-3, 100, "0.04"},
-    {"temp-epochs", 0, CLI_INT, &o.temp_epochs, "N", "epochs of the temperature's way down", -1, 1e6,
+    {"temp-epochs", 0, CLI_INT, &o.temp_epochs, "N", "epochs of the temperature's way down", 0, 1e6,
      "three quarters, at most 30"},
     {"center-momentum", 0, CLI_DOUBLE, &o.center_momentum, "X", "momentum of the centre", 0, 1, "0.9"},
     {"out-dim", 0, CLI_INT, &o.out_dim, "K", "outputs of the head", 2, 1e7, "100000"},
@@ -329,7 +329,7 @@ static lafs_status prepare(struct lafs_err *err)
     c->comm = &r->comm;
     LAFS_TRY(trainrun_open_backend(r, err));
     LAFS_TRY(open_landmarks(err));
-    if (o.init) LAFS_TRY(lafs_sha256_file(o.init, s.init_digest, err));
+    if (o.init) LAFS_TRY(trainrun_model_digest(o.init, s.init_digest, err));
     LAFS_TRY(open_data(err));
     LAFS_TRY(lafs_pretrain_config_check(c, err));
     trainrun_plan(r, c->epochs, c->images, c->batch, c->micro, 1);

@@ -15,8 +15,10 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/rng.h"
+#include "base/sha256.h"
 #include "cmd/printing.h"
 #include "compute/fit.h"
+#include "format/safetensors.h"
 
 static const double SAVE_SECONDS = 600, PATIENCE_SECONDS = 10;
 /* Several processes: how long they may take to stop, beside two steps; signals within SAME_SECONDS are one. */
@@ -57,6 +59,14 @@ void trainrun_option(struct trainrun *t, const char *name, int may_grow, const c
     vsnprintf(t->value[i], sizeof t->value[i], fmt, ap);
     va_end(ap);
     t->option[i] = (struct lafs_run_option){name, t->value[i], may_grow};
+}
+
+lafs_status trainrun_model_digest(const char *path, char hex[65], struct lafs_err *err)
+{
+    struct lafs_st *st;
+    LAFS_TRY(lafs_st_open(&st, path, err));
+    lafs_st_close(st);
+    return lafs_sha256_file(path, hex, err);
 }
 
 /* Processes that compute otherwise, or with other values of options, would each train another model. */

@@ -126,6 +126,8 @@ void trainrun_plan(struct trainrun *t, int64_t epochs, int64_t images, int64_t b
 lafs_status trainrun_open_data(struct trainrun *t, struct lafs_err *err);
 /* The threads that make batches. */
 struct lafs_pool *trainrun_data_pool(const struct trainrun *t);
+/* The SHA-256 of a file that training will start from. One that is no model at all is told now, not after the start. */
+lafs_status trainrun_model_digest(const char *path, char hex[65], struct lafs_err *err);
 /* Records an option that changes results: the line of config.json. */
 void trainrun_option(struct trainrun *t, const char *name, int may_grow, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

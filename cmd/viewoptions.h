@@ -7,15 +7,15 @@
 
 struct viewoptions {
     int64_t globals, locals;
-    double global_min, local_min, local_max; /* local_*: -1: the method's */
+    double global_min, local_min, local_max; /* local_*: -1: not given, the method's */
 };
 #define VIEWOPTIONS_DEFAULTS {.globals = 2, .locals = 8, .global_min = 0.4, .local_min = -1, .local_max = -1}
 #define VIEWOPTIONS(o) \
     {"globals", 0, CLI_INT, &(o).globals, "N", "global views of an image", 1, 16, "2"}, \
     {"locals", 0, CLI_INT, &(o).locals, "N", "local views of an image", 0, 48, "8"}, \
     {"global-min", 0, CLI_DOUBLE, &(o).global_min, "SHARE", "smallest area of a global crop", 0.01, 1, "0.4"}, \
-    {"local-min", 0, CLI_DOUBLE, &(o).local_min, "SHARE", "smallest area of a local crop", -1, 1, "0.4, dino 0.05"}, \
-    {"local-max", 0, CLI_DOUBLE, &(o).local_max, "SHARE", "largest area of a local crop", -1, 1, "1, dino 0.4"}
+    {"local-min", 0, CLI_DOUBLE, &(o).local_min, "SHARE", "smallest area of a local crop", 0.01, 1, "0.4, dino 0.05"}, \
+    {"local-max", 0, CLI_DOUBLE, &(o).local_max, "SHARE", "largest area of a local crop", 0.01, 1, "1, dino 0.4"}
 
 /* Ends the program where local crops have no area. */
 static inline void viewoptions_apply(const struct viewoptions *o, int dino, struct lafs_pretrain_views *v)

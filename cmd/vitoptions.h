@@ -14,10 +14,10 @@ struct vitoptions {
     {.size = "b", .scale = "dim", .patches = 196, .patch = 8, .dropout = 0.1, .drop_path = 0.1}
 #define VITOPTIONS_SIZE(o) \
     {"size", 0, CLI_CHOICE, &(o).size, "xs|t|s|b", "named size of the ViT; b is the paper's", 0, 0, "b"}, \
-    {"dim", 0, CLI_INT, &(o).dim, "N", "width, instead of the named size's", 0, 4096, NULL}, \
-    {"depth", 0, CLI_INT, &(o).depth, "N", "blocks, instead of the named size's", 0, 64, NULL}, \
-    {"heads", 0, CLI_INT, &(o).heads, "N", "heads of width 64, instead of the named size's", 0, 64, NULL}, \
-    {"mlp", 0, CLI_INT, &(o).mlp, "N", "width of the MLP, instead of the named size's", 0, 65536, NULL}, \
+    {"dim", 0, CLI_INT, &(o).dim, "N", "width, instead of the named size's", 1, 4096, NULL}, \
+    {"depth", 0, CLI_INT, &(o).depth, "N", "blocks, instead of the named size's", 1, 64, NULL}, \
+    {"heads", 0, CLI_INT, &(o).heads, "N", "heads of width 64, instead of the named size's", 1, 64, NULL}, \
+    {"mlp", 0, CLI_INT, &(o).mlp, "N", "width of the MLP, instead of the named size's", 1, 65536, NULL}, \
     {"patches", 0, CLI_INT, &(o).patches, "N", "landmarks, a square number", 1, 4096, "196"}, \
     {"patch", 0, CLI_INT, &(o).patch, "N", "side of a patch in pixels, an even number", 8, 16, "8"}
 #define VITOPTIONS_BRANCHES(o) \

@@ -191,6 +191,14 @@ has "$TOP/man/lafs.7" "the same photos give $1, and $2 at landmarks; local binar
 has "$TOP/man/lafs.7" "pixels $4."
 ok "figures of the full plan"
 
+# Photos that are not there are named before anything is made, not when their turn comes.
+check [ ! -e early ]
+expect_status 2 make -s -C "$TOP/examples/few-shot" OUT="$here/early" BIN="$here/bin" SCALE=quick \
+    LABELLED="$here/people.lafs" UNLABELLED="$here/nosuch/"
+message "there is no '$here/nosuch/'"
+check [ ! -e early ]
+ok "photos that are not there"
+
 # A recipe is what presets say, not where they lie; a cell's holds only what made it.
 stale() { few_shot "$@" stale | sed 's,.*/,,; s,\.json$,,' | sort; }
 stale >none

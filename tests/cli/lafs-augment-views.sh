@@ -68,6 +68,11 @@ for of_training in "--randaugment 2" "--crop-min 1" "--jitter 0" "--erase 0" --n
     expect_status 2 lafs-augment $of_training -o out faces.lafs
     message "go with --train"
 done
+for of_pretraining in "--method dino" "--globals 1" "--locals 0" "--global-min 1" "--local-min 1" "--local-max 1"; do
+    # shellcheck disable=SC2086
+    expect_status 2 lafs-augment --train $of_pretraining -o out faces.lafs
+    message "do not go with --train"
+done
 expect_status 2 lafs-augment --local-min 0.9 --local-max .5 -o out faces.lafs
 message "a local crop's area cannot be from 0.9 to 0.5 of the image's"
 expect_status 2 lafs-pretrain --landmarks grid --local-min 0.9 --local-max .5 -o run faces.lafs

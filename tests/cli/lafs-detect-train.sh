@@ -42,7 +42,7 @@ losses scratch | head -n 1 >scratch.losses
 check [ "$(cat from.losses)" != "$(cat scratch.losses)" ]
 # shellcheck disable=SC2086
 expect_status 1 lafs-detect-train $tiny --what detector --init one-refiner -o other all.lafs
-message "'one-refiner': tensor"
+message "'one-refiner', taken for a run of a detector: tensor"
 mv one-refiner gone
 # shellcheck disable=SC2086
 expect_status 0 lafs-detect-train $tiny --no-mirror --init one-refiner -o from all.lafs

@@ -60,6 +60,8 @@ ok "pairs"
 expect_status 2 lafs-synth --size 20 -o x.tar
 message "--size"
 expect_status 2 lafs-synth --size 250x -o x.tar
+expect_status 0 lafs-synth --size 32 -o defaults.tar
+message "40 photos of 10 people"
 expect_status 2 lafs-synth --faces 4-2 -o x.tar
 expect_status 2 lafs-synth --faces 9 -o x.tar
 expect_status 2 lafs-synth --people 0 -o x.tar

@@ -41,3 +41,27 @@ for grid in 8:196 10:121 12:81 14:64 16:49; do
     message "a grid has ${grid#*:} patches of --patch ${grid%:*}, --patches is 25"
 done
 ok "a grid has as many patches as fit"
+
+# What stands for "not given" inside is no value that can be given.
+for option in "finetune --lr -1" "finetune --warmup -1" "finetune --landmark-reg -0.5" "finetune --depth 0" \
+    "pretrain --warmup -1" "pretrain --temp-epochs -1" "pretrain --local-min -1" "pretrain --local-max -1" "pretrain --dim 0"; do
+    # shellcheck disable=SC2086
+    expect_status 2 lafs-${option%% *} --dry-run --batch 2 ${option#* } faces.lafs
+    message "${option##* } is not within"
+done
+ok "values that mean nothing are refused"
+
+# What training would start from is looked at, whether it is a model.
+mkdir -p some
+for program in "lafs-pretrain --landmarks grid --init" "lafs-finetune --init" "lafs-finetune --landmarks"; do
+    # shellcheck disable=SC2086
+    expect_status 1 $program some --dry-run --batch 2 faces.lafs
+    message "'some' is a directory; a run's model is model.safetensors in it"
+    # shellcheck disable=SC2086
+    expect_status 1 $program views --dry-run --batch 2 faces.lafs
+    message "'views': no safetensors file"
+done
+head -n 4 faces.lafs >cut.lafs
+expect_status 3 lafs-finetune --dry-run --batch 2 cut.lafs
+message "'cut.lafs' is cut off"
+ok "no models, and half an index"
