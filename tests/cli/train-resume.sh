@@ -99,8 +99,7 @@ ok "a checkpoint of fine-tuning is no start"
 digest=$(sha256sum <whole-f/model.safetensors | cut -d' ' -f1)
 mkdir elsewhere
 cp whole-f/model.safetensors elsewhere/part
-cp whole-f/model.safetensors elsewhere/other
-printf ' ' >>elsewhere/other
+lafs-convert -q --set licence=other -o elsewhere/other whole-f/model.safetensors
 for kind in $kinds; do
     if [ $kind = f ]; then command="$finetune --epochs 1 --warmup 0"; else command="$pretrain --epochs 1 --warmup 0"; fi
     for init in whole-f/model.safetensors elsewhere/part; do
