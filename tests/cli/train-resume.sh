@@ -99,8 +99,7 @@ ok "a checkpoint of fine-tuning is no start"
 digest=$(sha256sum <whole-f/model.safetensors | cut -d' ' -f1)
 mkdir elsewhere
 cp whole-f/model.safetensors elsewhere/part
-cp whole-f/model.safetensors elsewhere/other
-printf ' ' >>elsewhere/other
+lafs-convert -q --set licence=other -o elsewhere/other.safetensors whole-f/model.safetensors
 for kind in $kinds; do
     if [ $kind = f ]; then command="$finetune --epochs 1 --warmup 0"; else command="$pretrain --epochs 1 --warmup 0"; fi
     for init in whole-f/model.safetensors elsewhere/part; do
@@ -111,7 +110,7 @@ for kind in $kinds; do
     lafs-show from-$kind/model.safetensors >shown
     has shown "begun from $digest"
     # shellcheck disable=SC2086
-    expect_status 2 $command -o from-$kind --init elsewhere/other faces.lafs
+    expect_status 2 $command -o from-$kind --init elsewhere/other.safetensors faces.lafs
     message "init was"
     ok "init-$kind: where a run began, by its digest"
 done
