@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -53,6 +54,7 @@ static struct {
     struct lafs_pool *pool;
     enum lafs_precision precision;
     FILE *json, *to_peer, *from_peer;
+    pid_t peer;
 } bench;
 
 static inline int bench_from_env(const char *name, int value)
@@ -179,6 +181,7 @@ static void bench_start_peer(const char *command)
     }
     close(in[0]);
     close(out[1]);
+    bench.peer = child;
     bench.to_peer = fdopen(in[1], "w");
     bench.from_peer = fdopen(out[0], "r");
 }
@@ -401,7 +404,10 @@ static inline void bench_row(const struct bench_row *r)
 
 static inline int bench_end(void)
 {
-    if (bench.to_peer) fclose(bench.to_peer); /* the peer ends with its input */
+    if (bench.to_peer) { /* the peer ends with its input; what is measured next shall not meet it */
+        fclose(bench.to_peer);
+        waitpid(bench.peer, NULL, 0);
+    }
     if (bench.json && fclose(bench.json)) return 1;
     lafs_pool_free(bench.pool);
     return 0;

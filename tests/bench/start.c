@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <spawn.h>
-#include <sys/wait.h>
 
 #include "model/part_fvit.h"
 #include "tests/bench/bench.h"
