@@ -342,7 +342,7 @@ static void put_legend(struct lafs_buf *b, const struct frame *f, const struct l
         longest = n > longest ? n : longest;
     }
     if (rows == 0) return;
-    double w = 40 + 6.6 * (double)longest, h = 18 * rows + 8;
+    double w = 40 + 7.2 * (double)longest, h = 18 * rows + 8; /* of letters as wide as DejaVu Sans has them */
     int corner = free_corner(f, p, w, h);
     double x = corner & 1 ? f->x + f->w - w - 8 : f->x + 8, y = corner & 2 ? f->y + 8 : f->y + f->h - h - 8;
     lafs_buf_puts(b, "<rect fill=\"#ffffff\" fill-opacity=\"0.85\" stroke=\"#cccccc\"");
