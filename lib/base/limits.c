@@ -138,16 +138,20 @@ int lafs_processors_allowed(void)
     return n < 1 ? 1 : (int)n;
 }
 
-int lafs_processors(void)
+int lafs_processors_by(const char *root)
 {
     const int allowed = lafs_processors_allowed();
-    const double quota = lafs_processor_quota("");
+    const double quota = lafs_processor_quota(root);
     return quota > 0 && quota < allowed ? (int)ceil(quota) : allowed;
 }
 
-double lafs_memory(void)
+double lafs_memory_by(const char *root)
 {
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    const double all = pages > 0 && page > 0 ? (double)pages * (double)page : 0x1p62, quota = lafs_memory_quota("");
+    const double all = pages > 0 && page > 0 ? (double)pages * (double)page : 0x1p62, quota = lafs_memory_quota(root);
     return quota > 0 && quota < all ? quota : all;
 }
+
+int lafs_processors(void) { return lafs_processors_by(""); }
+
+double lafs_memory(void) { return lafs_memory_by(""); }

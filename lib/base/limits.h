@@ -9,8 +9,10 @@ int lafs_processors(void);
 /* Bytes of memory: the machine's, and no more than its control groups let it have. */
 double lafs_memory(void);
 
-/* What control groups of either version say, the least of the process' own and those around it; 0: no limit, or none
- * that can be read. root: "", or what a test has in front of all paths. */
+/* For tests, which have `root` in front of all paths: the same two; and what control groups of either version say, the
+ * least of the process' own and those around it, 0: no limit, or none that can be read. */
+int lafs_processors_by(const char *root);
+double lafs_memory_by(const char *root);
 double lafs_processor_quota(const char *root); /* seconds of processors a second */
 double lafs_memory_quota(const char *root);    /* bytes */
 

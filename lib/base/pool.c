@@ -3,8 +3,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "base/mem.h"
 #include "base/limits.h"
+#include "base/mem.h"
 
 /* Whoever waits looks out for a moment before it sleeps, since loops are short and follow each other closely, and to be
  * woken takes tens of microseconds. So the lock is for those who sleep; the others meet in the atomics. */

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/pool.h"
 #include "compute/backend.h"
 #include "kernels/cpu/vec.h"
@@ -218,7 +219,7 @@ static inline struct lafs_pool *bench_begin(const char *program)
     const char *s = getenv("BENCH_SECONDS"), *json = getenv("BENCH_JSON"), *precision = getenv("PRECISION");
     bench.program = program;
     bench.only = getenv("BENCH_ONLY");
-    bench.threads = bench_from_env("THREADS", (int)sysconf(_SC_NPROCESSORS_ONLN));
+    bench.threads = bench_from_env("THREADS", lafs_processors());
     bench.seconds = s && atof(s) > 0 ? atof(s) : 0.8;
     if (precision && *precision && !lafs_precision_by_name(precision, &bench.precision)) {
         fprintf(stderr, "PRECISION: '%s' is none of fp32, bf16, bf16x3\n", precision);

@@ -30,7 +30,7 @@ static int drop(const char *path, const struct stat *sb, int type, struct FTW *a
 }
 static void begin(void)
 {
-    strcpy(root, "/tmp/lafs-processors-XXXXXX");
+    strcpy(root, "/tmp/lafs-limits-XXXXXX");
     if (!mkdtemp(root)) FAIL_("mkdtemp");
 }
 static void end(void) { nftw(root, drop, 16, FTW_DEPTH | FTW_PHYS); }
@@ -71,7 +71,8 @@ TEST(version_2_has_the_least_of_a_group_and_those_around_it)
 TEST(a_container_sees_its_own_group_as_the_root)
 {
     static const struct { const char *group, *shown; } seen[] = {
-        {"/", "/"}, {"/docker/a1", "/docker/a1"}, {"/docker/a1", "/docker/b2"}, {"/../../job", "/"}, {"/docker/a12", "/docker/a1"}};
+        {"/", "/"}, {"/docker/a1", "/docker/a1"}, {"/docker/a1", "/docker/b2"}, {"/../../job", "/"},
+        {"/docker/a12", "/docker/a1"}};
     for (size_t i = 0; i < sizeof seen / sizeof *seen; i++) {
         char text[256];
         begin();
@@ -107,7 +108,13 @@ TEST(memory_of_either_version)
     put("/v2/job/memory.max", "1073741824\n");
     CHECK_NEAR(lafs_memory_quota(root), 1073741824.0, 0);
     CHECK_NEAR(lafs_processor_quota(root), 0, 0);
-    CHECK(lafs_memory() > 1e7 && lafs_memory() <= (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE));
+    const double all = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    CHECK(lafs_memory() > 1e7 && lafs_memory() <= all);
+    put("/v2/job/memory.max", "10000000\n");
+    CHECK_NEAR(lafs_memory_by(root), 1e7, 0);
+    put("/m/job/memory.limit_in_bytes", "9223372036854771712\n");
+    put("/v2/job/memory.max", "max\n");
+    CHECK_NEAR(lafs_memory_by(root), all, 0);
     end();
 }
 
@@ -123,6 +130,21 @@ TEST(of_both_versions_the_smaller)
     CHECK_NEAR(lafs_processor_quota(root), 2, 0);
     put("/v1/a/cpu.cfs_quota_us", "100000\n");
     CHECK_NEAR(lafs_processor_quota(root), 1, 0);
+    end();
+}
+
+TEST(a_part_of_a_processor_is_one)
+{
+    static const struct { const char *quota; int most; } is[] = {
+        {"20000 100000\n", 1}, {"100000 100000\n", 1}, {"100001 100000\n", 2}, {"1e12 100000\n", CPU_SETSIZE}};
+    const int allowed = lafs_processors_allowed();
+    begin();
+    put("/proc/self/cgroup", "0::/\n");
+    put("/proc/self/mountinfo", "42 30 0:32 / /v2 rw - cgroup2 none rw\n");
+    for (size_t i = 0; i < sizeof is / sizeof *is; i++) {
+        put("/v2/cpu.max", is[i].quota);
+        CHECK_INT(lafs_processors_by(root), is[i].most < allowed ? is[i].most : allowed);
+    }
     end();
 }
 
@@ -154,4 +176,4 @@ TEST(threads_are_as_many_as_the_process_may_use)
 
 TEST_MAIN(no_groups_no_quota, version_2_has_the_least_of_a_group_and_those_around_it,
           a_container_sees_its_own_group_as_the_root, memory_of_either_version, of_both_versions_the_smaller,
-          threads_are_as_many_as_the_process_may_use)
+          a_part_of_a_processor_is_one, threads_are_as_many_as_the_process_may_use)
