@@ -47,6 +47,20 @@ ok "lafs-pretrain"
 both 32 lafs-finetune $tiny --tokens grid --batch 4 --micro 2 --epochs 3 --mixup 0 --margin arcface faces.lafs
 ok "lafs-finetune"
 
+# A GPU with less shared memory computes attention's gradients in less of it, to the same bits.
+if [ -z "${SAN:-}" ]; then
+    for precision in fp32 bf16x3; do
+        for kib in 227 99; do
+            # shellcheck disable=SC2086
+            expect_status 0 env LAFS_SIM_SHARED=$kib lafs-finetune $tiny --tokens grid --batch 4 --epochs 2 --warmup 0 \
+                --precision $precision -o of-$kib faces.lafs
+        done
+        equal of-227 of-99
+        rm -r of-227 of-99
+    done
+    ok "little shared memory"
+fi
+
 # Detectors: forward and backward, between which the host judges, and the update, all but the first of each.
 for what in refiner detector; do
     both 9 lafs-detect-train -q --device cuda -j 2 --what $what --batch 2 --steps 4 --warmup 1 all.lafs
